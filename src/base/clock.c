@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Clocks, and times as text. */
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t clock_monotonic_usec(void)
+{
+	struct timespec now = {0};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * CLOCK_USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t clock_realtime_sec(void)
+{
+	struct timespec now = {0};
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec < 0 ? 0 : (uint64_t)now.tv_sec;
+}
+
+void clock_sleep_usec(uint64_t usec)
+{
+	struct timespec left = {
+		.tv_sec = (time_t)(usec / CLOCK_USEC_PER_SEC),
+		.tv_nsec = (long)(usec % CLOCK_USEC_PER_SEC * 1000),
+	};
+
+	while (nanosleep(&left, &left) < 0 && errno == EINTR)
+		;
+}
+
+void clock_format(uint64_t seconds, char text[CLOCK_TEXT_SIZE])
+{
+	time_t t = (time_t)seconds;
+	struct tm tm = {0};
+
+	if (!gmtime_r(&t, &tm) || strftime(text, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		memcpy(text, "?", 2);
+}
+
+int clock_parse(const char *text, uint64_t *ret_seconds)
+{
+	char again[CLOCK_TEXT_SIZE];
+	struct tm tm = {0};
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	time_t t;
+
+	if (!end || *end != '\0')
+		return -EINVAL;
+	t = timegm(&tm);
+	if (t < 0)
+		return -EINVAL;
+	/* strptime() takes more spellings than one; only the canonical one may count. */
+	clock_format((uint64_t)t, again);
+	if (strcmp(again, text) != 0)
+		return -EINVAL;
+	*ret_seconds = (uint64_t)t;
+	return 0;
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Files that are old or new, never half. The temporary file stands beside its target, because a
+ * writable directory may be a mount of its own; its name follows from the target's, so that
+ * recovery finds leftovers.
+ */
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/str.h"
+
+/* Deeper trees than this are nothing that affix made. */
+#define TREE_DEPTH_MAX 16U
+
+char *file_temporary_name(const char *name)
+{
+	char *temporary = NULL;
+
+	if (strlen(name) + 1 + strlen(FILE_TEMPORARY_SUFFIX) > PATH_NAME_MAX)
+		return NULL;
+	return str_format(&temporary, ".%s" FILE_TEMPORARY_SUFFIX, name) < 0 ? NULL : temporary;
+}
+
+static int write_new(int dirfd, const char *name, const void *data, size_t size,
+		     const struct file_attributes *attributes)
+{
+	cleanup_fd int fd = -EBADF;
+	int r;
+
+	if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
+		return -errno;
+	fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	r = fd_write_full(fd, data, size);
+	if (r < 0)
+		return r;
+	if (fchown(fd, attributes->uid, attributes->gid) < 0 || fchmod(fd, attributes->mode) < 0 ||
+	    fsync(fd) < 0)
+		return -errno;
+	return 0;
+}
+
+int file_replace(int dirfd, const char *name, const void *data, size_t size,
+		 const struct file_attributes *attributes)
+{
+	cleanup_free char *temporary = file_temporary_name(name);
+	int r;
+
+	if (!temporary)
+		return -ENAMETOOLONG;
+	r = write_new(dirfd, temporary, data, size, attributes);
+	if (r == 0 && renameat(dirfd, temporary, dirfd, name) < 0)
+		r = -errno;
+	if (r < 0)
+		(void)unlinkat(dirfd, temporary, 0);
+	return r;
+}
+
+int file_replace_link(int dirfd, const char *name, const char *target)
+{
+	cleanup_free char *temporary = file_temporary_name(name);
+	int r = 0;
+
+	if (!temporary)
+		return -ENAMETOOLONG;
+	if (unlinkat(dirfd, temporary, 0) < 0 && errno != ENOENT)
+		return -errno;
+	if (symlinkat(target, dirfd, temporary) < 0)
+		return -errno;
+	if (renameat(dirfd, temporary, dirfd, name) < 0) {
+		r = -errno;
+		(void)unlinkat(dirfd, temporary, 0);
+	}
+	return r;
+}
+
+int dir_sync(int dirfd)
+{
+	cleanup_fd int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+int file_remove(int dirfd, const char *name, bool *ret_changed)
+{
+	bool changed = unlinkat(dirfd, name, 0) == 0;
+
+	if (!changed && errno != ENOENT)
+		return -errno;
+	if (ret_changed)
+		*ret_changed = changed;
+	return 0;
+}
+
+static void close_dir(DIR **dir)
+{
+	if (*dir)
+		(void)closedir(*dir);
+}
+
+static int remove_entry(int dirfd, const char *name, dev_t device, unsigned depth);
+
+static int remove_children(int fd, dev_t device, unsigned depth)
+{
+	CLEANUP(close_dir) DIR *dir = fdopendir(fd);
+
+	if (!dir) {
+		int r = -errno;
+
+		(void)fd_close(fd);
+		return r;
+	}
+	for (;;) {
+		const struct dirent *entry;
+		int r;
+
+		errno = 0;
+		entry = readdir(dir); /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		if (!entry)
+			return -errno;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		r = remove_entry(dirfd(dir), entry->d_name, device, depth);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int remove_entry(int dirfd, const char *name, dev_t device, unsigned depth)
+{
+	struct stat st;
+	int fd;
+	int r;
+
+	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
+	if (depth == 0)
+		return -ELOOP;
+	r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0 || st.st_dev != device) {
+		(void)fd_close(fd);
+		return -EXDEV;
+	}
+	r = remove_children(fd, device, depth - 1);
+	if (r < 0)
+		return r;
+	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int tree_remove(int dirfd, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return remove_entry(dirfd, name, st.st_dev, TREE_DEPTH_MAX);
+}

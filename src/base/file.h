@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+
+/* Behind every temporary name that we ever leave in a directory: `.NAME` + FILE_TEMPORARY_SUFFIX.
+ */
+#define FILE_TEMPORARY_SUFFIX ".affix-new"
+
+/* The temporary name for *name*; the caller frees it. NULL: no memory, or the result would be too
+ * long. */
+char *file_temporary_name(const char *name);
+
+struct file_attributes {
+	mode_t mode;
+	uid_t uid;
+	gid_t gid;
+};
+
+/*
+ * Makes *name* in *dirfd* a regular file with these bytes and attributes: a temporary file beside
+ * it, fsync, rename. What stood under the temporary name is replaced; *name* is old or new at any
+ * moment. The directory is not synced: fd_sync() it once for all its changes. *dirfd* may be
+ * O_PATH.
+ */
+must_check int file_replace(int dirfd, const char *name, const void *data, size_t size,
+			    const struct file_attributes *attributes);
+
+/* The same for a symbolic link to *target*. */
+must_check int file_replace_link(int dirfd, const char *name, const char *target);
+
+/* fsync() of the directory behind *dirfd* (O_PATH is reopened). */
+must_check int dir_sync(int dirfd);
+
+/* Unlinks *name*; 0 if it was not there. *ret_changed* (may be NULL) tells which. */
+must_check int file_remove(int dirfd, const char *name, bool *ret_changed);
+
+/* Removes *name* and everything below it, without following links or crossing file systems; 0 if
+ * absent. */
+must_check int tree_remove(int dirfd, const char *name);

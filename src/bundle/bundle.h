@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bundle/identity.h"
+#include "bundle/trust.h"
+#include "crypto/digest.h"
+#include "manifest/manifest.h"
+
+#define BUNDLE_ENTRIES_MAX    64U
+#define BUNDLE_ENTRY_SIZE_MAX (512ULL << 20)
+#define BUNDLE_SIZE_MAX       (1ULL << 30)   /* all entries together; and the compressed file */
+#define BUNDLE_TEXT_SIZE_MAX  (256U * 1024U) /* manifest, schema, a unit: kept in memory */
+#define BUNDLE_WINDOW_LOG_MAX 23             /* the largest zstd window we decode: 8 MiB */
+
+/* One file of a bundle. */
+struct bundle_entry {
+	char *name;
+	uint64_t size;
+	struct digest digest;
+	bool is_binary; /* exec.binary: 0755; everything else is 0644 */
+	char *text;     /* manifest, schema, *.service, *.timer: the bytes, NUL behind; else NULL */
+	int fd; /* with a spool: an unnamed file (O_TMPFILE) of this content, owned; else -EBADF */
+};
+
+/* A bundle whose bytes were read whole and found well-formed. Entries: addon.yaml first, then by
+ * name. */
+struct bundle {
+	struct identity identity;
+	struct digest digest; /* of the bundle file */
+	struct manifest *manifest;
+	struct bundle_entry *entries;
+	size_t n_entries;
+	uint64_t size;                          /* of all entries */
+	char key_id[MINISIGN_KEY_ID_TEXT_SIZE]; /* the key that signed it; "" if it was not verified
+						 */
+};
+
+/* What of the request makes a bundle's bytes acceptable. */
+struct bundle_verify {
+	const struct trust *trust;
+	uint64_t now;           /* 0: expiry is not judged */
+	uint64_t deadline_usec; /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
+};
+
+/*
+ * Copies *fd* (a regular file; a sealed memfd is used as it is) into an unnamed file in
+ * *private_dirfd*, digests what it copies, and verifies *signature_text* over it. Nothing of the
+ * bundle is parsed. 0 with *ret_fd* (the verified bytes, owned), identity and key (borrowed from
+ * the trust); refused; -errno.
+ */
+must_check int bundle_receive(int fd, const char *signature_text, size_t signature_size,
+			      const struct bundle_verify *verify, int private_dirfd, int *ret_fd,
+			      struct digest *ret_digest, struct identity *ret_identity,
+			      const struct trust_key **ret_key, struct refusal *reterr_refusal);
+
+/*
+ * Reads the bundle in *fd* (verified bytes, or a file that is only inspected): one pass, every
+ * limit on actual bytes, layout, manifest, ELF class and machine, units present for the supervision
+ * model, schema compiles. With *spool_dirfd* (else -EBADF) each entry's content goes to an
+ * O_TMPFILE there (mode 0600, writeback started, not yet synced). *identity* is what the comment
+ * said and must agree with the manifest, or NULL: then os and arch come from the binary and the
+ * other fields from the manifest. 0; refused; -errno.
+ */
+must_check int bundle_open(int fd, const struct identity *identity, int spool_dirfd,
+			   struct bundle **ret, struct refusal *reterr_refusal);
+struct bundle *bundle_free(struct bundle *bundle);
+
+DEFINE_CLEANUP(struct bundle *, bundle, bundle_free)
+#define cleanup_bundle CLEANUP(cleanup_bundle)
+
+/* The entry called *name*, or NULL. */
+const struct bundle_entry *bundle_find(const struct bundle *bundle, const char *name);
+
+/* Whether *name* ends in .service or .timer. */
+bool bundle_is_unit_name(const char *name);

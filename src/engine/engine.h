@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ipc/request.h"
+#include "ipc/result.h"
+
+/*
+ * One request carried out on one host or tree: the same code behind the updater's sockets and
+ * behind `affix --root`. What to do is in the request, what it needs comes as descriptors; the
+ * answer is a result, always.
+ */
+struct engine_call {
+	const struct request *request;
+	const int *fds;   /* REQUEST_FD_N, -EBADF where none */
+	const char *root; /* NULL: the running host, with its systemd */
+	bool is_admin;    /* the administrator's socket, or --root */
+	bool carry_logs;  /* log lines may go into the result */
+	int trust_dirfd;  /* --trust; -EBADF: TRUST_PATH of the tree */
+};
+
+/* Fills *ret* in any case but -ENOMEM. */
+must_check int engine_execute(const struct engine_call *call, struct result *ret);
+
+/*
+ * Ends open transactions of a tree: files only (*start* false: early boot, --root), or also
+ * starting, watching and writing results (*start* true: settle). Transactions whose lock is held
+ * are left alone: their updater lives. 0 or -errno for the first that could not be ended; the rest
+ * is done all the same.
+ */
+must_check int engine_recover(const char *root, bool start);

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+#include "ipc/request.h"
+#include "ipc/result.h"
+
+/* A reply up to this size travels in the message, a larger one as a sealed memfd. */
+#define TRANSPORT_INLINE_MAX (64U * 1024U)
+#define TRANSPORT_REPLY_MAX  (16U << 20)
+
+/* A request as it came: descriptors in the header's order, by kind; -EBADF where none. */
+struct transport_request {
+	struct request request;
+	int fds[REQUEST_FD_N];
+	uid_t peer_uid;
+	pid_t peer_pid;
+};
+
+#define TRANSPORT_REQUEST_INIT                    \
+	(struct transport_request)                \
+	{                                         \
+		.fds = { -EBADF, -EBADF, -EBADF } \
+	}
+
+/*
+ * Receives one request from a connected SOCK_SEQPACKET socket within REQUEST_DEADLINE_USEC.
+ * Surplus, missing and truncated descriptors are refused, and closed. 0; refused; -errno
+ * (-ETIMEDOUT, -ECONNRESET: nobody to answer).
+ */
+must_check int transport_receive(int fd, struct transport_request *ret,
+				 struct refusal *reterr_refusal);
+void transport_request_done(struct transport_request *request);
+#define cleanup_transport_request CLEANUP(transport_request_done)
+
+/* Sends the reply; a peer that is gone or does not read is no error of the operation. 0 or -errno.
+ */
+must_check int transport_reply(int fd, const struct result *result);
+
+/* The client's side: connects to *path*, sends, waits for the reply as long as it takes. 0; -errno.
+ */
+must_check int transport_call(const char *path, const struct request *request,
+			      const int fds[REQUEST_FD_N], struct result *ret);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "bundle/bundle.h"
+#include "plan/plan.h"
+#include "plan/tree.h"
+
+/*
+ * The applier for the live root and for directories. Every step is idempotent and can be taken
+ * again after a crash at any instruction: what to do follows from the plans and from what the tree
+ * holds, never from how far an earlier attempt came.
+ *
+ * The bytes of a version live in `/opt/affix/<id>/versions/<version>`. Another bundle of the same
+ * version is staged and kept beside it, parked, as `versions/.<version>~<first 16 hexadecimal
+ * digits of the bundle's digest>`.
+ */
+
+/*
+ * Foreign files in the way, space, inodes, RENAME_EXCHANGE and O_TMPFILE for going from *old* (may
+ * be NULL) to *plan*. Changes nothing. 0; refused; -errno.
+ */
+must_check int apply_preflight(const struct tree *tree, const struct plan *plan,
+			       const struct plan *old, struct refusal *reterr_refusal);
+
+/* The existing directory, walking up from /opt/affix, in which bundle content is spooled; same file
+ * system as the versions. */
+must_check int apply_open_spool(const struct tree *tree, int *ret_fd);
+
+/*
+ * Makes the parked version directory of *plan* from the bundle's spooled entries, synced, complete
+ * or not there. A correct one is used as it is. Directories above it that are missing are made. 0
+ * or -errno.
+ */
+must_check int apply_stage(const struct tree *tree, const struct plan *plan,
+			   const struct bundle *bundle);
+
+/*
+ * Makes every object of *to* true and removes every object that only *from* has (either may be
+ * NULL, not both), `current` last when both are there; synced. Version directories: *to*'s is
+ * un-parked, *from*'s stays (parked if it has the same version). The bytes of *to* must be staged
+ * or in place. Directories listed in *created* (paths) are removed again when *to* is NULL and they
+ * are empty. 0 or -errno.
+ */
+must_check int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,
+			    const struct strv *created);
+
+/* The directories that apply_switch() and apply_stage() would have to make for *plan*: recorded
+ * before they are made. */
+must_check int apply_missing_directories(const struct tree *tree, const struct plan *plan,
+					 struct strv *ret);
+
+/* Whether the tree holds all bytes of *plan*'s version directory, in place or parked: 0 and *ret*;
+ * -errno. */
+must_check int apply_has_bytes(const struct tree *tree, const struct plan *plan, bool *ret);
+
+/* Removes version directories (parked ones too) and leftovers of *id* that none of the *n* plans
+ * needs. */
+must_check int apply_prune(const struct tree *tree, const char *id, const struct plan *const *keep,
+			   size_t n);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+
+#include "plan/plan.h"
+
+/*
+ * A file-system tree that plans are applied to: the live root or a directory. Base directories
+ * (/opt, /etc) may be symlinks inside the tree (RESOLVE_IN_ROOT); everything below /opt/affix and
+ * every unit directory is opened without symlinks.
+ */
+struct tree {
+	int rootfd;
+	bool is_live; /* "/" of the running system: users come from NSS, else from the tree's own
+			 passwd and group */
+};
+
+/* Opens *path* ("/" or the argument of --root). 0 or -errno. */
+must_check int tree_open(const char *path, bool is_live, struct tree *ret);
+void tree_done(struct tree *tree);
+
+/* Opens the directory that is to hold *path*, making missing directories of a plan is not its
+ * business. -ENOENT if absent. */
+must_check int tree_open_parent(const struct tree *tree, const char *path, int *ret_fd,
+				const char **ret_name);
+
+/* uid and gid by name in the tree; -ESRCH where there is none. "root" is always 0. */
+must_check int tree_user(const struct tree *tree, const char *name, uid_t *ret);
+must_check int tree_group(const struct tree *tree, const char *name, gid_t *ret);
+
+/*
+ * Adds the system user and group *name* to the passwd, group, shadow and gshadow files of a tree
+ * that is not running, as systemd-sysusers would (free ids from 999 down, home "/", no login);
+ * nothing if they exist. Each file is replaced atomically, group first.
+ */
+must_check int tree_add_user(const struct tree *tree, const char *name, const char *gecos);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+
+#include "plan/tree.h"
+#include "store/record.h"
+
+/* The updater's directory in one tree: RECORD_DIRECTORY, root 0700, and its locks. */
+struct store {
+	int dirfd;
+};
+
+/* Opens it, making it (and /var/lib/affix, 0755) if it is missing and *make*. -ENOENT otherwise. */
+must_check int store_open(const struct tree *tree, bool make, struct store *ret);
+void store_done(struct store *store);
+#define cleanup_store CLEANUP(store_done)
+
+/* 0 with *ret*; -ENOENT: no record; refused with REFUSAL_BAD_RECORD; -errno. */
+must_check int store_load(const struct store *store, const char *id, struct record **ret,
+			  struct refusal *reterr_refusal);
+/* Replaces the record: temporary file, fsync, rename, fsync of the directory. The commit point. */
+must_check int store_save(const struct store *store, const struct record *record);
+/* The ids of all records, sorted. */
+must_check int store_list(const struct store *store, struct strv *ret);
+
+/*
+ * Locks, held by an open descriptor: close it to let go. *wait_usec* 0 does not wait. The
+ * administrator's request takes the id's gate first and keeps it while it waits, and others need
+ * the gate too, so that a stream of requests cannot starve it. 0; refused with REFUSAL_BUSY;
+ * -errno.
+ */
+must_check int store_lock(const struct store *store, const char *id, bool is_admin,
+			  uint64_t wait_usec, int *ret_fd, struct refusal *reterr_refusal);
+/* Whether a process holds *id*'s lock now. */
+must_check int store_is_locked(const struct store *store, const char *id, bool *ret);
+/* The short global one around switch and reload; waits. */
+must_check int store_lock_switch(const struct store *store, int *ret_fd);
+
+/* max over all records of `newest_created`, those of uninstalled add-ons too. */
+must_check int store_time_floor(const struct store *store, uint64_t *ret);
