@@ -96,5 +96,7 @@ const char *manifest_supervision_to_string(enum manifest_supervision supervision
 
 /* The bit of a Linux capability by its lower-case name ("cap_net_raw"), or -EINVAL. */
 int manifest_capability_from_string(const char *name);
+/* "cap_net_raw" for the bit, or NULL. */
+const char *manifest_capability_to_string(int bit);
 /* The mask of a list of valid names. */
 uint64_t manifest_capability_mask(const struct strv *names);

@@ -98,7 +98,11 @@ DEFINE_CLEANUP(struct plan *, plan, plan_free)
 /* The merged configuration, the content of /etc/affix/addons/<id>.json; borrowed. */
 const char *plan_config_text(const struct plan *plan);
 const struct plan_object *plan_find(const struct plan *plan, const char *path);
+/* The object of the bundle entry *name*, or NULL. */
+const struct plan_object *plan_find_entry(const struct plan *plan, const char *name);
 const struct plan_unit *plan_primary(const struct plan *plan);
+/* Whether the plan's user is the add-on's own, `affix-<id>`, which affix makes. */
+bool plan_owns_user(const struct plan *plan);
 /* `/opt/affix/<id>/versions/<version>`; the caller frees it. NULL: no memory. */
 char *plan_version_path(const struct plan *plan);
 

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Version directories. A version's name belongs to the bytes that run; another bundle of the same
+ * version waits beside it under a parked name. A crash can leave any of them under any name that
+ * belongs to the version, so bytes are found by looking at them, never by trusting a name or a
+ * remembered step.
+ */
+
+#include "plan/apply_version.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "plan/apply.h"
+#include "plan/plan_paths.h"
+
+static void close_dir(DIR **dir)
+{
+	if (*dir)
+		(void)closedir(*dir);
+}
+
+void version_parked_name(const struct plan *plan, char name[VERSION_PARKED_SIZE])
+{
+	char digest[DIGEST_TEXT_SIZE];
+
+	digest_to_string(&plan->bundle, digest);
+	(void)snprintf(name, VERSION_PARKED_SIZE, ".%s~%.16s", plan->identity.version, digest);
+}
+
+int version_open_directory(const struct tree *tree, const char *id, int *ret_fd)
+{
+	cleanup_fd int parent = -EBADF;
+	const char *name = NULL;
+	char path[128];
+	int r;
+
+	(void)snprintf(path, sizeof(path), PLAN_OPT_BASE "/%s/versions", id);
+	r = tree_open_parent(tree, path, &parent, &name);
+	if (r < 0)
+		return r;
+	return path_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0, ret_fd);
+}
+
+static size_t count_entries(const struct plan *plan)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < plan->n_objects; i++)
+		n += plan->objects[i].entry != NULL;
+	return n;
+}
+
+static int file_matches(int dirfd, const char *name, const struct plan_object *object, bool *ret)
+{
+	cleanup_fd int fd = -EBADF;
+	struct digest digest;
+	struct stat st;
+	int r;
+
+	r = path_open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
+	if (r < 0)
+		return r == -ELOOP ? 0 : r;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != object->size)
+		return 0;
+	r = digest_of_fd(fd, &digest, NULL);
+	if (r == 0)
+		*ret = digest_is_equal(&digest, &object->digest);
+	return r;
+}
+
+static int directory_matches(DIR *dir, const struct plan *plan, bool *ret)
+{
+	size_t found = 0;
+
+	for (;;) {
+		const struct plan_object *object;
+		const struct dirent *entry;
+		bool same = false;
+		int r;
+
+		errno = 0;
+		entry = readdir(dir); /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		if (!entry && errno != 0)
+			return -errno;
+		if (!entry)
+			break;
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		object = plan_find_entry(plan, entry->d_name);
+		if (!object)
+			return 0;
+		r = file_matches(dirfd(dir), entry->d_name, object, &same);
+		if (r < 0 || !same)
+			return r;
+		found++;
+	}
+	*ret = found == count_entries(plan);
+	return 0;
+}
+
+int version_matches(int versions_fd, const char *name, const struct plan *plan, bool *ret)
+{
+	CLEANUP(close_dir) DIR *dir = NULL;
+	bool matches = false;
+	int fd = -EBADF;
+	int r;
+
+	r = path_open_beneath(versions_fd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
+	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP) {
+		*ret = false;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	dir = fdopendir(fd);
+	if (!dir) {
+		r = -errno;
+		(void)fd_close(fd);
+		return r;
+	}
+	r = directory_matches(dir, plan, &matches);
+	if (r == 0)
+		*ret = matches;
+	return r;
+}
+
+/* The parked directories of a version, sorted. */
+static int list_parked(int versions_fd, const char *version, struct strv *ret)
+{
+	CLEANUP(close_dir) DIR *dir = NULL;
+	char prefix[VERSION_PARKED_SIZE];
+	const struct dirent *entry;
+	int fd;
+
+	fd = openat(versions_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	dir = fdopendir(fd);
+	if (!dir) {
+		int r = -errno;
+
+		(void)fd_close(fd);
+		return r;
+	}
+	(void)snprintf(prefix, sizeof(prefix), ".%s~", version);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while ((entry = readdir(dir))) {
+		int r;
+
+		if (!str_starts_with(entry->d_name, prefix) ||
+		    str_ends_with(entry->d_name, FILE_TEMPORARY_SUFFIX))
+			continue;
+		r = strv_add(ret, entry->d_name);
+		if (r < 0)
+			return r;
+	}
+	strv_sort(ret);
+	return 0;
+}
+
+static int exists(int dirfd, const char *name, bool *ret)
+{
+	struct stat st;
+
+	*ret = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	return *ret || errno == ENOENT ? 0 : -errno;
+}
+
+/* Gives what now lies under *name* the parked name of *from*, if it is *from*'s. */
+static int park(int versions_fd, const char *name, const struct plan *from)
+{
+	char parked[VERSION_PARKED_SIZE];
+	bool same = false;
+	int r;
+
+	version_parked_name(from, parked);
+	if (strcmp(parked, name) == 0)
+		return 0;
+	r = version_matches(versions_fd, name, from, &same);
+	if (r < 0 || !same)
+		return r;
+	return renameat(versions_fd, name, versions_fd, parked) < 0 ? -errno : 0;
+}
+
+static int exchange(int versions_fd, const char *name, const struct plan *to,
+		    const struct plan *from)
+{
+	if (renameat2(versions_fd, name, versions_fd, to->identity.version, RENAME_EXCHANGE) < 0)
+		return -errno;
+	if (!from || strcmp(from->identity.version, to->identity.version) != 0)
+		return 0;
+	return park(versions_fd, name, from);
+}
+
+/* The parked directory that holds *plan*'s bytes: its name from *parked*, or NULL. */
+static int find_parked(int versions_fd, const struct strv *parked, const struct plan *plan,
+		       const char **ret)
+{
+	for (size_t i = 0; i < parked->count; i++) {
+		bool same = false;
+		int r = version_matches(versions_fd, parked->items[i], plan, &same);
+
+		if (r < 0)
+			return r;
+		if (same) {
+			*ret = parked->items[i];
+			return 0;
+		}
+	}
+	return 0;
+}
+
+/* Something stands under the version's name and something is parked: who is who is seen by looking.
+ */
+static int place_among(int versions_fd, const struct strv *parked, const struct plan *to,
+		       const struct plan *from)
+{
+	const char *name = NULL;
+	bool in_place = false;
+	int r;
+
+	r = version_matches(versions_fd, to->identity.version, to, &in_place);
+	if (r < 0)
+		return r;
+	if (in_place) {
+		/* A crash may have come between the exchange and the parking. */
+		if (!from || strcmp(from->identity.version, to->identity.version) != 0)
+			return 0;
+		r = find_parked(versions_fd, parked, from, &name);
+		return r < 0 || !name ? r : park(versions_fd, name, from);
+	}
+	r = find_parked(versions_fd, parked, to, &name);
+	if (r < 0)
+		return r;
+	return name ? exchange(versions_fd, name, to, from) : -ENODATA;
+}
+
+int version_place(int versions_fd, const struct plan *to, const struct plan *from)
+{
+	cleanup_strv struct strv parked = STRV_INIT;
+	char own[VERSION_PARKED_SIZE];
+	bool taken = false;
+	int r;
+
+	r = exists(versions_fd, to->identity.version, &taken);
+	if (r == 0)
+		r = list_parked(versions_fd, to->identity.version, &parked);
+	if (r < 0)
+		return r;
+	/* The common cases need no look at the bytes: nothing parked, or the name free for what was
+	 * staged. */
+	if (taken)
+		return parked.count == 0 ? 0 : place_among(versions_fd, &parked, to, from);
+	version_parked_name(to, own);
+	if (!strv_has(&parked, own))
+		return -ENODATA;
+	return renameat(versions_fd, own, versions_fd, to->identity.version) < 0 ? -errno : 0;
+}
+
+/* Whether one of the *n* plans needs the entry *name* of the versions directory; keep[0] is the one
+ * in place. */
+static bool is_needed(const char *name, const struct plan *const *keep, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char parked[VERSION_PARKED_SIZE];
+
+		version_parked_name(keep[i], parked);
+		if (strcmp(name, keep[i]->identity.version) == 0)
+			return true;
+		if (i > 0 && strcmp(name, parked) == 0 &&
+		    !digest_is_equal(&keep[i]->bundle, &keep[0]->bundle))
+			return true;
+	}
+	return false;
+}
+
+static int list_unneeded(int versions_fd, const struct plan *const *keep, size_t n,
+			 struct strv *ret)
+{
+	CLEANUP(close_dir) DIR *dir = NULL;
+	const struct dirent *entry;
+	int fd;
+	int r = 0;
+
+	fd = openat(versions_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	dir = fdopendir(fd);
+	if (!dir) {
+		r = -errno;
+		(void)fd_close(fd);
+		return r;
+	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while (r == 0 && (entry = readdir(dir))) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (!is_needed(entry->d_name, keep, n))
+			r = strv_add(ret, entry->d_name);
+	}
+	return r;
+}
+
+int apply_prune(const struct tree *tree, const char *id, const struct plan *const *keep, size_t n)
+{
+	cleanup_strv struct strv unneeded = STRV_INIT;
+	cleanup_fd int versions = -EBADF;
+	int r;
+
+	r = version_open_directory(tree, id, &versions);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = list_unneeded(versions, keep, n, &unneeded);
+	for (size_t i = 0; r == 0 && i < unneeded.count; i++)
+		r = tree_remove(versions, unneeded.items[i]);
+	if (r == 0 && unneeded.count > 0)
+		r = dir_sync(versions);
+	return r;
+}
+
+int apply_has_bytes(const struct tree *tree, const struct plan *plan, bool *ret)
+{
+	cleanup_strv struct strv parked = STRV_INIT;
+	cleanup_fd int versions = -EBADF;
+	const char *name = NULL;
+	bool in_place = false;
+	int r;
+
+	r = version_open_directory(tree, plan->identity.id, &versions);
+	if (r == -ENOENT) {
+		*ret = false;
+		return 0;
+	}
+	if (r == 0)
+		r = version_matches(versions, plan->identity.version, plan, &in_place);
+	if (r == 0 && !in_place)
+		r = list_parked(versions, plan->identity.version, &parked);
+	if (r == 0 && !in_place)
+		r = find_parked(versions, &parked, plan, &name);
+	if (r == 0)
+		*ret = in_place || name;
+	return r;
+}
