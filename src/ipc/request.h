@@ -52,8 +52,6 @@ struct request {
 	bool release;         /* hold: let go */
 	bool stop;            /* hold: stop it as well */
 	bool allow_downgrade; /* install: floor override */
-	bool adopt_key;       /* install: bind the id to another key */
-	bool use_running;     /* configure without descriptor: drop the fleet's configuration */
 	char reason[257];     /* hold */
 	bool has_capabilities;
 	json_t *capabilities; /* array of names: narrows */
