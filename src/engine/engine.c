@@ -76,14 +76,17 @@ static int execute(struct operation *operation, const struct verb *verb)
 /* What broke, as a sentence: the host's fault, not the request's. */
 static int describe_error(struct operation *operation, int error)
 {
-	if (error == -ENOSPC || error == -EDQUOT)
+	bool is_open = operation->record && operation->record->transaction;
+
+	if ((error == -ENOSPC || error == -EDQUOT) && !is_open)
 		return refuse(
 			&operation->refusal, REFUSAL_NO_SPACE,
 			"a file system is full; nothing was changed, free some space and try again");
 	return result_set(
 		operation->result, RESULT_FAILED, "error",
-		"the request could not be carried out: %s; an open transaction is ended by 'affix-updater --recover' or the next request",
-		strerrordesc_np(-error));
+		"the request could not be carried out: %s%s", strerrordesc_np(-error),
+		is_open ? "; the old version is put back by the next request or 'affix-updater --recover'"
+			: "; nothing was changed");
 }
 
 static int init_result(const struct engine_call *call, struct result *ret)

@@ -147,6 +147,18 @@ static int check_install(struct operation *operation, const struct delivery *del
 	return r;
 }
 
+/* A request may name what it expects the bundle to be. */
+static int check_expected(struct operation *operation, const struct delivery *delivery)
+{
+	const char *id = operation->call->request->id;
+
+	if (id[0] == '\0' || strcmp(id, delivery->bundle->identity.id) == 0)
+		return 0;
+	return refuse(&operation->refusal, REFUSAL_IDENTITY_MISMATCH,
+		      "the request is for '%s' and the bundle is '%s'; send the right bundle", id,
+		      delivery->bundle->identity.id);
+}
+
 int operation_install(struct operation *operation)
 {
 	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
@@ -155,6 +167,8 @@ int operation_install(struct operation *operation)
 	int r;
 
 	r = delivery_receive(operation, true, &delivery);
+	if (r == 0)
+		r = check_expected(operation, &delivery);
 	if (r == 0)
 		r = operation_lock(operation, delivery.bundle->identity.id);
 	if (r == 0)
