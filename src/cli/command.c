@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/json.h"
+#include "base/path.h"
 #include "base/str.h"
 
 /* The longest piece of the command line that a message repeats. */
@@ -119,6 +120,24 @@ int command_read_file(const char *path, size_t max, char **ret_data, size_t *ret
 	int r = command_open_file(path, &fd);
 
 	return r < 0 ? r : fd_read_all(fd, max, ret_data, ret_size);
+}
+
+int command_open_parent(const char *path, int *ret_fd, const char **ret_name)
+{
+	const char *name = path_last_name(path);
+	cleanup_free char *parent = strndup(path, (size_t)(name - path));
+	int fd;
+
+	if (!parent)
+		return -ENOMEM;
+	if (*name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return -EINVAL;
+	fd = open(*parent ? parent : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	*ret_name = name;
+	return 0;
 }
 
 json_t *command_json_new(void)

@@ -53,6 +53,12 @@ must_check int command_open_file(const char *path, int *ret_fd);
 /* Reads such a file whole; -EFBIG above *max*. 0 or -errno. The caller frees *ret_data*. */
 must_check int command_read_file(const char *path, size_t max, char **ret_data, size_t *ret_size);
 
+/*
+ * Opens the directory that a path of the command line lies in; *ret_name* points into *path* at its
+ * last component. 0; -errno, -EINVAL where the last component is no name.
+ */
+must_check int command_open_parent(const char *path, int *ret_fd, const char **ret_name);
+
 /* {"schema": 1}, the start of every --json answer. NULL: no memory. */
 json_t *command_json_new(void);
 

@@ -5,3 +5,4 @@
 
 /* Every subcommand, each in a file of its own; the table is in main.c. */
 extern const struct command command_help;
+extern const struct command command_keygen;

@@ -8,12 +8,15 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/commands.h"
 
 static const struct command *const commands[] = {
+	&command_keygen,
 	&command_help,
 };
 
@@ -121,5 +124,7 @@ static int close_stdout(int code)
 int main(int argc, char **argv)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
+	if (sodium_init() < 0)
+		return command_broke(-ENOSYS, "libsodium does not work here");
 	return close_stdout(dispatch(argc, argv));
 }
