@@ -82,6 +82,19 @@ int command_refuse(const struct refusal *refusal)
 	return refusal_is_transient(refusal->code) ? COMMAND_TRY_AGAIN : COMMAND_REFUSED;
 }
 
+int command_error(const char *format, ...)
+{
+	cleanup_free char *sentence = NULL;
+	va_list arguments;
+
+	va_start(arguments, format);
+	if (vasprintf(&sentence, format, arguments) < 0)
+		sentence = NULL;
+	va_end(arguments);
+	complain("error", sentence ? sentence : "out of memory", "");
+	return COMMAND_REFUSED;
+}
+
 int command_broke(int r, const char *format, ...)
 {
 	cleanup_free char *sentence = NULL;

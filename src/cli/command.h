@@ -43,6 +43,9 @@ int command_usage(const struct command *command, const char *format, ...) format
 /* `NAME: sentence` on stderr; COMMAND_REFUSED, or COMMAND_TRY_AGAIN for a transient refusal. */
 int command_refuse(const struct refusal *refusal);
 
+/* `error: SENTENCE` on stderr, for what has no errno; COMMAND_REFUSED. */
+int command_error(const char *format, ...) format_check(1, 2);
+
 /* `error: SENTENCE: what the errno says` on stderr, for *r* = -errno; COMMAND_REFUSED. */
 int command_broke(int r, const char *format, ...) format_check(2, 3);
 

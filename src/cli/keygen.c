@@ -87,18 +87,17 @@ static int write_key(const char *path, const char *text, mode_t mode, bool repla
 static int write_pair(const struct keygen_options *options, const char *secret_text,
 		      const char *public_text)
 {
-	const char *hint = options->replace ? "" : " (-f replaces a file that is there)";
 	int r;
 
 	r = write_key(options->secret_path, secret_text, 0600, options->replace);
 	if (r < 0)
-		return command_broke(r, "the secret key '%s' could not be written%s",
-				     options->secret_path, r == -EEXIST ? hint : "");
+		return command_broke(r, "the secret key '%s' could not be written",
+				     options->secret_path);
 	r = write_key(options->public_path, public_text, 0644, options->replace);
 	if (r < 0) {
 		(void)unlink(options->secret_path);
-		return command_broke(r, "the public key '%s' could not be written%s",
-				     options->public_path, r == -EEXIST ? hint : "");
+		return command_broke(r, "the public key '%s' could not be written",
+				     options->public_path);
 	}
 	return COMMAND_DONE;
 }
@@ -111,8 +110,7 @@ static int check_absent(const struct keygen_options *options)
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths) && !options->replace; i++) {
 		if (lstat(paths[i], &st) == 0)
-			return command_broke(-EEXIST, "'%s' is left as it is (-f replaces a file)",
-					     paths[i]);
+			return command_error("'%s' is there already; -f replaces it", paths[i]);
 	}
 	return COMMAND_DONE;
 }
@@ -123,7 +121,7 @@ static int ask_password(char **ret_password)
 	int r = password_read("password for the new secret key", true, &password);
 
 	if (r < 0)
-		return command_broke(r, "%s", password_problem(r));
+		return command_error("%s", password_problem(r));
 	if (*password == '\0')
 		return command_usage(
 			&command_keygen,

@@ -123,6 +123,8 @@ const char *password_problem(int r)
 		return "the password is too long; minisign takes 1023 bytes";
 	case -EBADMSG:
 		return "the two passwords differ";
+	case -EINTR:
+		return "the password was not read: a signal came";
 	default:
 		return "the password could not be read";
 	}
