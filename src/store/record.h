@@ -79,7 +79,9 @@ struct record {
 	uint64_t newest_created;                   /* the time floor's share */
 	bool is_local;                             /* origin */
 	bool is_held;
+	bool is_stopped; /* held and stopped: its enablement links are taken away */
 	char *hold_reason;
+	bool is_purging; /* uninstalled with --purge, and state directories may still be there */
 	struct record_quarantine *quarantine;
 	size_t n_quarantine;
 	json_t *results; /* array of the last results, newest last (ipc/result.h) */

@@ -113,7 +113,9 @@ json_t *record_to_json(const struct record *record)
 	    json_add_uint(json, "newest_created", record->newest_created) < 0 ||
 	    json_add(json, "floor", floor_to_json(&record->floor)) < 0 ||
 	    json_add(json, "held", json_boolean(record->is_held)) < 0 ||
+	    json_add(json, "stopped", json_boolean(record->is_stopped)) < 0 ||
 	    json_add_string(json, "hold_reason", record->hold_reason) < 0 ||
+	    json_add(json, "purging", json_boolean(record->is_purging)) < 0 ||
 	    json_add(json, "transaction", transaction_to_json(record->transaction)) < 0 ||
 	    json_add(json, "current", plan_or_null(record->current)) < 0 ||
 	    json_add(json, "previous", plan_or_null(record->previous)) < 0 ||
@@ -121,7 +123,8 @@ json_t *record_to_json(const struct record *record)
 	    json_add(json, "config", value_or_null(record->config)) < 0 ||
 	    json_add(json, "created", json_from_strv(&record->created)) < 0 ||
 	    json_add(json, "quarantine", quarantine_to_json(record)) < 0 ||
-	    json_add(json, "results", value_or_null(record->results)) < 0)
+	    json_add(json, "results",
+		     record->results ? json_incref(record->results) : json_array()) < 0)
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -357,6 +360,8 @@ static void read_head(struct json_reader *reader, const json_t *json, struct rec
 	record->newest_created = json_reader_uint(reader, json, "newest_created", INT64_MAX);
 	record->is_local = strcmp(origin, "local") == 0;
 	record->is_held = json_reader_bool(reader, json, "held");
+	record->is_stopped = json_reader_bool(reader, json, "stopped");
+	record->is_purging = json_reader_bool(reader, json, "purging");
 	record->hold_reason = read_string_or_null(reader, json, "hold_reason");
 	if (!record->is_local && strcmp(origin, "fleet") != 0)
 		json_reader_fail_value(reader, "unknown origin", origin);
@@ -369,10 +374,10 @@ static void read_head(struct json_reader *reader, const json_t *json, struct rec
 int record_from_json(const json_t *json, struct record **ret, struct json_problem *reterr)
 {
 	static const char *const known[] = {
-		"schema",   "id",    "origin",      "key",         "newest_created",
-		"floor",    "held",  "hold_reason", "transaction", "current",
-		"previous", "older", "config",      "created",     "quarantine",
-		"results",  NULL};
+		"schema",      "id",         "origin",   "key",     "newest_created",
+		"floor",       "held",       "stopped",  "purging", "hold_reason",
+		"transaction", "current",    "previous", "older",   "config",
+		"created",     "quarantine", "results",  NULL};
 	struct json_reader reader = {.problem = reterr};
 	cleanup_record struct record *record = calloc(1, sizeof(*record));
 

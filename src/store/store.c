@@ -152,6 +152,15 @@ int store_load(const struct store *store, const char *id, struct record **ret,
 	return 0;
 }
 
+/* A record that could not be read again would be as bad as none: it must not replace a good one. */
+static int check_readable(const json_t *json)
+{
+	cleanup_record struct record *again = NULL;
+	int r = record_from_json(json, &again, NULL);
+
+	return r > 0 ? -EBADMSG : r;
+}
+
 int store_save(const struct store *store, const struct record *record)
 {
 	const struct file_attributes attributes = {
@@ -168,7 +177,9 @@ int store_save(const struct store *store, const struct record *record)
 		return -ENOMEM;
 	if (strlen(text) > RECORD_SIZE_MAX)
 		return -EFBIG;
-	r = record_name(record->id, &name);
+	r = check_readable(json);
+	if (r == 0)
+		r = record_name(record->id, &name);
 	if (r == 0)
 		r = file_replace(store->dirfd, name, text, strlen(text), &attributes);
 	return r < 0 ? r : dir_sync(store->dirfd);

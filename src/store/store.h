@@ -25,7 +25,8 @@ must_check int store_load(const struct store *store, const char *id, struct reco
 /*
  * Replaces the record: temporary file, fsync, rename, fsync of the directory. The commit point.
  * After -errno the old record stands, or, where only the last step failed, the new one without
- * being durable: load it to know. -EFBIG: larger than RECORD_SIZE_MAX, and nothing was written.
+ * being durable: load it to know. -EFBIG (larger than RECORD_SIZE_MAX)
+ * and -EBADMSG (store_load() would refuse it): nothing was written.
  */
 must_check int store_save(const struct store *store, const struct record *record);
 /* The ids of all records, sorted. */
