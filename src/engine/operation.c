@@ -127,7 +127,7 @@ int operation_now(struct operation *operation, uint64_t *ret)
 	uint64_t floor = 0;
 	int r;
 
-	r = store_time_floor(&operation->store, &floor);
+	r = store_time_floor(&operation->store, &floor, &operation->refusal);
 	if (r == 0)
 		*ret = MAX(now, floor);
 	return r;

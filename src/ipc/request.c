@@ -30,7 +30,6 @@ enum member {
 	MEMBER_RELEASE = 1U << 3,
 	MEMBER_STOP = 1U << 4,
 	MEMBER_ALLOW_DOWNGRADE = 1U << 5,
-	MEMBER_ADOPT_KEY = 1U << 6,
 	MEMBER_USE_RUNNING = 1U << 7,
 	MEMBER_REASON = 1U << 8,
 	MEMBER_CAPABILITIES = 1U << 9,
@@ -42,7 +41,7 @@ enum member {
 
 #define MEMBERS_OF_BUNDLE   (MEMBER_BUNDLE | MEMBER_SIGNATURE)
 #define MEMBERS_OF_INSTALL  (MEMBERS_OF_BUNDLE | MEMBER_CONFIG | MEMBER_CAPABILITIES | MEMBER_LIMITS)
-#define MEMBERS_OF_OVERRIDE (MEMBER_ALLOW_DOWNGRADE | MEMBER_ADOPT_KEY)
+#define MEMBERS_OF_OVERRIDE MEMBER_ALLOW_DOWNGRADE
 
 struct verb {
 	const char *name;
@@ -80,7 +79,6 @@ static const struct {
 	{"release",         MEMBER_RELEASE,         offsetof(struct request, release)        },
 	{"stop",            MEMBER_STOP,            offsetof(struct request, stop)           },
 	{"allow_downgrade", MEMBER_ALLOW_DOWNGRADE, offsetof(struct request, allow_downgrade)},
-	{"adopt_key",       MEMBER_ADOPT_KEY,       offsetof(struct request, adopt_key)      },
 	{"use_running",     MEMBER_USE_RUNNING,     offsetof(struct request, use_running)    },
 };
 
@@ -93,10 +91,9 @@ static const char *const fd_names[] = {
 static_assert(ARRAY_SIZE(fd_names) == REQUEST_FD_N, "every descriptor has a name");
 
 static const char *const keys[] = {
-	"schema",    "verb",        "request_id",   "id",     "version",
-	"purge",     "release",     "stop",         "reason", "allow_downgrade",
-	"adopt_key", "use_running", "capabilities", "limits", "fds",
-	NULL,
+	"schema",      "verb",         "request_id", "id",     "version",
+	"purge",       "release",      "stop",       "reason", "allow_downgrade",
+	"use_running", "capabilities", "limits",     "fds",    NULL,
 };
 
 const char *request_verb_to_string(enum request_verb verb)

@@ -54,7 +54,9 @@ struct request {
 	bool release;         /* hold: let go */
 	bool stop;            /* hold: stop it as well */
 	bool allow_downgrade; /* install: floor override */
-	char reason[257];     /* hold */
+	bool use_running; /* configure without a descriptor: the fleet's configuration stays, the
+			     administrator's own keys are read again */
+	char reason[257]; /* hold */
 	bool has_capabilities;
 	json_t *capabilities; /* array of names: narrows */
 	json_t *limits;       /* object of integers: lowers */

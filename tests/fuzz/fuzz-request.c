@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(strcmp(first, second) == 0);
 	if (request_check_fleet(&request, &refusal) == 0)
 		assert(!request.purge && !request.version[0] && !request.allow_downgrade &&
-		       !request.adopt_key && request.verb != REQUEST_HOLD &&
-		       request.verb != REQUEST_PRUNE && request.verb != REQUEST_CLEAR_QUARANTINE);
+		       request.verb != REQUEST_HOLD && request.verb != REQUEST_PRUNE &&
+		       request.verb != REQUEST_CLEAR_QUARANTINE);
 	return 0;
 }

@@ -59,7 +59,6 @@ static void a_full_install_header_is_read_and_written_back(void **state)
 	assert_int_equal(request.verb, REQUEST_INSTALL);
 	assert_string_equal(request.request_id, "r-1");
 	assert_true(request.allow_downgrade);
-	assert_false(request.adopt_key);
 	assert_true(request.has_capabilities);
 	assert_int_equal(json_array_size(request.capabilities), 1);
 	assert_int_equal(json_integer_value(json_object_get(request.limits, "tasks_max")), 7);
@@ -178,7 +177,6 @@ static void the_fleet_may_not_ask_for_what_is_the_administrators(void **state)
 {
 	static const char *const denied[] = {
 		HEAD "\"install\",\"allow_downgrade\":true,\"fds\":[\"bundle\",\"signature\"]}",
-		HEAD "\"install\",\"adopt_key\":true,\"fds\":[\"bundle\",\"signature\"]}",
 		HEAD "\"plan\",\"allow_downgrade\":true,\"fds\":[\"bundle\",\"signature\"]}",
 		HEAD "\"rollback\",\"id\":\"a\",\"version\":\"1.0.0\"}",
 		HEAD "\"uninstall\",\"id\":\"a\",\"purge\":true}",
