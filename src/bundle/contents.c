@@ -22,6 +22,7 @@
 #include "bundle/agree.h"
 #include "bundle/elf_head.h"
 #include "bundle/spool.h"
+#include "manifest/names.h"
 #include "manifest/schema.h"
 #include "unit/unit_file.h"
 
@@ -37,16 +38,14 @@ int contents_check_name(const char *name, struct refusal *reterr_refusal)
 {
 	cleanup_free char *shown = NULL;
 
-	if (path_is_safe_name(name) && name[0] != '.' &&
-	    !str_ends_with(name, FILE_TEMPORARY_SUFFIX))
+	if (name_is_entry(name) && !str_ends_with(name, FILE_TEMPORARY_SUFFIX))
 		return 0;
 	shown = str_escape(name, strlen(name), PATH_NAME_MAX);
 	if (!shown)
 		return -ENOMEM;
 	return refuse(reterr_refusal, REFUSAL_BAD_ENTRY_NAME,
-		      "an entry of a bundle cannot be called '%s': expected one path segment of "
-		      "printable ASCII without blanks that neither begins with '.' or '-' nor ends "
-		      "in '%s'",
+		      "an entry of a bundle cannot be called '%s': expected letters, digits and "
+		      "'._+-', a letter or digit first, and not '%s' at the end",
 		      shown, FILE_TEMPORARY_SUFFIX);
 }
 

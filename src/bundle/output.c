@@ -101,5 +101,6 @@ void output_done(struct output *output)
 		(void)unlinkat(output->dirfd, output->temporary, 0);
 	free(output->temporary);
 	free(output->published);
-	output->fd = fd_close(output->fd);
+	(void)fd_close(output->fd);
+	*output = OUTPUT_INIT;
 }

@@ -100,9 +100,9 @@ static int setup_zstd(struct pack *pack, uint64_t size)
 		int value;
 	} parameters[] = {
 		{ZSTD_c_compressionLevel, PACK_LEVEL},
-		{ZSTD_c_contentSizeFlag, 1},
-		/* The signature covers every byte. */
-		{ZSTD_c_checksumFlag, 0},
+		{ZSTD_c_contentSizeFlag,  1         },
+ /* The signature covers every byte. */
+		{ZSTD_c_checksumFlag,     0         },
 	};
 
 	pack->zstd = ZSTD_createCCtx();
@@ -191,9 +191,9 @@ int pack_write(int fd, const struct pack_entry *entries, size_t n_entries)
 	for (size_t i = 0; i < n_entries && r == 0; i++) {
 		r = write_header(pack, &entries[i]);
 		if (r == 0)
-			r = entries[i].data ? write_data(pack, entries[i].data,
-							 (size_t)entries[i].size)
-					    : write_file(pack, &entries[i]);
+			r = entries[i].data
+				    ? write_data(pack, entries[i].data, (size_t)entries[i].size)
+				    : write_file(pack, &entries[i]);
 	}
 	if (r == 0 && archive_write_close(pack->archive) != ARCHIVE_OK)
 		r = explain(pack);

@@ -100,11 +100,9 @@ int bundle_receive(int fd, const char *signature_text, size_t signature_size,
 
 	if (r != 0)
 		return r;
-	r = minisign_signature_parse(signature_text, signature_size, &signature);
+	r = trust_signature_parse(signature_text, signature_size, &signature, reterr_refusal);
 	if (r != 0)
-		return refuse(reterr_refusal, REFUSAL_MALFORMED_SIGNATURE,
-			      "the signature is not a minisign signature file: expected the four "
-			      "lines that 'affix sign' writes");
+		return r;
 	if (!is_sealed(fd)) {
 		r = spool_open(&copy, private_dirfd, size, O_EXCL, reterr_refusal);
 		if (r != 0)

@@ -206,12 +206,11 @@ static int check_supervision(const struct manifest *manifest, const struct unit_
 	else if (!has_suffix(&set->names, ".service"))
 		missing = ".service";
 	if (missing)
-		return diagnostics_add(
-			diagnostics, REFUSAL_MISSING_ENTRY, MANIFEST_NAME, 1, 1,
-			"supervision '%s' needs a %s unit beside the manifest, "
-			"'affix-%s%s' for one",
-			manifest_supervision_to_string(manifest->supervision), missing,
-			manifest->id, missing);
+		return diagnostics_add(diagnostics, REFUSAL_MISSING_ENTRY, MANIFEST_NAME, 1, 1,
+				       "supervision '%s' needs a %s unit beside the manifest, "
+				       "'affix-%s%s' for one",
+				       manifest_supervision_to_string(manifest->supervision),
+				       missing, manifest->id, missing);
 	if (!has_all)
 		return 0;
 	r = unit_policy_primary(&set->names, (const struct unit_file *const *)set->files, manifest,

@@ -25,8 +25,8 @@ struct source {
 
 /*
  * Reads the directory *path*. All that is wrong with its manifest, its units, its schema, and with
- * how they fit is added to *diagnostics*, under the paths of the files. 0; -errno where the directory itself cannot be read. The
- * caller frees *ret*.
+ * how they fit is added to *diagnostics*, under the paths of the files. 0; -errno where the
+ * directory itself cannot be read. The caller frees *ret*.
  */
 must_check int source_load(const char *path, struct source **ret, struct diagnostics *diagnostics);
 struct source *source_free(struct source *source);

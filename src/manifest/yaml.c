@@ -119,10 +119,14 @@ struct yaml_document *yaml_document_free(struct yaml_document *document)
 static struct place place_of_token(struct fy_token *token, struct place otherwise)
 {
 	const struct fy_mark *mark = token ? fy_token_start_mark(token) : NULL;
+	enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
+	/* The mark of a quoted scalar is behind its quote. */
+	bool is_behind = style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
 
 	if (!mark || mark->line < 0 || mark->column < 0)
 		return otherwise;
-	return (struct place){(unsigned)mark->line + 1, (unsigned)mark->column + 1};
+	return (struct place){(unsigned)mark->line + 1,
+			      (unsigned)mark->column + (is_behind && mark->column > 0 ? 0 : 1)};
 }
 
 /* Where an event is; an empty value has no token and stands where its key does. */

@@ -1,18 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
 #include "ipc/diagnostic.h"
 
-#define UNIT_FILE_SIZE_MAX (64U * 1024U)
-#define UNIT_FILE_LINE_MAX 4096U /* a logical line, continuations joined */
+#define UNIT_FILE_SIZE_MAX    (64U * 1024U)
+#define UNIT_FILE_LINE_MAX    4096U /* a logical line, continuations joined */
+#define UNIT_FILE_SECTION_MAX 32U
+
+/* A section header, in the order of the file; the same section may come again. */
+struct unit_section {
+	char *name;
+	unsigned line; /* from 1 */
+};
 
 /* One assignment, in the order of the file. Values have blanks trimmed and continuations joined, as
  * systemd reads them. */
 struct unit_entry {
-	char *section;
+	const char *section; /* of the file's sections */
 	char *key;
 	char *value;
 	unsigned line;   /* where it begins, from 1 */
@@ -20,6 +28,8 @@ struct unit_entry {
 };
 
 struct unit_file {
+	struct unit_section *sections;
+	size_t n_sections;
 	struct unit_entry *entries;
 	size_t count;
 };
@@ -39,3 +49,4 @@ DEFINE_CLEANUP(struct unit_file *, unit_file, unit_file_free)
 
 /* The effective (last) value of a directive, or NULL. An empty assignment yields "". */
 const char *unit_file_get(const struct unit_file *unit, const char *section, const char *key);
+bool unit_file_has_section(const struct unit_file *unit, const char *section);

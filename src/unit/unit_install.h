@@ -8,7 +8,7 @@
 /*
  * The enablement links that `[Install]` of a checked unit asks for, as absolute paths of the links:
  * `/etc/systemd/system/<target>.wants/<name>` and `.requires`. Each link's target is
- * `/etc/systemd/system/<name>`. Added to *links* in byte order. 0 or -ENOMEM.
+ * `/etc/systemd/system/<name>`. Added to *links* in byte order, none twice. 0 or -ENOMEM.
  */
 must_check int unit_install_links(const struct unit_file *unit, const char *name,
 				  struct strv *links);
