@@ -341,5 +341,5 @@ int manager_reload(struct manager *manager, uint64_t timeout_usec)
 {
 	const struct manager_method method = {MANAGER_PATH, MANAGER_OBJECT, "Reload", timeout_usec};
 
-	return manager_call(manager, &method, NULL, NULL);
+	return manager_call(manager, &method, NULL, "");
 }

@@ -70,7 +70,7 @@ int manager_wait_job(struct manager *manager, uint64_t timeout_usec)
 			return r;
 		if (!manager->job[0])
 			break;
-		/* Seen gone twice: the signal, should it come, came with the first answer. */
+		/* Had its signal not been lost, it would have been here with that answer. */
 		if (is_gone) {
 			manager->job[0] = '\0';
 			break;
