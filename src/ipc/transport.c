@@ -322,12 +322,15 @@ int transport_reply(int fd, const struct result *result)
 	if (r < 0)
 		return r;
 	size = strlen(text);
-	if (size <= TRANSPORT_INLINE_MAX)
-		return send_message(fd, text, size, -EBADF, deadline);
-	r = make_memfd(text, size, &memfd);
-	if (r < 0)
-		return r;
-	return send_message(fd, REPLY_IN_MEMFD, strlen(REPLY_IN_MEMFD), memfd, deadline);
+	if (size > TRANSPORT_INLINE_MAX) {
+		r = make_memfd(text, size, &memfd);
+		if (r < 0)
+			return r;
+		r = send_message(fd, REPLY_IN_MEMFD, strlen(REPLY_IN_MEMFD), memfd, deadline);
+	} else {
+		r = send_message(fd, text, size, -EBADF, deadline);
+	}
+	return r == -ETIMEDOUT || r == -EPIPE || r == -ECONNRESET ? 1 : r;
 }
 
 static int connect_to(const char *path, int *ret_fd)

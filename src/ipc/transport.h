@@ -43,8 +43,8 @@ must_check int transport_receive(int fd, struct transport_request *ret,
 void transport_request_done(struct transport_request *request);
 #define cleanup_transport_request CLEANUP(transport_request_done)
 
-/* Sends the reply; a peer that is gone or does not read is no error of the operation. 0 or -errno.
- */
+/* Sends the reply. 0; 1 if the peer is gone or does not read, which is no error of the operation;
+ * -errno. */
 must_check int transport_reply(int fd, const struct result *result);
 
 /*

@@ -21,12 +21,13 @@ static void keep_problem(struct json_reader *reader, const char *text)
 	if (!problem)
 		return;
 	if (!reader->where)
-		(void)snprintf(problem->text, sizeof(problem->text), "%s", text);
+		(void)snprintf(problem->text, sizeof(problem->text), "%.200s", text);
 	else if (reader->number == 0)
-		(void)snprintf(problem->text, sizeof(problem->text), "%s: %s", reader->where, text);
+		(void)snprintf(problem->text, sizeof(problem->text), "%.48s: %.200s", reader->where,
+			       text);
 	else
-		(void)snprintf(problem->text, sizeof(problem->text), "%s %zu: %s", reader->where,
-			       reader->number, text);
+		(void)snprintf(problem->text, sizeof(problem->text), "%.32s %zu: %.190s",
+			       reader->where, reader->number, text);
 }
 
 void json_reader_fail(struct json_reader *reader, const char *format, ...)

@@ -20,13 +20,13 @@
 #include "base/clock.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "manifest/names.h"
 #include "plan/json_reader.h"
 #include "plan/plan_bounds.h"
 
 #define PLAN_OBJECTS_MAX    1024U
 #define PLAN_UNITS_MAX      BUNDLE_ENTRIES_MAX
 #define PLAN_STATE_DIRS_MAX 64U
-#define PLAN_USER_MAX       31U
 #define CAPABILITIES_MAX    64 /* bits of a mask */
 
 static const char *const object_types[] = {
@@ -445,16 +445,6 @@ static void read_units(struct json_reader *reader, const json_t *json, struct pl
 		json_reader_fail(reader, "%zu are primary, not one", primaries);
 }
 
-static bool is_user_name(const char *name)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
-	size_t length = strlen(name);
-
-	return length > 0 && length <= PLAN_USER_MAX && strchr(letters, name[0]) &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789-") ==
-		       length;
-}
-
 /* What the process runs as, and where its binary and its state lie. */
 static void read_process(struct json_reader *reader, const json_t *json, struct plan *plan)
 {
@@ -465,7 +455,7 @@ static void read_process(struct json_reader *reader, const json_t *json, struct 
 	json_reader_strings(reader, json, "state_dirs", PLAN_STATE_DIRS_MAX, &plan->state_dirs);
 	if (reader->result != 0)
 		return;
-	if (!is_user_name(plan->user))
+	if (!name_is_user(plan->user))
 		json_reader_fail_value(reader, "bad user", plan->user);
 	if (!plan_bounds_allow_binary(plan->identity.id, plan->binary))
 		json_reader_fail_value(reader, "foreign binary", plan->binary);

@@ -278,10 +278,10 @@ static void a_reply_does_not_wait_for_ever_for_its_reader(void **state)
 
 	for (unsigned i = 0; i < 100000 && r == 0; i++)
 		r = transport_reply(pair->updater, &result);
-	assert_int_equal(r, -ETIMEDOUT);
+	assert_int_equal(r, 1);
 	assert_true(clock_monotonic_usec() - before < 10 * TRANSPORT_REPLY_USEC);
 	pair->peer = fd_close(pair->peer);
-	assert_int_equal(transport_reply(pair->updater, &result), -ECONNRESET);
+	assert_int_equal(transport_reply(pair->updater, &result), 1);
 }
 
 /* Sizes that serve_once() takes for something else than a reply. */
@@ -309,7 +309,7 @@ static void serve_once(int listener, size_t text_size)
 	}
 	memset(text, 'x', text_size);
 	if (r != 0 || result_set(&result, RESULT_DONE, "", "%s", text) < 0 ||
-	    transport_reply(fd, &result) < 0)
+	    transport_reply(fd, &result) != 0)
 		_exit(1);
 	_exit(0);
 }
