@@ -16,7 +16,8 @@
 #include "cli/commands.h"
 
 static const struct command *const commands[] = {
-	&command_check, &command_build, &command_keygen, &command_inspect, &command_help,
+	&command_keygen,
+	&command_help,
 };
 
 static const struct command *find(const char *name)
