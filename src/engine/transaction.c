@@ -121,6 +121,23 @@ static int switch_over(struct operation *operation)
 	return transaction_set_phase(operation, RECORD_WATCHING);
 }
 
+static int describe_done(struct operation *operation)
+{
+	static const char *const deeds[RECORD_OPERATION_N] = {
+		[RECORD_INSTALL] = "is installed",      [RECORD_ROLLBACK] = "is back",
+		[RECORD_CONFIGURE] = "is reconfigured", [RECORD_REPAIR] = "is repaired",
+		[RECORD_UNINSTALL] = "is uninstalled",
+	};
+	const struct record *record = operation->record;
+	const struct record_transaction *transaction = record->transaction;
+	bool is_running = operation->manager && transaction->to && !record->is_stopped;
+
+	return result_set(operation->result, RESULT_DONE, "", "'%s' %s %s%s", record->id,
+			  transaction->to ? transaction->to->identity.version
+					  : record->current->identity.version,
+			  deeds[transaction->operation], is_running ? ", running and healthy" : "");
+}
+
 /*
  * The commit point. If the record could not be replaced, what is on disk decides: it may be the new
  * one all the same, when only the last sync failed.
@@ -131,8 +148,7 @@ static int commit(struct operation *operation)
 	struct record_transaction *transaction = record->transaction;
 	int r;
 
-	r = result_set(operation->result, RESULT_DONE, "", "'%s' %s", record->id,
-		       transaction->to ? transaction->to->identity.version : "is uninstalled");
+	r = describe_done(operation);
 	if (r == 0)
 		r = commit_transaction(operation);
 	if (r == 0) {
