@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "base/json.h"
 #include "bundle/build.h"
 #include "cli/commands.h"
 #include "cli/problems.h"

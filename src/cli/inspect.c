@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
-#include "base/path.h"
+#include "base/json.h"
 #include "bundle/bundle.h"
 #include "cli/commands.h"
 #include "crypto/minisign.h"
