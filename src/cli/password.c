@@ -94,6 +94,7 @@ static int read_silently(const char *prompt, char **ret_text)
 	(void)sigemptyset(&blocked);
 	for (size_t i = 0; i < ARRAY_SIZE(ending_signals); i++)
 		(void)sigaddset(&blocked, ending_signals[i]);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
 	(void)sigprocmask(SIG_BLOCK, &blocked, &mask);
 	for (size_t i = 0; i < ARRAY_SIZE(ending_signals); i++)
 		(void)sigaction(ending_signals[i], &action, &before[i]);
@@ -108,6 +109,7 @@ static int read_silently(const char *prompt, char **ret_text)
 	(void)fputc('\n', stderr);
 	for (size_t i = 0; i < ARRAY_SIZE(ending_signals); i++)
 		(void)sigaction(ending_signals[i], &before[i], NULL);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
 	(void)sigprocmask(SIG_SETMASK, &mask, NULL);
 	return r;
 }
