@@ -12,6 +12,14 @@
 #define must_check         __attribute__((warn_unused_result))
 #define format_check(a, b) __attribute__((format(printf, a, b)))
 
+/* For a result that changes nothing any more: the failure was already decided, or the step is done
+ * again later. */
+#define ignore_result(expression)                              \
+	do {                                                   \
+		__typeof__(expression) ignored = (expression); \
+		(void)ignored;                                 \
+	} while (0)
+
 #define TAKE_PTR(p)                                     \
 	({                                              \
 		__typeof__(p) *take_place = &(p);       \

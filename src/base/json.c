@@ -207,3 +207,14 @@ int json_append(json_t *array, json_t *value)
 		return -ENOMEM;
 	return json_array_append_new(array, value) < 0 ? -ENOMEM : 0;
 }
+
+json_t *json_from_strv(const struct strv *list)
+{
+	cleanup_json json_t *array = json_array();
+
+	for (size_t i = 0; array && i < list->count; i++) {
+		if (json_append(array, json_string(list->items[i])) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(array);
+}

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 
 static inline void cleanup_json_ref(json_t **json)
 {
@@ -56,3 +57,5 @@ must_check int json_add(json_t *object, const char *key, json_t *value);
 must_check int json_add_string(json_t *object, const char *key, const char *value_or_null);
 must_check int json_add_uint(json_t *object, const char *key, uint64_t value);
 must_check int json_append(json_t *array, json_t *value);
+/* An array of the strings of *list*. NULL: no memory. */
+json_t *json_from_strv(const struct strv *list);

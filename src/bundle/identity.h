@@ -7,6 +7,9 @@
 #include "manifest/manifest.h"
 #include "manifest/version.h"
 
+/* The highest epoch: what every reader of JSON takes for an exact number. */
+#define IDENTITY_EPOCH_MAX 9007199254740991ULL
+
 /* What a signature binds, the trusted comment: `affix:1 id=… version=… os=… arch=… created=…
  * [expires=…] [epoch=N]`. */
 struct identity {

@@ -11,7 +11,7 @@
 #define TRUST_PATH     "/etc/affix/trust.d"
 #define TRUST_KEYS_MAX 64U
 
-/* One NAME.pub and what NAME.policy.yaml allows it; an empty list there allows anything. */
+/* One NAME.pub and what NAME.policy.yaml allows it; an empty list here allows anything. */
 struct trust_key {
 	char *name; /* without .pub */
 	struct minisign_public_key key;
@@ -28,10 +28,11 @@ struct trust {
 };
 
 /*
- * Loads every *.pub of the directory *dirfd*. Files must be regular; with *must_be_root*, they and
- * the directory must belong to uid 0 and be writable by nobody else. An absent policy file is no
- * policy; a broken key or policy file refuses with REFUSAL_BAD_TRUST and its name: fail closed. 0,
- * -errno, or refused. *ret* may have no key.
+ * Loads every *.pub of the directory *dirfd*, hidden ones left out. Two files with one key id are
+ * refused, both named: which policy would hold? Files must be regular; with *must_be_root*, they
+ * and the directory must belong to uid 0 and be writable by nobody else. An absent policy file is
+ * no policy; a broken key or policy file refuses with REFUSAL_BAD_TRUST and its name: fail closed.
+ * 0, -errno, or refused. *ret* may have no key.
  */
 must_check int trust_load(int dirfd, bool must_be_root, struct trust **ret,
 			  struct refusal *reterr_refusal);
@@ -42,6 +43,11 @@ struct trust *trust_free(struct trust *trust);
 
 DEFINE_CLEANUP(struct trust *, trust, trust_free)
 #define cleanup_trust CLEANUP(cleanup_trust)
+
+/* minisign_signature_parse(), with a sentence for what it says. 0 or REFUSAL_MALFORMED_SIGNATURE.
+ */
+must_check int trust_signature_parse(const char *text, size_t size, struct minisign_signature *ret,
+				     struct refusal *reterr_refusal);
 
 /*
  * Verifies a signature file over a file with digest *file*: finds the key, checks the signature,

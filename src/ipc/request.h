@@ -11,6 +11,8 @@
 
 #define REQUEST_HEADER_MAX    (16U * 1024U)
 #define REQUEST_ID_MAX        64U
+#define REQUEST_BUNDLE_MAX    (1ULL << 30)
+#define REQUEST_SIGNATURE_MAX 4096U
 #define REQUEST_CONFIG_MAX    (256U * 1024U)
 #define REQUEST_FDS_MAX       3U
 #define REQUEST_DEADLINE_USEC (5ULL * 1000 * 1000)
@@ -52,9 +54,9 @@ struct request {
 	bool release;         /* hold: let go */
 	bool stop;            /* hold: stop it as well */
 	bool allow_downgrade; /* install: floor override */
-	bool adopt_key;       /* install: bind the id to another key */
-	bool use_running;     /* configure without descriptor: drop the fleet's configuration */
-	char reason[257];     /* hold */
+	bool use_running; /* configure without a descriptor: the fleet's configuration stays, the
+			     administrator's own keys are read again */
+	char reason[257]; /* hold */
 	bool has_capabilities;
 	json_t *capabilities; /* array of names: narrows */
 	json_t *limits;       /* object of integers: lowers */
@@ -77,6 +79,8 @@ void request_done(struct request *request);
 #define cleanup_request CLEANUP(request_done)
 
 const char *request_verb_to_string(enum request_verb verb);
+/* "bundle", "signature", "config". */
+const char *request_fd_to_string(enum request_fd fd);
 
 /*
  * Whether the fleet's socket may ask for this: the verb, and no field that is the administrator's

@@ -205,6 +205,12 @@ int manifest_capability_from_string(const char *name)
 	return -EINVAL;
 }
 
+const char *manifest_capability_to_string(int bit)
+{
+	return bit >= 0 && (size_t)bit < ARRAY_SIZE(capability_names) ? capability_names[bit]
+								      : NULL;
+}
+
 uint64_t manifest_capability_mask(const struct strv *names)
 {
 	uint64_t mask = 0;

@@ -99,9 +99,10 @@ static int directory_matches(DIR *dir, const struct plan *plan, bool *ret)
 			break;
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
+		/* A file that the plan does not have spoils nothing: version_fix() removes it. */
 		object = plan_find_entry(plan, entry->d_name);
 		if (!object)
-			return 0;
+			continue;
 		r = file_matches(dirfd(dir), entry->d_name, object, &same);
 		if (r < 0 || !same)
 			return r;

@@ -50,6 +50,15 @@ void diff_done(struct diff *diff)
 	*diff = DIFF_INIT;
 }
 
+size_t diff_count_damage(const struct diff *diff)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < diff->count; i++)
+		n += diff->items[i].kind != DIFF_LOCAL_OVERRIDE;
+	return n;
+}
+
 static int add(struct diff *diff, enum diff_kind kind, const char *path, const char *wanted,
 	       const char *found)
 {

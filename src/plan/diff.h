@@ -37,6 +37,8 @@ struct diff {
 
 /* Compares the tree with *plan*, reading every byte of it. Sorted by path. 0 or -errno. */
 must_check int plan_diff(const struct plan *plan, const struct tree *tree, struct diff *ret);
+/* How many items are damage: all but the administrator's own overrides. */
+size_t diff_count_damage(const struct diff *diff);
 void diff_done(struct diff *diff);
 #define cleanup_diff CLEANUP(diff_done)
 

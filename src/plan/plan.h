@@ -110,5 +110,7 @@ char *plan_version_path(const struct plan *plan);
 json_t *plan_to_json(const struct plan *plan);
 /* 0; 1 for anything plan_to_json() does not write (*reterr says what, may be NULL); -errno. */
 must_check int plan_from_json(const json_t *json, struct plan **ret, struct json_problem *reterr);
+/* A copy of its own. 0 or -errno. */
+must_check int plan_clone(const struct plan *plan, struct plan **ret);
 /* BLAKE2b-512 of the canonical JSON: what quarantine keys on. 0 or -ENOMEM. */
 must_check int plan_digest(const struct plan *plan, struct digest *ret);

@@ -109,3 +109,14 @@ int plan_add_entry(struct plan *plan, const char *path, const struct bundle_entr
 	object->group = strdup(plan->user);
 	return object->group ? 0 : -ENOMEM;
 }
+
+int plan_clone(const struct plan *plan, struct plan **ret)
+{
+	cleanup_json json_t *json = plan_to_json(plan);
+	int r;
+
+	if (!json)
+		return -ENOMEM;
+	r = plan_from_json(json, ret, NULL);
+	return r > 0 ? -EBADMSG : r;
+}

@@ -79,7 +79,9 @@ struct record {
 	uint64_t newest_created;                   /* the time floor's share */
 	bool is_local;                             /* origin */
 	bool is_held;
+	bool is_stopped; /* held and stopped: its enablement links are taken away */
 	char *hold_reason;
+	bool is_purging; /* uninstalled with --purge, and state directories may still be there */
 	struct record_quarantine *quarantine;
 	size_t n_quarantine;
 	json_t *results; /* array of the last results, newest last (ipc/result.h) */
@@ -105,5 +107,6 @@ must_check int record_check_quarantine(const struct record *record, const struct
 				       struct refusal *reterr_refusal);
 must_check int record_add_quarantine(struct record *record, const struct digest *plan,
 				     const char *version, const char *reason, uint64_t now);
+void record_clear_quarantine(struct record *record);
 const char *record_operation_to_string(enum record_operation operation);
 const char *record_phase_to_string(enum record_phase phase);

@@ -11,7 +11,10 @@ struct store {
 	int dirfd;
 };
 
-/* Opens it, making it (and /var/lib/affix, 0755) if it is missing and *make*. -ENOENT otherwise. */
+/*
+ * Opens it, making it (and /var/lib/affix, 0755) if it is missing and *make*. -ENOENT otherwise;
+ * -EPERM if others than its owner, who must be the caller, may write there.
+ */
 must_check int store_open(const struct tree *tree, bool make, struct store *ret);
 void store_done(struct store *store);
 #define cleanup_store CLEANUP(store_done)
@@ -19,7 +22,12 @@ void store_done(struct store *store);
 /* 0 with *ret*; -ENOENT: no record; refused with REFUSAL_BAD_RECORD; -errno. */
 must_check int store_load(const struct store *store, const char *id, struct record **ret,
 			  struct refusal *reterr_refusal);
-/* Replaces the record: temporary file, fsync, rename, fsync of the directory. The commit point. */
+/*
+ * Replaces the record: temporary file, fsync, rename, fsync of the directory. The commit point.
+ * After -errno the old record stands, or, where only the last step failed, the new one without
+ * being durable: load it to know. -EFBIG (larger than RECORD_SIZE_MAX)
+ * and -EBADMSG (store_load() would refuse it): nothing was written.
+ */
 must_check int store_save(const struct store *store, const struct record *record);
 /* The ids of all records, sorted. */
 must_check int store_list(const struct store *store, struct strv *ret);
@@ -37,5 +45,10 @@ must_check int store_is_locked(const struct store *store, const char *id, bool *
 /* The short global one around switch and reload; waits. */
 must_check int store_lock_switch(const struct store *store, int *ret_fd);
 
-/* max over all records of `newest_created`, those of uninstalled add-ons too. */
-must_check int store_time_floor(const struct store *store, uint64_t *ret);
+/*
+ * max over all records of `newest_created`, those of uninstalled add-ons too. A record that cannot
+ * be read refuses with REFUSAL_BAD_RECORD: without it the floor might be lower than it was. 0;
+ * refused; -errno.
+ */
+must_check int store_time_floor(const struct store *store, uint64_t *ret,
+				struct refusal *reterr_refusal);

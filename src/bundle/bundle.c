@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A bundle from outside in: file → one compressed stream (decompress.c) → plain tar entries (tar.c)
+ * → the entries of an add-on (contents.c) → which agree with each other (agree.c). Bytes flow
+ * through in pieces of one size and nothing is held whole but the texts that affix reads, so memory
+ * does not grow with the bundle.
+ */
+
+#include "bundle/bundle.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "bundle/contents.h"
+#include "bundle/decompress.h"
+
+static int read_piece(void *context, const void **ret, size_t *ret_size,
+		      struct refusal *reterr_refusal)
+{
+	return decompress_read(context, ret, ret_size, reterr_refusal);
+}
+
+int bundle_open(int fd, const struct identity *identity, int spool_dirfd, struct bundle **ret,
+		struct refusal *reterr_refusal)
+{
+	cleanup_decompressor struct decompressor *stream = NULL;
+	cleanup_bundle struct bundle *bundle = NULL;
+	int r = decompress_open(fd, &stream, reterr_refusal);
+
+	if (r != 0)
+		return r;
+	r = contents_read(&(struct tar_source){read_piece, stream}, identity, spool_dirfd, &bundle,
+			  reterr_refusal);
+	if (r != 0)
+		return r;
+	decompress_digest(stream, &bundle->digest);
+	*ret = TAKE_PTR(bundle);
+	return 0;
+}
+
+struct bundle *bundle_free(struct bundle *bundle)
+{
+	if (!bundle)
+		return NULL;
+	for (size_t i = 0; i < bundle->n_entries; i++) {
+		free(bundle->entries[i].name);
+		free(bundle->entries[i].text);
+		(void)fd_close(bundle->entries[i].fd);
+	}
+	free(bundle->entries);
+	(void)manifest_free(bundle->manifest);
+	free(bundle);
+	return NULL;
+}
+
+const struct bundle_entry *bundle_find(const struct bundle *bundle, const char *name)
+{
+	for (size_t i = 0; i < bundle->n_entries; i++) {
+		if (strcmp(bundle->entries[i].name, name) == 0)
+			return &bundle->entries[i];
+	}
+	return NULL;
+}
+
+bool bundle_is_unit_name(const char *name)
+{
+	return str_ends_with(name, ".service") || str_ends_with(name, ".timer");
+}

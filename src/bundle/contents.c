@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The entries of a bundle, in one pass: each is checked by its header before a byte of it is kept,
+ * and counted by its bytes while it streams into its digest, its unnamed file and, where affix
+ * itself reads it, into memory.
+ *
+ * addon.yaml comes first, so that its limits and names are known before anything else is read:
+ * which entry is the program, which the schema.
+ */
+
+#include "bundle/contents.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/path.h"
+#include "bundle/agree.h"
+#include "bundle/elf_head.h"
+#include "bundle/spool.h"
+#include "manifest/names.h"
+#include "manifest/schema.h"
+#include "unit/unit_file.h"
+
+struct reading {
+	struct tar *tar;
+	struct bundle *bundle;
+	int spool_dirfd;
+	uint8_t head[ELF_HEAD_SIZE]; /* of the program */
+	size_t head_size;
+};
+
+int contents_check_name(const char *name, struct refusal *reterr_refusal)
+{
+	cleanup_free char *shown = NULL;
+
+	if (name_is_entry(name) && !str_ends_with(name, FILE_TEMPORARY_SUFFIX))
+		return 0;
+	shown = str_escape(name, strlen(name), PATH_NAME_MAX);
+	if (!shown)
+		return -ENOMEM;
+	return refuse(reterr_refusal, REFUSAL_BAD_ENTRY_NAME,
+		      "an entry of a bundle cannot be called '%s': expected letters, digits and "
+		      "'._+-', a letter or digit first, and not '%s' at the end",
+		      shown, FILE_TEMPORARY_SUFFIX);
+}
+
+/* Against the entries before it; names are safe to show by now. */
+static int check_place(const struct bundle *bundle, const char *name,
+		       struct refusal *reterr_refusal)
+{
+	size_t n = bundle->n_entries;
+
+	for (size_t i = 0; i < n; i++) {
+		if (strcasecmp(bundle->entries[i].name, name) == 0)
+			return refuse(reterr_refusal, REFUSAL_DUPLICATE_ENTRY,
+				      "the bundle has '%s' behind '%s': names must differ in more "
+				      "than case",
+				      name, bundle->entries[i].name);
+	}
+	if (n == 0 && !str_equal(name, MANIFEST_NAME))
+		return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+			      "the bundle's first entry is '%s': expected '%s'", name,
+			      MANIFEST_NAME);
+	if (n > 1 && strcmp(bundle->entries[n - 1].name, name) > 0)
+		return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+			      "the bundle's entries are not sorted: '%s' comes behind '%s'", name,
+			      bundle->entries[n - 1].name);
+	return 0;
+}
+
+/* How long an entry that affix keeps in memory may be; 0: it is not kept. */
+static uint64_t text_limit(const struct bundle *bundle, const char *name)
+{
+	if (bundle->n_entries == 0)
+		return MANIFEST_SIZE_MAX;
+	if (bundle_is_unit_name(name))
+		return UNIT_FILE_SIZE_MAX;
+	return str_equal(name, bundle->manifest->config_schema) ? SCHEMA_SIZE_MAX : 0;
+}
+
+static int check_size(const struct bundle *bundle, const char *name, uint64_t size,
+		      struct refusal *reterr_refusal)
+{
+	uint64_t limit = text_limit(bundle, name);
+
+	if (limit == 0)
+		limit = BUNDLE_ENTRY_SIZE_MAX;
+	if (size > limit)
+		return refuse(reterr_refusal, REFUSAL_ENTRY_TOO_LARGE,
+			      "the bundle's entry '%s' has %llu bytes: expected at most %llu", name,
+			      (unsigned long long)size, (unsigned long long)limit);
+	if (size > BUNDLE_SIZE_MAX - bundle->size)
+		return refuse(reterr_refusal, REFUSAL_BUNDLE_TOO_LARGE,
+			      "the bundle's entries up to '%s' have %llu bytes: expected at most "
+			      "%llu in all",
+			      name, (unsigned long long)(bundle->size + size), BUNDLE_SIZE_MAX);
+	return 0;
+}
+
+static int check_header(const struct bundle *bundle, const char *name, uint64_t size,
+			struct refusal *reterr_refusal)
+{
+	int r = contents_check_name(name, reterr_refusal);
+
+	if (r != 0)
+		return r;
+	if (bundle->n_entries >= BUNDLE_ENTRIES_MAX)
+		return refuse(reterr_refusal, REFUSAL_TOO_MANY_ENTRIES,
+			      "the bundle has more than %u entries", BUNDLE_ENTRIES_MAX);
+	r = check_place(bundle, name, reterr_refusal);
+	if (r != 0)
+		return r;
+	return check_size(bundle, name, size, reterr_refusal);
+}
+
+/* One entry's bytes, to all who want them. */
+static int stream_entry(struct reading *reading, struct bundle_entry *entry, struct spool *spool,
+			struct refusal *reterr_refusal)
+{
+	struct digest_state digest;
+	uint64_t done = 0;
+
+	digest_begin(&digest);
+	for (;;) {
+		const void *data = NULL;
+		size_t size = 0;
+		int r = tar_read(reading->tar, &data, &size, reterr_refusal);
+
+		if (r != 0)
+			return r;
+		if (size == 0)
+			break;
+		digest_add(&digest, data, size);
+		if (entry->text)
+			memcpy(entry->text + done, data, size);
+		if (entry->is_binary && reading->head_size < sizeof(reading->head)) {
+			size_t n = MIN(size, sizeof(reading->head) - reading->head_size);
+
+			memcpy(reading->head + reading->head_size, data, n);
+			reading->head_size += n;
+		}
+		r = spool->fd < 0 ? 0 : spool_add(spool, data, size, reterr_refusal);
+		if (r != 0)
+			return r;
+		done += size;
+	}
+	digest_end(&digest, &entry->digest);
+	return 0;
+}
+
+static int read_entry(struct reading *reading, const char *name, uint64_t size,
+		      struct refusal *reterr_refusal)
+{
+	cleanup_spool struct spool spool = SPOOL_INIT;
+	struct bundle *bundle = reading->bundle;
+	struct bundle_entry *entry = &bundle->entries[bundle->n_entries];
+	bool is_text = text_limit(bundle, name) > 0;
+	int r;
+
+	*entry = (struct bundle_entry){
+		.name = strdup(name),
+		.size = size,
+		.is_binary = bundle->manifest && str_equal(name, bundle->manifest->exec_binary),
+		.text = is_text ? calloc(1, (size_t)size + 1) : NULL,
+		.fd = -EBADF,
+	};
+	bundle->n_entries++;
+	if (!entry->name || (is_text && !entry->text))
+		return -ENOMEM;
+	if (reading->spool_dirfd >= 0) {
+		r = spool_open(&spool, reading->spool_dirfd, size, 0, reterr_refusal);
+		if (r != 0)
+			return r;
+	}
+	r = stream_entry(reading, entry, &spool, reterr_refusal);
+	if (r != 0)
+		return r;
+	entry->fd = TAKE_FD(spool.fd);
+	bundle->size += size;
+	return 0;
+}
+
+static int parse_manifest(struct bundle *bundle, struct refusal *reterr_refusal)
+{
+	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+	const struct bundle_entry *entry = &bundle->entries[0];
+	int r = manifest_parse(entry->text, (size_t)entry->size, entry->name, &bundle->manifest,
+			       &diagnostics);
+
+	return r <= 0 ? r : diagnostics_refuse(&diagnostics, reterr_refusal);
+}
+
+static int read_entries(struct reading *reading, struct refusal *reterr_refusal)
+{
+	struct bundle *bundle = reading->bundle;
+
+	for (;;) {
+		const char *name = NULL;
+		uint64_t size = 0;
+		int r = tar_next(reading->tar, &name, &size, reterr_refusal);
+
+		if (r != 0)
+			return r;
+		if (!name)
+			return 0;
+		r = check_header(bundle, name, size, reterr_refusal);
+		if (r != 0)
+			return r;
+		r = read_entry(reading, name, size, reterr_refusal);
+		if (r != 0)
+			return r;
+		r = bundle->manifest ? 0 : parse_manifest(bundle, reterr_refusal);
+		if (r != 0)
+			return r;
+	}
+}
+
+int contents_read(const struct tar_source *source, const struct identity *identity, int spool_dirfd,
+		  struct bundle **ret, struct refusal *reterr_refusal)
+{
+	cleanup_bundle struct bundle *bundle = calloc(1, sizeof(*bundle));
+	cleanup_tar struct tar *tar = NULL;
+	struct reading reading = {.bundle = bundle, .spool_dirfd = spool_dirfd};
+	int r;
+
+	if (!bundle)
+		return -ENOMEM;
+	bundle->entries = calloc(BUNDLE_ENTRIES_MAX, sizeof(*bundle->entries));
+	if (!bundle->entries)
+		return -ENOMEM;
+	r = tar_open(source, &tar, reterr_refusal);
+	if (r != 0)
+		return r;
+	reading.tar = tar;
+	r = read_entries(&reading, reterr_refusal);
+	if (r != 0)
+		return r;
+	r = agree_check(bundle, identity, reading.head, reading.head_size, reterr_refusal);
+	if (r != 0)
+		return r;
+	*ret = TAKE_PTR(bundle);
+	return 0;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "crypto/digest.h"
+#include "ipc/refusal.h"
+
+/* Every piece but the last of a stream has this size: a multiple of tar's block, and what the
+ * spool writes at once. */
+#define DECOMPRESS_PIECE_SIZE (256U * 1024U)
+
+struct decompressor;
+
+/*
+ * Reads the bundle file *fd* (borrowed) from offset 0, whatever its file position: one zstd frame
+ * or one gzip member, told apart by their first bytes. 0; refused with REFUSAL_MALFORMED_BUNDLE or
+ * REFUSAL_BUNDLE_TOO_LARGE; -errno.
+ */
+must_check int decompress_open(int fd, struct decompressor **ret, struct refusal *reterr_refusal);
+struct decompressor *decompress_close(struct decompressor *d);
+
+DEFINE_CLEANUP(struct decompressor *, decompressor, decompress_close)
+#define cleanup_decompressor CLEANUP(cleanup_decompressor)
+
+/*
+ * The next piece, valid until the next call; of size 0 at the end of the stream, which must be the
+ * end of the file too. 0; refused with REFUSAL_MALFORMED_BUNDLE (broken, cut off) or
+ * REFUSAL_TRAILING_DATA; -errno.
+ */
+must_check int decompress_read(struct decompressor *d, const void **ret, size_t *ret_size,
+			       struct refusal *reterr_refusal);
+
+/* The digest of the file's bytes, once decompress_read() has told the end. */
+void decompress_digest(struct decompressor *d, struct digest *ret);

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Receiving: the bytes that are verified are the bytes that are used later. Whoever gave the
+ * descriptor may write to its file at any moment, so it is copied once, and digested as it is
+ * copied, into a file that has no name and no other holder. A sealed memfd cannot change and is
+ * used as it is. Of the bundle's content nothing is looked at here.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "bundle/bundle.h"
+#include "bundle/spool.h"
+
+#define CHUNK_SIZE (256U * 1024U)
+
+static int check_descriptor(int fd, uint64_t *ret_size, struct refusal *reterr_refusal)
+{
+	struct stat status;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fstat(fd, &status) < 0)
+		return refuse(reterr_refusal, REFUSAL_BAD_DESCRIPTOR,
+			      "the bundle's descriptor is not open");
+	if (!S_ISREG(status.st_mode))
+		return refuse(reterr_refusal, REFUSAL_BAD_DESCRIPTOR,
+			      "the bundle's descriptor is not of a regular file");
+	if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
+		return refuse(reterr_refusal, REFUSAL_BAD_DESCRIPTOR,
+			      "the bundle's descriptor is not open for reading");
+	if ((uint64_t)status.st_size > BUNDLE_SIZE_MAX)
+		return refuse(reterr_refusal, REFUSAL_BUNDLE_TOO_LARGE,
+			      "the bundle file has %llu bytes: expected at most %llu",
+			      (unsigned long long)status.st_size, BUNDLE_SIZE_MAX);
+	*ret_size = (uint64_t)status.st_size;
+	return 0;
+}
+
+static bool is_sealed(int fd)
+{
+	const int wanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals >= 0 && (seals & wanted) == wanted;
+}
+
+/* Digests *fd* to its end, into *copy* as well if that is open. */
+static int digest_and_copy(int fd, struct spool *copy, uint64_t deadline_usec,
+			   struct digest *ret_digest, struct refusal *reterr_refusal)
+{
+	cleanup_free char *chunk = malloc(CHUNK_SIZE);
+	struct digest_state digest;
+	uint64_t offset = 0;
+	size_t n = 0;
+
+	if (!chunk)
+		return -ENOMEM;
+	digest_begin(&digest);
+	do {
+		int r;
+
+		if (deadline_usec > 0 && clock_monotonic_usec() > deadline_usec)
+			return refuse(reterr_refusal, REFUSAL_TIMEOUT,
+				      "the bundle could not be copied in time: %llu KiB came",
+				      (unsigned long long)offset / 1024);
+		r = fd_pread_full(fd, chunk, CHUNK_SIZE, offset, &n);
+		if (r < 0)
+			return r;
+		offset += n;
+		if (offset > BUNDLE_SIZE_MAX)
+			return refuse(reterr_refusal, REFUSAL_BUNDLE_TOO_LARGE,
+				      "the bundle file grew over the %llu bytes it may have",
+				      BUNDLE_SIZE_MAX);
+		digest_add(&digest, chunk, n);
+		r = copy->fd < 0 ? 0 : spool_add(copy, chunk, n, reterr_refusal);
+		if (r != 0)
+			return r;
+	} while (n == CHUNK_SIZE);
+	digest_end(&digest, ret_digest);
+	return 0;
+}
+
+int bundle_receive(int fd, const char *signature_text, size_t signature_size,
+		   const struct bundle_verify *verify, int private_dirfd, int *ret_fd,
+		   struct digest *ret_digest, struct identity *ret_identity,
+		   const struct trust_key **ret_key, struct refusal *reterr_refusal)
+{
+	cleanup_spool struct spool copy = SPOOL_INIT;
+	struct minisign_signature signature;
+	const struct trust_key *key = NULL;
+	struct identity identity;
+	struct digest digest;
+	uint64_t size = 0;
+	int r = check_descriptor(fd, &size, reterr_refusal);
+
+	if (r != 0)
+		return r;
+	r = trust_signature_parse(signature_text, signature_size, &signature, reterr_refusal);
+	if (r != 0)
+		return r;
+	if (!is_sealed(fd)) {
+		r = spool_open(&copy, private_dirfd, size, O_EXCL, reterr_refusal);
+		if (r != 0)
+			return r;
+	}
+	r = digest_and_copy(fd, &copy, verify->deadline_usec, &digest, reterr_refusal);
+	if (r != 0)
+		return r;
+	r = trust_verify(verify->trust, &signature, &digest, verify->now, &key, &identity,
+			 reterr_refusal);
+	if (r != 0)
+		return r;
+	if (copy.fd < 0) {
+		copy.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (copy.fd < 0)
+			return -errno;
+	}
+	*ret_fd = TAKE_FD(copy.fd);
+	*ret_digest = digest;
+	*ret_identity = identity;
+	*ret_key = key;
+	return 0;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * `affix`, the command line. It finds the subcommand, answers --help for it, and at the end makes
+ * sure that what was printed has arrived: a full disk or a closed pipe behind stdout is an error,
+ * not silence.
+ */
+
+#include <errno.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+
+static const struct command *const commands[] = {
+	&command_keygen,
+	&command_help,
+};
+
+static const struct command *find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	}
+	return NULL;
+}
+
+static void print_synopsis(const struct command *command)
+{
+	(void)printf("affix %s%s%s\n", command->name, *command->synopsis ? " " : "",
+		     command->synopsis);
+}
+
+static int help_command(const struct command *command)
+{
+	(void)printf("usage: ");
+	print_synopsis(command);
+	(void)printf("\n%s.\n", command->summary);
+	if (command->options)
+		(void)printf("\n%s", command->options);
+	(void)printf("\naffix(1) has the details.\n");
+	return COMMAND_DONE;
+}
+
+static int help_all(void)
+{
+	(void)printf("usage: affix COMMAND [OPTION…] [OPERAND…]\n\n"
+		     "Signed add-ons for Linux hosts: build, sign, deliver, watch, roll back.\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		(void)printf("  %-17s %s\n", commands[i]->name, commands[i]->summary);
+	(void)printf(
+		"\n'affix COMMAND --help' shows the options of one; affix(1) has the details.\n");
+	return COMMAND_DONE;
+}
+
+static int run_help(int argc, char **argv)
+{
+	const struct command *command;
+
+	if (argc < 2)
+		return help_all();
+	command = find(argv[1]);
+	if (argc > 2 || !command)
+		return command_usage(NULL, "'%s' is no command", argv[argc - 1]);
+	return help_command(command);
+}
+
+const struct command command_help = {
+	.name = "help",
+	.run = run_help,
+	.synopsis = "[COMMAND]",
+	.summary = "say what the commands are, or how to use one",
+};
+
+/* Whether --help stands among the options: before "--". */
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	}
+	return false;
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const struct command *command;
+
+	if (argc < 2)
+		return command_usage(NULL, "a command is wanted");
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return help_all();
+	if (strcmp(argv[1], "--version") == 0) {
+		(void)printf("affix %s\n", AFFIX_VERSION);
+		return COMMAND_DONE;
+	}
+	command = find(argv[1]);
+	if (!command)
+		return command_usage(NULL, "'%s' is no command", argv[1]);
+	if (wants_help(argc - 1, argv + 1))
+		return help_command(command);
+	return command->run(argc - 1, argv + 1);
+}
+
+static int close_stdout(int code)
+{
+	int r = ferror(stdout) ? -EIO : 0;
+
+	/* An error of an earlier write shows in ferror(), of the last ones in these two. */
+	errno = 0;
+	if (fflush(stdout) != 0 || fclose(stdout) != 0)
+		r = errno > 0 ? -errno : -EIO;
+	/* With nothing printed, a stdout that was closed from the start is nobody's concern. */
+	if (r == 0 || (r == -EBADF && code != COMMAND_DONE))
+		return code;
+	(void)command_broke(r, "the answer could not be written to standard output");
+	return code == COMMAND_DONE ? COMMAND_FAILED : code;
+}
+
+int main(int argc, char **argv)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (sodium_init() < 0)
+		return command_broke(-ENOSYS, "libsodium does not work here");
+	return close_stdout(dispatch(argc, argv));
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* hold, prune, clear-quarantine: the administrator's verbs. Each is one change of the record and
+ * what follows from it. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "engine/commit.h"
+#include "engine/operation.h"
+#include "engine/transaction.h"
+#include "engine/transaction_steps.h"
+#include "engine/units.h"
+#include "plan/apply.h"
+#include "plan/apply_objects.h"
+
+/* Takes the enablement links away (stopped), so that not even a reboot starts it, or puts them
+ * back. */
+static int set_enabled(struct operation *operation, bool enabled)
+{
+	const struct plan *plan = operation->record->current;
+	cleanup_strv struct strv changed = STRV_INIT;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
+		const struct plan_object *object = &plan->objects[i];
+
+		if (object->type != PLAN_LINK || !strstr(object->path, ".wants/"))
+			continue;
+		r = enabled ? apply_make_object(&operation->tree, object, &changed)
+			    : apply_remove_object(&operation->tree, object, &changed);
+	}
+	if (r == 0)
+		r = apply_sync(&operation->tree, &changed);
+	if (r == 0 && operation->manager)
+		r = manager_reload(operation->manager, 0);
+	return r;
+}
+
+static int hold(struct operation *operation)
+{
+	const struct request *request = operation->call->request;
+	struct record *record = operation->record;
+	int r;
+
+	free(record->hold_reason);
+	record->hold_reason = request->reason[0] ? strdup(request->reason) : NULL;
+	record->is_held = true;
+	record->is_stopped = record->is_stopped || request->stop;
+	r = result_set(operation->result, RESULT_DONE, "",
+		       "'%s' is held%s; 'affix hold %s --release' lets go", record->id,
+		       record->is_stopped ? " and stopped" : "", record->id);
+	if (r == 0)
+		r = commit_result(operation, operation->result);
+	if (r == 0 && record->is_stopped)
+		r = units_stop(operation->manager, record->current);
+	return r == 0 && record->is_stopped ? set_enabled(operation, false) : r;
+}
+
+static int release(struct operation *operation)
+{
+	struct record *record = operation->record;
+	bool was_stopped = record->is_stopped;
+	int r;
+
+	free(record->hold_reason);
+	record->hold_reason = NULL;
+	record->is_held = record->is_stopped = false;
+	r = result_set(operation->result, RESULT_DONE, "", "'%s' is no longer held", record->id);
+	if (r == 0)
+		r = commit_result(operation, operation->result);
+	if (r == 0 && was_stopped)
+		r = set_enabled(operation, true);
+	return r == 0 && was_stopped ? units_start(operation->manager, record->current) : r;
+}
+
+int operation_hold(struct operation *operation)
+{
+	const char *id = operation->call->request->id;
+	int r;
+
+	r = operation_lock(operation, id);
+	if (r == 0)
+		r = operation_check_installed(operation, id);
+	if (r == 0)
+		r = operation_set_subject(operation, operation->record->current);
+	if (r != 0)
+		return r;
+	return operation->call->request->release ? release(operation) : hold(operation);
+}
+
+int operation_prune(struct operation *operation)
+{
+	struct record *record;
+	size_t n;
+	int r;
+
+	r = operation_lock(operation, operation->call->request->id);
+	if (r != 0)
+		return r;
+	record = operation->record;
+	n = record->n_older;
+	for (size_t i = 0; i < n; i++)
+		(void)plan_free(record->older[i]);
+	record->n_older = 0;
+	r = result_set(operation->result, RESULT_DONE, "", "%zu older version%s of '%s' removed", n,
+		       n == 1 ? "" : "s", record->id);
+	if (r == 0)
+		r = commit_result(operation, operation->result);
+	return r == 0 ? transaction_sweep(operation) : r;
+}
+
+int operation_clear_quarantine(struct operation *operation)
+{
+	struct record *record;
+	size_t n;
+	int r;
+
+	r = operation_lock(operation, operation->call->request->id);
+	if (r != 0)
+		return r;
+	record = operation->record;
+	n = record->n_quarantine;
+	record_clear_quarantine(record);
+	r = result_set(operation->result, RESULT_DONE, "", "%zu quarantined plan%s of '%s' cleared",
+		       n, n == 1 ? "" : "s", record->id);
+	return r == 0 ? commit_result(operation, operation->result) : r;
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The record after a transaction. History is a list of plans with different bundles, newest first:
+ * `previous` and `older`. Another configuration of the same bundle takes the place of the current
+ * plan and is no history: a rollback means another version.
+ */
+
+#include "engine/commit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* Drops plan *index* of `previous` (0) and `older` (from 1) from the list, without freeing it. */
+static void history_take(struct record *record, size_t index)
+{
+	if (index == 0) {
+		record->previous = record->n_older > 0 ? record->older[0] : NULL;
+		index = 1;
+	}
+	if (record->n_older == 0)
+		return;
+	memmove(record->older + index - 1, record->older + index,
+		(record->n_older - index) * sizeof(*record->older));
+	record->n_older--;
+}
+
+static size_t history_count(const struct record *record)
+{
+	return record->n_older + (record->previous ? 1 : 0);
+}
+
+static struct plan *history_get(const struct record *record, size_t index)
+{
+	return index == 0 ? record->previous : record->older[index - 1];
+}
+
+/* Removes the plans of *bundle* from the history, freeing them, but for *keep*. */
+static void history_drop(struct record *record, const struct digest *bundle,
+			 const struct plan *keep)
+{
+	for (size_t i = history_count(record); i > 0; i--) {
+		struct plan *plan = history_get(record, i - 1);
+
+		if (!digest_is_equal(&plan->bundle, bundle))
+			continue;
+		history_take(record, i - 1);
+		if (plan != keep)
+			(void)plan_free(plan);
+	}
+}
+
+static int history_insert(struct record *record, size_t index, struct plan *plan)
+{
+	struct plan **larger;
+
+	if (history_count(record) == 0) {
+		record->previous = plan;
+		return 0;
+	}
+	larger = reallocarray(record->older, record->n_older + 1, sizeof(struct plan *));
+	if (!larger)
+		return -ENOMEM;
+	record->older = larger;
+	if (index == 0) {
+		memmove(larger + 1, larger, record->n_older * sizeof(struct plan *));
+		larger[0] = record->previous;
+		record->previous = plan;
+	} else {
+		memmove(larger + index, larger + index - 1,
+			(record->n_older - index + 1) * sizeof(struct plan *));
+		larger[index - 1] = plan;
+	}
+	record->n_older++;
+	return 0;
+}
+
+static void history_trim(struct record *record, size_t keep)
+{
+	while (history_count(record) > keep) {
+		size_t last = history_count(record) - 1;
+		struct plan *plan = history_get(record, last);
+
+		history_take(record, last);
+		(void)plan_free(plan);
+	}
+}
+
+static void history_clear(struct record *record)
+{
+	history_trim(record, 0);
+	free(record->older);
+	record->older = NULL;
+}
+
+/* After a rollback the plan that was left goes behind all others: going back again must not come to
+ * it. */
+static int update_history(struct operation *operation, struct plan *to, bool is_rollback)
+{
+	struct record *record = operation->record;
+	struct plan *left = record->current;
+	int r = 0;
+
+	history_drop(record, &to->bundle, NULL);
+	record->current = to;
+	if (left && digest_is_equal(&left->bundle, &to->bundle))
+		(void)plan_free(left);
+	else if (left)
+		r = history_insert(record, is_rollback ? history_count(record) : 0, left);
+	/* One version back is always kept. */
+	history_trim(record, MAX(operation->policy->keep_versions, 1U));
+	return r;
+}
+
+static int update_created(struct record *record, const struct plan *to, const struct strv *made)
+{
+	cleanup_strv struct strv created = STRV_INIT;
+	const struct strv *lists[] = {&record->created, made};
+
+	for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
+		for (size_t i = 0; i < lists[l]->count; i++) {
+			const char *path = lists[l]->items[i];
+			int r;
+
+			if (strv_has(&created, path) || (to && !plan_find(to, path)))
+				continue;
+			r = strv_add(&created, path);
+			if (r < 0)
+				return r;
+		}
+	}
+	strv_done(&record->created);
+	record->created = created;
+	created = STRV_INIT;
+	return 0;
+}
+
+static void raise_floor(struct record *record, const struct plan *to)
+{
+	if (!record->floor.is_set || identity_compare(&to->identity, &record->floor.identity) > 0) {
+		record->floor.is_set = true;
+		record->floor.identity = to->identity;
+	}
+	record->newest_created = MAX(record->newest_created, to->identity.created);
+}
+
+int commit_transaction(struct operation *operation)
+{
+	struct record *record = operation->record;
+	struct record_transaction *transaction = record->transaction;
+	struct plan *to = TAKE_PTR(transaction->to);
+	bool is_install = transaction->operation == RECORD_INSTALL;
+	int r;
+
+	r = update_created(record, to, &transaction->created);
+	if (r < 0)
+		return r;
+	json_decref(record->config);
+	record->config = to && transaction->config ? json_incref(transaction->config) : NULL;
+	if (!to) {
+		history_clear(record);
+		record->current = plan_free(record->current);
+		record->is_held = record->is_stopped = false;
+		return 0;
+	}
+	if (is_install) {
+		record->is_local = operation->call->is_admin;
+		raise_floor(record, to);
+		memcpy(record->bound_key, to->key_id, sizeof(record->bound_key));
+	}
+	return update_history(operation, to, transaction->operation == RECORD_ROLLBACK);
+}
+
+void commit_nothing(struct record *record)
+{
+	record->transaction = record_transaction_free(record->transaction);
+}
+
+int commit_result(struct operation *operation, const struct result *result)
+{
+	struct record *record = operation->record;
+	json_t *json = result_to_json(result);
+	int r;
+
+	if (!record->results)
+		record->results = json_array();
+	if (!record->results) {
+		json_decref(json);
+		return -ENOMEM;
+	}
+	/* What a verb answers with is asked for again, not remembered. */
+	if (json)
+		(void)json_object_del(json, "data");
+	r = json_append(record->results, json);
+	if (r < 0)
+		return r;
+	while (json_array_size(record->results) > RECORD_RESULTS_MAX)
+		(void)json_array_remove(record->results, 0);
+	return store_save(&operation->store, record);
+}
+
+int commit_find_result(const struct record *record, const char *request_id, struct result *ret)
+{
+	size_t i;
+	const json_t *json;
+
+	json_array_foreach(record->results, i, json)
+	{
+		const char *id = NULL;
+
+		if (json_member_string(json, "request_id", &id) == 0 && strcmp(id, request_id) == 0)
+			return result_from_json(json, ret) == 0 ? 0 : -EBADMSG;
+	}
+	return -ENOENT;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "engine/operation.h"
+
+/*
+ * Makes the open transaction's plan the current one in the record: history, floor, key, origin,
+ * directories. The record is changed in memory only. 0 or -ENOMEM.
+ */
+must_check int commit_transaction(struct operation *operation);
+
+/* Closes the open transaction without it. */
+void commit_nothing(struct record *record);
+
+/* Adds *result* to the results that the record answers with again, and saves the record: the commit
+ * point. */
+must_check int commit_result(struct operation *operation, const struct result *result);
+
+/* 0 with *ret* filled if the record holds a result of this request id; -ENOENT; -errno. */
+must_check int commit_find_result(const struct record *record, const char *request_id,
+				  struct result *ret);

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * From descriptors to a plan. Order matters: the signature is judged over bytes that nobody else
+ * can change any more, and nothing of the bundle is parsed before.
+ */
+
+#include "engine/delivery.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "crypto/minisign.h"
+#include "engine/platform.h"
+#include "manifest/schema.h"
+#include "plan/apply.h"
+#include "plan/plan_paths.h"
+
+/* How long the bytes of a bundle may take to arrive; they come from a local file. */
+#define RECEIVE_TIMEOUT (60 * CLOCK_USEC_PER_SEC)
+
+static int load_trust(struct operation *operation, struct trust **ret)
+{
+	const struct engine_call *call = operation->call;
+	cleanup_fd int fd = -EBADF;
+	int r;
+
+	if (call->trust_dirfd >= 0)
+		return trust_load(call->trust_dirfd, false, ret, &operation->refusal);
+	r = path_open_in_root(operation->tree.rootfd, TRUST_PATH, O_RDONLY | O_DIRECTORY, 0, &fd);
+	if (r == -ENOENT)
+		return refuse(
+			&operation->refusal, REFUSAL_NO_TRUSTED_KEY,
+			"'" TRUST_PATH
+			"' does not exist; put the public key (NAME.pub) of whoever signs your bundles there");
+	return r < 0 ? r : trust_load(fd, true, ret, &operation->refusal);
+}
+
+static int read_descriptor(struct operation *operation, enum request_fd kind, const char *name,
+			   size_t max, char **ret, size_t *ret_size)
+{
+	int fd = operation->call->fds[kind];
+	char *data = malloc(max + 2);
+	size_t size = 0;
+	int r;
+
+	if (!data)
+		return -ENOMEM;
+	/* By offset: where the sender left the file's position does not matter. */
+	r = fd_pread_full(fd, data, max + 1, 0, &size);
+	if (r == 0 && size > max)
+		r = refuse(&operation->refusal, REFUSAL_BAD_DESCRIPTOR,
+			   "the %s has more than %zu bytes; send the right file", name, max);
+	if (r != 0) {
+		free(data);
+		return r;
+	}
+	data[size] = '\0';
+	*ret = data;
+	*ret_size = size;
+	return 0;
+}
+
+static int verify(struct operation *operation, struct delivery *delivery, int *ret_fd,
+		  struct digest *ret_digest, struct identity *ret_identity)
+{
+	cleanup_free char *signature = NULL;
+	struct bundle_verify how = {
+		.trust = delivery->trust,
+		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
+	};
+	size_t size = 0;
+	int r;
+
+	r = read_descriptor(operation, REQUEST_FD_SIGNATURE, "signature", MINISIGN_FILE_MAX,
+			    &signature, &size);
+	if (r == 0)
+		r = operation_now(operation, &how.now);
+	if (r != 0)
+		return r;
+	return bundle_receive(operation->call->fds[REQUEST_FD_BUNDLE], signature, size, &how,
+			      operation->store.dirfd, ret_fd, ret_digest, ret_identity,
+			      &delivery->key, &operation->refusal);
+}
+
+int delivery_read_config(struct operation *operation, json_t **ret)
+{
+	cleanup_free char *text = NULL;
+	struct json_problem problem = {0};
+	size_t size = 0;
+	int r;
+
+	if (operation->call->fds[REQUEST_FD_CONFIG] < 0)
+		return 0;
+	r = read_descriptor(operation, REQUEST_FD_CONFIG, "configuration", REQUEST_CONFIG_MAX,
+			    &text, &size);
+	if (r != 0)
+		return r;
+	r = json_parse_object(text, size, ret, &problem);
+	if (r > 0)
+		return refuse(&operation->refusal, REFUSAL_BAD_CONFIG,
+			      "the configuration is not one JSON object without duplicate keys: %s",
+			      problem.text);
+	return r;
+}
+
+int delivery_receive(struct operation *operation, bool keep_bytes, struct delivery *ret)
+{
+	cleanup_fd int bytes = -EBADF;
+	cleanup_fd int spool = -EBADF;
+	struct identity identity;
+	struct digest digest;
+	int r;
+
+	if (operation->call->fds[REQUEST_FD_BUNDLE] < 0 ||
+	    operation->call->fds[REQUEST_FD_SIGNATURE] < 0)
+		return refuse(
+			&operation->refusal, REFUSAL_BAD_REQUEST,
+			"the request carries no bundle or no signature; send both descriptors");
+	r = load_trust(operation, &ret->trust);
+	if (r == 0)
+		r = verify(operation, ret, &bytes, &digest, &identity);
+	if (r == 0)
+		r = platform_check(&operation->tree, &identity, &operation->refusal);
+	if (r == 0 && keep_bytes)
+		r = apply_open_spool(&operation->tree, &spool);
+	if (r == 0)
+		r = bundle_open(bytes, &identity, spool, &ret->bundle, &operation->refusal);
+	if (r != 0)
+		return r;
+	ret->bundle->digest = digest;
+	minisign_key_id_to_string(ret->key->key.id, ret->bundle->key_id);
+	r = trust_key_permits(ret->key, ret->bundle->manifest, &operation->refusal);
+	return r != 0 ? r : delivery_read_config(operation, &ret->config);
+}
+
+/* The administrator's own keys: /etc/affix/addons.d/<id>.json. */
+static int load_local_config(struct operation *operation, const char *id, json_t **ret)
+{
+	cleanup_free char *text = NULL;
+	cleanup_fd int fd = -EBADF;
+	struct json_problem problem = {0};
+	size_t size = 0;
+	char path[128];
+	int r;
+
+	(void)snprintf(path, sizeof(path), PLAN_LOCAL_BASE "/%s.json", id);
+	r = path_open_in_root(operation->tree.rootfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0,
+			      &fd);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = fd_read_all(fd, REQUEST_CONFIG_MAX, &text, &size);
+	if (r == 0)
+		r = json_parse_object(text, size, ret, &problem);
+	if (r > 0 || r == -EFBIG)
+		return refuse(
+			&operation->refusal, REFUSAL_BAD_CONFIG,
+			"'%s' is not one JSON object without duplicate keys: %s; mend or remove it",
+			path, r > 0 ? problem.text : "it is too large");
+	return r;
+}
+
+static int read_narrowing(struct operation *operation, struct plan_narrowing *ret)
+{
+	const struct request *request = operation->call->request;
+	const json_t *limits = request->limits;
+	const json_t *name;
+	size_t i;
+	int r = 0;
+
+	ret->has_capabilities = request->has_capabilities;
+	if (request->verb == REQUEST_CONFIGURE && !request->has_capabilities) {
+		/* Another configuration is no reason to grant more than was granted. */
+		ret->has_capabilities = true;
+		ret->capabilities = operation->record->current->capabilities;
+	}
+	json_array_foreach(request->capabilities, i, name)
+	{
+		int bit = manifest_capability_from_string(json_string_value(name));
+
+		if (bit < 0)
+			return refuse(
+				&operation->refusal, REFUSAL_BAD_REQUEST,
+				"the request names an unknown capability; expected names such as cap_net_raw");
+		ret->capabilities |= 1ULL << bit;
+	}
+	if (!limits)
+		return 0;
+	r = json_member_uint(limits, "cpu_max_percent", UINT32_MAX, &ret->limits.cpu_max_percent);
+	if (r == 0 || r == -ENOENT)
+		r = json_member_uint(limits, "memory_high_bytes", INT64_MAX,
+				     &ret->limits.memory_high_bytes);
+	if (r == 0 || r == -ENOENT)
+		r = json_member_uint(limits, "memory_max_bytes", INT64_MAX,
+				     &ret->limits.memory_max_bytes);
+	if (r == 0 || r == -ENOENT)
+		r = json_member_uint(limits, "tasks_max", UINT32_MAX, &ret->limits.tasks_max);
+	return r == -EINVAL
+		       ? refuse(&operation->refusal, REFUSAL_BAD_LIMITS,
+				"a limit of the request is not a whole number in range; limits are integers")
+		       : 0;
+}
+
+static int validate_config(struct operation *operation, const struct bundle *bundle,
+			   const struct plan *plan)
+{
+	const struct bundle_entry *schema = bundle_find(bundle, bundle->manifest->config_schema);
+	const char *config = plan_config_text(plan);
+	char problem[512];
+	int r;
+
+	r = schema_validate_isolated(schema->text, schema->size, config, strlen(config), problem,
+				     sizeof(problem));
+	if (r == 1)
+		return refuse(&operation->refusal, REFUSAL_BAD_CONFIG,
+			      "the configuration of '%s' does not fit its schema: %s",
+			      bundle->identity.id, problem);
+	if (r == 2)
+		return refuse(&operation->refusal, REFUSAL_BAD_SCHEMA,
+			      "%s: %s; the bundle's author has to mend it", schema->name, problem);
+	return r;
+}
+
+int delivery_make_plan(struct operation *operation, struct delivery *delivery, const json_t *config,
+		       struct plan **ret)
+{
+	cleanup_plan struct plan *plan = NULL;
+	cleanup_json json_t *local = NULL;
+	struct plan_narrowing narrowing = {0};
+	struct plan_config configs = {
+		.fleet = delivery->config ? delivery->config : config,
+		.ret_dropped = &delivery->dropped,
+	};
+	int r;
+
+	r = read_narrowing(operation, &narrowing);
+	if (r == 0)
+		r = load_local_config(operation, delivery->bundle->identity.id, &local);
+	configs.local = local;
+	if (r == 0)
+		r = plan_make(delivery->bundle, operation->policy, &configs, &narrowing, &plan,
+			      &operation->refusal);
+	if (r == 0)
+		r = validate_config(operation, delivery->bundle, plan);
+	if (r == 0)
+		*ret = TAKE_PTR(plan);
+	return r;
+}
+
+void delivery_done(struct delivery *delivery)
+{
+	json_decref(delivery->config);
+	strv_done(&delivery->dropped);
+	(void)bundle_free(delivery->bundle);
+	(void)trust_free(delivery->trust);
+	*delivery = DELIVERY_INIT;
+}

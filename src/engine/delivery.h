@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "bundle/bundle.h"
+#include "engine/operation.h"
+
+/*
+ * A bundle on its way in: received, verified, read, and made into a plan. All of it happens before
+ * anything is changed.
+ */
+struct delivery {
+	struct trust *trust;
+	const struct trust_key *key; /* borrowed from the trust */
+	struct bundle *bundle;
+	json_t *config;      /* the fleet configuration of the request, or NULL */
+	struct strv dropped; /* x-affix-local keys that it may not carry */
+};
+
+#define DELIVERY_INIT     \
+	(struct delivery) \
+	{                 \
+	}
+
+/* Receives, verifies and reads the call's bundle; *keep_bytes*: its content is spooled for staging.
+ * 0; refused; -errno. */
+must_check int delivery_receive(struct operation *operation, bool keep_bytes, struct delivery *ret);
+
+/*
+ * The same from what is installed: the bundle as far as plan_make() looks at it, from the version
+ * directory of the record's current plan, every text checked against the plan's digests. Nothing
+ * can be staged from it. 0; refused with REFUSAL_NEEDS_BUNDLE where a text is changed or missing;
+ * -errno.
+ */
+must_check int delivery_load_installed(struct operation *operation, struct delivery *ret);
+
+/* Reads the call's configuration, if there is one. 0; refused; -errno. */
+must_check int delivery_read_config(struct operation *operation, json_t **ret);
+
+/*
+ * The plan for the delivery: with its configuration, or *config* where it has none, the
+ * administrator's own keys, and the request's narrowing; the merged configuration validated against
+ * the bundle's schema. 0; refused; -errno.
+ */
+must_check int delivery_make_plan(struct operation *operation, struct delivery *delivery,
+				  const json_t *config, struct plan **ret);
+void delivery_done(struct delivery *delivery);
+#define cleanup_delivery CLEANUP(delivery_done)

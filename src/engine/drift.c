@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * drift: the tree against the plans, and what PID 1 runs against what was granted. plan: what an
+ * install would make of a bundle. Both only read.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "engine/delivery.h"
+#include "engine/health.h"
+#include "engine/operation.h"
+#include "plan/diff.h"
+#include "plan/plan_paths.h"
+
+static int add_item(json_t *list, const char *kind, const char *path, const char *wanted,
+		    const char *found)
+{
+	json_t *item = json_object();
+	int r;
+
+	r = json_append(list, item);
+	if (r == 0)
+		r = json_add_string(item, "kind", kind);
+	if (r == 0)
+		r = json_add_string(item, "path", path);
+	if (r == 0)
+		r = json_add_string(item, "wanted", wanted);
+	return r < 0 ? r : json_add_string(item, "found", found);
+}
+
+/* The manager's view of one unit: which file it read, which drop-ins besides, and whether it has
+ * read them since. */
+static int compare_unit(struct operation *operation, const struct plan *plan, const char *name,
+			json_t *list)
+{
+	cleanup_manager_unit struct manager_unit unit = MANAGER_UNIT_INIT;
+	cleanup_free char *path = NULL;
+	int r;
+
+	r = str_format(&path, PLAN_UNIT_BASE "/%s", name);
+	if (r == 0)
+		r = manager_get_unit(operation->manager, name, &unit);
+	if (r == 0 && strcmp(unit.fragment_path, path) != 0)
+		r = add_item(list, "fragment", name, path, unit.fragment_path);
+	if (r == 0 && unit.need_daemon_reload)
+		r = add_item(list, "not-reloaded", name, NULL, NULL);
+	for (size_t i = 0; r == 0 && i < unit.drop_in_paths.count; i++) {
+		const char *drop_in = unit.drop_in_paths.items[i];
+
+		/* Those in the unit's own directories were found with the files. */
+		if (!plan_find(plan, drop_in) && !path_is_below(drop_in, "/etc/systemd") &&
+		    !path_is_below(drop_in, "/run/systemd/system"))
+			r = add_item(list, diff_kind_to_string(DIFF_LOCAL_OVERRIDE), drop_in, NULL,
+				     NULL);
+	}
+	return r;
+}
+
+static int compare_running(struct operation *operation, const struct record *record, json_t *list)
+{
+	struct health health = {0};
+	int r = 0;
+
+	if (!operation->manager || record->is_stopped)
+		return 0;
+	for (size_t i = 0; r == 0 && i < record->current->n_units; i++)
+		r = compare_unit(operation, record->current, record->current->units[i].name, list);
+	if (r == 0)
+		r = health_look(operation->manager, record->current, &operation->tree, &health);
+	if (r == 0 && health.state != HEALTH_GOOD)
+		r = add_item(list, "unhealthy", health.unit, NULL, health.reason);
+	return r;
+}
+
+static int compare_record(struct operation *operation, const struct record *record, json_t *addons)
+{
+	cleanup_diff struct diff diff = DIFF_INIT;
+	json_t *json = json_object();
+	json_t *items = json_array();
+	int r;
+
+	r = json_append(addons, json);
+	if (r == 0)
+		r = json_add_string(json, "id", record->id);
+	if (r == 0)
+		r = json_add_string(json, "version", record->current->identity.version);
+	if (r == 0)
+		r = json_add(json, "held", json_boolean(record->is_held));
+	if (r == 0)
+		r = plan_diff(record->current, &operation->tree, &diff);
+	if (r == 0)
+		r = json_add(json, "drifted", json_boolean(diff_count_damage(&diff) > 0));
+	if (r < 0) {
+		json_decref(items);
+		return r;
+	}
+	r = json_add(json, "items", items);
+	for (size_t i = 0; r == 0 && i < diff.count; i++)
+		r = add_item(items, diff_kind_to_string(diff.items[i].kind), diff.items[i].path,
+			     diff.items[i].wanted, diff.items[i].found);
+	return r < 0 ? r : compare_running(operation, record, items);
+}
+
+static int compare_id(struct operation *operation, const char *id, json_t *addons)
+{
+	cleanup_record struct record *record = NULL;
+	int r = store_load(&operation->store, id, &record, &operation->refusal);
+
+	if (r != 0 || !record->current)
+		return r;
+	return compare_record(operation, record, addons);
+}
+
+int operation_drift(struct operation *operation)
+{
+	const char *wanted = operation->call->request->id;
+	cleanup_strv struct strv ids = STRV_INIT;
+	json_t *addons = json_array();
+	int r = 0;
+
+	operation->result->data = json_object();
+	if (!operation->result->data || json_add(operation->result->data, "addons", addons) < 0)
+		return -ENOMEM;
+	if (operation->store.dirfd >= 0)
+		r = store_list(&operation->store, &ids);
+	for (size_t i = 0; r == 0 && i < ids.count; i++) {
+		if (wanted[0] == '\0' || strcmp(wanted, ids.items[i]) == 0)
+			r = compare_id(operation, ids.items[i], addons);
+	}
+	if (r == 0 && wanted[0] && json_array_size(addons) == 0)
+		return refuse(&operation->refusal, REFUSAL_NOT_INSTALLED,
+			      "'%s' is not installed on this host; 'affix status' lists what is",
+			      wanted);
+	return r != 0 ? r
+		      : result_set(operation->result, RESULT_DONE, "", "%zu add-on%s compared",
+				   json_array_size(addons),
+				   json_array_size(addons) == 1 ? "" : "s");
+}
+
+int operation_plan(struct operation *operation)
+{
+	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
+	cleanup_record struct record *record = NULL;
+	cleanup_plan struct plan *plan = NULL;
+	int r;
+
+	r = delivery_receive(operation, false, &delivery);
+	if (r == 0)
+		r = store_load(&operation->store, delivery.bundle->identity.id, &record,
+			       &operation->refusal);
+	if (r == -ENOENT)
+		r = 0;
+	if (r == 0)
+		r = delivery_make_plan(operation, &delivery, record ? record->config : NULL, &plan);
+	if (r == 0)
+		r = operation_set_subject(operation, plan);
+	if (r != 0)
+		return r;
+	operation->result->data = json_object();
+	if (!operation->result->data ||
+	    json_add(operation->result->data, "plan", plan_to_json(plan)) < 0)
+		return -ENOMEM;
+	return result_set(operation->result, RESULT_DONE, "", "the plan of '%s' %s: %zu objects",
+			  plan->identity.id, plan->identity.version, plan->n_objects);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The engine's door: a request in, a result out, whatever happens between. */
+
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/commit.h"
+#include "engine/operation.h"
+
+struct verb {
+	int (*run)(struct operation *operation);
+	bool changes; /* it may change the host: the store is made */
+};
+
+static const struct verb *find_verb(enum request_verb verb)
+{
+	static const struct verb verbs[] = {
+		[REQUEST_INSTALL] = {operation_install,          true },
+		[REQUEST_ROLLBACK] = {operation_rollback,         true },
+		[REQUEST_UNINSTALL] = {operation_uninstall,        true },
+		[REQUEST_CONFIGURE] = {operation_configure,        true },
+		[REQUEST_STATUS] = {operation_status,           false},
+		[REQUEST_DRIFT] = {operation_drift,            false},
+		[REQUEST_REPAIR] = {operation_repair,           true },
+		[REQUEST_PLAN] = {operation_plan,             true },
+		[REQUEST_PRUNE] = {operation_prune,            true },
+		[REQUEST_HOLD] = {operation_hold,             true },
+		[REQUEST_CLEAR_QUARANTINE] = {operation_clear_quarantine, true },
+	};
+
+	return (size_t)verb < ARRAY_SIZE(verbs) && verbs[verb].run ? &verbs[verb] : NULL;
+}
+
+/* A request id that was answered before is answered with the same result. */
+static int find_earlier(struct operation *operation, bool *ret)
+{
+	const struct request *request = operation->call->request;
+	cleanup_record struct record *record = NULL;
+	cleanup_result struct result earlier = RESULT_INIT;
+	int r;
+
+	*ret = false;
+	if (request->request_id[0] == '\0' || request->id[0] == '\0')
+		return 0;
+	r = store_load(&operation->store, request->id, &record, &operation->refusal);
+	if (r != 0)
+		return r == -ENOENT ? 0 : r;
+	r = commit_find_result(record, request->request_id, &earlier);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!earlier.verb || strcmp(earlier.verb, request_verb_to_string(request->verb)) != 0)
+		return 0;
+	result_done(operation->result);
+	*operation->result = earlier;
+	earlier = RESULT_INIT;
+	*ret = true;
+	return 0;
+}
+
+static int execute(struct operation *operation, const struct verb *verb)
+{
+	bool answered = false;
+	int r = 0;
+
+	if (verb->changes)
+		r = find_earlier(operation, &answered);
+	if (r != 0 || answered)
+		return r;
+	return verb->run(operation);
+}
+
+/* What broke, as a sentence: the host's fault, not the request's. */
+static int describe_error(struct operation *operation, int error)
+{
+	bool is_open = operation->record && operation->record->transaction;
+
+	if ((error == -ENOSPC || error == -EDQUOT) && !is_open)
+		return refuse(
+			&operation->refusal, REFUSAL_NO_SPACE,
+			"a file system is full; nothing was changed, free some space and try again");
+	return result_set(
+		operation->result, RESULT_FAILED, "error",
+		"the request could not be carried out: %s%s", strerrordesc_np(-error),
+		is_open ? "; the old version is put back by the next request or 'affix-updater --recover'"
+			: "; nothing was changed");
+}
+
+static int init_result(const struct engine_call *call, struct result *ret)
+{
+	const struct request *request = call->request;
+
+	ret->verb = strdup(request_verb_to_string(request->verb));
+	ret->request_id = request->request_id[0] ? strdup(request->request_id) : NULL;
+	ret->id = request->id[0] ? strdup(request->id) : NULL;
+	ret->time = clock_realtime_sec();
+	return ret->verb ? 0 : -ENOMEM;
+}
+
+int engine_execute(const struct engine_call *call, struct result *ret)
+{
+	cleanup_operation struct operation operation = OPERATION_INIT;
+	const struct verb *verb = find_verb(call->request->verb);
+	int r;
+
+	r = init_result(call, ret);
+	if (r < 0)
+		return r;
+	if (!verb)
+		r = refuse(&operation.refusal, REFUSAL_UNKNOWN_VERB,
+			   "the request has a verb that is not known");
+	if (r == 0)
+		r = operation_open(call, verb->changes, ret, &operation);
+	if (r == 0)
+		r = execute(&operation, verb);
+	if (r < 0 && r != -ENOMEM)
+		r = describe_error(&operation, r);
+	if (r > 0)
+		r = result_set_refusal(ret, &operation.refusal);
+	if (!call->carry_logs) {
+		json_decref(ret->log);
+		ret->log = NULL;
+	}
+	return r;
+}

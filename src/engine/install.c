@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* install, configure, repair: the verbs that make a new plan, and what must hold before one is
+ * tried. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/delivery.h"
+#include "engine/operation.h"
+#include "engine/transaction.h"
+#include "plan/apply.h"
+#include "plan/diff.h"
+
+/* An id is bound to the key of its first install; another needs a policy that names the id, or the
+ * administrator. */
+static int check_binding(struct operation *operation, const struct delivery *delivery)
+{
+	const struct record *record = operation->record;
+
+	if (record->bound_key[0] == '\0' ||
+	    strcmp(record->bound_key, delivery->bundle->key_id) == 0 || operation->call->is_admin)
+		return 0;
+	if (delivery->key->has_policy && strv_has(&delivery->key->ids, record->id))
+		return 0;
+	return refuse(
+		&operation->refusal, REFUSAL_KEY_BINDING,
+		"'%s' is bound to key %s and this bundle is signed by %s; name the id in the policy of '%s', or install it as the administrator",
+		record->id, record->bound_key, delivery->bundle->key_id, delivery->key->name);
+}
+
+static int check_floor(struct operation *operation, const struct identity *identity)
+{
+	const struct record *record = operation->record;
+	const struct identity *floor = &record->floor.identity;
+
+	if (!record->floor.is_set || operation->call->request->allow_downgrade ||
+	    identity_compare(identity, floor) >= 0)
+		return 0;
+	if (identity->epoch == floor->epoch &&
+	    version_compare(identity->version, floor->version) == 0)
+		return refuse(
+			&operation->refusal, REFUSAL_SAME_VERSION,
+			"another build of '%s' %s was installed here and this one was made earlier; build a new version",
+			record->id, identity->version);
+	return refuse(
+		&operation->refusal, REFUSAL_DOWNGRADE,
+		"'%s' %s is older than %s, which was installed here; install a newer version, or have the administrator allow it with --allow-downgrade",
+		record->id, identity->version, floor->version);
+}
+
+/* Equal rank and other bytes: no order between the two, so neither may replace the other by itself.
+ */
+static int check_rebuild(struct operation *operation, const struct plan *plan)
+{
+	const struct plan *current = operation->record->current;
+
+	if (!current || operation->call->request->allow_downgrade ||
+	    digest_is_equal(&current->bundle, &plan->bundle) ||
+	    identity_compare(&plan->identity, &current->identity) != 0)
+		return 0;
+	return refuse(
+		&operation->refusal, REFUSAL_SAME_VERSION,
+		"'%s' %s with other bytes is installed and this bundle was not made later; build a new version",
+		operation->record->id, plan->identity.version);
+}
+
+static int check_quarantine(struct operation *operation, const struct plan *plan)
+{
+	struct digest digest;
+	int r = plan_digest(plan, &digest);
+
+	return r < 0 ? r
+		     : record_check_quarantine(operation->record, &digest, plan->identity.version,
+					       clock_realtime_sec(), &operation->refusal);
+}
+
+static int is_current(struct operation *operation, const struct plan *plan, bool *ret)
+{
+	const struct plan *current = operation->record->current;
+	struct digest a;
+	struct digest b;
+	int r;
+
+	*ret = false;
+	if (!current)
+		return 0;
+	r = plan_digest(current, &a);
+	if (r == 0)
+		r = plan_digest(plan, &b);
+	if (r == 0)
+		*ret = digest_is_equal(&a, &b);
+	return r;
+}
+
+/* What was dropped from the configuration is said, whatever became of the rest. */
+static int report_dropped(struct operation *operation, const struct strv *dropped)
+{
+	json_t *list;
+	int r;
+
+	if (dropped->count == 0)
+		return 0;
+	if (!operation->result->data)
+		operation->result->data = json_object();
+	list = json_array();
+	r = operation->result->data ? json_add(operation->result->data, "dropped_keys", list)
+				    : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < dropped->count; i++)
+		r = json_append(list, json_string(dropped->items[i]));
+	return r;
+}
+
+static int run_plan(struct operation *operation, struct delivery *delivery,
+		    const struct bundle *bundle, struct plan *plan, enum record_operation kind)
+{
+	struct transaction_order order = {
+		.operation = kind,
+		.to = plan,
+		.bundle = bundle,
+		.config = delivery->config ? delivery->config : operation->record->config,
+	};
+	int r = transaction_run(operation, &order);
+
+	(void)plan_free(order.to);
+	return r == 0 ? report_dropped(operation, &delivery->dropped) : r;
+}
+
+static int check_install(struct operation *operation, const struct delivery *delivery,
+			 const struct plan *plan)
+{
+	int r;
+
+	r = operation_check_fleet(operation, plan->identity.id, false);
+	if (r == 0)
+		r = check_binding(operation, delivery);
+	if (r == 0)
+		r = check_floor(operation, &plan->identity);
+	if (r == 0)
+		r = check_rebuild(operation, plan);
+	if (r == 0)
+		r = check_quarantine(operation, plan);
+	if (r == 0)
+		r = apply_preflight(&operation->tree, plan, operation->record->current,
+				    &operation->refusal);
+	return r;
+}
+
+/* A request may name what it expects the bundle to be. */
+static int check_expected(struct operation *operation, const struct delivery *delivery)
+{
+	const char *id = operation->call->request->id;
+
+	if (id[0] == '\0' || strcmp(id, delivery->bundle->identity.id) == 0)
+		return 0;
+	return refuse(&operation->refusal, REFUSAL_IDENTITY_MISMATCH,
+		      "the request is for '%s' and the bundle is '%s'; send the right bundle", id,
+		      delivery->bundle->identity.id);
+}
+
+int operation_install(struct operation *operation)
+{
+	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
+	cleanup_plan struct plan *plan = NULL;
+	bool same = false;
+	int r;
+
+	r = delivery_receive(operation, true, &delivery);
+	if (r == 0)
+		r = check_expected(operation, &delivery);
+	if (r == 0)
+		r = operation_lock(operation, delivery.bundle->identity.id);
+	if (r == 0)
+		r = delivery_make_plan(operation, &delivery, operation->record->config, &plan);
+	if (r == 0)
+		r = operation_set_subject(operation, plan);
+	if (r == 0)
+		r = is_current(operation, plan, &same);
+	if (r == 0 && same)
+		return result_set(operation->result, RESULT_DONE, "",
+				  "'%s' %s is installed already, nothing changed",
+				  plan->identity.id, plan->identity.version);
+	if (r == 0)
+		r = check_install(operation, &delivery, plan);
+	return r != 0 ? r
+		      : run_plan(operation, &delivery, delivery.bundle, TAKE_PTR(plan),
+				 RECORD_INSTALL);
+}
+
+/* configure: the plan again, from the bundle that is installed, with another configuration. */
+int operation_configure(struct operation *operation)
+{
+	const char *id = operation->call->request->id;
+	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
+	cleanup_plan struct plan *plan = NULL;
+	bool same = false;
+	int r;
+
+	r = delivery_read_config(operation, &delivery.config);
+	if (r == 0)
+		r = operation_lock(operation, id);
+	if (r == 0)
+		r = operation_check_installed(operation, id);
+	if (r == 0)
+		r = operation_check_fleet(operation, id, true);
+	if (r == 0)
+		r = delivery_load_installed(operation, &delivery);
+	if (r == 0)
+		r = delivery_make_plan(operation, &delivery, operation->record->config, &plan);
+	if (r == 0)
+		r = operation_set_subject(operation, plan);
+	if (r == 0)
+		r = is_current(operation, plan, &same);
+	if (r == 0 && same)
+		return result_set(operation->result, RESULT_DONE, "",
+				  "'%s' has this configuration already, nothing changed", id);
+	if (r == 0)
+		r = check_quarantine(operation, plan);
+	if (r == 0)
+		r = apply_preflight(&operation->tree, plan, operation->record->current,
+				    &operation->refusal);
+	return r != 0 ? r : run_plan(operation, &delivery, NULL, TAKE_PTR(plan), RECORD_CONFIGURE);
+}
+
+/* Bytes of the bundle come from a bundle only; everything else is in the record. */
+static int repair_bytes(struct operation *operation, struct delivery *delivery)
+{
+	const struct record *record = operation->record;
+	bool has_bytes = false;
+	int r;
+
+	r = apply_has_bytes(&operation->tree, record->current, &has_bytes);
+	if (r < 0)
+		return r;
+	if (operation->call->fds[REQUEST_FD_BUNDLE] < 0)
+		return has_bytes
+			       ? 0
+			       : refuse(&operation->refusal, REFUSAL_NEEDS_BUNDLE,
+					"files of '%s' %s are changed or missing and only its bundle has them; repair it with 'affix repair %s --bundle FILE'",
+					record->id, record->current->identity.version, record->id);
+	if (!digest_is_equal(&delivery->bundle->digest, &record->current->bundle))
+		return refuse(
+			&operation->refusal, REFUSAL_NEEDS_BUNDLE,
+			"this is not the bundle that '%s' %s was installed from; bring that one",
+			record->id, record->current->identity.version);
+	return 0;
+}
+
+int operation_repair(struct operation *operation)
+{
+	const char *id = operation->call->request->id;
+	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
+	cleanup_diff struct diff diff = DIFF_INIT;
+	struct transaction_order order = {.operation = RECORD_REPAIR};
+	int r = 0;
+
+	if (operation->call->fds[REQUEST_FD_BUNDLE] >= 0)
+		r = delivery_receive(operation, true, &delivery);
+	if (r == 0)
+		r = operation_lock(operation, id);
+	if (r == 0)
+		r = operation_check_installed(operation, id);
+	if (r == 0)
+		r = operation_check_fleet(operation, id, false);
+	if (r == 0)
+		r = operation_set_subject(operation, operation->record->current);
+	if (r == 0)
+		r = plan_diff(operation->record->current, &operation->tree, &diff);
+	if (r == 0 && diff_count_damage(&diff) == 0)
+		return result_set(operation->result, RESULT_DONE, "",
+				  "'%s' is as it should be, nothing changed", id);
+	if (r == 0)
+		r = repair_bytes(operation, &delivery);
+	if (r == 0)
+		r = plan_clone(operation->record->current, &order.to);
+	if (r != 0)
+		return r;
+	order.bundle = delivery.bundle;
+	order.config = operation->record->config;
+	r = transaction_run(operation, &order);
+	(void)plan_free(order.to);
+	return r;
+}

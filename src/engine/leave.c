@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* rollback and uninstall: the verbs that leave the current version. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "engine/operation.h"
+#include "engine/transaction.h"
+#include "plan/apply.h"
+
+/* The recorded plan that is asked for: the previous one, or by version. Borrowed from the record.
+ */
+static const struct plan *find_target(const struct record *record, const char *version)
+{
+	/* Without a version it goes back, never forth: what was left by a rollback is asked for by
+	 * its version. */
+	if (version[0] == '\0' &&
+	    (!record->previous ||
+	     identity_compare(&record->previous->identity, &record->current->identity) >= 0))
+		return NULL;
+	if (version[0] == '\0')
+		return record->previous;
+	if (record->previous && strcmp(record->previous->identity.version, version) == 0)
+		return record->previous;
+	for (size_t i = 0; i < record->n_older; i++) {
+		if (strcmp(record->older[i]->identity.version, version) == 0)
+			return record->older[i];
+	}
+	return NULL;
+}
+
+static int check_target(struct operation *operation, const struct plan *target)
+{
+	const char *id = operation->call->request->id;
+	const char *version = operation->call->request->version;
+	bool has_bytes = false;
+	int r;
+
+	if (!target && version[0])
+		return refuse(
+			&operation->refusal, REFUSAL_NO_PREVIOUS,
+			"'%s' has no recorded version %s to go back to; 'affix status %s' lists those it has",
+			id, version, id);
+	if (!target)
+		return refuse(
+			&operation->refusal, REFUSAL_NO_PREVIOUS,
+			"'%s' has no earlier version to go back to; install one instead, or name a recorded one ('affix status %s' lists them)",
+			id, id);
+	r = apply_has_bytes(&operation->tree, target, &has_bytes);
+	if (r < 0 || has_bytes)
+		return r;
+	return refuse(
+		&operation->refusal, REFUSAL_ROLLBACK_IMPOSSIBLE,
+		"the files of '%s' %s are changed or missing, so it cannot be gone back to; install its bundle again",
+		id, target->identity.version);
+}
+
+int operation_rollback(struct operation *operation)
+{
+	const char *id = operation->call->request->id;
+	struct transaction_order order = {.operation = RECORD_ROLLBACK};
+	const struct plan *target = NULL;
+	int r;
+
+	r = operation_lock(operation, id);
+	if (r == 0)
+		r = operation_check_installed(operation, id);
+	if (r == 0)
+		r = operation_check_fleet(operation, id, false);
+	if (r == 0) {
+		target = find_target(operation->record, operation->call->request->version);
+		r = check_target(operation, target);
+	}
+	if (r == 0)
+		r = operation_set_subject(operation, target);
+	if (r == 0)
+		r = apply_preflight(&operation->tree, target, operation->record->current,
+				    &operation->refusal);
+	if (r == 0)
+		r = plan_clone(target, &order.to);
+	if (r != 0)
+		return r;
+	order.config = operation->record->config;
+	r = transaction_run(operation, &order);
+	(void)plan_free(order.to);
+	return r;
+}
+
+int operation_uninstall(struct operation *operation)
+{
+	const char *id = operation->call->request->id;
+	struct transaction_order order = {
+		.operation = RECORD_UNINSTALL,
+		.purge = operation->call->request->purge,
+	};
+	int r;
+
+	r = operation_lock(operation, id);
+	if (r == 0)
+		r = operation_check_installed(operation, id);
+	if (r == 0)
+		r = operation_check_fleet(operation, id, true);
+	if (r == 0 && !operation->call->is_admin && operation->record->is_local)
+		r = refuse(
+			&operation->refusal, REFUSAL_FORBIDDEN,
+			"'%s' was installed by the administrator, only the administrator may uninstall it",
+			id);
+	if (r == 0)
+		r = operation_set_subject(operation, operation->record->current);
+	return r != 0 ? r : transaction_run(operation, &order);
+}

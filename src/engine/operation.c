@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What every verb begins with: the tree, the store, the policy, PID 1, the lock, and the checks
+ * that go for all. */
+
+#include "engine/operation.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "engine/transaction.h"
+
+/* How long the administrator waits for an add-on that is being worked on; others do not wait. */
+#define ADMIN_WAIT (30 * CLOCK_USEC_PER_SEC)
+
+int operation_open(const struct engine_call *call, bool make, struct result *result,
+		   struct operation *ret)
+{
+	cleanup_operation struct operation operation = OPERATION_INIT;
+	int r;
+
+	operation.call = call;
+	operation.result = result;
+	r = tree_open(call->root ? call->root : "/", !call->root, &operation.tree);
+	if (r == 0)
+		r = store_open(&operation.tree, make, &operation.store);
+	if (r == -ENOENT && !make)
+		r = 0;
+	if (r == 0)
+		r = host_policy_load(operation.tree.rootfd, &operation.policy, &ret->refusal);
+	if (r != 0)
+		return r;
+	if (!call->root) {
+		r = manager_open(&operation.manager);
+		if (r < 0)
+			return refuse(
+				&ret->refusal, REFUSAL_NO_MANAGER,
+				"systemd does not answer on /run/systemd/private: %s; use --root DIR for a tree that is not running",
+				strerrordesc_np(-r));
+	}
+	*ret = operation;
+	operation = OPERATION_INIT;
+	return 0;
+}
+
+void operation_done(struct operation *operation)
+{
+	(void)record_free(operation->record);
+	(void)manager_close(operation->manager);
+	(void)host_policy_free(operation->policy);
+	store_done(&operation->store);
+	tree_done(&operation->tree);
+	(void)fd_close(operation->lock);
+	/* The refusal stays: it is read after the rest is gone. */
+	operation->record = NULL;
+	operation->manager = NULL;
+	operation->policy = NULL;
+	operation->lock = -EBADF;
+}
+
+int operation_reload(struct operation *operation)
+{
+	struct record *record = NULL;
+	int r;
+
+	r = store_load(&operation->store, operation->record->id, &record, &operation->refusal);
+	if (r != 0)
+		return r < 0 ? r : -EUCLEAN;
+	(void)record_free(operation->record);
+	operation->record = record;
+	return 0;
+}
+
+/* Ends what an earlier updater left, into a result of its own: this request's is still to come. */
+static int recover_first(struct operation *operation)
+{
+	cleanup_result struct result earlier = RESULT_INIT;
+	struct result *own = operation->result;
+	int r;
+
+	operation->result = &earlier;
+	r = transaction_recover(operation, true);
+	operation->result = own;
+	return r;
+}
+
+int operation_lock(struct operation *operation, const char *id)
+{
+	int r;
+
+	r = store_lock(&operation->store, id, operation->call->is_admin,
+		       operation->call->is_admin ? ADMIN_WAIT : 0, &operation->lock,
+		       &operation->refusal);
+	if (r != 0)
+		return r;
+	r = store_load(&operation->store, id, &operation->record, &operation->refusal);
+	if (r == -ENOENT)
+		return record_new(id, &operation->record);
+	return r != 0 ? r : recover_first(operation);
+}
+
+int operation_check_fleet(struct operation *operation, const char *id, bool is_removal)
+{
+	const struct record *record = operation->record;
+
+	if (operation->call->is_admin)
+		return 0;
+	if (record->is_held)
+		return refuse(
+			&operation->refusal, REFUSAL_HELD,
+			"'%s' is held by the administrator%s%s; 'affix hold %s --release' lets go",
+			id, record->hold_reason ? ": " : "",
+			record->hold_reason ? record->hold_reason : "", id);
+	if (is_removal && strv_has(&operation->policy->protected_ids, id))
+		return refuse(
+			&operation->refusal, REFUSAL_PROTECTED,
+			"'%s' is protected on this host; its administrator can change that in " HOST_POLICY_PATH,
+			id);
+	return 0;
+}
+
+int operation_now(struct operation *operation, uint64_t *ret)
+{
+	uint64_t now = MAX(clock_realtime_sec(), (uint64_t)AFFIX_BUILD_TIME);
+	uint64_t floor = 0;
+	int r;
+
+	r = store_time_floor(&operation->store, &floor, &operation->refusal);
+	if (r == 0)
+		*ret = MAX(now, floor);
+	return r;
+}
+
+int operation_check_installed(struct operation *operation, const char *id)
+{
+	if (operation->record->current)
+		return 0;
+	return refuse(&operation->refusal, REFUSAL_NOT_INSTALLED,
+		      "'%s' is not installed on this host; 'affix status' lists what is", id);
+}
+
+int operation_set_subject(struct operation *operation, const struct plan *plan)
+{
+	struct result *result = operation->result;
+	struct digest digest;
+	int r;
+
+	r = plan_digest(plan, &digest);
+	if (r < 0)
+		return r;
+	free(result->id);
+	free(result->version);
+	free(result->plan);
+	result->id = strdup(plan->identity.id);
+	result->version = strdup(plan->identity.version);
+	result->plan = malloc(DIGEST_TEXT_SIZE);
+	if (!result->id || !result->version || !result->plan)
+		return -ENOMEM;
+	digest_to_string(&digest, result->plan);
+	return 0;
+}

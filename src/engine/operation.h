@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "engine/engine.h"
+#include "manifest/host_policy.h"
+#include "plan/tree.h"
+#include "store/store.h"
+#include "unit/manager.h"
+
+/*
+ * What one request works with: the tree, its store and policy, the manager of a running host, and
+ * the answer that is being made. Opened by operation_open(), ended by operation_done().
+ */
+struct operation {
+	const struct engine_call *call;
+	struct tree tree;
+	struct store store;
+	struct host_policy *policy;
+	struct manager *manager; /* NULL for a tree that is not running */
+	int lock;                /* the add-on's, once operation_lock() was called */
+	struct record *record;   /* of the locked add-on */
+	struct result *result;
+	struct refusal refusal; /* where a step that refuses puts its reason */
+};
+
+#define OPERATION_INIT                                                       \
+	(struct operation)                                                   \
+	{                                                                    \
+		.tree.rootfd = -EBADF, .store.dirfd = -EBADF, .lock = -EBADF \
+	}
+
+/* Opens tree, store (made if *make*), host policy and, for a live tree, the manager. 0; refused;
+ * -errno. */
+must_check int operation_open(const struct engine_call *call, bool make, struct result *result,
+			      struct operation *ret);
+void operation_done(struct operation *operation);
+#define cleanup_operation CLEANUP(operation_done)
+
+/*
+ * Takes the lock of *id*, loads its record (a new one if there is none), and ends a transaction
+ * that an earlier updater left open. 0; refused; -errno.
+ */
+must_check int operation_lock(struct operation *operation, const char *id);
+
+/* Reads the locked record again from the disk. 0 or -errno. */
+must_check int operation_reload(struct operation *operation);
+
+/* Refuses with REFUSAL_NOT_INSTALLED where the locked record has no current plan. */
+must_check int operation_check_installed(struct operation *operation, const char *id);
+
+/* The result is about this plan: id, version, digest. */
+must_check int operation_set_subject(struct operation *operation, const struct plan *plan);
+
+/* Refuses what the fleet may not do to this add-on: held, protected. The administrator may. */
+must_check int operation_check_fleet(struct operation *operation, const char *id, bool is_removal);
+
+/* The time against which expiry is judged: max(clock, build date, newest `created` committed). */
+must_check int operation_now(struct operation *operation, uint64_t *ret);
+
+/* The verbs. Each fills the result when it is done; 0; refused (reason in operation->refusal);
+ * -errno. */
+must_check int operation_install(struct operation *operation);
+must_check int operation_rollback(struct operation *operation);
+must_check int operation_uninstall(struct operation *operation);
+must_check int operation_configure(struct operation *operation);
+must_check int operation_repair(struct operation *operation);
+must_check int operation_prune(struct operation *operation);
+must_check int operation_hold(struct operation *operation);
+must_check int operation_clear_quarantine(struct operation *operation);
+must_check int operation_status(struct operation *operation);
+must_check int operation_drift(struct operation *operation);
+must_check int operation_plan(struct operation *operation);

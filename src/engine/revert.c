@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Back to the old plan. What is known against the new one is written into the open transaction
+ * first, so that a rollback that is itself interrupted still ends with the right verdict. Only
+ * evidence against the add-on counts for quarantine: if the old version fails as well, the host is
+ * at fault.
+ */
+
+#include "engine/revert.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "engine/commit.h"
+#include "engine/transaction.h"
+#include "engine/transaction_steps.h"
+#include "engine/units.h"
+
+#define LOG_LINES 50U
+
+/* What was found out about the new plan; kept as the transaction's `evidence`. */
+static int record_evidence(struct operation *operation, const char *name, const char *reason,
+			   const char *unit, uint64_t since_usec)
+{
+	struct record_transaction *transaction = operation->record->transaction;
+	cleanup_json json_t *evidence = json_object();
+	cleanup_strv struct strv lines = STRV_INIT;
+	json_t *log = NULL;
+	int r;
+
+	if (!evidence)
+		return -ENOMEM;
+	r = json_add_string(evidence, "name", name);
+	if (r == 0)
+		r = json_add_string(evidence, "reason", reason);
+	if (r == 0 && unit && operation->manager &&
+	    manager_log_tail(unit, since_usec, LOG_LINES, &lines) == 0) {
+		log = json_array();
+		r = json_add(evidence, "log", log);
+	}
+	for (size_t i = 0; r == 0 && log && i < lines.count; i++)
+		r = json_append(log, json_string(lines.items[i]));
+	if (r < 0)
+		return r;
+	json_decref(transaction->evidence);
+	transaction->evidence = TAKE_PTR(evidence);
+	return 0;
+}
+
+/* Files of the old plan, whatever the tree holds now. */
+static int restore_files(struct operation *operation)
+{
+	struct record *record = operation->record;
+	struct record_transaction *transaction = record->transaction;
+	int r;
+
+	r = units_stop(operation->manager, transaction->to);
+	if (r == 0)
+		r = units_stop(operation->manager, record->current);
+	if (r == 0 && (record->current || transaction->to))
+		r = transaction_switch_files(operation, record->current, transaction->to);
+	return r;
+}
+
+/* Starts the old plan and watches it. An add-on that was not installed before has nothing to watch.
+ */
+static int watch_old(struct operation *operation, struct health *ret)
+{
+	const struct record *record = operation->record;
+	int r;
+
+	ret->state = HEALTH_GOOD;
+	if (!operation->manager || !record->current || record->is_stopped)
+		return 0;
+	r = units_make_directories(operation->manager, record->current);
+	if (r == 0)
+		r = units_start(operation->manager, record->current);
+	return r < 0 ? r
+		     : health_watch(operation->manager, record->current, &operation->tree, 0, ret);
+}
+
+static const char *old_text(const struct record *record, char *text, size_t size)
+{
+	if (!record->current)
+		return "nothing of it is left but its user";
+	(void)snprintf(text, size, "%s is back", record->current->identity.version);
+	return text;
+}
+
+static int describe(struct operation *operation, const struct health *old, bool *ret_quarantine)
+{
+	const struct record *record = operation->record;
+	const struct record_transaction *transaction = record->transaction;
+	const char *version = transaction->to ? transaction->to->identity.version : "";
+	const char *verb = record_operation_to_string(transaction->operation);
+	const char *name = "interrupted";
+	const char *reason = "the updater was interrupted";
+	bool is_bad;
+	char text[128];
+
+	if (transaction->evidence) {
+		ignore_result(json_member_string(transaction->evidence, "name", &name));
+		ignore_result(json_member_string(transaction->evidence, "reason", &reason));
+	}
+	is_bad = strcmp(name, "unhealthy") == 0;
+	*ret_quarantine = is_bad && old->state == HEALTH_GOOD;
+	if (old->state != HEALTH_GOOD)
+		return result_set(
+			operation->result, RESULT_FAILED, is_bad ? "host-at-fault" : name,
+			"%s of '%s' %s failed: %s; and %s, which was put back, fails as well: %s",
+			verb, record->id, version, reason, record->current->identity.version,
+			old->reason);
+	return result_set(operation->result,
+			  strcmp(name, "interrupted") == 0 ? RESULT_INTERRUPTED
+							   : RESULT_ROLLED_BACK,
+			  name, "%s of '%s' %s failed: %s; %s", verb, record->id, version, reason,
+			  old_text(record, text, sizeof(text)));
+}
+
+static int quarantine(struct operation *operation)
+{
+	struct record *record = operation->record;
+	const struct plan *to = record->transaction->to;
+	const char *reason = "";
+	struct digest digest;
+	int r;
+
+	/* A rollback's or a repair's target was committed before: it is not barred for what
+	 * happened now. */
+	if (!to || record->transaction->operation == RECORD_ROLLBACK ||
+	    record->transaction->operation == RECORD_REPAIR)
+		return 0;
+	ignore_result(json_member_string(record->transaction->evidence, "reason", &reason));
+	r = plan_digest(to, &digest);
+	if (r < 0)
+		return r;
+	return record_add_quarantine(record, &digest, to->identity.version, reason,
+				     clock_realtime_sec());
+}
+
+/* The end of the way back: the verdict into the result, the transaction closed, the record saved.
+ */
+static int conclude(struct operation *operation, const struct health *old)
+{
+	struct record *record = operation->record;
+	struct record_transaction *transaction = record->transaction;
+	struct result *result = operation->result;
+	bool is_guilty = false;
+	int r;
+
+	r = describe(operation, old, &is_guilty);
+	if (r == 0 && is_guilty)
+		r = quarantine(operation);
+	if (r < 0)
+		return r;
+	json_decref(result->log);
+	result->log = json_incref(json_object_get(transaction->evidence, "log"));
+	record->transaction = NULL;
+	r = commit_result(operation, result);
+	if (r < 0) {
+		record->transaction = transaction;
+		return r;
+	}
+	(void)record_transaction_free(transaction);
+	return 0;
+}
+
+static int finish(struct operation *operation)
+{
+	struct health old = {0};
+	int r;
+
+	r = watch_old(operation, &old);
+	/* Bytes and directories of the new plan: while the transaction is open, so that no crash
+	 * can leave them. */
+	if (r == 0)
+		r = transaction_sweep(operation);
+	return r < 0 ? r : conclude(operation, &old);
+}
+
+static int go_back(struct operation *operation, bool start)
+{
+	int r;
+
+	/* The phase is for readers; the way back does not depend on it, and a full disk must not
+	 * bar it. */
+	ignore_result(transaction_set_phase(operation, RECORD_REVERTING));
+	r = restore_files(operation);
+	if (r < 0)
+		return r;
+	ignore_result(transaction_set_phase(operation, RECORD_RESTORED));
+	return start || !operation->tree.is_live ? finish(operation) : 0;
+}
+
+int revert_unhealthy(struct operation *operation, const struct health *health, uint64_t since_usec)
+{
+	int r = record_evidence(operation, "unhealthy", health->reason, health->unit, since_usec);
+
+	return r < 0 ? r : go_back(operation, true);
+}
+
+int revert_broken(struct operation *operation, int error)
+{
+	int r = record_evidence(operation, "error", strerrordesc_np(-error), NULL, 0);
+
+	return r < 0 ? r : go_back(operation, true);
+}
+
+int revert_interrupted(struct operation *operation, bool start)
+{
+	if (operation->record->transaction->phase != RECORD_RESTORED)
+		return go_back(operation, start);
+	return start || !operation->tree.is_live ? finish(operation) : 0;
+}

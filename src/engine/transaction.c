@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The transaction: intent → staged → switching → watching → committed, or back through reverting.
+ * The record says on disk which of them it is, before the tree is touched; the rename that replaces
+ * the record is the only commit point. A process that dies anywhere leaves an open transaction, and
+ * recover.c goes back to the old plan with the same steps.
+ */
+
+#include "engine/transaction.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "engine/boot.h"
+#include "engine/commit.h"
+#include "engine/health.h"
+#include "engine/revert.h"
+#include "engine/transaction_steps.h"
+#include "engine/units.h"
+#include "plan/apply.h"
+#include "plan/apply_objects.h"
+#include "plan/plan_paths.h"
+
+#define RELOAD_TIMEOUT (90 * CLOCK_USEC_PER_SEC)
+
+/* The intent, on disk before anything else is. */
+static int begin(struct operation *operation, struct transaction_order *order)
+{
+	struct record_transaction *transaction = calloc(1, sizeof(*transaction));
+	int r = 0;
+
+	if (!transaction)
+		return -ENOMEM;
+	operation->record->transaction = transaction;
+	transaction->operation = order->operation;
+	transaction->phase = RECORD_STAGING;
+	transaction->to = TAKE_PTR(order->to);
+	transaction->purge = order->purge;
+	transaction->config = order->config ? json_incref(order->config) : NULL;
+	transaction->request_id = strdup(operation->call->request->request_id);
+	transaction->boot_id = boot_id_load();
+	if (!transaction->request_id || !transaction->boot_id)
+		return -ENOMEM;
+	if (transaction->to)
+		r = apply_missing_directories(&operation->tree, transaction->to,
+					      &transaction->created);
+	return r < 0 ? r : store_save(&operation->store, operation->record);
+}
+
+int transaction_set_phase(struct operation *operation, enum record_phase phase)
+{
+	operation->record->transaction->phase = phase;
+	return store_save(&operation->store, operation->record);
+}
+
+/* Users come first: a binary with file capabilities belongs to the user's group. Users once made
+ * stay. */
+static int stage(struct operation *operation, const struct bundle *bundle)
+{
+	const struct plan *to = operation->record->transaction->to;
+	char gecos[128];
+	int r;
+
+	if (!to)
+		return 0;
+	(void)snprintf(gecos, sizeof(gecos), "affix add-on %s", to->identity.id);
+	if (operation->manager)
+		r = units_make_user(operation->manager, to);
+	else
+		r = plan_owns_user(to) ? tree_add_user(&operation->tree, to->user, gecos) : 0;
+	if (r == 0 && bundle)
+		r = apply_stage(&operation->tree, to, bundle);
+	return r;
+}
+
+int transaction_switch_files(struct operation *operation, const struct plan *to,
+			     const struct plan *from)
+{
+	struct record *record = operation->record;
+	cleanup_strv struct strv created = STRV_INIT;
+	cleanup_fd int lock = -EBADF;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < record->created.count; i++)
+		r = strv_add(&created, record->created.items[i]);
+	for (size_t i = 0; r == 0 && record->transaction && i < record->transaction->created.count;
+	     i++)
+		r = strv_add(&created, record->transaction->created.items[i]);
+	if (r == 0)
+		r = store_lock_switch(&operation->store, &lock);
+	if (r == 0)
+		r = apply_switch(&operation->tree, to, from, &created);
+	if (r == 0 && operation->manager)
+		r = manager_reload(operation->manager, RELOAD_TIMEOUT);
+	return r;
+}
+
+/* Down to here is the old version's time, from here the new one's. */
+static int switch_over(struct operation *operation)
+{
+	struct record *record = operation->record;
+	const struct plan *to = record->transaction->to;
+	int r;
+
+	r = transaction_set_phase(operation, RECORD_SWITCHING);
+	if (r == 0)
+		r = units_stop(operation->manager, record->current);
+	if (r == 0)
+		r = transaction_switch_files(operation, to, record->current);
+	if (r == 0 && to)
+		r = units_make_directories(operation->manager, to);
+	if (r < 0 || !to || !operation->manager)
+		return r;
+	return transaction_set_phase(operation, RECORD_WATCHING);
+}
+
+static int describe_done(struct operation *operation)
+{
+	static const char *const deeds[RECORD_OPERATION_N] = {
+		[RECORD_INSTALL] = "is installed",      [RECORD_ROLLBACK] = "is back",
+		[RECORD_CONFIGURE] = "is reconfigured", [RECORD_REPAIR] = "is repaired",
+		[RECORD_UNINSTALL] = "is uninstalled",
+	};
+	const struct record *record = operation->record;
+	const struct record_transaction *transaction = record->transaction;
+	bool is_running = operation->manager && transaction->to && !record->is_stopped;
+
+	return result_set(operation->result, RESULT_DONE, "", "'%s' %s %s%s", record->id,
+			  transaction->to ? transaction->to->identity.version
+					  : record->current->identity.version,
+			  deeds[transaction->operation], is_running ? ", running and healthy" : "");
+}
+
+/*
+ * The commit point. If the record could not be replaced, what is on disk decides: it may be the new
+ * one all the same, when only the last sync failed.
+ */
+static int commit(struct operation *operation)
+{
+	struct record *record = operation->record;
+	struct record_transaction *transaction = record->transaction;
+	int r;
+
+	r = describe_done(operation);
+	if (r == 0)
+		r = commit_transaction(operation);
+	if (r == 0) {
+		bool purge = transaction->purge;
+
+		commit_nothing(record);
+		record->is_purging = purge;
+		r = commit_result(operation, operation->result);
+	}
+	if (r < 0) {
+		int error = r;
+
+		r = operation_reload(operation);
+		if (r < 0)
+			return r;
+		if (operation->record->transaction)
+			return revert_broken(operation, error);
+	}
+	/* What is left over after the commit point is swept again by every later request and
+	 * recovery. */
+	ignore_result(transaction_sweep(operation));
+	return 0;
+}
+
+/* Starts and watches the new plan. 0 committed or reverted, the result says which. */
+int transaction_watch(struct operation *operation, uint64_t window_usec)
+{
+	struct record *record = operation->record;
+	const struct plan *to = record->transaction->to;
+	struct health health = {.state = HEALTH_GOOD};
+	uint64_t since = clock_realtime_sec() * CLOCK_USEC_PER_SEC;
+	int r;
+
+	if (!to || !operation->manager || record->is_stopped)
+		return commit(operation);
+	r = units_start(operation->manager, to);
+	if (r == 0)
+		r = health_watch(operation->manager, to, &operation->tree, window_usec, &health);
+	if (r < 0)
+		return revert_broken(operation, r);
+	return health.state == HEALTH_GOOD ? commit(operation)
+					   : revert_unhealthy(operation, &health, since);
+}
+
+int transaction_run(struct operation *operation, struct transaction_order *order)
+{
+	int r;
+
+	r = begin(operation, order);
+	if (r < 0) {
+		/* Nothing was changed, and whether the intent reached the disk does not matter:
+		 * recovery drops it. */
+		commit_nothing(operation->record);
+		ignore_result(store_save(&operation->store, operation->record));
+		return r;
+	}
+	r = stage(operation, order->bundle);
+	if (r < 0) {
+		/* Should this not succeed either, the intent stays open and recovery does it. */
+		if (transaction_sweep(operation) == 0) {
+			commit_nothing(operation->record);
+			ignore_result(store_save(&operation->store, operation->record));
+		}
+		return r;
+	}
+	r = switch_over(operation);
+	return r < 0 ? revert_broken(operation, r) : transaction_watch(operation, 0);
+}
+
+static int remove_directories(struct operation *operation, const struct strv *created)
+{
+	int r = 0;
+
+	for (size_t i = created->count; r == 0 && i > 0; i--)
+		r = apply_remove_directory(&operation->tree, created->items[i - 1]);
+	return r;
+}
+
+/* State goes last, after the commit of an uninstall that asked for it; asked again until it is
+ * gone. */
+static int purge_state(struct operation *operation)
+{
+	static const char *const bases[] = {PLAN_STATE_BASE, PLAN_CACHE_BASE, PLAN_LOGS_BASE};
+	struct record *record = operation->record;
+
+	if (!record->is_purging)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(bases); i++) {
+		cleanup_fd int parent = -EBADF;
+		const char *name = NULL;
+		char path[128];
+		int r;
+
+		(void)snprintf(path, sizeof(path), "%s/%s", bases[i], record->id);
+		r = tree_open_parent(&operation->tree, path, &parent, &name);
+		if (r == 0)
+			r = tree_remove(parent, name);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	record->is_purging = false;
+	return store_save(&operation->store, record);
+}
+
+int transaction_sweep(struct operation *operation)
+{
+	const struct plan *keep[RECORD_OLDER_MAX + 3];
+	struct record *record = operation->record;
+	size_t n = 0;
+	int r;
+
+	if (record->current)
+		keep[n++] = record->current;
+	if (record->previous)
+		keep[n++] = record->previous;
+	for (size_t i = 0; i < record->n_older && n < ARRAY_SIZE(keep); i++)
+		keep[n++] = record->older[i];
+	r = apply_prune(&operation->tree, record->id, keep, n);
+	if (r < 0 || record->current)
+		return r;
+	r = remove_directories(operation, &record->created);
+	if (r == 0 && record->transaction)
+		r = remove_directories(operation, &record->transaction->created);
+	return r < 0 ? r : purge_state(operation);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Stopping and starting what a plan has, in the order that keeps an old unit from starting a new
+ * binary. */
+
+#include "engine/units.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/path.h"
+#include "plan/plan_paths.h"
+
+/* A unit's own TimeoutStartSec= or TimeoutStopSec= ends its jobs; this is for a manager that does
+ * not. */
+#define JOB_TIMEOUT (180 * CLOCK_USEC_PER_SEC)
+#define RUN_TIMEOUT (30 * CLOCK_USEC_PER_SEC)
+
+static int stop_unit(struct manager *manager, const char *name)
+{
+	char job[32] = "";
+	int r = manager_stop(manager, name, JOB_TIMEOUT, job);
+
+	if (r == -ETIMEDOUT)
+		return manager_kill(manager, name);
+	return r;
+}
+
+int units_stop(struct manager *manager, const struct plan *plan)
+{
+	if (!manager || !plan)
+		return 0;
+	for (int timers = 1; timers >= 0; timers--) {
+		for (size_t i = 0; i < plan->n_units; i++) {
+			int r;
+
+			if (plan->units[i].is_timer != (timers == 1))
+				continue;
+			r = stop_unit(manager, plan->units[i].name);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+bool units_is_started(const struct plan *plan, const struct plan_unit *unit)
+{
+	if (unit->is_primary)
+		return true;
+	for (size_t i = 0; i < plan->n_objects; i++) {
+		const struct plan_object *object = &plan->objects[i];
+
+		if (object->type == PLAN_LINK && path_is_below(object->path, PLAN_UNIT_BASE) &&
+		    strcmp(path_last_name(object->path), unit->name) == 0)
+			return true;
+	}
+	return false;
+}
+
+int units_start(struct manager *manager, const struct plan *plan)
+{
+	if (!manager || !plan)
+		return 0;
+	for (size_t i = 0; i < plan->n_units; i++) {
+		int r = manager_reset_failed(manager, plan->units[i].name);
+
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	for (int timers = 0; timers <= 1; timers++) {
+		for (size_t i = 0; i < plan->n_units; i++) {
+			char job[32] = "";
+			int r;
+
+			if (plan->units[i].is_timer != (timers == 1) ||
+			    !units_is_started(plan, &plan->units[i]))
+				continue;
+			r = manager_start(manager, plan->units[i].name, JOB_TIMEOUT, job);
+			if (r < 0 && r != -ETIMEDOUT)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int run(struct manager *manager, const char *description, const char *const *argv)
+{
+	int status = 0;
+	int r = manager_run(manager, description, argv, RUN_TIMEOUT, &status);
+
+	if (r < 0)
+		return r;
+	return status == 0 ? 0 : -EIO;
+}
+
+int units_make_user(struct manager *manager, const struct plan *plan)
+{
+	char line[256];
+	const char *argv[] = {"/usr/bin/systemd-sysusers", "--inline", line, NULL};
+
+	if (!manager || !plan_owns_user(plan))
+		return 0;
+	(void)snprintf(line, sizeof(line), "u %s - \"affix add-on %s\" - -", plan->user,
+		       plan->identity.id);
+	return run(manager, "affix: make the user of an add-on", argv);
+}
+
+int units_make_directories(struct manager *manager, const struct plan *plan)
+{
+	char path[128];
+	const char *argv[] = {"/usr/bin/systemd-tmpfiles", "--create", path, NULL};
+
+	(void)snprintf(path, sizeof(path), PLAN_TMPFILES_BASE "/affix-%s.conf", plan->identity.id);
+	if (!manager || !plan_find(plan, path))
+		return 0;
+	return run(manager, "affix: make the directories of an add-on", argv);
+}

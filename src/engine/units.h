@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "plan/plan.h"
+#include "unit/manager.h"
+
+/*
+ * A plan's units on a running host. All of these do nothing without a manager (NULL). -errno only
+ * when PID 1 cannot be asked; what became of the units is for health.h to say.
+ */
+
+/* Timers first, then services. What does not stop in its time is killed. */
+must_check int units_stop(struct manager *manager, const struct plan *plan);
+
+/* Services first, then timers: those that are primary or enabled. Earlier failures are forgotten
+ * before. */
+must_check int units_start(struct manager *manager, const struct plan *plan);
+
+/* Whether the host starts *unit* with this plan: it is primary or has an enablement link. */
+bool units_is_started(const struct plan *plan, const struct plan_unit *unit);
+
+/* Makes the add-on's user (systemd-sysusers) or its directories (systemd-tmpfiles) by transient
+ * units. -EIO if that failed. */
+must_check int units_make_user(struct manager *manager, const struct plan *plan);
+must_check int units_make_directories(struct manager *manager, const struct plan *plan);

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Users and groups of a tree. A running system answers through NSS. In a tree that is not running
+ * the files count, and a missing user is added as systemd-sysusers would do at the next boot, had
+ * it a next boot: where /etc/.updated is fresh it does not run, and the service would die with
+ * 217/USER. libc's putpwent() family serves streams of the host, not descriptors of a tree, and
+ * rewrites every line; here the lines of others keep their bytes.
+ */
+
+#include "plan/tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/path.h"
+#include "plan/accounts.h"
+
+#define ACCOUNTS_SIZE_MAX (16U << 20)
+#define NSS_BUFFER_MAX    (1U << 20)
+
+/* The range systemd-sysusers takes system users from, from the top. */
+#define SYSTEM_ID_MAX 999U
+#define SYSTEM_ID_MIN 100U
+
+#define SECONDS_PER_DAY 86400U
+
+/* One of the four files as it is, and as it is to be. */
+struct accounts_file {
+	const char *name;
+	char *text; /* NULL: there is no such file */
+	struct file_attributes attributes;
+};
+
+static void accounts_file_done(struct accounts_file *file)
+{
+	free(file->text);
+}
+
+#define cleanup_accounts CLEANUP(accounts_file_done)
+
+/* Reads *fd*, closing it. Text only: a NUL would cut what is behind it. */
+static int read_accounts(int fd, char **ret_text, struct stat *ret_st)
+{
+	cleanup_free char *text = NULL;
+	cleanup_fd int owned = fd;
+	size_t size = 0;
+	int r;
+
+	if (fstat(owned, ret_st) < 0)
+		return -errno;
+	if (!S_ISREG(ret_st->st_mode))
+		return -EINVAL;
+	r = fd_read_all(owned, ACCOUNTS_SIZE_MAX, &text, &size);
+	if (r < 0)
+		return r;
+	if (strlen(text) != size)
+		return -EINVAL;
+	*ret_text = TAKE_PTR(text);
+	return 0;
+}
+
+/* The id of *name* in *path* of a tree that is not running. */
+static int find_in_file(const struct tree *tree, const char *path, const char *name, uint32_t *ret)
+{
+	cleanup_free char *text = NULL;
+	struct stat st;
+	int fd = -EBADF;
+	int r;
+
+	r = path_open_in_root(tree->rootfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
+	if (r == 0)
+		r = read_accounts(fd, &text, &st);
+	if (r < 0)
+		return r == -ENOENT ? -ESRCH : r;
+	return accounts_find_id(text, name, ret) ? 0 : -ESRCH;
+}
+
+/* What NSS functions answer, besides 0, where there is no such name: getpwnam_r(3), ERRORS. */
+static bool is_absent(int error)
+{
+	return error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
+}
+
+/* Calls *look* with growing buffers until the entry fits. */
+static int find_in_nss(int (*look)(const char *, char *, size_t, uint32_t *), const char *name,
+		       uint32_t *ret)
+{
+	for (size_t size = 1024; size <= NSS_BUFFER_MAX; size *= 4) {
+		cleanup_free char *buffer = malloc(size);
+		int error = buffer ? look(name, buffer, size, ret) : ENOMEM;
+
+		if (error != ERANGE)
+			return is_absent(error) ? -ESRCH : -error;
+	}
+	return -ERANGE;
+}
+
+static int look_user(const char *name, char *buffer, size_t size, uint32_t *ret)
+{
+	struct passwd entry;
+	struct passwd *found = NULL;
+	int error = getpwnam_r(name, &entry, buffer, size, &found);
+
+	if (error != 0 || !found)
+		return error != 0 ? error : ESRCH;
+	*ret = found->pw_uid;
+	return 0;
+}
+
+static int look_group(const char *name, char *buffer, size_t size, uint32_t *ret)
+{
+	struct group entry;
+	struct group *found = NULL;
+	int error = getgrnam_r(name, &entry, buffer, size, &found);
+
+	if (error != 0 || !found)
+		return error != 0 ? error : ESRCH;
+	*ret = found->gr_gid;
+	return 0;
+}
+
+int tree_user(const struct tree *tree, const char *name, uid_t *ret)
+{
+	if (strcmp(name, "root") == 0) {
+		*ret = 0;
+		return 0;
+	}
+	return tree->is_live ? find_in_nss(look_user, name, ret)
+			     : find_in_file(tree, "/etc/passwd", name, ret);
+}
+
+int tree_group(const struct tree *tree, const char *name, gid_t *ret)
+{
+	if (strcmp(name, "root") == 0) {
+		*ret = 0;
+		return 0;
+	}
+	return tree->is_live ? find_in_nss(look_group, name, ret)
+			     : find_in_file(tree, "/etc/group", name, ret);
+}
+
+/* The lock that passwd(1) and its relatives take: lckpwdf(3). */
+static int lock_accounts(int etc, int *ret_fd)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	cleanup_fd int fd = -EBADF;
+	int r;
+
+	r = path_open_beneath(etc, ".pwd.lock", O_RDWR | O_CREAT | O_NOCTTY, 0600, &fd);
+	if (r < 0)
+		return r;
+	do
+		r = fcntl(fd, F_OFD_SETLKW, &lock);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Fills *file*. Not through a symlink: it would be replaced by a file. */
+static int load_accounts(int etc, struct accounts_file *file)
+{
+	struct stat st;
+	int fd = -EBADF;
+	int r;
+
+	r = path_open_beneath(etc, file->name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = read_accounts(fd, &file->text, &st);
+	if (r < 0)
+		return r;
+	file->attributes = (struct file_attributes){
+		.mode = st.st_mode & 07777,
+		.uid = st.st_uid,
+		.gid = st.st_gid,
+	};
+	return 0;
+}
+
+/* passwd and group are made where they are missing, the shadow files are not. */
+static int load_or_begin(int etc, struct accounts_file *file)
+{
+	int r = load_accounts(etc, file);
+
+	if (r < 0 || file->text)
+		return r;
+	file->text = strdup("");
+	file->attributes = (struct file_attributes){
+		.mode = 0644,
+		.uid = geteuid(),
+		.gid = getegid(),
+	};
+	return file->text ? 0 : -ENOMEM;
+}
+
+/* Adds *line* for *name*, unless the file is missing or has an entry of that name. */
+static int add_line(int etc, const struct accounts_file *file, const char *name, const char *line)
+{
+	cleanup_free char *text = NULL;
+	int r;
+
+	if (!file->text || accounts_has_name(file->text, name))
+		return 0;
+	r = accounts_add(file->text, line, &text);
+	return r < 0 ? r : file_replace(etc, file->name, text, strlen(text), &file->attributes);
+}
+
+static bool is_free(const char *passwd, const char *group, uint32_t id)
+{
+	return !accounts_has_id(passwd, id) && !accounts_has_id(group, id);
+}
+
+/* The highest system id that is neither a user's nor a group's. */
+static int find_free(const char *passwd, const char *group, uint32_t *ret)
+{
+	for (uint32_t id = SYSTEM_ID_MAX; id >= SYSTEM_ID_MIN; id--) {
+		if (is_free(passwd, group, id)) {
+			*ret = id;
+			return 0;
+		}
+	}
+	return -EUSERS;
+}
+
+/* The ids that the user and its group have or get: the same number where that is possible. */
+static int choose_ids(const char *passwd, const char *group, const char *name, uint32_t *ret_uid,
+		      uint32_t *ret_gid)
+{
+	int r = 0;
+
+	if (!accounts_find_id(group, name, ret_gid))
+		r = find_free(passwd, group, ret_gid);
+	if (r < 0 || accounts_find_id(passwd, name, ret_uid))
+		return r;
+	*ret_uid = *ret_gid;
+	return accounts_has_id(passwd, *ret_gid) ? find_free(passwd, group, ret_uid) : 0;
+}
+
+/* Today, or the day that a reproducible build asks for, as shadow(5) counts. */
+static uint64_t today(void)
+{
+	const char *epoch =
+		getenv("SOURCE_DATE_EPOCH"); /* NOLINT(concurrency-mt-unsafe): read only */
+	char *end = NULL;
+	uint64_t seconds = 0;
+
+	errno = 0;
+	if (epoch && *epoch >= '0' && *epoch <= '9')
+		seconds = strtoull(epoch, &end, 10);
+	if (!end || *end != '\0' || errno != 0)
+		seconds = clock_realtime_sec();
+	return seconds / SECONDS_PER_DAY;
+}
+
+static int write_group(int etc, const struct accounts_file *group,
+		       const struct accounts_file *gshadow, const char *name, uint32_t gid)
+{
+	cleanup_free char *line = NULL;
+	cleanup_free char *shadow = NULL;
+	int r;
+
+	r = str_format(&line, "%s:x:%u:", name, gid);
+	if (r == 0)
+		r = str_format(&shadow, "%s:!*::", name);
+	if (r == 0)
+		r = add_line(etc, group, name, line);
+	return r < 0 ? r : add_line(etc, gshadow, name, shadow);
+}
+
+static int write_user(int etc, const struct accounts_file *passwd,
+		      const struct accounts_file *shadow, const char *name, const char *entry)
+{
+	cleanup_free char *line = NULL;
+	int r;
+
+	r = str_format(&line, "%s:!*:%llu::::::", name, (unsigned long long)today());
+	if (r == 0)
+		r = add_line(etc, passwd, name, entry);
+	return r < 0 ? r : add_line(etc, shadow, name, line);
+}
+
+static int add_user_in(int etc, const char *name, const char *gecos)
+{
+	cleanup_accounts struct accounts_file passwd = {.name = "passwd"};
+	cleanup_accounts struct accounts_file shadow = {.name = "shadow"};
+	cleanup_accounts struct accounts_file group = {.name = "group"};
+	cleanup_accounts struct accounts_file gshadow = {.name = "gshadow"};
+	cleanup_free char *entry = NULL;
+	uint32_t uid = 0;
+	uint32_t gid = 0;
+	int r;
+
+	r = load_or_begin(etc, &passwd);
+	if (r == 0)
+		r = load_or_begin(etc, &group);
+	if (r == 0)
+		r = load_accounts(etc, &shadow);
+	if (r == 0)
+		r = load_accounts(etc, &gshadow);
+	if (r == 0)
+		r = choose_ids(passwd.text, group.text, name, &uid, &gid);
+	if (r == 0)
+		r = str_format(&entry, "%s:x:%u:%u:%s:/:/usr/sbin/nologin", name, uid, gid, gecos);
+	if (r == 0)
+		r = write_group(etc, &group, &gshadow, name, gid);
+	if (r == 0)
+		r = write_user(etc, &passwd, &shadow, name, entry);
+	return r;
+}
+
+int tree_add_user(const struct tree *tree, const char *name, const char *gecos)
+{
+	cleanup_fd int etc = -EBADF;
+	cleanup_fd int lock = -EBADF;
+	int r;
+
+	if (!path_is_safe_name(name) || strpbrk(name, ":,+") || strpbrk(gecos, ":\n"))
+		return -EINVAL;
+	r = path_open_in_root(tree->rootfd, "/etc", O_RDONLY | O_DIRECTORY, 0, &etc);
+	if (r == 0)
+		r = lock_accounts(etc, &lock);
+	if (r == 0)
+		r = add_user_in(etc, name, gecos);
+	return r < 0 ? r : dir_sync(etc);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The updater's directory: `<id>.json` is the record of an add-on, `locks` is where store_lock.c
+ * keeps its files.
+ *
+ * A record that cannot be read stops the operations on its own add-on, nothing is guessed from it.
+ * It also stops what must look at all records (store_time_floor()): to leave it out would lower
+ * the floor for whoever manages to damage it.
+ */
+
+#include "store/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/path.h"
+#include "base/str.h"
+
+#define RECORD_SUFFIX ".json"
+
+/* Opens *name* in *dirfd* as a directory; makes it, durably, if it is missing and *make*. */
+static int open_directory(int dirfd, const char *name, mode_t mode, bool make, int *ret_fd)
+{
+	cleanup_fd int fd = -EBADF;
+	int r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
+
+	if (r != -ENOENT || !make) {
+		if (r == 0)
+			*ret_fd = TAKE_FD(fd);
+		return r;
+	}
+	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
+	if (r < 0)
+		return r;
+	if (fchmod(fd, mode) < 0)
+		return -errno;
+	r = dir_sync(dirfd);
+	if (r < 0)
+		return r;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Whoever can write there could forge records. */
+static int check_owner(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return st.st_uid == geteuid() && (st.st_mode & 022) == 0 ? 0 : -EPERM;
+}
+
+int store_open(const struct tree *tree, bool make, struct store *ret)
+{
+	static const char parent[] = "/var/lib/affix";
+	cleanup_fd int base = -EBADF;
+	cleanup_fd int affix = -EBADF;
+	cleanup_fd int fd = -EBADF;
+	const char *name;
+	int r;
+
+	r = tree_open_parent(tree, parent, &base, &name);
+	if (r == 0)
+		r = open_directory(base, name, 0755, make, &affix);
+	if (r == 0)
+		r = open_directory(affix, path_last_name(RECORD_DIRECTORY), 0700, make, &fd);
+	if (r == 0)
+		r = check_owner(fd);
+	if (r == 0)
+		ret->dirfd = TAKE_FD(fd);
+	return r;
+}
+
+void store_done(struct store *store)
+{
+	store->dirfd = fd_close(store->dirfd);
+}
+
+/* `<id>.json`; the caller frees it. An id that is none is never looked for. */
+static int record_name(const char *id, char **ret)
+{
+	return manifest_id_is_valid(id) ? str_format(ret, "%s" RECORD_SUFFIX, id) : -EINVAL;
+}
+
+static int refuse_record(struct refusal *refusal, const char *id, const char *why)
+{
+	return refuse(
+		refusal, REFUSAL_BAD_RECORD,
+		"the record '" RECORD_DIRECTORY "/%s" RECORD_SUFFIX
+		"' cannot be used (%s); put it back from a backup, or move it away and install '%s' again",
+		id, why, id);
+}
+
+static int read_record_file(const struct store *store, const char *id, char **ret_text,
+			    size_t *ret_size, struct refusal *reterr_refusal)
+{
+	cleanup_free char *name = NULL;
+	cleanup_fd int fd = -EBADF;
+	struct stat st;
+	int r;
+
+	r = record_name(id, &name);
+	if (r == 0)
+		r = path_open_beneath(store->dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
+	if (r == -ELOOP || r == -ENXIO)
+		return refuse_record(reterr_refusal, id, "it is not a regular file");
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return refuse_record(reterr_refusal, id, "it is not a regular file");
+	if (st.st_uid != geteuid() || (st.st_mode & 022) != 0)
+		return refuse_record(reterr_refusal, id, "others than root may have written it");
+	r = fd_read_all(fd, RECORD_SIZE_MAX, ret_text, ret_size);
+	return r == -EFBIG ? refuse_record(reterr_refusal, id, "it is larger than 8 MiB") : r;
+}
+
+int store_load(const struct store *store, const char *id, struct record **ret,
+	       struct refusal *reterr_refusal)
+{
+	cleanup_record struct record *record = NULL;
+	cleanup_free char *text = NULL;
+	cleanup_json json_t *json = NULL;
+	struct json_problem problem = {0};
+	size_t size = 0;
+	int r;
+
+	r = read_record_file(store, id, &text, &size, reterr_refusal);
+	if (r != 0)
+		return r;
+	r = json_parse_object(text, size, &json, &problem);
+	if (r == 0)
+		r = record_from_json(json, &record, &problem);
+	if (r < 0)
+		return r;
+	if (r > 0)
+		return refuse_record(reterr_refusal, id, problem.text);
+	if (strcmp(record->id, id) != 0)
+		return refuse_record(reterr_refusal, id, "it is another add-on's");
+	*ret = TAKE_PTR(record);
+	return 0;
+}
+
+/* A record that could not be read again would be as bad as none: it must not replace a good one. */
+static int check_readable(const json_t *json)
+{
+	cleanup_record struct record *again = NULL;
+	int r = record_from_json(json, &again, NULL);
+
+	return r > 0 ? -EBADMSG : r;
+}
+
+int store_save(const struct store *store, const struct record *record)
+{
+	const struct file_attributes attributes = {
+		.mode = 0600,
+		.uid = geteuid(),
+		.gid = getegid(),
+	};
+	cleanup_json json_t *json = record_to_json(record);
+	cleanup_free char *text = json ? json_to_pretty(json) : NULL;
+	cleanup_free char *name = NULL;
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	if (strlen(text) > RECORD_SIZE_MAX)
+		return -EFBIG;
+	r = check_readable(json);
+	if (r == 0)
+		r = record_name(record->id, &name);
+	if (r == 0)
+		r = file_replace(store->dirfd, name, text, strlen(text), &attributes);
+	return r < 0 ? r : dir_sync(store->dirfd);
+}
+
+/* The id of a record's file name in *id*; whether it is one. */
+static bool id_of_name(const char *name, char id[MANIFEST_ID_MAX + 1])
+{
+	size_t length = strlen(name);
+
+	if (!str_ends_with(name, RECORD_SUFFIX) || length - strlen(RECORD_SUFFIX) > MANIFEST_ID_MAX)
+		return false;
+	memcpy(id, name, length - strlen(RECORD_SUFFIX));
+	id[length - strlen(RECORD_SUFFIX)] = '\0';
+	return manifest_id_is_valid(id);
+}
+
+static void close_dir(DIR **dir)
+{
+	if (*dir)
+		(void)closedir(*dir);
+}
+
+int store_list(const struct store *store, struct strv *ret)
+{
+	cleanup_strv struct strv ids = STRV_INIT;
+	CLEANUP(close_dir) DIR *dir = NULL;
+	int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	dir = fdopendir(fd);
+	if (!dir) {
+		(void)fd_close(fd);
+		return -ENOMEM;
+	}
+	for (;;) {
+		char id[MANIFEST_ID_MAX + 1];
+		const struct dirent *entry;
+		int r;
+
+		errno = 0;
+		entry = readdir(dir); /* NOLINT(concurrency-mt-unsafe): a stream of our own */
+		if (!entry && errno != 0)
+			return -errno;
+		if (!entry)
+			break;
+		if (!id_of_name(entry->d_name, id))
+			continue;
+		r = strv_add(&ids, id);
+		if (r < 0)
+			return r;
+	}
+	strv_sort(&ids);
+	*ret = ids;
+	ids = STRV_INIT;
+	return 0;
+}
+
+int store_time_floor(const struct store *store, uint64_t *ret, struct refusal *reterr_refusal)
+{
+	cleanup_strv struct strv ids = STRV_INIT;
+	uint64_t floor = 0;
+	int r;
+
+	r = store_list(store, &ids);
+	for (size_t i = 0; r == 0 && i < ids.count; i++) {
+		cleanup_record struct record *record = NULL;
+
+		r = store_load(store, ids.items[i], &record, reterr_refusal);
+		if (r == 0)
+			floor = MAX(floor, record->newest_created);
+	}
+	if (r == 0)
+		*ret = floor;
+	return r;
+}
