@@ -31,8 +31,8 @@ static void print_member(const char *before, const json_t *object, const char *k
 }
 
 /* Cells by row; lengths are those of what is printed. */
-static void print_table(const json_t *rows, const char *const *keys, const char *const *titles,
-			size_t n_columns)
+static void print_table(const char *indent, const json_t *rows, const char *const *keys,
+			const char *const *titles, size_t n_columns)
 {
 	size_t widths[COLUMNS_MAX] = {0};
 	size_t i;
@@ -48,11 +48,13 @@ static void print_table(const json_t *rows, const char *const *keys, const char 
 			widths[c] = MAX(widths[c], text ? strlen(text) : 1);
 		}
 	}
+	(void)fputs(indent, stdout);
 	for (size_t c = 0; c < n_columns; c++)
 		(void)printf("%-*s%s", c + 1 < n_columns ? (int)widths[c] : 0, titles[c],
 			     c + 1 < n_columns ? "  " : "\n");
 	json_array_foreach(rows, i, row)
 	{
+		(void)fputs(indent, stdout);
 		for (size_t c = 0; c < n_columns; c++) {
 			cleanup_free char *text = member_text(row, keys[c]);
 
@@ -116,7 +118,7 @@ static void print_status(const struct request *request, const json_t *addons)
 		(void)puts("no add-on is installed");
 		return;
 	}
-	print_table(addons, keys, titles, ARRAY_SIZE(keys));
+	print_table("", addons, keys, titles, ARRAY_SIZE(keys));
 	if (request->id[0])
 		print_details(json_array_get(addons, 0));
 }
@@ -124,7 +126,7 @@ static void print_status(const struct request *request, const json_t *addons)
 static void print_drift(const json_t *addons)
 {
 	static const char *const keys[] = {"kind", "path", "wanted", "found"};
-	static const char *const titles[] = {"  DIFFERENCE", "WHERE", "WANTED", "FOUND"};
+	static const char *const titles[] = {"DIFFERENCE", "WHERE", "WANTED", "FOUND"};
 	const json_t *addon;
 	size_t i;
 
@@ -140,7 +142,7 @@ static void print_drift(const json_t *addons)
 					       ? "not as installed"
 					       : "as installed");
 		if (json_array_size(items) > 0)
-			print_table(items, keys, titles, ARRAY_SIZE(keys));
+			print_table("  ", items, keys, titles, ARRAY_SIZE(keys));
 	}
 }
 
