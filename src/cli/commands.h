@@ -5,7 +5,14 @@
 
 /* Every subcommand, each in a file of its own; the table is in main.c. */
 extern const struct command command_help;
+
+extern const struct command command_build;
+extern const struct command command_check;
+extern const struct command command_inspect;
 extern const struct command command_keygen;
+extern const struct command command_new;
+extern const struct command command_sign;
+extern const struct command command_verify;
 
 /* host_commands.c */
 extern const struct command command_clear_quarantine;
