@@ -91,7 +91,7 @@ class Frame(unittest.TestCase):
 class Manual(unittest.TestCase):
     def test_every_command_and_option_of_the_help_is_in_the_manual(self):
         text = MANUAL.read_text()
-        common = text[text.index('# COMMANDS FOR HOSTS'):].split('*affix ', 1)[0]
+        common = text[text.index('# COMMANDS FOR HOSTS'):].split('\n*affix ', 1)[0]
         for command in COMMANDS:
             with self.subTest(command):
                 self.assertIn(f'\n*affix {command}*', text)
