@@ -46,6 +46,11 @@ class Frame(unittest.TestCase):
                 self.assertUsage(affix(command, '--frobnicate'), "'--frobnicate'", f"'affix {command} --help'")
                 self.assertUsage(affix(command, 'operand', '--frobnicate'), "'--frobnicate'")
 
+    def test_letter_inside_a_word_is_named_alone(self):
+        self.assertUsage(affix('keygen', '-WZf'), "'-Z'")
+        self.assertUsage(affix('keygen', '-W', 'operand', '-Zf'), "'-Z'")
+        self.assertUsage(affix('keygen', '-Ws'), "'-Ws' needs a value")
+
     def test_every_option_with_a_value_says_so_when_it_has_none(self):
         for command in COMMANDS:
             for option, value in re.findall(r'^  (-\S+) (\S+)  ', affix(command, '--help').stdout, re.MULTILINE):
@@ -99,6 +104,9 @@ class Manual(unittest.TestCase):
                 part = re.split(r'\n(?=\*affix |# )', part)[0]
                 for option in help_words(command):
                     self.assertRegex(part + common, r'\*' + re.escape(option) + r'\b[^\n]*\*')
+
+    def test_every_command_of_the_manual_is_there(self):
+        self.assertEqual(set(re.findall(r'^\*affix ([a-z-]+)\*', MANUAL.read_text(), re.MULTILINE)), set(COMMANDS))
 
 
 if __name__ == '__main__':
