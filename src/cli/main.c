@@ -16,8 +16,7 @@
 #include "cli/commands.h"
 
 static const struct command *const commands[] = {
-	&command_keygen,
-	&command_help,
+	&command_check, &command_build, &command_keygen, &command_inspect, &command_help,
 };
 
 static const struct command *find(const char *name)

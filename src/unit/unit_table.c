@@ -12,7 +12,7 @@
 
 #include "base/str.h"
 
-#define SECONDS_PER_YEAR 31557600U
+#define SECONDS_MAX 31557600U
 /* A unit that takes longer than this to stop would hold up an upgrade. */
 #define STOP_SECONDS_MAX 600U
 
@@ -20,67 +20,34 @@
 	"AF_ALG AF_BLUETOOTH AF_CAN AF_INET AF_INET6 AF_NETLINK AF_PACKET AF_UNIX AF_VSOCK " \
 	"AF_XDP"
 #define ERROR_NUMBERS   "EACCES EINVAL ENOSYS EPERM kill"
+#define BOOLEANS        "yes no true false on off 1 0"
+#define NAMESPACES      "cgroup ipc mnt net pid user uts"
 #define LOG_LEVELS      "emerg alert crit err warning notice info debug"
 #define SIGNALS_TO_STOP "SIGHUP SIGINT SIGQUIT SIGABRT SIGKILL SIGUSR1 SIGUSR2 SIGTERM SIGWINCH"
 
 static const char *const service_sections[] = {"Unit", "Service", "Install", NULL};
 static const char *const timer_sections[] = {"Unit", "Timer", "Install", NULL};
 
-#define YES_NO(name)                                       \
-	{                                                  \
-		.key = (name), .check = unit_check_boolean \
+#define RULE(name, function, ...)                               \
+	{                                                       \
+		.key = (name), .check = (function), __VA_ARGS__ \
 	}
-#define YES_NO_SECCOMP(name)                                                                  \
-	{                                                                                     \
-		.key = (name), .check = unit_check_boolean, .implies_no_new_privileges = true \
-	}
-#define WORD(name, list)                                                 \
-	{                                                                \
-		.key = (name), .check = unit_check_word, .words = (list) \
-	}
-#define YES_NO_OR(name, list)                                                       \
-	{                                                                           \
-		.key = (name), .check = unit_check_boolean_or_word, .words = (list) \
-	}
-#define NUMBER(name, least, most)                                                                \
-	{                                                                                        \
-		.key = (name), .check = unit_check_number, .minimum = (least), .maximum = (most) \
-	}
-#define NUMBER_OR(name, least, most, list)                                                        \
-	{                                                                                         \
-		.key = (name), .check = unit_check_number, .minimum = (least), .maximum = (most), \
-		.words = (list)                                                                   \
-	}
-#define SPAN(name)                                                                   \
-	{                                                                            \
-		.key = (name), .check = unit_check_span, .maximum = SECONDS_PER_YEAR \
-	}
-#define SPAN_OR_INFINITY(name)                                                        \
-	{                                                                             \
-		.key = (name), .check = unit_check_span, .maximum = SECONDS_PER_YEAR, \
-		.has_infinity = true                                                  \
-	}
-#define SPAN_TO_STOP(name)                                                                         \
-	{                                                                                          \
-		.key = (name), .check = unit_check_span, .minimum = 1, .maximum = STOP_SECONDS_MAX \
-	}
-#define TRIGGER(name)                                                                 \
-	{                                                                             \
-		.key = (name), .check = unit_check_span, .maximum = SECONDS_PER_YEAR, \
-		.has_reset = true                                                     \
-	}
-#define MODE(name, most)                                                   \
-	{                                                                  \
-		.key = (name), .check = unit_check_mode, .maximum = (most) \
-	}
-#define VALUE(name, function)                      \
-	{                                          \
-		.key = (name), .check = (function) \
-	}
-#define LIST(name, function)                                          \
-	{                                                             \
-		.key = (name), .check = (function), .has_reset = true \
-	}
+/* Given without CAP_SYS_ADMIN, these imply NoNewPrivileges=yes (systemd.exec(5)). */
+#define SECCOMP                .implies_no_new_privileges = true
+#define RESET                  .has_reset = true
+#define VALUE(name, function)  RULE(name, function, .words = NULL)
+#define LIST(name, function)   RULE(name, function, RESET)
+#define YES_NO(name)           RULE(name, unit_check_boolean, .words = NULL)
+#define YES_NO_SECCOMP(name)   RULE(name, unit_check_boolean, SECCOMP)
+#define WORD(name, list)       RULE(name, unit_check_word, .words = (list))
+#define YES_NO_OR(name, list)  RULE(name, unit_check_boolean_or_word, .words = (list))
+#define NUMBER(name, low, top) RULE(name, unit_check_number, .minimum = (low), .maximum = (top))
+#define MODE(name)             RULE(name, unit_check_mode, .maximum = 0777)
+#define SPAN(name)             RULE(name, unit_check_span, .maximum = SECONDS_MAX)
+#define SPAN_OR_INFINITY(name) \
+	RULE(name, unit_check_span, .maximum = SECONDS_MAX, .has_infinity = true)
+#define SPAN_TO_STOP(name) RULE(name, unit_check_span, .minimum = 1, .maximum = STOP_SECONDS_MAX)
+#define TRIGGER(name)      RULE(name, unit_check_span, .maximum = SECONDS_MAX, RESET)
 
 static const struct unit_rule unit_rules[] = {
 	VALUE("After", unit_check_own_units_or_targets),
@@ -108,11 +75,11 @@ static const struct unit_rule service_rules[] = {
 	LIST("BindReadOnlyPaths", unit_check_bound_paths),
 	YES_NO("CPUAccounting"),
 	LIST("CPUAffinity", unit_check_processors),
-	{.key = "CPUQuota",                 .check = unit_check_percent, .maximum = 1000000},
+	RULE("CPUQuota", unit_check_percent, .maximum = 1000000),
 	WORD("CPUSchedulingPolicy", "other batch idle"),
-	NUMBER_OR("CPUWeight", 1, 10000, "idle"),
+	RULE("CPUWeight", unit_check_number, .minimum = 1, .maximum = 10000, .words = "idle"),
 	LIST("CacheDirectory", unit_check_directories),
-	MODE("CacheDirectoryMode", 0777),
+	MODE("CacheDirectoryMode"),
 	LIST("CapabilityBoundingSet", unit_check_capabilities),
 	WORD("DevicePolicy", "auto closed strict"),
 	LIST("Environment", unit_check_environment),
@@ -129,14 +96,10 @@ static const struct unit_rule service_rules[] = {
 	NUMBER("IOSchedulingPriority", 0, 7),
 	NUMBER("IOWeight", 1, 10000),
 	YES_NO("IPAccounting"),
-	{ .key = "IPAddressAllow",
-						.check = unit_check_addresses,
-						.words = "any localhost link-local multicast",
-						.has_reset = true},
-	{								  .key = "IPAddressDeny",
-						.check = unit_check_addresses,
-						.words = "any localhost link-local multicast",
-						.has_reset = true},
+	RULE("IPAddressAllow", unit_check_addresses, .words = "any localhost link-local multicast",
+	     RESET),
+	RULE("IPAddressDeny", unit_check_addresses, .words = "any localhost link-local multicast",
+	     RESET),
 	YES_NO("IgnoreSIGPIPE"),
 	LIST("InaccessiblePaths", unit_check_restricted_paths),
 	WORD("KeyringMode", "private"),
@@ -155,7 +118,7 @@ static const struct unit_rule service_rules[] = {
 	YES_NO_SECCOMP("LockPersonality"),
 	WORD("LogLevelMax", LOG_LEVELS),
 	LIST("LogsDirectory", unit_check_directories),
-	MODE("LogsDirectoryMode", 0777),
+	MODE("LogsDirectoryMode"),
 	YES_NO("MemoryAccounting"),
 	YES_NO_SECCOMP("MemoryDenyWriteExecute"),
 	VALUE("MemoryHigh", unit_check_size),
@@ -190,24 +153,14 @@ static const struct unit_rule service_rules[] = {
 	LIST("RestartForceExitStatus", unit_check_exit_statuses),
 	LIST("RestartPreventExitStatus", unit_check_exit_statuses),
 	SPAN("RestartSec"),
-	{								  .key = "RestrictAddressFamilies",
-						.check = unit_check_words,
-						.words = ADDRESS_FAMILIES,
-						.alone = "none",
-						.has_reset = true,
-						.implies_no_new_privileges = true},
-	{								    .key = "RestrictNamespaces",
-						.check = unit_check_words,
-						.words = "yes no true false on off 1 0 cgroup ipc mnt net pid user uts",
-						.has_reset = true,
-						.implies_no_new_privileges = true},
+	RULE("RestrictAddressFamilies", unit_check_words, .words = ADDRESS_FAMILIES,
+	     .alone = "none", RESET, SECCOMP),
+	RULE("RestrictNamespaces", unit_check_words, .words = NAMESPACES, .alone = BOOLEANS, RESET,
+	     SECCOMP),
 	YES_NO_SECCOMP("RestrictRealtime"),
-	{	      .key = "RestrictSUIDSGID",
-						.check = unit_check_word,
-						.words = "yes true on 1",
-						.implies_no_new_privileges = true},
+	RULE("RestrictSUIDSGID", unit_check_word, .words = "yes true on 1", SECCOMP),
 	LIST("RuntimeDirectory", unit_check_runtime_directory),
-	MODE("RuntimeDirectoryMode", 0777),
+	MODE("RuntimeDirectoryMode"),
 	YES_NO_OR("RuntimeDirectoryPreserve", "restart"),
 	SPAN_OR_INFINITY("RuntimeMaxSec"),
 	WORD("SendSIGKILL", "yes"),
@@ -216,21 +169,14 @@ static const struct unit_rule service_rules[] = {
 	WORD("StandardInput", "null"),
 	WORD("StandardOutput", "inherit journal null"),
 	LIST("StateDirectory", unit_check_directories),
-	MODE("StateDirectoryMode", 0777),
+	MODE("StateDirectoryMode"),
 	LIST("SuccessExitStatus", unit_check_exit_statuses),
 	VALUE("SyslogIdentifier", unit_check_identifier),
 	WORD("SyslogLevel", LOG_LEVELS),
 	YES_NO("SyslogLevelPrefix"),
-	{							     .key = "SystemCallArchitectures",
-						.check = unit_check_words,
-						.words = "native",
-						.has_reset = true,
-						.implies_no_new_privileges = true},
-	{							    .key = "SystemCallErrorNumber",                 .check = unit_check_word,                              .words = ERROR_NUMBERS                                               },
-	{.key = "SystemCallFilter",
-						.check = unit_check_system_calls,
-						.has_reset = true,
-						.implies_no_new_privileges = true},
+	RULE("SystemCallArchitectures", unit_check_words, .words = "native", RESET, SECCOMP),
+	RULE("SystemCallErrorNumber", unit_check_word, .words = ERROR_NUMBERS),
+	RULE("SystemCallFilter", unit_check_system_calls, RESET, SECCOMP),
 	YES_NO("TasksAccounting"),
 	VALUE("TasksMax", unit_check_count),
 	SPAN_TO_STOP("TimeoutAbortSec"),
@@ -238,7 +184,7 @@ static const struct unit_rule service_rules[] = {
 	SPAN_OR_INFINITY("TimeoutStartSec"),
 	SPAN_TO_STOP("TimeoutStopSec"),
 	WORD("Type", "simple exec notify oneshot"),
-	MODE("UMask", 0777),
+	MODE("UMask"),
 	VALUE("User", unit_check_user),
 	SPAN("WatchdogSec"),
 	WORD("WatchdogSignal", SIGNALS_TO_STOP),
@@ -275,54 +221,59 @@ static const struct {
 	{"Install", install_rules, ARRAY_SIZE(install_rules)},
 };
 
-#define OWN_ROOT  "would give the service another file system than the host's; remove it"
-#define OWN_POWER "would give the service more than its manifest asks for; remove it"
-#define OWN_FATE  "would let the add-on act on the whole host; remove it"
+#define OTHER_ROOT "would give the service another file system than the host's; remove it"
+#define MORE_POWER "would give the service more than its manifest asks for; remove it"
+#define WHOLE_HOST "would let the add-on act on the whole host; remove it"
+#define CREDENTIAL "is not for add-ons: configuration is the credential '%d/config', remove it"
+
+#define REFUSED(name, refusal, text)                                \
+	{                                                           \
+		.key = (name), .code = (refusal), .reason = (text), \
+	}
 
 static const struct unit_refused refused[] = {
-	{"Alias",		   REFUSAL_UNIT_FOREIGN,
-	 "would give the unit another name; units of an add-on have their own name only, remove it"             },
-	{"Also",		    REFUSAL_UNIT_FOREIGN,
-	 "would enable other units; give each unit its own [Install] section"                                   },
-	{"BindPaths",               REFUSAL_UNIT_PATH,       OWN_ROOT                                           },
-	{"BusName",                 REFUSAL_UNIT_DIRECTIVE,
-	 "needs Type=dbus, which is not supported; use Type=notify"                                             },
-	{"ConfigurationDirectory",  REFUSAL_UNIT_PATH,
-	 "is not for add-ons: configuration is the credential '%d/config', remove it"                           },
-	{"DefaultInstance",         REFUSAL_UNIT_NAME,
-	 "is for templates, which an add-on may not have; remove it"                                            },
-	{"Delegate",                REFUSAL_UNIT_DIRECTIVE,  OWN_POWER                                          },
-	{"DeviceAllow",             REFUSAL_UNIT_DIRECTIVE,  OWN_POWER                                          },
-	{"DynamicUser",             REFUSAL_UNIT_USER,       "does not go with the add-on's own user; remove it"},
-	{"EnvironmentFile",         REFUSAL_UNIT_PATH,
-	 "reads what no signature covers; use Environment= or the credential '%d/config'"                       },
-	{"FailureAction",           REFUSAL_UNIT_DIRECTIVE,  OWN_FATE                                           },
-	{"ImportCredential",        REFUSAL_UNIT_PATH,
-	 "is not for add-ons: configuration is the credential '%d/config', remove it"                           },
-	{"JoinsNamespaceOf",        REFUSAL_UNIT_FOREIGN,
-	 "would share other units' namespaces; remove it"                                                       },
-	{"LoadCredential",          REFUSAL_UNIT_PATH,
-	 "is not for add-ons: configuration is the credential '%d/config', remove it"                           },
-	{"LoadCredentialEncrypted", REFUSAL_UNIT_PATH,
-	 "is not for add-ons: configuration is the credential '%d/config', remove it"                           },
-	{"NetworkNamespacePath",    REFUSAL_UNIT_PATH,       OWN_ROOT                                           },
-	{"PAMName",                 REFUSAL_UNIT_USER,       OWN_POWER                                          },
-	{"PIDFile",                 REFUSAL_UNIT_PATH,
-	 "needs Type=forking, which is not supported; use Type=notify"                                          },
-	{"PassEnvironment",         REFUSAL_UNIT_DIRECTIVE,
-	 "would take variables of PID 1; use Environment="                                                      },
-	{"RebootArgument",          REFUSAL_UNIT_DIRECTIVE,  OWN_FATE                                           },
-	{"RootDirectory",           REFUSAL_UNIT_PATH,       OWN_ROOT                                           },
-	{"RootImage",               REFUSAL_UNIT_PATH,       OWN_ROOT                                           },
-	{"SecureBits",              REFUSAL_UNIT_CAPABILITY, OWN_POWER                                          },
-	{"Sockets",                 REFUSAL_UNIT_FOREIGN,
-	 "needs socket units, which an add-on may not have; remove it"                                          },
-	{"StartLimitAction",        REFUSAL_UNIT_DIRECTIVE,  OWN_FATE                                           },
-	{"SuccessAction",           REFUSAL_UNIT_DIRECTIVE,  OWN_FATE                                           },
-	{"SupplementaryGroups",     REFUSAL_UNIT_USER,
-	 "would give the service more groups than the user's own; remove it"                                    },
-	{"TTYPath",                 REFUSAL_UNIT_PATH,       OWN_POWER                                          },
-	{"Upholds",                 REFUSAL_UNIT_FOREIGN,    "would start units over and over; use Wants="      },
+	REFUSED("Alias", REFUSAL_UNIT_FOREIGN,
+		"would give the unit another name; units of an add-on have their own name only, remove it"),
+	REFUSED("Also", REFUSAL_UNIT_FOREIGN,
+		"would enable other units; give each unit its own [Install] section"),
+	REFUSED("BindPaths", REFUSAL_UNIT_PATH, OTHER_ROOT),
+	REFUSED("BusName", REFUSAL_UNIT_DIRECTIVE,
+		"needs Type=dbus, which is not supported; use Type=notify"),
+	REFUSED("ConfigurationDirectory", REFUSAL_UNIT_PATH, CREDENTIAL),
+	REFUSED("DefaultInstance", REFUSAL_UNIT_NAME,
+		"is for templates, which an add-on may not have; remove it"),
+	REFUSED("Delegate", REFUSAL_UNIT_DIRECTIVE, MORE_POWER),
+	REFUSED("DeviceAllow", REFUSAL_UNIT_DIRECTIVE, MORE_POWER),
+	REFUSED("DynamicUser", REFUSAL_UNIT_USER,
+		"does not go with the add-on's own user; remove it"),
+	REFUSED("EnvironmentFile", REFUSAL_UNIT_PATH,
+		"reads what no signature covers; use Environment= or the credential '%d/config'"),
+	REFUSED("FailureAction", REFUSAL_UNIT_DIRECTIVE, WHOLE_HOST),
+	REFUSED("ImportCredential", REFUSAL_UNIT_PATH, CREDENTIAL),
+	REFUSED("JoinsNamespaceOf", REFUSAL_UNIT_FOREIGN,
+		"would share other units' namespaces; remove it"),
+	REFUSED("LoadCredential", REFUSAL_UNIT_PATH, CREDENTIAL),
+	REFUSED("LoadCredentialEncrypted", REFUSAL_UNIT_PATH, CREDENTIAL),
+	REFUSED("NetworkNamespacePath", REFUSAL_UNIT_PATH, OTHER_ROOT),
+	REFUSED("PAMName", REFUSAL_UNIT_USER, MORE_POWER),
+	REFUSED("PIDFile", REFUSAL_UNIT_PATH,
+		"needs Type=forking, which is not supported; use Type=notify"),
+	REFUSED("PassEnvironment", REFUSAL_UNIT_DIRECTIVE,
+		"would take variables of PID 1; use Environment="),
+	REFUSED("RebootArgument", REFUSAL_UNIT_DIRECTIVE, WHOLE_HOST),
+	REFUSED("RootDirectory", REFUSAL_UNIT_PATH, OTHER_ROOT),
+	REFUSED("RootImage", REFUSAL_UNIT_PATH, OTHER_ROOT),
+	REFUSED("SecureBits", REFUSAL_UNIT_CAPABILITY, MORE_POWER),
+	REFUSED("SetCredential", REFUSAL_UNIT_PATH, CREDENTIAL),
+	REFUSED("SetCredentialEncrypted", REFUSAL_UNIT_PATH, CREDENTIAL),
+	REFUSED("Sockets", REFUSAL_UNIT_FOREIGN,
+		"needs socket units, which an add-on may not have; remove it"),
+	REFUSED("StartLimitAction", REFUSAL_UNIT_DIRECTIVE, WHOLE_HOST),
+	REFUSED("SuccessAction", REFUSAL_UNIT_DIRECTIVE, WHOLE_HOST),
+	REFUSED("SupplementaryGroups", REFUSAL_UNIT_USER,
+		"would give the service more groups than the user's own; remove it"),
+	REFUSED("TTYPath", REFUSAL_UNIT_PATH, MORE_POWER),
+	REFUSED("Upholds", REFUSAL_UNIT_FOREIGN, "would start units over and over; use Wants="),
 };
 
 bool unit_section_is_known(bool is_timer, const char *section)
