@@ -66,7 +66,7 @@ UNIT_CHECK_FUNCTION(unit_check_calendar);        /* unit_calendar.c */
 UNIT_CHECK_FUNCTION(unit_check_words); /* each one of the words, the first after an optional ~ */
 UNIT_CHECK_FUNCTION(unit_check_documents); /* URIs */
 UNIT_CHECK_FUNCTION(unit_check_exit_statuses);
-UNIT_CHECK_FUNCTION(unit_check_system_calls);
+UNIT_CHECK_FUNCTION(unit_check_system_calls); /* unit_system_call.c */
 UNIT_CHECK_FUNCTION(unit_check_addresses);
 UNIT_CHECK_FUNCTION(unit_check_processors);
 UNIT_CHECK_FUNCTION(unit_check_kernel_versions);

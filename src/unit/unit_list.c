@@ -19,12 +19,6 @@
 	"SIGHUP SIGINT SIGQUIT SIGILL SIGTRAP SIGABRT SIGBUS SIGFPE SIGKILL SIGUSR1 SIGSEGV "      \
 	"SIGUSR2 SIGPIPE SIGALRM SIGTERM SIGCHLD SIGCONT SIGSTOP SIGTSTP SIGTTIN SIGTTOU SIGXCPU " \
 	"SIGXFSZ SIGSYS"
-#define SYSTEM_CALL_GROUPS                                                                         \
-	"@aio @basic-io @chown @clock @cpu-emulation @debug @default @file-system @io-event @ipc " \
-	"@keyring @known @memlock @module @mount @network-io @obsolete @pkey @privileged "         \
-	"@process @raw-io @reboot @resources @sandbox @setuid @signal @swap @sync "                \
-	"@system-service @timer"
-#define ERROR_NAMES "EPERM EACCES ENOSYS EINVAL EOPNOTSUPP EAFNOSUPPORT ENOENT kill"
 
 /* Refuses the word of *length* bytes at *word*. */
 static int refuse_word(const struct unit_check *check, const char *word, size_t length,
@@ -105,41 +99,6 @@ int unit_check_exit_statuses(const struct unit_check *check, const struct unit_r
 			continue;
 		r = refuse_word(check, word, length,
 				"it must be numbers from 0 to 255 and signals such as 'SIGTERM'");
-	}
-	return r;
-}
-
-/* NAME, or @GROUP that systemd 252 knows, with an optional :ERROR. */
-static bool is_system_call(const char *word, size_t length)
-{
-	static const char bytes[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
-	const char *colon = memchr(word, ':', length);
-	size_t name_length = colon ? (size_t)(colon - word) : length;
-
-	if (colon && !unit_word_is_among(colon + 1, length - name_length - 1, ERROR_NAMES))
-		return false;
-	if (word[0] == '@')
-		return unit_word_is_among(word, name_length, SYSTEM_CALL_GROUPS);
-	return name_length > 0 && strspn(word, bytes) >= name_length;
-}
-
-int unit_check_system_calls(const struct unit_check *check, const struct unit_rule *rule)
-{
-	const char *p = check->entry->value;
-	const char *word = NULL;
-	size_t length = 0;
-	int r = 0;
-
-	(void)rule;
-	if (*p == '~')
-		p++;
-	if (*p == '\0')
-		return refuse_word(check, "~", 1, "something must follow the '~'");
-	while (r == 0 && unit_plain_next(&p, &word, &length) > 0) {
-		if (!is_system_call(word, length))
-			r = refuse_word(check, word, length,
-					"it must be names of system calls and groups of "
-					"systemd 252 such as '@system-service'");
 	}
 	return r;
 }

@@ -35,7 +35,7 @@ static bool is_plain_path(const char *path)
 	return strspn(path, PATH_BYTES) == strlen(path) && path_is_normal_absolute(path);
 }
 
-/* Whether *path* is the add-on's directory in *base* or below it. */
+/* Whether the path is the add-on's own directory in *base*, or below it. */
 static bool is_below_base(const struct unit_check *check, const char *path, const char *base)
 {
 	char own[64];
