@@ -208,17 +208,26 @@ static void bundle_per_program_is_built_and_can_be_opened(void **state)
 	}
 }
 
+static struct hasher *new_hasher(void)
+{
+	struct hasher *hasher = NULL;
+
+	assert_int_equal(hasher_new(&hasher), 0);
+	return hasher;
+}
+
 /* The digest of what is in the compressed stream. */
 static void tar_digest(const char *path, char text[DIGEST_TEXT_SIZE])
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	cleanup_hasher struct hasher *hasher = new_hasher();
 	cleanup_decompressor struct decompressor *d = NULL;
 	struct refusal refusal = REFUSAL_INIT;
 	struct digest_state state;
 	struct digest digest;
 	size_t size = 1;
 
-	assert_int_equal(decompress_open(fd, &d, &refusal), 0);
+	assert_int_equal(decompress_open(fd, hasher, &d, &refusal), 0);
 	digest_begin(&state);
 	while (size > 0) {
 		const void *piece = NULL;
