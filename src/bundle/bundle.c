@@ -59,6 +59,12 @@ struct bundle *bundle_free(struct bundle *bundle)
 	return NULL;
 }
 
+void bundle_close_spool(struct bundle *bundle)
+{
+	for (size_t i = 0; i < bundle->n_entries; i++)
+		bundle->entries[i].fd = fd_close(bundle->entries[i].fd);
+}
+
 const struct bundle_entry *bundle_find(const struct bundle *bundle, const char *name)
 {
 	for (size_t i = 0; i < bundle->n_entries; i++) {

@@ -72,6 +72,9 @@ struct bundle *bundle_free(struct bundle *bundle);
 DEFINE_CLEANUP(struct bundle *, bundle, bundle_free)
 #define cleanup_bundle CLEANUP(cleanup_bundle)
 
+/* Closes the spooled content: a program that somebody holds open for writing cannot be executed. */
+void bundle_close_spool(struct bundle *bundle);
+
 /* The entry called *name*, or NULL. */
 const struct bundle_entry *bundle_find(const struct bundle *bundle, const char *name);
 

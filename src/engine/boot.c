@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Which boot this is: a watch is resumed only in the one that it began in. */
+/*
+ * Which boot this is: a watch is resumed only in the one that it began in. systemd-tmpfiles writes
+ * the id, since the updater's sandbox hides the kernel's own file.
+ */
 
 #include "engine/boot.h"
 
@@ -9,7 +12,7 @@
 
 #include "base/fd.h"
 
-#define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
+#define BOOT_ID_PATH "/run/affix/boot_id"
 
 char *boot_id_load(void)
 {

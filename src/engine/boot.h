@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The kernel's boot id, or "" where /proc does not tell; the caller frees it. NULL: no memory. */
+/* The kernel's boot id, or "" where nothing tells it; the caller frees it. NULL: no memory. */
 char *boot_id_load(void);

@@ -112,8 +112,8 @@ static int report_dropped(struct operation *operation, const struct strv *droppe
 	return r;
 }
 
-static int run_plan(struct operation *operation, struct delivery *delivery,
-		    const struct bundle *bundle, struct plan *plan, enum record_operation kind)
+static int run_plan(struct operation *operation, struct delivery *delivery, struct bundle *bundle,
+		    struct plan *plan, enum record_operation kind)
 {
 	struct transaction_order order = {
 		.operation = kind,

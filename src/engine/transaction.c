@@ -64,7 +64,7 @@ int transaction_set_phase(struct operation *operation, enum record_phase phase)
 
 /* Users come first: a binary with file capabilities belongs to the user's group. Users once made
  * stay. */
-static int stage(struct operation *operation, const struct bundle *bundle)
+static int stage(struct operation *operation, struct bundle *bundle)
 {
 	const struct plan *to = operation->record->transaction->to;
 	char gecos[128];
@@ -77,8 +77,10 @@ static int stage(struct operation *operation, const struct bundle *bundle)
 		r = units_make_user(operation->manager, to);
 	else
 		r = plan_owns_user(to) ? tree_add_user(&operation->tree, to->user, gecos) : 0;
-	if (r == 0 && bundle)
+	if (r == 0 && bundle) {
 		r = apply_stage(&operation->tree, to, bundle);
+		bundle_close_spool(bundle);
+	}
 	return r < 0 ? r : apply_prepare(&operation->tree, to);
 }
 

@@ -6,9 +6,9 @@
 /* What a transaction is to do. */
 struct transaction_order {
 	enum record_operation operation;
-	struct plan *to;             /* owned and taken; NULL: uninstall */
-	const struct bundle *bundle; /* to stage, or NULL when the bytes are there */
-	json_t *config;              /* borrowed: the fleet configuration to keep, or NULL */
+	struct plan *to;       /* owned and taken; NULL: uninstall */
+	struct bundle *bundle; /* to stage, or NULL when the bytes are there */
+	json_t *config;        /* borrowed: the fleet configuration to keep, or NULL */
 	bool purge;
 };
 
