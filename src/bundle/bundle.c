@@ -25,14 +25,18 @@ static int read_piece(void *context, const void **ret, size_t *ret_size,
 int bundle_open(int fd, const struct identity *identity, int spool_dirfd, struct bundle **ret,
 		struct refusal *reterr_refusal)
 {
+	cleanup_hasher struct hasher *hasher = NULL;
 	cleanup_decompressor struct decompressor *stream = NULL;
 	cleanup_bundle struct bundle *bundle = NULL;
-	int r = decompress_open(fd, &stream, reterr_refusal);
+	int r = hasher_new(&hasher);
 
+	if (r < 0)
+		return r;
+	r = decompress_open(fd, hasher, &stream, reterr_refusal);
 	if (r != 0)
 		return r;
-	r = contents_read(&(struct tar_source){read_piece, stream}, identity, spool_dirfd, &bundle,
-			  reterr_refusal);
+	r = contents_read(&(struct tar_source){read_piece, stream}, hasher, identity, spool_dirfd,
+			  &bundle, reterr_refusal);
 	if (r != 0)
 		return r;
 	decompress_digest(stream, &bundle->digest);

@@ -28,6 +28,7 @@
 
 struct reading {
 	struct tar *tar;
+	struct hasher *hasher;
 	struct bundle *bundle;
 	int spool_dirfd;
 	uint8_t head[ELF_HEAD_SIZE]; /* of the program */
@@ -118,45 +119,47 @@ static int check_header(const struct bundle *bundle, const char *name, uint64_t 
 	return check_size(bundle, name, size, reterr_refusal);
 }
 
-/* One entry's bytes, to all who want them. */
-static int stream_entry(struct reading *reading, struct bundle_entry *entry, struct spool *spool,
+/* One piece of an entry, to all who want it. */
+static void take_piece(struct reading *reading, const struct bundle_entry *entry, uint64_t offset,
+		       const void *data, size_t size)
+{
+	if (entry->text)
+		memcpy(entry->text + offset, data, size);
+	if (entry->is_binary && reading->head_size < sizeof(reading->head)) {
+		size_t n = MIN(size, sizeof(reading->head) - reading->head_size);
+
+		memcpy(reading->head + reading->head_size, data, n);
+		reading->head_size += n;
+	}
+}
+
+static int stream_entry(struct reading *reading, const struct bundle_entry *entry,
+			struct digest_state *digest, struct spool *spool,
 			struct refusal *reterr_refusal)
 {
-	struct digest_state digest;
 	uint64_t done = 0;
 
-	digest_begin(&digest);
 	for (;;) {
 		const void *data = NULL;
 		size_t size = 0;
 		int r = tar_read(reading->tar, &data, &size, reterr_refusal);
 
-		if (r != 0)
+		if (r != 0 || size == 0)
 			return r;
-		if (size == 0)
-			break;
-		digest_add(&digest, data, size);
-		if (entry->text)
-			memcpy(entry->text + done, data, size);
-		if (entry->is_binary && reading->head_size < sizeof(reading->head)) {
-			size_t n = MIN(size, sizeof(reading->head) - reading->head_size);
-
-			memcpy(reading->head + reading->head_size, data, n);
-			reading->head_size += n;
-		}
+		hasher_post(reading->hasher, digest, data, size);
+		take_piece(reading, entry, done, data, size);
 		r = spool->fd < 0 ? 0 : spool_add(spool, data, size, reterr_refusal);
 		if (r != 0)
 			return r;
 		done += size;
 	}
-	digest_end(&digest, &entry->digest);
-	return 0;
 }
 
 static int read_entry(struct reading *reading, const char *name, uint64_t size,
 		      struct refusal *reterr_refusal)
 {
 	cleanup_spool struct spool spool = SPOOL_INIT;
+	struct digest_state digest;
 	struct bundle *bundle = reading->bundle;
 	struct bundle_entry *entry = &bundle->entries[bundle->n_entries];
 	bool is_text = text_limit(bundle, name) > 0;
@@ -177,9 +180,13 @@ static int read_entry(struct reading *reading, const char *name, uint64_t size,
 		if (r != 0)
 			return r;
 	}
-	r = stream_entry(reading, entry, &spool, reterr_refusal);
+	digest_begin(&digest);
+	r = stream_entry(reading, entry, &digest, &spool, reterr_refusal);
+	/* It has our state, whatever came of the stream. */
+	hasher_wait(reading->hasher, hasher_last(reading->hasher));
 	if (r != 0)
 		return r;
+	digest_end(&digest, &entry->digest);
 	entry->fd = TAKE_FD(spool.fd);
 	bundle->size += size;
 	return 0;
@@ -220,12 +227,13 @@ static int read_entries(struct reading *reading, struct refusal *reterr_refusal)
 	}
 }
 
-int contents_read(const struct tar_source *source, const struct identity *identity, int spool_dirfd,
-		  struct bundle **ret, struct refusal *reterr_refusal)
+int contents_read(const struct tar_source *source, struct hasher *hasher,
+		  const struct identity *identity, int spool_dirfd, struct bundle **ret,
+		  struct refusal *reterr_refusal)
 {
 	cleanup_bundle struct bundle *bundle = calloc(1, sizeof(*bundle));
 	cleanup_tar struct tar *tar = NULL;
-	struct reading reading = {.bundle = bundle, .spool_dirfd = spool_dirfd};
+	struct reading reading = {.hasher = hasher, .bundle = bundle, .spool_dirfd = spool_dirfd};
 	int r;
 
 	if (!bundle)

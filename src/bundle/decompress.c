@@ -25,6 +25,7 @@
 
 struct decompressor {
 	int fd;
+	struct hasher *hasher;
 	uint64_t offset; /* of the file, behind *input* */
 	struct digest_state digest;
 	ZSTD_DCtx *zstd;            /* or */
@@ -32,18 +33,24 @@ struct decompressor {
 	size_t input_at;
 	size_t input_size;
 	bool is_finished;
-	uint8_t input[INPUT_SIZE];
-	uint8_t piece[DECOMPRESS_PIECE_SIZE];
+	uint8_t *input; /* one of: */
+	uint8_t inputs[2][INPUT_SIZE];
+	struct hasher_turns input_turns;
+	uint8_t *piece; /* one of: */
+	uint8_t pieces[2][DECOMPRESS_PIECE_SIZE];
+	struct hasher_turns piece_turns;
 };
 
 static int fill_input(struct decompressor *d, struct refusal *reterr_refusal)
 {
 	size_t n = 0;
-	int r = fd_pread_full(d->fd, d->input, sizeof(d->input), d->offset, &n);
+	int r;
 
+	d->input = d->inputs[hasher_turn(d->hasher, &d->input_turns)];
+	r = fd_pread_full(d->fd, d->input, INPUT_SIZE, d->offset, &n);
 	if (r < 0)
 		return r;
-	digest_add(&d->digest, d->input, n);
+	hasher_post(d->hasher, &d->digest, d->input, n);
 	d->offset += n;
 	d->input_at = 0;
 	d->input_size = n;
@@ -75,7 +82,8 @@ static int open_gzip(struct decompressor *d)
 	return 0;
 }
 
-int decompress_open(int fd, struct decompressor **ret, struct refusal *reterr_refusal)
+int decompress_open(int fd, struct hasher *hasher, struct decompressor **ret,
+		    struct refusal *reterr_refusal)
 {
 	static const uint8_t zstd_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
 	static const uint8_t gzip_magic[] = {0x1f, 0x8b};
@@ -85,6 +93,7 @@ int decompress_open(int fd, struct decompressor **ret, struct refusal *reterr_re
 	if (!d)
 		return -ENOMEM;
 	d->fd = fd;
+	d->hasher = hasher;
 	digest_begin(&d->digest);
 	r = fill_input(d, reterr_refusal);
 	if (r != 0)
@@ -109,6 +118,8 @@ struct decompressor *decompress_close(struct decompressor *d)
 {
 	if (!d)
 		return NULL;
+	/* It may be reading our buffers. */
+	hasher_wait(d->hasher, hasher_last(d->hasher));
 	(void)ZSTD_freeDCtx(d->zstd);
 	free(d->gzip);
 	free(d);
@@ -119,7 +130,7 @@ struct decompressor *decompress_close(struct decompressor *d)
 static int step_zstd(struct decompressor *d, size_t *size, struct refusal *reterr_refusal)
 {
 	ZSTD_inBuffer in = {d->input, d->input_size, d->input_at};
-	ZSTD_outBuffer out = {d->piece, sizeof(d->piece), *size};
+	ZSTD_outBuffer out = {d->piece, DECOMPRESS_PIECE_SIZE, *size};
 	size_t n = ZSTD_decompressStream(d->zstd, &out, &in);
 
 	if (ZSTD_isError(n) && ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation)
@@ -146,10 +157,10 @@ static int step_gzip(struct decompressor *d, size_t *size, struct refusal *reter
 	state->next_in = d->input + d->input_at;
 	state->avail_in = (uint32_t)(d->input_size - d->input_at);
 	state->next_out = d->piece + *size;
-	state->avail_out = (uint32_t)(sizeof(d->piece) - *size);
+	state->avail_out = (uint32_t)(DECOMPRESS_PIECE_SIZE - *size);
 	r = isal_inflate(state);
 	d->input_at = d->input_size - state->avail_in;
-	*size = sizeof(d->piece) - state->avail_out;
+	*size = DECOMPRESS_PIECE_SIZE - state->avail_out;
 	if (r != ISAL_DECOMP_OK && r != ISAL_END_INPUT)
 		return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
 			      "the bundle's gzip stream is broken: %s",
@@ -185,7 +196,8 @@ int decompress_read(struct decompressor *d, const void **ret, size_t *ret_size,
 	size_t size = 0;
 	int r;
 
-	while (!d->is_finished && size < sizeof(d->piece)) {
+	d->piece = d->pieces[hasher_turn(d->hasher, &d->piece_turns)];
+	while (!d->is_finished && size < DECOMPRESS_PIECE_SIZE) {
 		size_t before = size;
 
 		r = d->zstd ? step_zstd(d, &size, reterr_refusal)
@@ -215,5 +227,6 @@ int decompress_read(struct decompressor *d, const void **ret, size_t *ret_size,
 
 void decompress_digest(struct decompressor *d, struct digest *ret)
 {
+	hasher_wait(d->hasher, hasher_last(d->hasher));
 	digest_end(&d->digest, ret);
 }

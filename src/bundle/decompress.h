@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "bundle/hasher.h"
 #include "crypto/digest.h"
 #include "ipc/refusal.h"
 
@@ -16,17 +17,20 @@ struct decompressor;
 
 /*
  * Reads the bundle file *fd* (borrowed) from offset 0, whatever its file position: one zstd frame
- * or one gzip member, told apart by their first bytes. 0; refused with REFUSAL_MALFORMED_BUNDLE or
+ * or one gzip member, told apart by their first bytes. *hasher* (borrowed) digests it, and must
+ * outlive *ret*. 0; refused with REFUSAL_MALFORMED_BUNDLE or
  * REFUSAL_BUNDLE_TOO_LARGE; -errno.
  */
-must_check int decompress_open(int fd, struct decompressor **ret, struct refusal *reterr_refusal);
+must_check int decompress_open(int fd, struct hasher *hasher, struct decompressor **ret,
+			       struct refusal *reterr_refusal);
 struct decompressor *decompress_close(struct decompressor *d);
 
 DEFINE_CLEANUP(struct decompressor *, decompressor, decompress_close)
 #define cleanup_decompressor CLEANUP(cleanup_decompressor)
 
 /*
- * The next piece, valid until the next call; of size 0 at the end of the stream, which must be the
+ * The next piece, valid until the next call and, to the hasher, for what is posted to it before
+ * that; of size 0 at the end of the stream, which must be the
  * end of the file too. 0; refused with REFUSAL_MALFORMED_BUNDLE (broken, cut off) or
  * REFUSAL_TRAILING_DATA; -errno.
  */

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "bundle/bundle.h"
+#include "bundle/hasher.h"
 #include "bundle/spool.h"
 
 #define CHUNK_SIZE (256U * 1024U)
@@ -49,19 +50,23 @@ static bool is_sealed(int fd)
 	return seals >= 0 && (seals & wanted) == wanted;
 }
 
-/* Digests *fd* to its end, into *copy* as well if that is open. */
-static int digest_and_copy(int fd, struct spool *copy, uint64_t deadline_usec,
-			   struct digest *ret_digest, struct refusal *reterr_refusal)
+/* The chunk that is read while the hasher has the one before. */
+struct chunks {
+	struct hasher_turns turns;
+	uint8_t data[2][CHUNK_SIZE];
+};
+
+/* Reads *fd* to its end, to the digest, and to *copy* if that is open. The chunks and the digest
+ * are the hasher's until it ends. */
+static int digest_and_copy(int fd, struct hasher *hasher, struct chunks *chunks,
+			   struct digest_state *digest, struct spool *copy, uint64_t deadline_usec,
+			   struct refusal *reterr_refusal)
 {
-	cleanup_free char *chunk = malloc(CHUNK_SIZE);
-	struct digest_state digest;
 	uint64_t offset = 0;
 	size_t n = 0;
 
-	if (!chunk)
-		return -ENOMEM;
-	digest_begin(&digest);
 	do {
+		uint8_t *chunk = chunks->data[hasher_turn(hasher, &chunks->turns)];
 		int r;
 
 		if (deadline_usec > 0 && clock_monotonic_usec() > deadline_usec)
@@ -76,11 +81,32 @@ static int digest_and_copy(int fd, struct spool *copy, uint64_t deadline_usec,
 			return refuse(reterr_refusal, REFUSAL_BUNDLE_TOO_LARGE,
 				      "the bundle file grew over the %llu bytes it may have",
 				      BUNDLE_SIZE_MAX);
-		digest_add(&digest, chunk, n);
+		hasher_post(hasher, digest, chunk, n);
 		r = copy->fd < 0 ? 0 : spool_add(copy, chunk, n, reterr_refusal);
 		if (r != 0)
 			return r;
 	} while (n == CHUNK_SIZE);
+	return 0;
+}
+
+static int take_file(int fd, struct spool *copy, uint64_t deadline_usec, struct digest *ret_digest,
+		     struct refusal *reterr_refusal)
+{
+	cleanup_free struct chunks *chunks = calloc(1, sizeof(*chunks));
+	struct digest_state digest;
+	cleanup_hasher struct hasher *hasher = NULL;
+	int r;
+
+	if (!chunks)
+		return -ENOMEM;
+	r = hasher_new(&hasher);
+	if (r < 0)
+		return r;
+	digest_begin(&digest);
+	r = digest_and_copy(fd, hasher, chunks, &digest, copy, deadline_usec, reterr_refusal);
+	if (r != 0)
+		return r;
+	hasher_wait(hasher, hasher_last(hasher));
 	digest_end(&digest, ret_digest);
 	return 0;
 }
@@ -108,7 +134,7 @@ int bundle_receive(int fd, const char *signature_text, size_t signature_size,
 		if (r != 0)
 			return r;
 	}
-	r = digest_and_copy(fd, &copy, verify->deadline_usec, &digest, reterr_refusal);
+	r = take_file(fd, &copy, verify->deadline_usec, &digest, reterr_refusal);
 	if (r != 0)
 		return r;
 	r = trust_verify(verify->trust, &signature, &digest, verify->now, &key, &identity,

@@ -86,8 +86,8 @@ static int load_manifest(struct source *source, int dirfd, struct diagnostics *d
 	int r = load_text(source, dirfd, MANIFEST_NAME, MANIFEST_SIZE_MAX, &text, diagnostics);
 
 	if (r == 0 && text)
-		r = manifest_parse(text->text, text->size, text->name, &source->manifest,
-				   diagnostics);
+		r = manifest_parse_partial(text->text, text->size, text->name, &source->manifest,
+					   diagnostics);
 	return r < 0 ? r : 0;
 }
 

@@ -18,7 +18,7 @@ struct source_text {
 /* An add-on's source directory, read and judged. */
 struct source {
 	char *path;
-	struct manifest *manifest; /* NULL if it cannot be used */
+	struct manifest *manifest; /* NULL, or what is left of one with problems */
 	struct source_text *texts; /* the manifest, the schema, and then the units by name */
 	size_t n_texts;
 };

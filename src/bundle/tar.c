@@ -279,6 +279,15 @@ int tar_next(struct tar *tar, const char **ret_name, uint64_t *ret_size,
 	return 0;
 }
 
+static bool is_within(const struct tar *tar, const void *data, size_t size)
+{
+	uintptr_t begin = (uintptr_t)tar->piece;
+	uintptr_t at = (uintptr_t)data;
+
+	return at >= begin && at - begin <= tar->piece_size &&
+	       size <= tar->piece_size - (at - begin);
+}
+
 int tar_read(struct tar *tar, const void **ret, size_t *ret_size, struct refusal *reterr_refusal)
 {
 	const void *data = NULL;
@@ -290,6 +299,9 @@ int tar_read(struct tar *tar, const void **ret, size_t *ret_size, struct refusal
 		return explain(tar, reterr_refusal);
 	if (status == ARCHIVE_EOF)
 		size = 0;
+	/* Never seen of whole blocks: a copy that is libarchive's would not live long enough. */
+	if (size > 0 && !is_within(tar, data, size))
+		return -EIO;
 	if ((size > 0 && (uint64_t)offset != tar->entry_read) ||
 	    size > tar->entry_size - tar->entry_read ||
 	    (size == 0 && tar->entry_read != tar->entry_size))

@@ -38,7 +38,7 @@ DEFINE_CLEANUP(struct tar *, tar, tar_close)
 must_check int tar_next(struct tar *tar, const char **ret_name, uint64_t *ret_size,
 			struct refusal *reterr_refusal);
 
-/* The next piece of the entry's content, of size 0 at its end; all together they are as long as
- * the header said. */
+/* The next piece of the entry's content, within the source's last one, of size 0 at its end; all
+ * together they are as long as the header said. */
 must_check int tar_read(struct tar *tar, const void **ret, size_t *ret_size,
 			struct refusal *reterr_refusal);

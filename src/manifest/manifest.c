@@ -164,8 +164,8 @@ static int parse(const char *text, size_t size, struct yaml_reader *reader,
 	return reader->error;
 }
 
-int manifest_parse(const char *text, size_t size, const char *file, struct manifest **ret,
-		   struct diagnostics *diagnostics)
+int manifest_parse_partial(const char *text, size_t size, const char *file, struct manifest **ret,
+			   struct diagnostics *diagnostics)
 {
 	struct yaml_reader reader = {
 		.file = file, .code = REFUSAL_BAD_MANIFEST, .diagnostics = diagnostics};
@@ -179,13 +179,23 @@ int manifest_parse(const char *text, size_t size, const char *file, struct manif
 	r = parse(text, size, &reader, manifest);
 	if (r < 0)
 		return r;
-	if (reader.problems > 0)
-		return 1;
-	if (!manifest->run_as) {
+	if (!manifest->run_as && manifest->id) {
 		r = str_format(&manifest->run_as, "affix-%s", manifest->id);
 		if (r < 0)
 			return r;
 	}
-	*ret = TAKE_PTR(manifest);
-	return 0;
+	if (manifest->id && manifest->exec_binary && manifest->config_schema)
+		*ret = TAKE_PTR(manifest);
+	return reader.problems > 0 ? 1 : 0;
+}
+
+int manifest_parse(const char *text, size_t size, const char *file, struct manifest **ret,
+		   struct diagnostics *diagnostics)
+{
+	cleanup_manifest struct manifest *manifest = NULL;
+	int r = manifest_parse_partial(text, size, file, &manifest, diagnostics);
+
+	if (r == 0)
+		*ret = TAKE_PTR(manifest);
+	return r;
 }

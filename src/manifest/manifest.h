@@ -78,6 +78,13 @@ struct manifest {
  */
 must_check int manifest_parse(const char *text, size_t size, const char *file,
 			      struct manifest **ret, struct diagnostics *diagnostics);
+/*
+ * The same for who reports more than the manifest's problems: with 1, *ret* is set all the same if
+ * id, run_as, exec.binary and config_schema are good; whatever else was not is as if it were not
+ * there.
+ */
+must_check int manifest_parse_partial(const char *text, size_t size, const char *file,
+				      struct manifest **ret, struct diagnostics *diagnostics);
 struct manifest *manifest_free(struct manifest *manifest);
 
 DEFINE_CLEANUP(struct manifest *, manifest, manifest_free)

@@ -179,7 +179,7 @@ static void bundle_per_program_is_built_and_can_be_opened(void **state)
 
 	put_text(f, "rules.txt", "data\n");
 	assert_int_equal(fchmodat(f->dir, "rules.txt", 0777, 0), 0);
-	(void)fchmodat(f->dir, "amd64", 0600, 0);
+	assert_int_equal(fchmodat(f->dir, "amd64", 0600, 0), 0);
 	{
 		char entry[64];
 
@@ -208,17 +208,26 @@ static void bundle_per_program_is_built_and_can_be_opened(void **state)
 	}
 }
 
+static struct hasher *new_hasher(void)
+{
+	struct hasher *hasher = NULL;
+
+	assert_int_equal(hasher_new(&hasher), 0);
+	return hasher;
+}
+
 /* The digest of what is in the compressed stream. */
 static void tar_digest(const char *path, char text[DIGEST_TEXT_SIZE])
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	cleanup_hasher struct hasher *hasher = new_hasher();
 	cleanup_decompressor struct decompressor *d = NULL;
 	struct refusal refusal = REFUSAL_INIT;
 	struct digest_state state;
 	struct digest digest;
 	size_t size = 1;
 
-	assert_int_equal(decompress_open(fd, &d, &refusal), 0);
+	assert_int_equal(decompress_open(fd, hasher, &d, &refusal), 0);
 	digest_begin(&state);
 	while (size > 0) {
 		const void *piece = NULL;
@@ -430,8 +439,8 @@ static void problems_of_manifest_units_and_schema_come_together_with_their_place
 	check(f, &diagnostics);
 	assert_true(says(&diagnostics, REFUSAL_BAD_MANIFEST, "src/addon.yaml", "surprise"));
 	assert_true(says(&diagnostics, REFUSAL_BAD_MANIFEST, "src/addon.yaml", "window_seconds"));
-	assert_true(says(&diagnostics, REFUSAL_UNIT_DIRECTIVE, "src/affix-demo.service",
-			 "RootDirectory"));
+	assert_true(
+		says(&diagnostics, REFUSAL_UNIT_PATH, "src/affix-demo.service", "RootDirectory"));
 	assert_true(says(&diagnostics, REFUSAL_UNIT_USER, "src/affix-demo.service", "root"));
 	assert_true(says(&diagnostics, REFUSAL_BAD_UNIT, "src/affix-demo_b.service", ""));
 	assert_true(says(&diagnostics, REFUSAL_BAD_SCHEMA, "src/config.schema.json", ""));

@@ -85,12 +85,21 @@ static int file_of(const struct buffer *bytes)
 	return fd;
 }
 
+static struct hasher *new_hasher(void)
+{
+	struct hasher *hasher = NULL;
+
+	assert_int_equal(hasher_new(&hasher), 0);
+	return hasher;
+}
+
 static int read_all(const struct buffer *file, struct buffer *out, struct digest *digest,
 		    struct refusal *refusal)
 {
+	cleanup_hasher struct hasher *hasher = new_hasher();
 	cleanup_decompressor struct decompressor *d = NULL;
 	cleanup_fd int fd = file_of(file);
-	int r = decompress_open(fd, &d, refusal);
+	int r = decompress_open(fd, hasher, &d, refusal);
 	bool is_last = false;
 
 	while (r == 0) {
@@ -275,6 +284,7 @@ static void file_position_is_neither_used_nor_moved(void **state)
 {
 	cleanup_buffer struct buffer in = BUFFER_INIT;
 	cleanup_buffer struct buffer file = BUFFER_INIT;
+	cleanup_hasher struct hasher *hasher = new_hasher();
 	cleanup_decompressor struct decompressor *d = NULL;
 	cleanup_fd int fd = -EBADF;
 	struct refusal refusal = REFUSAL_INIT;
@@ -286,7 +296,7 @@ static void file_position_is_neither_used_nor_moved(void **state)
 	add_zstd(&file, &in, 0);
 	fd = file_of(&file);
 	assert_int_equal(lseek(fd, 7, SEEK_SET), 7);
-	assert_int_equal(decompress_open(fd, &d, &refusal), 0);
+	assert_int_equal(decompress_open(fd, hasher, &d, &refusal), 0);
 	assert_int_equal(decompress_read(d, &piece, &size, &refusal), 0);
 	assert_int_equal(size, in.size);
 	assert_int_equal(lseek(fd, 0, SEEK_CUR), 7);
@@ -294,12 +304,13 @@ static void file_position_is_neither_used_nor_moved(void **state)
 
 static void unreadable_file_is_an_error_and_no_refusal(void **state)
 {
+	cleanup_hasher struct hasher *hasher = new_hasher();
 	cleanup_decompressor struct decompressor *d = NULL;
 	cleanup_fd int fd = open("/", O_RDONLY | O_CLOEXEC);
 	struct refusal refusal = REFUSAL_INIT;
 
 	(void)state;
-	assert_int_equal(decompress_open(fd, &d, &refusal), -EISDIR);
+	assert_int_equal(decompress_open(fd, hasher, &d, &refusal), -EISDIR);
 	assert_null(d);
 }
 

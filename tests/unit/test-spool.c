@@ -15,20 +15,21 @@
 
 #include "base/fd.h"
 
-/* The file system as the test wants it; NULL: as it is. */
+/* The file system as the test wants it; NULL: as it is. With 64-bit offsets the call is
+ * fstatvfs64(). */
 static const struct statvfs *room;
 static size_t write_limit = SIZE_MAX;
 static int write_error;
 
-int __real_fstatvfs(int fd, struct statvfs *ret);
-int __wrap_fstatvfs(int fd, struct statvfs *ret);
+int __real_fstatvfs64(int fd, struct statvfs *ret);
+int __wrap_fstatvfs64(int fd, struct statvfs *ret);
 ssize_t __real_write(int fd, const void *data, size_t size);
 ssize_t __wrap_write(int fd, const void *data, size_t size);
 
-int __wrap_fstatvfs(int fd, struct statvfs *ret)
+int __wrap_fstatvfs64(int fd, struct statvfs *ret)
 {
 	if (!room)
-		return __real_fstatvfs(fd, ret);
+		return __real_fstatvfs64(fd, ret);
 	*ret = *room;
 	return 0;
 }

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "crypto/digest.h"
+
+/*
+ * A second thread that digests while the first one reads, unpacks and writes. It touches memory
+ * that it was given and nothing else. Where no thread can be had, hasher_post() does the work.
+ */
+struct hasher;
+
+must_check int hasher_new(struct hasher **ret);
+/* Ends when everything posted is done. */
+struct hasher *hasher_free(struct hasher *hasher);
+
+DEFINE_CLEANUP(struct hasher *, hasher, hasher_free)
+#define cleanup_hasher CLEANUP(cleanup_hasher)
+
+/* digest_add(), later. State and data are the hasher's until hasher_wait() has returned for them.
+ */
+void hasher_post(struct hasher *hasher, struct digest_state *state, const void *data, size_t size);
+
+/* The number of what was posted last, for hasher_wait(). */
+uint64_t hasher_last(const struct hasher *hasher);
+
+/* Waits until everything up to number *last* is done. */
+void hasher_wait(struct hasher *hasher, uint64_t last);
+
+/* Two buffers that are filled in turn while the hasher may still read the other one. */
+struct hasher_turns {
+	unsigned current;
+	uint64_t last[2]; /* the last job that can be about each */
+};
+
+/* Leaves the current buffer to what was posted, and takes the other once nothing posted is about
+ * it: its number, 0 or 1. */
+unsigned hasher_turn(struct hasher *hasher, struct hasher_turns *turns);
