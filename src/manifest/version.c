@@ -137,9 +137,9 @@ static int compare_identifier(const char *a, size_t a_length, const char *b, siz
 	if (a_is_number && a_length != b_length)
 		return a_length < b_length ? -1 : 1;
 	r = memcmp(a, b, MIN(a_length, b_length));
-	if (r != 0 || a_length == b_length)
-		return r;
-	return a_length < b_length ? -1 : 1;
+	if (r != 0)
+		return r < 0 ? -1 : 1;
+	return (a_length > b_length) - (a_length < b_length);
 }
 
 static int compare_pre(const struct parts *a, const struct parts *b)

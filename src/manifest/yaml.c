@@ -51,8 +51,8 @@ static void cleanup_diag(struct fy_diag **diag)
 	fy_diag_destroy(*diag);
 }
 
-static void problem(struct yaml_reader *reader, struct place place, const char *format,
-		    va_list arguments)
+static format_check(3, 0) void problem(struct yaml_reader *reader, struct place place,
+				       const char *format, va_list arguments)
 {
 	cleanup_free char *message = NULL;
 	int r;
