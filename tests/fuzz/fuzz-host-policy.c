@@ -8,11 +8,12 @@
 #include "manifest/host_policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-const char *
-__lsan_default_suppressions(void); /* NOLINT(bugprone-reserved-identifier): the sanitizer's name */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier): the sanitizer's name */
+const char *__lsan_default_suppressions(void);
 
 /* libfyaml 0.7.12 loses a kilobyte of its own when a quoted text ends in nonsense. */
-const char *__lsan_default_suppressions(void) /* NOLINT(bugprone-reserved-identifier): as above */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier): as above */
+const char *__lsan_default_suppressions(void)
 {
 	return "leak:libfyaml";
 }
