@@ -277,8 +277,8 @@ static void skip_joint(const char **s)
 /* One comparison at **s, which moves behind it. */
 static int take_comparison(const char **s, const struct parts *version, bool *ret)
 {
-	char text[VERSION_MAX + 1];
-	struct parts bound;
+	char text[VERSION_MAX + 1] = "";
+	struct parts bound = {0};
 	enum comparison comparison = take_operator(s);
 	size_t length;
 
@@ -300,7 +300,7 @@ int version_satisfies(const char *version, const char *constraint, bool *ret)
 {
 	char text[CONSTRAINT_MAX + 1];
 	size_t length = strnlen(constraint, sizeof(text));
-	struct parts parts;
+	struct parts parts = {0};
 	const char *p = text;
 	bool all = true;
 

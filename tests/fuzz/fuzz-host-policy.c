@@ -8,15 +8,16 @@
 #include "manifest/host_policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-/* NOLINTNEXTLINE(bugprone-reserved-identifier): the sanitizer's name */
+/* NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the sanitizer's name */
 const char *__lsan_default_suppressions(void);
 
 /* libfyaml 0.7.12 loses a kilobyte of its own when a quoted text ends in nonsense. */
-/* NOLINTNEXTLINE(bugprone-reserved-identifier): as above */
 const char *__lsan_default_suppressions(void)
 {
 	return "leak:libfyaml";
 }
+
+/* NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming) */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
