@@ -184,12 +184,14 @@ static void hanging_start_is_killed(void **state)
 	cleanup_manager_unit struct manager_unit unit = MANAGER_UNIT_INIT;
 	struct manager *manager = *state;
 
-	write_unit(manager, UNIT,
-		   "[Service]\nType=notify\nRestart=always\nTimeoutStartSec=infinity\n"
-		   "ExecStart=%s --ignore-term\n",
-		   ON_HOST_DAEMON);
+	write_unit(
+		manager, UNIT,
+		"[Service]\nType=notify\nRestart=always\nRestartSec=0\nTimeoutStartSec=infinity\n"
+		"ExecStart=%s --ignore-term\n",
+		ON_HOST_DAEMON);
 	assert_int_equal(manager_start(manager, UNIT, SECOND / 2, NULL), -ETIMEDOUT);
 	assert_int_equal(manager_kill(manager, UNIT), 0);
+	clock_sleep_usec(SECOND / 2);
 	assert_int_equal(manager_get_unit(manager, UNIT, &unit), 0);
 	assert_int_equal(unit.main_pid, 0);
 	assert_false(unit.has_job);
