@@ -167,7 +167,8 @@ int manager_kill(struct manager *manager, const char *unit)
 	if (r < 0)
 		return r;
 	r = manager_call(manager, &kill_method, NULL, "ssi", unit, "all", (int32_t)SIGKILL);
-	if (r < 0 && r != -ESRCH && r != -ENOENT)
+	/* Nothing was left, or it is a unit that has no processes. */
+	if (r < 0 && r != -ESRCH && r != -ENOENT && r != -EOPNOTSUPP)
 		return r;
 	return manager_wait_job(manager, KILL_USEC);
 }
