@@ -110,6 +110,8 @@ int engine_execute(const struct engine_call *call, struct result *ret)
 	r = init_result(call, ret);
 	if (r < 0)
 		return r;
+	/* Also for what goes wrong before there is an operation. */
+	operation.result = ret;
 	if (!verb)
 		r = refuse(&operation.refusal, REFUSAL_UNKNOWN_VERB,
 			   "the request has a verb that is not known");
@@ -121,7 +123,7 @@ int engine_execute(const struct engine_call *call, struct result *ret)
 		r = describe_error(&operation, r);
 	if (r > 0)
 		r = result_set_refusal(ret, &operation.refusal);
-	if (!call->carry_logs) {
+	if (!operation_carries_logs(&operation)) {
 		json_decref(ret->log);
 		ret->log = NULL;
 	}
