@@ -106,7 +106,6 @@ int engine_execute(const struct engine_call *call, struct result *ret)
 	const struct verb *verb = find_verb(call->request->verb);
 	int r;
 
-	operation.result = ret;
 	r = init_result(call, ret);
 	if (r < 0)
 		return r;

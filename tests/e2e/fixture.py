@@ -140,7 +140,8 @@ class Workshop:
     def binary(self, addon):
         """A copy of the daemon that behaves as the add-on's options say."""
         path = self.fresh(addon.id)
-        path.write_bytes(DAEMON.read_bytes() + f'\naffix-test-daemon {addon.version} {addon.options}\n'.encode())
+        words = f'affix-test-daemon {addon.version} {addon.options}'.strip()
+        path.write_bytes(DAEMON.read_bytes() + f'\n{words}\n'.encode())
         path.chmod(0o755)
         return path
 
