@@ -121,6 +121,12 @@ int operation_check_fleet(struct operation *operation, const char *id, bool is_r
 	return 0;
 }
 
+bool operation_carries_logs(const struct operation *operation)
+{
+	return operation->call->carry_logs ||
+	       (operation->policy && operation->policy->results_carry_logs);
+}
+
 int operation_now(struct operation *operation, uint64_t *ret)
 {
 	uint64_t now = MAX(clock_realtime_sec(), (uint64_t)AFFIX_BUILD_TIME);
