@@ -9,6 +9,7 @@
 
 #include "manifest/yaml.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <libfyaml.h>
 #include <stdarg.h>
@@ -334,6 +335,7 @@ static int on_end(struct builder *builder)
 {
 	struct yaml_node *node = builder->open;
 
+	assert(node);
 	builder->open = node->parent;
 	builder->depth--;
 	return node->kind == YAML_MAPPING ? check_duplicates(builder->reader, node) : 0;

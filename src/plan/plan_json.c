@@ -384,8 +384,10 @@ static void read_objects(struct json_reader *reader, const json_t *json, struct 
 	if (reader->result != 0 || json_array_size(array) == 0)
 		return;
 	plan->objects = calloc(json_array_size(array), sizeof(*plan->objects));
-	if (!plan->objects)
+	if (!plan->objects) {
 		json_reader_break(reader, -ENOMEM);
+		return;
+	}
 	reader->where = "object";
 	while (reader->result == 0 && plan->n_objects < json_array_size(array)) {
 		struct plan_object *object = &plan->objects[plan->n_objects];
@@ -425,8 +427,10 @@ static void read_units(struct json_reader *reader, const json_t *json, struct pl
 	if (reader->result != 0)
 		return;
 	plan->units = calloc(MAX(json_array_size(array), 1U), sizeof(*plan->units));
-	if (!plan->units)
+	if (!plan->units) {
 		json_reader_break(reader, -ENOMEM);
+		return;
+	}
 	reader->where = "unit";
 	while (reader->result == 0 && plan->n_units < json_array_size(array)) {
 		struct plan_unit *unit = &plan->units[plan->n_units];

@@ -190,8 +190,10 @@ static void read_older(struct json_reader *reader, const json_t *json, struct re
 	if (reader->result != 0 || json_array_size(array) == 0)
 		return;
 	record->older = calloc(json_array_size(array), sizeof(struct plan *));
-	if (!record->older)
+	if (!record->older) {
 		json_reader_break(reader, -ENOMEM);
+		return;
+	}
 	reader->where = "older";
 	while (reader->result == 0 && record->n_older < json_array_size(array)) {
 		reader->number = record->n_older + 1;
@@ -262,8 +264,10 @@ static void read_quarantine(struct json_reader *reader, const json_t *json, stru
 	if (reader->result != 0 || json_array_size(array) == 0)
 		return;
 	record->quarantine = calloc(json_array_size(array), sizeof(*record->quarantine));
-	if (!record->quarantine)
+	if (!record->quarantine) {
 		json_reader_break(reader, -ENOMEM);
+		return;
+	}
 	reader->where = "quarantine";
 	while (reader->result == 0 && record->n_quarantine < json_array_size(array)) {
 		size_t i = record->n_quarantine++;
@@ -343,8 +347,10 @@ static void read_transaction_or_null(struct json_reader *reader, const json_t *j
 	if (!has_value(reader, json, "transaction"))
 		return;
 	record->transaction = calloc(1, sizeof(*record->transaction));
-	if (!record->transaction)
+	if (!record->transaction) {
 		json_reader_break(reader, -ENOMEM);
+		return;
+	}
 	value = json_reader_object(reader, json, "transaction");
 	if (record->transaction)
 		read_transaction(reader, value, record->transaction, record->id);
