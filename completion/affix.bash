@@ -35,7 +35,7 @@ _affix_candidates() {
 		case $name in
 		ID) compgen -W "$(_affix_installed "$root")" -- "$current" ;;
 		COMMAND) compgen -W "$(_affix_words "$program")" -- "$current" ;;
-		DIR | OUTDIR) compgen -d -- "$current" ;;
+		DIR | OUT | OUTDIR) compgen -d -- "$current" ;;
 		OS/ARCH=PATH) compgen -W 'linux/amd64= linux/arm64=' -- "$current" ;;
 		FILE | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;
 		esac

@@ -33,7 +33,7 @@ char *file_temporary_name(const char *name)
 }
 
 static int write_new(int dirfd, const char *name, const void *data, size_t size,
-		     const struct file_attributes *attributes)
+		     const struct file_attributes *attributes, bool sync)
 {
 	cleanup_fd int fd = -EBADF;
 	int r;
@@ -46,44 +46,82 @@ static int write_new(int dirfd, const char *name, const void *data, size_t size,
 	r = fd_write_full(fd, data, size);
 	if (r < 0)
 		return r;
-	if (fchown(fd, attributes->uid, attributes->gid) < 0 || fchmod(fd, attributes->mode) < 0 ||
-	    fsync(fd) < 0)
+	if (fchown(fd, attributes->uid, attributes->gid) < 0 || fchmod(fd, attributes->mode) < 0)
 		return -errno;
-	return 0;
+	return sync && fsync(fd) < 0 ? -errno : 0;
 }
 
-int file_replace(int dirfd, const char *name, const void *data, size_t size,
-		 const struct file_attributes *attributes)
+static int prepare(int dirfd, const char *name, const void *data, size_t size,
+		   const struct file_attributes *attributes, bool sync)
 {
 	cleanup_free char *temporary = file_temporary_name(name);
 	int r;
 
 	if (!temporary)
 		return -ENAMETOOLONG;
-	r = write_new(dirfd, temporary, data, size, attributes);
-	if (r == 0 && renameat(dirfd, temporary, dirfd, name) < 0)
-		r = -errno;
+	r = write_new(dirfd, temporary, data, size, attributes, sync);
 	if (r < 0)
 		(void)unlinkat(dirfd, temporary, 0);
 	return r;
 }
 
-int file_replace_link(int dirfd, const char *name, const char *target)
+int file_prepare(int dirfd, const char *name, const void *data, size_t size,
+		 const struct file_attributes *attributes)
+{
+	return prepare(dirfd, name, data, size, attributes, false);
+}
+
+int file_prepare_link(int dirfd, const char *name, const char *target)
 {
 	cleanup_free char *temporary = file_temporary_name(name);
-	int r = 0;
 
 	if (!temporary)
 		return -ENAMETOOLONG;
 	if (unlinkat(dirfd, temporary, 0) < 0 && errno != ENOENT)
 		return -errno;
-	if (symlinkat(target, dirfd, temporary) < 0)
-		return -errno;
-	if (renameat(dirfd, temporary, dirfd, name) < 0) {
-		r = -errno;
-		(void)unlinkat(dirfd, temporary, 0);
-	}
+	return symlinkat(target, dirfd, temporary) < 0 ? -errno : 0;
+}
+
+int file_publish(int dirfd, const char *name)
+{
+	cleanup_free char *temporary = file_temporary_name(name);
+
+	if (!temporary)
+		return -ENAMETOOLONG;
+	return renameat(dirfd, temporary, dirfd, name) < 0 ? -errno : 0;
+}
+
+int file_forget(int dirfd, const char *name)
+{
+	cleanup_free char *temporary = file_temporary_name(name);
+
+	if (!temporary)
+		return -ENAMETOOLONG;
+	return file_remove(dirfd, temporary, NULL);
+}
+
+static int publish_or_forget(int dirfd, const char *name)
+{
+	int r = file_publish(dirfd, name);
+
+	if (r < 0)
+		ignore_result(file_forget(dirfd, name));
 	return r;
+}
+
+int file_replace(int dirfd, const char *name, const void *data, size_t size,
+		 const struct file_attributes *attributes)
+{
+	int r = prepare(dirfd, name, data, size, attributes, true);
+
+	return r < 0 ? r : publish_or_forget(dirfd, name);
+}
+
+int file_replace_link(int dirfd, const char *name, const char *target)
+{
+	int r = file_prepare_link(dirfd, name, target);
+
+	return r < 0 ? r : publish_or_forget(dirfd, name);
 }
 
 int dir_sync(int dirfd)

@@ -30,7 +30,20 @@ struct file_attributes {
 must_check int file_replace(int dirfd, const char *name, const void *data, size_t size,
 			    const struct file_attributes *attributes);
 
-/* The same for a symbolic link to *target*. */
+/*
+ * The two halves of it, for many files with one sync between: file_prepare() writes the temporary
+ * file and leaves syncing to the caller, file_publish() renames it. A published file that was not
+ * synced before may be empty after a power cut.
+ */
+must_check int file_prepare(int dirfd, const char *name, const void *data, size_t size,
+			    const struct file_attributes *attributes);
+must_check int file_prepare_link(int dirfd, const char *name, const char *target);
+must_check int file_publish(int dirfd, const char *name);
+
+/* Removes what a prepare left; 0 if nothing was there. */
+must_check int file_forget(int dirfd, const char *name);
+
+/* file_replace() for a symbolic link to *target*. */
 must_check int file_replace_link(int dirfd, const char *name, const char *target);
 
 /* fsync() of the directory behind *dirfd* (O_PATH is reopened). */

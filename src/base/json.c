@@ -16,9 +16,12 @@
 
 static void problem_set(struct json_problem *problem, const char *text, int line, int column)
 {
-	if (problem)
-		(void)snprintf(problem->text, sizeof(problem->text), "line %d column %d: %s", line,
-			       column, text);
+	if (!problem)
+		return;
+	problem->line = line > 0 ? (unsigned)line : 1;
+	problem->column = column > 0 ? (unsigned)column : 1;
+	(void)snprintf(problem->text, sizeof(problem->text), "line %u column %u: %s", problem->line,
+		       problem->column, text);
 }
 
 /* Whether brackets nest deeper than JSON_DEPTH_MAX, outside strings; a scan without recursion. */

@@ -21,6 +21,8 @@ static inline void cleanup_json_ref(json_t **json)
 /* Where and why a text is not JSON: a sentence without a full stop, place included. */
 struct json_problem {
 	char text[JSON_ERROR_MAX];
+	unsigned line;   /* from 1; as in *text* */
+	unsigned column; /* from 1 */
 };
 
 /*

@@ -21,7 +21,7 @@
 
 #define KEY_SUFFIX      ".pub"
 #define POLICY_SUFFIX   ".policy.yaml"
-#define POLICY_SIZE_MAX (64U * 1024U)
+#define POLICY_SIZE_MAX (64UL * 1024UL)
 
 /* How much of a foreign comment a message repeats. */
 #define SHOWN_MAX 200U

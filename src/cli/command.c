@@ -74,6 +74,11 @@ int command_option(const struct command *command, int argc, char **argv, const c
 	return '?';
 }
 
+void command_complain(const char *name, const char *sentence)
+{
+	complain(name, sentence, "");
+}
+
 int command_refuse(const struct refusal *refusal)
 {
 	const char *name = refusal_to_string(refusal->code);

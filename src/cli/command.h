@@ -40,6 +40,9 @@ int command_option(const struct command *command, int argc, char **argv, const c
 /* `usage: SENTENCE; see 'affix NAME --help'` on stderr; COMMAND_USAGE. */
 int command_usage(const struct command *command, const char *format, ...) format_check(2, 3);
 
+/* `NAME: SENTENCE` on stderr, one line whatever is in it. */
+void command_complain(const char *name, const char *sentence);
+
 /* `NAME: sentence` on stderr; COMMAND_REFUSED, or COMMAND_TRY_AGAIN for a transient refusal. */
 int command_refuse(const struct refusal *refusal);
 

@@ -9,6 +9,7 @@
 #include "cli/password.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,22 +31,34 @@ static void line_done(struct line *line)
 	sodium_memzero(line, sizeof(*line));
 }
 
-/* A handler that does nothing makes read() fail with EINTR. */
+/* A handler that does nothing makes ppoll() fail with EINTR. */
 static void wake(int signal_number)
 {
 	(void)signal_number;
 }
 
+/* Waits for a byte; only here may a signal come in, so none is missed. */
+static int wait_for_byte(const sigset_t *mask)
+{
+	struct pollfd stdin_poll = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	return ppoll(&stdin_poll, 1, NULL, mask) < 0 ? -errno : 0;
+}
+
 /* Reads up to the end of the line, byte by byte: what is behind it is not ours. */
-static int read_line(char **ret_text)
+static int read_line(const sigset_t *mask, char **ret_text)
 {
 	CLEANUP(line_done) struct line line = {0};
 	size_t n = 0;
 
 	for (;;) {
+		int r = wait_for_byte(mask);
 		char c = '\0';
-		ssize_t got = read(STDIN_FILENO, &c, 1);
+		ssize_t got;
 
+		if (r < 0)
+			return r;
+		got = read(STDIN_FILENO, &c, 1);
 		if (got < 0)
 			return -errno;
 		if (got == 0 && n == 0)
@@ -73,21 +86,32 @@ static int read_silently(const char *prompt, char **ret_text)
 	struct sigaction action = {.sa_handler = wake};
 	struct termios echoing;
 	struct termios silent;
+	sigset_t blocked;
+	sigset_t mask;
 	int r;
 
 	if (tcgetattr(STDIN_FILENO, &echoing) < 0)
 		return -errno;
+	(void)sigemptyset(&blocked);
+	for (size_t i = 0; i < ARRAY_SIZE(ending_signals); i++)
+		(void)sigaddset(&blocked, ending_signals[i]);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
+	(void)sigprocmask(SIG_BLOCK, &blocked, &mask);
 	for (size_t i = 0; i < ARRAY_SIZE(ending_signals); i++)
 		(void)sigaction(ending_signals[i], &action, &before[i]);
 	silent = echoing;
 	silent.c_lflag &= ~(tcflag_t)ECHO;
+	r = tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) < 0 ? -errno : 0;
 	(void)fprintf(stderr, "%s: ", prompt);
 	(void)fflush(stderr);
-	r = tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent) < 0 ? -errno : read_line(ret_text);
+	if (r == 0)
+		r = read_line(&mask, ret_text);
 	(void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &echoing);
 	(void)fputc('\n', stderr);
 	for (size_t i = 0; i < ARRAY_SIZE(ending_signals); i++)
 		(void)sigaction(ending_signals[i], &before[i], NULL);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
+	(void)sigprocmask(SIG_SETMASK, &mask, NULL);
 	return r;
 }
 
@@ -98,7 +122,7 @@ int password_read(const char *prompt, bool twice, char **ret_password)
 	int r;
 
 	if (!isatty(STDIN_FILENO))
-		return read_line(ret_password);
+		return read_line(NULL, ret_password);
 	r = read_silently(prompt, &first);
 	if (r != 0)
 		return r;

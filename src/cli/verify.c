@@ -191,19 +191,24 @@ static int add_identity(json_t *json, const struct verdict *verdict)
 	return 0;
 }
 
-/* *verdict*, or where it is NULL *refusal*. */
-static int print_json(const struct verdict *verdict, const struct refusal *refusal)
+static int print_json(const struct verdict *verdict)
 {
 	cleanup_json json_t *json = command_json_new();
-	int r = -ENOMEM;
 
-	if (json && verdict && json_add_string(json, "outcome", "done") == 0)
-		r = add_identity(json, verdict);
-	if (json && !verdict && json_add_string(json, "outcome", "refused") == 0 &&
-	    json_add_string(json, "name", refusal_to_string(refusal->code)) == 0)
-		r = json_add_string(json, "message", refusal->text);
-	if (r < 0)
-		return command_broke(r, "the answer could not be made");
+	if (!json || json_add_string(json, "outcome", "done") < 0 ||
+	    add_identity(json, verdict) < 0)
+		return command_broke(-ENOMEM, "the answer could not be made");
+	return command_print_json(json);
+}
+
+static int print_json_refusal(const struct refusal *refusal)
+{
+	cleanup_json json_t *json = command_json_new();
+
+	if (!json || json_add_string(json, "outcome", "refused") < 0 ||
+	    json_add_string(json, "name", refusal_to_string(refusal->code)) < 0 ||
+	    json_add_string(json, "message", refusal->text) < 0)
+		return command_broke(-ENOMEM, "the answer could not be made");
 	return command_print_json(json);
 }
 
@@ -266,9 +271,9 @@ static int run_verify(int argc, char **argv)
 		return code;
 	code = verify(&options, &trust, &verdict, &refusal);
 	if (code == COMMAND_DONE)
-		return options.json ? print_json(&verdict, NULL) : print_verdict(&verdict);
+		return options.json ? print_json(&verdict) : print_verdict(&verdict);
 	if (options.json && refusal.code != REFUSAL_NONE)
-		(void)print_json(NULL, &refusal);
+		(void)print_json_refusal(&refusal);
 	return code;
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "engine/commit.h"
 #include "engine/operation.h"
 #include "engine/transaction.h"
@@ -14,26 +15,33 @@
 #include "plan/apply.h"
 #include "plan/apply_objects.h"
 
+static int set_link(struct operation *operation, const struct plan_object *object, bool enabled)
+{
+	bool pending = false;
+	bool written = false;
+	int r;
+
+	if (!enabled)
+		return apply_remove_object(&operation->tree, object);
+	r = apply_prepare_object(&operation->tree, object, &pending, &written);
+	return r < 0 || !pending ? r : apply_publish_object(&operation->tree, object);
+}
+
 /* Takes the enablement links away (stopped), so that not even a reboot starts it, or puts them
  * back. */
 static int set_enabled(struct operation *operation, bool enabled)
 {
 	const struct plan *plan = operation->record->current;
-	cleanup_strv struct strv changed = STRV_INIT;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
 		const struct plan_object *object = &plan->objects[i];
 
-		if (object->type != PLAN_LINK || !strstr(object->path, ".wants/"))
-			continue;
-		r = enabled ? apply_make_object(&operation->tree, object, &changed)
-			    : apply_remove_object(&operation->tree, object, &changed);
+		if (object->type == PLAN_LINK && strstr(object->path, ".wants/"))
+			r = set_link(operation, object, enabled);
 	}
-	if (r == 0)
-		r = apply_sync(&operation->tree, &changed);
 	if (r == 0 && operation->manager)
-		r = manager_reload(operation->manager, 0);
+		r = manager_reload(operation->manager, RELOAD_TIMEOUT);
 	return r;
 }
 

@@ -110,7 +110,7 @@ static int update_history(struct operation *operation, struct plan *to, bool is_
 	else if (left)
 		r = history_insert(record, is_rollback ? history_count(record) : 0, left);
 	/* One version back is always kept. */
-	history_trim(record, MAX(operation->policy->keep_versions, 1U));
+	history_trim(record, MIN(MAX(operation->policy->keep_versions, 1U), RECORD_OLDER_MAX + 1));
 	return r;
 }
 

@@ -13,6 +13,12 @@
  */
 static const struct plan *find_target(const struct record *record, const char *version)
 {
+	/* Without a version it goes back, never forth: what was left by a rollback is asked for by
+	 * its version. */
+	if (version[0] == '\0' &&
+	    (!record->previous ||
+	     identity_compare(&record->previous->identity, &record->current->identity) >= 0))
+		return NULL;
 	if (version[0] == '\0')
 		return record->previous;
 	if (record->previous && strcmp(record->previous->identity.version, version) == 0)
@@ -37,8 +43,10 @@ static int check_target(struct operation *operation, const struct plan *target)
 			"'%s' has no recorded version %s to go back to; 'affix status %s' lists those it has",
 			id, version, id);
 	if (!target)
-		return refuse(&operation->refusal, REFUSAL_NO_PREVIOUS,
-			      "'%s' has no earlier version to go back to; install one instead", id);
+		return refuse(
+			&operation->refusal, REFUSAL_NO_PREVIOUS,
+			"'%s' has no earlier version to go back to; install one instead, or name a recorded one ('affix status %s' lists them)",
+			id, id);
 	r = apply_has_bytes(&operation->tree, target, &has_bytes);
 	if (r < 0 || has_bytes)
 		return r;

@@ -49,16 +49,12 @@ static int drop_intent(struct operation *operation)
 	struct record *record = operation->record;
 	int r;
 
-	r = transaction_sweep(operation);
+	r = result_set(operation->result, RESULT_INTERRUPTED, "interrupted",
+		       "%s of '%s' was interrupted before anything was changed; try it again",
+		       record_operation_to_string(record->transaction->operation), record->id);
 	if (r == 0)
-		r = result_set(
-			operation->result, RESULT_INTERRUPTED, "interrupted",
-			"%s of '%s' was interrupted before anything was changed; try it again",
-			record_operation_to_string(record->transaction->operation), record->id);
-	if (r < 0)
-		return r;
-	commit_nothing(record);
-	return commit_result(operation, operation->result);
+		r = transaction_drop(operation);
+	return r < 0 ? r : commit_result(operation, operation->result);
 }
 
 int transaction_recover(struct operation *operation, bool start)

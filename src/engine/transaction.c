@@ -28,8 +28,6 @@
 #include "plan/apply_objects.h"
 #include "plan/plan_paths.h"
 
-#define RELOAD_TIMEOUT (90 * CLOCK_USEC_PER_SEC)
-
 /* The intent, on disk before anything else is. */
 static int begin(struct operation *operation, struct transaction_order *order)
 {
@@ -40,7 +38,9 @@ static int begin(struct operation *operation, struct transaction_order *order)
 		return -ENOMEM;
 	operation->record->transaction = transaction;
 	transaction->operation = order->operation;
-	transaction->phase = RECORD_STAGING;
+	/* Nothing runs in a tree that is not running: there is no phase before the switch to tell
+	 * from it. */
+	transaction->phase = operation->manager ? RECORD_STAGING : RECORD_SWITCHING;
 	transaction->to = TAKE_PTR(order->to);
 	transaction->purge = order->purge;
 	transaction->config = order->config ? json_incref(order->config) : NULL;
@@ -56,6 +56,8 @@ static int begin(struct operation *operation, struct transaction_order *order)
 
 int transaction_set_phase(struct operation *operation, enum record_phase phase)
 {
+	if (operation->record->transaction->phase == phase)
+		return 0;
 	operation->record->transaction->phase = phase;
 	return store_save(&operation->store, operation->record);
 }
@@ -77,7 +79,7 @@ static int stage(struct operation *operation, const struct bundle *bundle)
 		r = plan_owns_user(to) ? tree_add_user(&operation->tree, to->user, gecos) : 0;
 	if (r == 0 && bundle)
 		r = apply_stage(&operation->tree, to, bundle);
-	return r;
+	return r < 0 ? r : apply_prepare(&operation->tree, to);
 }
 
 int transaction_switch_files(struct operation *operation, const struct plan *to,
@@ -121,6 +123,23 @@ static int switch_over(struct operation *operation)
 	return transaction_set_phase(operation, RECORD_WATCHING);
 }
 
+static int describe_done(struct operation *operation)
+{
+	static const char *const deeds[RECORD_OPERATION_N] = {
+		[RECORD_INSTALL] = "is installed",      [RECORD_ROLLBACK] = "is back",
+		[RECORD_CONFIGURE] = "is reconfigured", [RECORD_REPAIR] = "is repaired",
+		[RECORD_UNINSTALL] = "is uninstalled",
+	};
+	const struct record *record = operation->record;
+	const struct record_transaction *transaction = record->transaction;
+	bool is_running = operation->manager && transaction->to && !record->is_stopped;
+
+	return result_set(operation->result, RESULT_DONE, "", "'%s' %s %s%s", record->id,
+			  transaction->to ? transaction->to->identity.version
+					  : record->current->identity.version,
+			  deeds[transaction->operation], is_running ? ", running and healthy" : "");
+}
+
 /*
  * The commit point. If the record could not be replaced, what is on disk decides: it may be the new
  * one all the same, when only the last sync failed.
@@ -131,8 +150,7 @@ static int commit(struct operation *operation)
 	struct record_transaction *transaction = record->transaction;
 	int r;
 
-	r = result_set(operation->result, RESULT_DONE, "", "'%s' %s", record->id,
-		       transaction->to ? transaction->to->identity.version : "is uninstalled");
+	r = describe_done(operation);
 	if (r == 0)
 		r = commit_transaction(operation);
 	if (r == 0) {
@@ -177,6 +195,21 @@ int transaction_watch(struct operation *operation, uint64_t window_usec)
 					   : revert_unhealthy(operation, &health, since);
 }
 
+int transaction_drop(struct operation *operation)
+{
+	struct record *record = operation->record;
+	int r = 0;
+
+	if (record->current || record->transaction->to)
+		r = transaction_switch_files(operation, record->current, record->transaction->to);
+	if (r == 0)
+		r = transaction_sweep(operation);
+	if (r < 0)
+		return r;
+	commit_nothing(record);
+	return store_save(&operation->store, record);
+}
+
 int transaction_run(struct operation *operation, struct transaction_order *order)
 {
 	int r;
@@ -192,10 +225,7 @@ int transaction_run(struct operation *operation, struct transaction_order *order
 	r = stage(operation, order->bundle);
 	if (r < 0) {
 		/* Should this not succeed either, the intent stays open and recovery does it. */
-		if (transaction_sweep(operation) == 0) {
-			commit_nothing(operation->record);
-			ignore_result(store_save(&operation->store, operation->record));
-		}
+		ignore_result(transaction_drop(operation));
 		return r;
 	}
 	r = switch_over(operation);

@@ -18,8 +18,6 @@
 #define REQUEST_SCHEMA           1U
 #define REQUEST_CAPABILITIES_MAX 16U
 #define REQUEST_CAPABILITY_MAX   32U
-#define REQUEST_LIMITS_MAX       16U
-#define REQUEST_LIMIT_NAME_MAX   32U
 /* How much of a foreign key is shown in a sentence. */
 #define REQUEST_SHOWN_MAX 64U
 
@@ -39,33 +37,32 @@ enum member {
 	MEMBER_CONFIG = 1U << 13,
 };
 
-#define MEMBERS_OF_BUNDLE   (MEMBER_BUNDLE | MEMBER_SIGNATURE)
-#define MEMBERS_OF_INSTALL  (MEMBERS_OF_BUNDLE | MEMBER_CONFIG | MEMBER_CAPABILITIES | MEMBER_LIMITS)
-#define MEMBERS_OF_OVERRIDE MEMBER_ALLOW_DOWNGRADE
+#define OF_BUNDLE (MEMBER_BUNDLE | MEMBER_SIGNATURE)
+/* The id is what the peer expects the bundle to be. */
+#define OF_INSTALL   (MEMBER_ID | MEMBER_CONFIG | MEMBER_CAPABILITIES | MEMBER_LIMITS)
+#define OF_CONFIGURE (MEMBER_CONFIG | MEMBER_USE_RUNNING)
+#define OF_HOLD      (MEMBER_RELEASE | MEMBER_STOP | MEMBER_REASON)
 
 struct verb {
 	const char *name;
+	bool is_fleet;
 	unsigned needs;
 	unsigned takes; /* besides what it needs */
-	bool is_fleet;
-	unsigned admin_only; /* of what it takes */
+	unsigned admin; /* what only the administrator may add */
 };
 
 static const struct verb verbs[] = {
-	[REQUEST_INSTALL] = {"install",          MEMBERS_OF_BUNDLE, MEMBERS_OF_INSTALL | MEMBERS_OF_OVERRIDE,
-			     true,										       MEMBERS_OF_OVERRIDE},
-	[REQUEST_ROLLBACK] = {"rollback",         MEMBER_ID,         MEMBER_VERSION,                               true,  MEMBER_VERSION     },
-	[REQUEST_UNINSTALL] = {"uninstall",        MEMBER_ID,         MEMBER_PURGE,                                 true,  MEMBER_PURGE       },
-	[REQUEST_CONFIGURE] = {"configure",        MEMBER_ID,         MEMBER_CONFIG | MEMBER_USE_RUNNING,           true,  0                  },
-	[REQUEST_STATUS] = {"status",           0,                 MEMBER_ID,                                    true,  0                  },
-	[REQUEST_DRIFT] = {"drift",            0,                 MEMBER_ID,                                    true,  0                  },
-	[REQUEST_REPAIR] = {"repair",           MEMBER_ID,         MEMBERS_OF_BUNDLE,                            true,  0                  },
-	[REQUEST_PLAN] = {"plan",             MEMBERS_OF_BUNDLE, MEMBERS_OF_INSTALL | MEMBERS_OF_OVERRIDE,     true,
-			     MEMBERS_OF_OVERRIDE											    },
-	[REQUEST_PRUNE] = {"prune",            0,                 MEMBER_ID,                                    false, 0                  },
-	[REQUEST_HOLD] = {"hold",             MEMBER_ID,         MEMBER_RELEASE | MEMBER_STOP | MEMBER_REASON, false,
-			     0													      },
-	[REQUEST_CLEAR_QUARANTINE] = {"clear-quarantine", MEMBER_ID,         0,                                            false, 0                  },
+	[REQUEST_INSTALL] = {"install",          true,  OF_BUNDLE, OF_INSTALL,   MEMBER_ALLOW_DOWNGRADE},
+	[REQUEST_ROLLBACK] = {"rollback",         true,  MEMBER_ID, 0,            MEMBER_VERSION        },
+	[REQUEST_UNINSTALL] = {"uninstall",        true,  MEMBER_ID, 0,            MEMBER_PURGE          },
+	[REQUEST_CONFIGURE] = {"configure",        true,  MEMBER_ID, OF_CONFIGURE, 0                     },
+	[REQUEST_STATUS] = {"status",           true,  0,         MEMBER_ID,    0                     },
+	[REQUEST_DRIFT] = {"drift",            true,  0,         MEMBER_ID,    0                     },
+	[REQUEST_REPAIR] = {"repair",           true,  MEMBER_ID, OF_BUNDLE,    0                     },
+	[REQUEST_PLAN] = {"plan",             true,  OF_BUNDLE, OF_INSTALL,   0                     },
+	[REQUEST_PRUNE] = {"prune",            false, MEMBER_ID, 0,            0                     },
+	[REQUEST_HOLD] = {"hold",             false, MEMBER_ID, OF_HOLD,      0                     },
+	[REQUEST_CLEAR_QUARANTINE] = {"clear-quarantine", false, MEMBER_ID, 0,            0                     },
 };
 
 static_assert(ARRAY_SIZE(verbs) == REQUEST_VERB_N, "every verb has its row");
@@ -250,8 +247,10 @@ static int take_capabilities(const json_t *json, struct request *request, struct
 
 static int take_limits(const json_t *json, struct request *request, struct refusal *refusal)
 {
+	static const char *const names[] = {"cpu_max_percent", "memory_high_bytes",
+					    "memory_max_bytes", "tasks_max", NULL};
 	static const char wanted[] =
-		"an object of at most 16 limits, each a whole number, 0 or more";
+		"an object of cpu_max_percent, memory_high_bytes, memory_max_bytes and tasks_max, each a whole number, 0 or more";
 	json_t *object = NULL;
 	const char *key;
 	json_t *value;
@@ -259,13 +258,11 @@ static int take_limits(const json_t *json, struct request *request, struct refus
 
 	if (r == -ENOENT)
 		return 0;
-	if (r < 0 || json_object_size(object) > REQUEST_LIMITS_MAX)
+	if (r < 0 || json_unknown_key(object, names))
 		return refuse_key(refusal, "limits", wanted);
 	json_object_foreach(object, key, value)
 	{
-		if (*key == '\0' || strlen(key) > REQUEST_LIMIT_NAME_MAX ||
-		    !consists_of(key, "_") || !json_is_integer(value) ||
-		    json_integer_value(value) < 0)
+		if (!json_is_integer(value) || json_integer_value(value) < 0)
 			return refuse_key(refusal, "limits", wanted);
 	}
 	request->limits = json_incref(object);
@@ -357,7 +354,7 @@ static int check_members(const struct request *request, struct refusal *refusal)
 	const struct verb *verb = &verbs[request->verb];
 	unsigned members = members_of(request);
 	unsigned missing = verb->needs & ~members;
-	unsigned surplus = members & ~(verb->needs | verb->takes);
+	unsigned surplus = members & ~(verb->needs | verb->takes | verb->admin);
 
 	if (missing)
 		return refuse(refusal, REFUSAL_BAD_REQUEST, "a request to %s needs '%s'",
@@ -527,7 +524,7 @@ int request_check_fleet(const struct request *request, struct refusal *reterr_re
 		return refuse(reterr_refusal, REFUSAL_FORBIDDEN,
 			      "'%s' is for the administrator: ask through %s as root",
 			      verb ? verb->name : "?", REQUEST_ADMIN_SOCKET);
-	denied = members & (~(verb->needs | verb->takes) | verb->admin_only);
+	denied = members & ~(verb->needs | verb->takes);
 	if (denied)
 		return refuse(reterr_refusal, REFUSAL_FORBIDDEN,
 			      "'%s' of '%s' is for the administrator: ask through %s as root",

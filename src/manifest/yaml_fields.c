@@ -14,9 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "manifest/word.h"
 #include "manifest/yaml_scalar.h"
-
-#define KEY_MAX 40U
 
 static void fail(struct yaml_reader *reader, int error)
 {
@@ -256,40 +255,14 @@ static void read_choice(struct yaml_reader *reader, const struct yaml_node *node
 	problem_choice(reader, node, field->choices);
 }
 
-/* The number of single-byte edits between two keys, or KEY_MAX for long ones. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[KEY_MAX + 1];
-	size_t n = strlen(a);
-	size_t m = strlen(b);
-
-	if (n > KEY_MAX || m > KEY_MAX)
-		return KEY_MAX;
-	for (size_t j = 0; j <= m; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= n; i++) {
-		size_t corner = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= m; j++) {
-			size_t edited = corner + (a[i - 1] == b[j - 1] ? 0 : 1);
-			size_t shifted = MIN(row[j], row[j - 1]) + 1;
-
-			corner = row[j];
-			row[j] = MIN(edited, shifted);
-		}
-	}
-	return row[m];
-}
-
 /* The known key that *key* was probably meant to be, or NULL. */
 static const char *nearest(const char *key, const struct yaml_field *fields)
 {
-	size_t best = MAX(strlen(key) / 3, 1U) + 1;
+	size_t best = word_distance_max(key) + 1;
 	const char *found = NULL;
 
 	for (const struct yaml_field *field = fields; field->key; field++) {
-		size_t edits = distance(key, field->key);
+		size_t edits = word_distance(key, field->key);
 
 		if (edits < best) {
 			best = edits;

@@ -41,17 +41,31 @@ static bool is_single(const struct plan *plan, const struct plan_object *object)
 	       !is_current(object);
 }
 
-static int clean_temporaries(const struct tree *tree, const struct plan *plan, struct strv *changed)
+/* Waits until the file systems that plans write to have everything: one sync for all that was
+ * written. */
+static int barrier(const struct tree *tree)
 {
-	int r = 0;
+	static const char *const places[] = {PLAN_UNIT_BASE, "/opt"};
+	dev_t done = 0;
 
-	for (size_t i = 0; plan && r == 0 && i < plan->n_objects; i++) {
-		const struct plan_object *object = &plan->objects[i];
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		cleanup_fd int fd = -EBADF;
+		struct stat st;
+		int r = path_open_in_root(tree->rootfd, places[i], O_RDONLY | O_DIRECTORY, 0, &fd);
 
-		if (is_single(plan, object) || is_current(object))
-			r = apply_remove_temporary(tree, object, changed);
+		if (r == -ENOENT)
+			continue;
+		if (r < 0)
+			return r;
+		if (fstat(fd, &st) < 0)
+			return -errno;
+		if (i > 0 && st.st_dev == done)
+			continue;
+		if (syncfs(fd) < 0)
+			return -errno;
+		done = st.st_dev;
 	}
-	return r;
+	return 0;
 }
 
 static int make_directories(const struct tree *tree, const struct plan *plan)
@@ -69,53 +83,76 @@ static int make_directories(const struct tree *tree, const struct plan *plan)
 	return 0;
 }
 
-static int make_objects(const struct tree *tree, const struct plan *plan, struct strv *changed)
+/* Which objects are to be published; *pending* has a place for each. */
+static int prepare(const struct tree *tree, const struct plan *plan, bool *pending,
+		   bool *ret_written)
+{
+	int r = make_directories(tree, plan);
+
+	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
+		const struct plan_object *object = &plan->objects[i];
+
+		if (is_single(plan, object) || is_current(object))
+			r = apply_prepare_object(tree, object, &pending[i], ret_written);
+	}
+	return r;
+}
+
+int apply_prepare(const struct tree *tree, const struct plan *plan)
+{
+	cleanup_free bool *pending = calloc(plan->n_objects, sizeof(*pending));
+	bool written = false;
+	int r;
+
+	if (!pending)
+		return -ENOMEM;
+	r = prepare(tree, plan, pending, &written);
+	return r < 0 ? r : barrier(tree);
+}
+
+/* Removes what only *from* has. */
+static int remove_rest(const struct tree *tree, const struct plan *from, const struct plan *to)
+{
+	int r = 0;
+
+	for (size_t i = from->n_objects; r == 0 && i > 0; i--) {
+		const struct plan_object *object = &from->objects[i - 1];
+
+		if ((to && plan_find(to, object->path)) ||
+		    (!is_single(from, object) && !is_current(object)))
+			continue;
+		r = apply_forget_object(tree, object);
+		if (r == 0)
+			r = apply_remove_object(tree, object);
+	}
+	return r;
+}
+
+static int remove_directories(const struct tree *tree, const struct plan *to,
+			      const struct strv *created)
+{
+	int r = 0;
+
+	for (size_t i = created->count; r == 0 && i > 0; i--) {
+		if (!to || !plan_find(to, created->items[i - 1]))
+			r = apply_remove_directory(tree, created->items[i - 1]);
+	}
+	return r;
+}
+
+static int publish(const struct tree *tree, const struct plan *plan, const bool *pending,
+		   bool current)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
-		if (is_single(plan, &plan->objects[i]))
-			r = apply_make_object(tree, &plan->objects[i], changed);
+		if (pending[i] && is_current(&plan->objects[i]) == current)
+			r = apply_publish_object(tree, &plan->objects[i]);
 	}
 	return r;
 }
 
-/* Removes what only *from* has; directories only if they were made for it. */
-static int remove_rest(const struct tree *tree, const struct plan *from, const struct plan *to,
-		       struct strv *changed)
-{
-	int r = 0;
-
-	for (size_t i = from->n_objects; r == 0 && i > 0; i--) {
-		const struct plan_object *object = &from->objects[i - 1];
-
-		if (to && plan_find(to, object->path))
-			continue;
-		if (is_single(from, object) || is_current(object))
-			r = apply_remove_object(tree, object, changed);
-	}
-	return r;
-}
-
-static int remove_directories(const struct tree *tree, const struct plan *from,
-			      const struct plan *to, const struct strv *created)
-{
-	int r = 0;
-
-	for (size_t i = from->n_objects; r == 0 && i > 0; i--) {
-		const struct plan_object *object = &from->objects[i - 1];
-
-		if (object->type != PLAN_DIRECTORY || !strv_has(created, object->path))
-			continue;
-		if (!to || !plan_find(to, object->path))
-			r = apply_remove_directory(tree, object->path);
-	}
-	return r;
-}
-
-/* Bytes first, `current` behind them: the link never points at what is not there. */
-static int switch_version(const struct tree *tree, const struct plan *to, const struct plan *from,
-			  struct strv *changed)
+static int switch_version(const struct tree *tree, const struct plan *to, const struct plan *from)
 {
 	cleanup_fd int versions = -EBADF;
 	int r;
@@ -123,41 +160,38 @@ static int switch_version(const struct tree *tree, const struct plan *to, const 
 	r = version_open_directory(tree, to->identity.id, &versions);
 	if (r == 0)
 		r = version_place(versions, to, from);
+	return r < 0 ? r : version_fix(tree, versions, to);
+}
+
+/* Bytes first, `current` behind them: the link never points at what is not there. */
+static int switch_to(const struct tree *tree, const struct plan *to, const struct plan *from)
+{
+	cleanup_free bool *pending = calloc(to->n_objects, sizeof(*pending));
+	bool written = false;
+	int r;
+
+	if (!pending)
+		return -ENOMEM;
+	r = prepare(tree, to, pending, &written);
+	if (r == 0 && written)
+		r = barrier(tree);
+	if (r == 0 && from)
+		r = remove_rest(tree, from, to);
 	if (r == 0)
-		r = version_fix(tree, versions, to);
-	if (r < 0)
-		return r;
-	if (fsync(versions) < 0)
-		return -errno;
-	for (size_t i = 0; r == 0 && i < to->n_objects; i++) {
-		if (is_current(&to->objects[i]))
-			r = apply_make_object(tree, &to->objects[i], changed);
-	}
-	return r;
+		r = publish(tree, to, pending, false);
+	if (r == 0)
+		r = switch_version(tree, to, from);
+	return r < 0 ? r : publish(tree, to, pending, true);
 }
 
 int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,
 		 const struct strv *created)
 {
-	cleanup_strv struct strv changed = STRV_INIT;
-	int r;
+	int r = to ? switch_to(tree, to, from) : remove_rest(tree, from, NULL);
 
-	r = clean_temporaries(tree, to, &changed);
 	if (r == 0)
-		r = clean_temporaries(tree, from, &changed);
-	if (r == 0 && from)
-		r = remove_rest(tree, from, to, &changed);
-	if (r == 0 && to)
-		r = make_directories(tree, to);
-	if (r == 0 && to)
-		r = make_objects(tree, to, &changed);
-	if (r == 0 && to)
-		r = switch_version(tree, to, from, &changed);
-	if (r == 0)
-		r = apply_sync(tree, &changed);
-	if (r == 0 && from)
-		r = remove_directories(tree, from, to, created);
-	return r;
+		r = remove_directories(tree, to, created);
+	return r < 0 ? r : barrier(tree);
 }
 
 int apply_missing_directories(const struct tree *tree, const struct plan *plan, struct strv *ret)

@@ -27,18 +27,25 @@ must_check int apply_preflight(const struct tree *tree, const struct plan *plan,
 must_check int apply_open_spool(const struct tree *tree, int *ret_fd);
 
 /*
- * Makes the parked version directory of *plan* from the bundle's spooled entries, synced, complete
- * or not there. A correct one is used as it is. Directories above it that are missing are made. 0
- * or -errno.
+ * Makes the parked version directory of *plan* from the bundle's spooled entries, complete or not
+ * there; a correct one is used as it is. Directories above it that are missing are made. Not
+ * synced: apply_prepare() is. 0 or -errno.
  */
 must_check int apply_stage(const struct tree *tree, const struct plan *plan,
 			   const struct bundle *bundle);
 
 /*
+ * Writes everything of *plan* that apply_switch() will publish under temporary names, and syncs the
+ * file systems: with one wait for all, staged bytes included, and while the old version still runs.
+ * 0 or -errno.
+ */
+must_check int apply_prepare(const struct tree *tree, const struct plan *plan);
+
+/*
  * Makes every object of *to* true and removes every object that only *from* has (either may be
  * NULL, not both), `current` last when both are there; synced. Version directories: *to*'s is
  * un-parked, *from*'s stays (parked if it has the same version). The bytes of *to* must be staged
- * or in place. Directories listed in *created* (paths) are removed again when *to* is NULL and they
+ * or in place. Directories listed in *created* (paths) that *to* does not have are removed if they
  * are empty. 0 or -errno.
  */
 must_check int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,

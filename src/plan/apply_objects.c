@@ -18,15 +18,6 @@
 /* A link of ours is never longer. */
 #define LINK_MAX_SIZE 1024U
 
-static int add_parent(struct strv *changed, const char *path)
-{
-	cleanup_free char *parent = strndup(path, (size_t)(path_last_name(path) - path));
-
-	if (!parent)
-		return -ENOMEM;
-	return strv_has(changed, parent) ? 0 : strv_add(changed, parent);
-}
-
 int apply_make_directory(const struct tree *tree, const struct plan_object *object)
 {
 	cleanup_fd int parent = -EBADF;
@@ -46,9 +37,7 @@ int apply_make_directory(const struct tree *tree, const struct plan_object *obje
 	r = path_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0, &fd);
 	if (r < 0)
 		return r;
-	if (fchown(fd, 0, 0) < 0 || fchmod(fd, object->mode) < 0)
-		return -errno;
-	return dir_sync(parent);
+	return fchown(fd, 0, 0) < 0 || fchmod(fd, object->mode) < 0 ? -errno : 0;
 }
 
 static int file_is_right(int parent, const char *name, const struct plan_object *object, uid_t uid,
@@ -74,13 +63,16 @@ static int file_is_right(int parent, const char *name, const struct plan_object 
 	return r;
 }
 
-static int make_file(const struct tree *tree, int parent, const char *name,
-		     const struct plan_object *object, bool *ret_changed)
+static int prepare_file(const struct tree *tree, int parent, const char *name,
+			const struct plan_object *object, bool *ret_pending, bool *ret_written)
 {
+	cleanup_free char *temporary = file_temporary_name(name);
 	struct file_attributes attributes = {.mode = object->mode};
 	bool right = false;
 	int r;
 
+	if (!temporary)
+		return -ENAMETOOLONG;
 	r = tree_user(tree, object->owner, &attributes.uid);
 	if (r == 0)
 		r = tree_group(tree, object->group, &attributes.gid);
@@ -88,74 +80,95 @@ static int make_file(const struct tree *tree, int parent, const char *name,
 		r = file_is_right(parent, name, object, attributes.uid, attributes.gid, &right);
 	if (r < 0 || right)
 		return r;
-	*ret_changed = true;
-	return file_replace(parent, name, object->content, object->size, &attributes);
+	*ret_pending = true;
+	r = file_is_right(parent, temporary, object, attributes.uid, attributes.gid, &right);
+	if (r < 0 || right)
+		return r;
+	*ret_written = true;
+	return file_prepare(parent, name, object->content, object->size, &attributes);
 }
 
-static int make_link(int parent, const char *name, const struct plan_object *object,
-		     bool *ret_changed)
+static int link_is_right(int parent, const char *name, const char *wanted, bool *ret)
 {
 	char target[LINK_MAX_SIZE];
 	ssize_t n = readlinkat(parent, name, target, sizeof(target) - 1);
 
-	if (n < 0 && errno != ENOENT && errno != EINVAL)
-		return -errno;
-	if (n >= 0) {
-		target[n] = '\0';
-		if (strcmp(target, object->target) == 0)
-			return 0;
-	}
-	*ret_changed = true;
-	return file_replace_link(parent, name, object->target);
+	*ret = false;
+	if (n < 0)
+		return errno == ENOENT || errno == EINVAL ? 0 : -errno;
+	target[n] = '\0';
+	*ret = strcmp(target, wanted) == 0;
+	return 0;
 }
 
-int apply_make_object(const struct tree *tree, const struct plan_object *object,
-		      struct strv *changed)
+static int prepare_link(int parent, const char *name, const struct plan_object *object,
+			bool *ret_pending, bool *ret_written)
+{
+	cleanup_free char *temporary = file_temporary_name(name);
+	bool right = false;
+	int r;
+
+	if (!temporary)
+		return -ENAMETOOLONG;
+	r = link_is_right(parent, name, object->target, &right);
+	if (r < 0 || right)
+		return r;
+	*ret_pending = true;
+	r = link_is_right(parent, temporary, object->target, &right);
+	if (r < 0 || right)
+		return r;
+	*ret_written = true;
+	return file_prepare_link(parent, name, object->target);
+}
+
+int apply_prepare_object(const struct tree *tree, const struct plan_object *object,
+			 bool *ret_pending, bool *ret_written)
 {
 	cleanup_fd int parent = -EBADF;
 	const char *name = NULL;
-	bool did_change = false;
 	int r;
 
+	*ret_pending = false;
 	r = tree_open_parent(tree, object->path, &parent, &name);
 	if (r < 0)
 		return r;
 	if (object->type == PLAN_LINK)
-		r = make_link(parent, name, object, &did_change);
+		r = prepare_link(parent, name, object, ret_pending, ret_written);
 	else
-		r = make_file(tree, parent, name, object, &did_change);
-	return r < 0 || !did_change ? r : add_parent(changed, object->path);
+		r = prepare_file(tree, parent, name, object, ret_pending, ret_written);
+	/* What stands needs no successor: one that an interrupted attempt left goes. */
+	return r < 0 || *ret_pending ? r : file_forget(parent, name);
 }
 
-static int remove_name(const struct tree *tree, const char *path, const char *name_or_null,
-		       struct strv *changed)
+int apply_publish_object(const struct tree *tree, const struct plan_object *object)
 {
 	cleanup_fd int parent = -EBADF;
 	const char *name = NULL;
-	bool did_change = false;
-	int r;
+	int r = tree_open_parent(tree, object->path, &parent, &name);
 
-	r = tree_open_parent(tree, path, &parent, &name);
+	return r < 0 ? r : file_publish(parent, name);
+}
+
+int apply_remove_object(const struct tree *tree, const struct plan_object *object)
+{
+	cleanup_fd int parent = -EBADF;
+	const char *name = NULL;
+	int r = tree_open_parent(tree, object->path, &parent, &name);
+
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	r = file_remove(parent, name_or_null ? name_or_null : name, &did_change);
-	return r < 0 || !did_change ? r : add_parent(changed, path);
+	return file_remove(parent, name, NULL);
 }
 
-int apply_remove_object(const struct tree *tree, const struct plan_object *object,
-			struct strv *changed)
+int apply_forget_object(const struct tree *tree, const struct plan_object *object)
 {
-	return remove_name(tree, object->path, NULL, changed);
-}
+	cleanup_fd int parent = -EBADF;
+	const char *name = NULL;
+	int r = tree_open_parent(tree, object->path, &parent, &name);
 
-int apply_remove_temporary(const struct tree *tree, const struct plan_object *object,
-			   struct strv *changed)
-{
-	cleanup_free char *temporary = file_temporary_name(path_last_name(object->path));
-
-	if (!temporary)
-		return -ENAMETOOLONG;
-	return remove_name(tree, object->path, temporary, changed);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return file_forget(parent, name);
 }
 
 int apply_remove_directory(const struct tree *tree, const char *path)
@@ -168,27 +181,10 @@ int apply_remove_directory(const struct tree *tree, const char *path)
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	if (unlinkat(parent, name, AT_REMOVEDIR) == 0)
-		return dir_sync(parent);
+		return 0;
 	/* ENOTDIR: a base directory that is a link in this tree; it was not ours to make. */
 	return errno == ENOENT || errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR ||
 			       errno == EBUSY
 		       ? 0
 		       : -errno;
-}
-
-int apply_sync(const struct tree *tree, const struct strv *changed)
-{
-	for (size_t i = 0; i < changed->count; i++) {
-		cleanup_fd int fd = -EBADF;
-		int r = path_open_in_root(tree->rootfd, changed->items[i], O_RDONLY | O_DIRECTORY,
-					  0, &fd);
-
-		if (r == -ENOENT)
-			continue;
-		if (r < 0)
-			return r;
-		if (fsync(fd) < 0)
-			return -errno;
-	}
-	return 0;
 }

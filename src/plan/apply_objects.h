@@ -10,26 +10,23 @@
  * of the bundle are apply_version.h's.
  */
 
-/* Makes the directory if it is missing (0755, root) and syncs its parent then. 0; -ENOTDIR; -errno.
- */
+/* Makes the directory if it is missing (0755, root). 0; -ENOTDIR; -errno. */
 must_check int apply_make_directory(const struct tree *tree, const struct plan_object *object);
 
-/* Makes a file with inline content, or a link, what it should be; its parent goes to *changed* if
- * anything was written. */
-must_check int apply_make_object(const struct tree *tree, const struct plan_object *object,
-				 struct strv *changed);
+/*
+ * A file with inline content, or a link: has what it should be under its temporary name, unless it
+ * stands already. *ret_pending*: it is to be published; *ret_written* is set (never cleared) if
+ * anything was written, so that a barrier is needed before.
+ */
+must_check int apply_prepare_object(const struct tree *tree, const struct plan_object *object,
+				    bool *ret_pending, bool *ret_written);
+must_check int apply_publish_object(const struct tree *tree, const struct plan_object *object);
 
-/* Removes a file or link; its parent goes to *changed* if it was there. An absent parent is no
- * error. */
-must_check int apply_remove_object(const struct tree *tree, const struct plan_object *object,
-				   struct strv *changed);
+/* Removes a file or link; an absent one, or an absent parent, is no error. */
+must_check int apply_remove_object(const struct tree *tree, const struct plan_object *object);
+
+/* Removes what apply_prepare_object() left under the temporary name. */
+must_check int apply_forget_object(const struct tree *tree, const struct plan_object *object);
 
 /* Removes a directory if it is there and empty. */
 must_check int apply_remove_directory(const struct tree *tree, const char *path);
-
-/* Removes what an interrupted write of *object* left under its temporary name. */
-must_check int apply_remove_temporary(const struct tree *tree, const struct plan_object *object,
-				      struct strv *changed);
-
-/* Syncs every directory of *changed* that still exists. */
-must_check int apply_sync(const struct tree *tree, const struct strv *changed);

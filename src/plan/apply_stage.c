@@ -50,19 +50,11 @@ static int link_unnamed(int fd, int dirfd, const char *name)
 	return linkat(fd, "", dirfd, name, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-/* Starts writing all files out before waiting for any: the disk works on all of them at once. */
-static void start_writeback(const struct bundle *bundle)
-{
-	for (size_t i = 0; i < bundle->n_entries; i++)
-		(void)sync_file_range(bundle->entries[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
-}
-
 static int stage_entries(const struct tree *tree, int dirfd, const struct plan *plan,
 			 const struct bundle *bundle)
 {
 	int r = 0;
 
-	start_writeback(bundle);
 	for (size_t i = 0; r == 0 && i < bundle->n_entries; i++) {
 		const struct bundle_entry *entry = &bundle->entries[i];
 		const struct plan_object *object = plan_find_entry(plan, entry->name);
@@ -73,8 +65,6 @@ static int stage_entries(const struct tree *tree, int dirfd, const struct plan *
 		if (r == 0)
 			r = link_unnamed(entry->fd, dirfd, entry->name);
 	}
-	for (size_t i = 0; r == 0 && i < bundle->n_entries; i++)
-		r = fsync(bundle->entries[i].fd) < 0 ? -errno : 0;
 	return r;
 }
 
@@ -99,11 +89,7 @@ static int stage_directory(const struct tree *tree, int versions, const char *pa
 	r = stage_entries(tree, dirfd, plan, bundle);
 	if (r < 0)
 		return r;
-	if (fsync(dirfd) < 0)
-		return -errno;
-	if (renameat(versions, temporary, versions, parked) < 0)
-		return -errno;
-	return fsync(versions) < 0 ? -errno : 0;
+	return renameat(versions, temporary, versions, parked) < 0 ? -errno : 0;
 }
 
 /* The directories above the version's own. */

@@ -73,7 +73,7 @@ static int read_accounts(int fd, char **ret_text, struct stat *ret_st)
 static int find_in_file(const struct tree *tree, const char *path, const char *name, uint32_t *ret)
 {
 	cleanup_free char *text = NULL;
-	struct stat st;
+	struct stat st = {0};
 	int fd = -EBADF;
 	int r;
 
@@ -171,7 +171,7 @@ static int lock_accounts(int etc, int *ret_fd)
 /* Fills *file*. Not through a symlink: it would be replaced by a file. */
 static int load_accounts(int etc, struct accounts_file *file)
 {
-	struct stat st;
+	struct stat st = {0};
 	int fd = -EBADF;
 	int r;
 

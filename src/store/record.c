@@ -151,6 +151,12 @@ static void drop_quarantine(struct record *record, size_t index)
 		(record->n_quarantine - index) * sizeof(*record->quarantine));
 }
 
+void record_clear_quarantine(struct record *record)
+{
+	while (record->n_quarantine > 0)
+		drop_quarantine(record, record->n_quarantine - 1);
+}
+
 int record_add_quarantine(struct record *record, const struct digest *plan, const char *version,
 			  const char *reason, uint64_t now)
 {

@@ -44,21 +44,22 @@ static int run_serve(void)
 	return r < 0 ? complain(r, "the request got no answer") : EXIT_SUCCESS;
 }
 
-static int run_recover(bool start)
+static int run_recover(const char *root, bool start)
 {
 	int r = process_sanitise(0);
 
 	if (r < 0)
 		return complain(r, "the process could not be set up");
-	r = engine_recover(NULL, start);
+	r = engine_recover(root, start);
 	return r < 0 ? complain(r, "an open transaction could not be ended") : EXIT_SUCCESS;
 }
 
 static int print_help(void)
 {
-	(void)puts("usage: affix-updater [--recover | --settle | --help | --version]\n\n"
+	(void)puts("usage: affix-updater [--recover [DIR] | --settle | --help | --version]\n\n"
 		   "Carries out one request of the connection that its socket unit passes.\n\n"
 		   "  --recover   put the files of interrupted operations back; start nothing\n"
+		   "              (in the tree DIR, which is not running)\n"
 		   "  --settle    end interrupted operations: start, watch, write the result\n\n"
 		   "affix-updater(8) has the details.");
 	return EXIT_SUCCESS;
@@ -71,10 +72,10 @@ int main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("affix-updater %s\n", AFFIX_VERSION) > 0 ? EXIT_SUCCESS
 								       : EXIT_FAILURE;
-	if (argc == 2 && strcmp(argv[1], "--recover") == 0)
-		return run_recover(false);
+	if ((argc == 2 || argc == 3) && strcmp(argv[1], "--recover") == 0)
+		return run_recover(argv[2], false);
 	if (argc == 2 && strcmp(argv[1], "--settle") == 0)
-		return run_recover(true);
+		return run_recover(NULL, true);
 	if (argc == 1)
 		return run_serve();
 	(void)fputs("affix-updater: unknown arguments; see 'affix-updater --help'\n", stderr);

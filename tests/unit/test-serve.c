@@ -133,7 +133,7 @@ static void the_fleet_gets_what_it_may_ask_for(void **state)
 static void the_fleet_is_denied_the_administrators_verbs(void **state)
 {
 	(void)state;
-	assert_refused(HEAD "\"prune\"}", "forbidden");
+	assert_refused(HEAD "\"prune\",\"id\":\"a\"}", "forbidden");
 	assert_refused(HEAD "\"clear-quarantine\",\"id\":\"a\"}", "forbidden");
 	assert_refused(HEAD "\"rollback\",\"id\":\"a\",\"version\":\"1.0.0\"}", "forbidden");
 }
@@ -142,7 +142,7 @@ static void root_on_the_fleet_socket_is_the_fleet(void **state)
 {
 	(void)state;
 	peer_uid = 0;
-	assert_refused(HEAD "\"prune\"}", "forbidden");
+	assert_refused(HEAD "\"prune\",\"id\":\"a\"}", "forbidden");
 }
 
 static void the_administrator_gets_every_verb(void **state)

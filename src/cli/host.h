@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+
+#include "cli/command.h"
+#include "ipc/request.h"
+#include "ipc/result.h"
+
+/* One request of the command line: what it asks for, where, and how its answer is shown. */
+struct host_call {
+	const struct command *command;
+	struct request request;
+	int fds[REQUEST_FD_N];
+	const char *root;  /* --root: that tree, not the running host */
+	const char *trust; /* --trust: with --root only */
+	const char *config;
+	const char *signature;
+	const char *bundle;
+	bool json;
+};
+
+#define HOST_CALL_INIT(c)                                         \
+	(struct host_call)                                        \
+	{                                                         \
+		.command = (c), .fds = { -EBADF, -EBADF, -EBADF } \
+	}
+
+void host_call_done(struct host_call *call);
+#define cleanup_host_call CLEANUP(host_call_done)
+
+/*
+ * Reads the options that *letters* stand for (host_options.c), --root and --json always. 0, or
+ * COMMAND_USAGE after a line on stderr. The operands begin at optind.
+ */
+must_check int host_parse(struct host_call *call, int argc, char **argv, const char *letters);
+
+/* Takes an operand as the add-on's id. 0 or COMMAND_USAGE. */
+must_check int host_set_id(struct host_call *call, const char *id);
+
+/* Opens the file at *path* as the request's next descriptor. 0, or COMMAND_REFUSED after a line on
+ * stderr. */
+must_check int host_add_file(struct host_call *call, enum request_fd kind, const char *path);
+
+/* A bundle and its signature: --signature, or BUNDLE.minisig beside it. 0 or COMMAND_REFUSED. */
+must_check int host_add_bundle(struct host_call *call, const char *path);
+
+/*
+ * Has the request carried out, by the updater (the administrator's socket for root, else the
+ * fleet's) or, with --root, here; shows the answer. The exit code.
+ */
+int host_run(struct host_call *call);
+
+/* The answer for people, on stdout. */
+void host_print(const struct request *request, const struct result *result);

@@ -1,0 +1,207 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""An add-on's life on a booted host: install, upgrade, configure, roll back, hold, repair, uninstall, reboot."""
+
+import json
+
+import live
+
+
+class Lifecycle(live.Case):
+    def test_install_makes_a_running_service_of_its_own_user(self):
+        self.assertDone(self.install(self.addon('first', '1.0.0')))
+        self.assertRuns('first', '1.0.0')
+        user = self.host.run(['ps', '-o', 'user=', '-p', str(self.pid('affix-first.service'))])
+        if user.returncode == 0:
+            self.assertTrue(user.stdout.startswith('affix-'))
+        self.assertEqual(self.show('affix-first.service', 'UnitFileState'), 'enabled')
+
+    def test_installing_the_same_bundle_twice_changes_nothing(self):
+        bundle = self.work.bundle(self.addon('twice', '1.0.0'))
+        self.assertDone(self.install(bundle))
+        pid = self.pid('affix-twice.service')
+        result = self.install(bundle)
+        self.assertDone(result)
+        self.assertIn('already', result['message'])
+        self.assertEqual(self.pid('affix-twice.service'), pid)
+
+    def test_upgrade_while_running_starts_the_new_version_and_keeps_the_old_one(self):
+        self.assertDone(self.install(self.addon('grow', '1.0.0')))
+        self.assertDone(self.install(self.addon('grow', '1.1.0')))
+        self.assertRuns('grow', '1.1.0')
+        self.assertEqual(self.status('grow')['previous']['version'], '1.0.0')
+
+    def test_old_unit_never_runs_the_new_binary(self):
+        log = '--write /var/lib/affix/order/log'
+        for version in ('1.0.0', '1.1.0'):
+            addon = self.addon('order', version, options=log)
+            addon.service['Service'].update({'StateDirectory': 'affix/order', 'Restart': 'always', 'RestartSec': '0'})
+            # The unit's tag says which unit started the binary, the binary's own line which version it is.
+            addon.service['Service']['ExecStart'] += f' --tag unit-{version}'
+            self.assertDone(self.install(addon))
+        for line in self.lines('/var/lib/affix/order/log'):
+            _, version, tag = line.split()[:3]
+            self.assertEqual(tag, f'unit-{version}')
+
+    def test_upgrade_that_renames_a_unit_leaves_no_trace_of_the_old_one(self):
+        old = self.addon('rename', '1.0.0')
+        old.units['affix-rename_extra.service'] = json.loads(json.dumps(old.service))
+        del old.units['affix-rename_extra.service']['Install']
+        self.assertDone(self.install(old))
+        new = self.addon('rename', '1.1.0')
+        new.units['affix-rename_other.service'] = json.loads(json.dumps(new.service))
+        del new.units['affix-rename_other.service']['Install']
+        self.assertDone(self.install(new))
+        self.assertRuns('rename', '1.1.0')
+        self.assertEqual(self.show('affix-rename_extra.service', 'LoadState'), 'not-found')
+        self.assertEqual(self.show('affix-rename_other.service', 'LoadState'), 'loaded')
+        self.assertFalse(self.host.path('/etc/systemd/system/affix-rename_extra.service.d').exists())
+
+    def test_upgrade_that_drops_a_unit_stops_and_removes_it(self):
+        old = self.addon('drop', '1.0.0')
+        old.units['affix-drop_extra.service'] = json.loads(json.dumps(old.service))
+        old.units['affix-drop_extra.service']['Install'] = {'WantedBy': 'multi-user.target'}
+        old.manifest['x-primary'] = 'affix-drop.service'
+        del old.units['affix-drop_extra.service']['Install']
+        self.assertDone(self.install(old))
+        self.assertDone(self.install(self.addon('drop', '1.1.0')))
+        self.assertEqual(self.show('affix-drop_extra.service', 'LoadState'), 'not-found')
+
+    def test_same_version_with_other_bytes_is_an_upgrade_when_it_was_made_later(self):
+        self.assertDone(self.install(self.addon('same', '1.0.0')))
+        later = self.work.build(self.addon('same', '1.0.0', options='--log rebuilt'))
+        earlier = self.work.build(self.addon('same', '1.0.0', options='--log older'))
+        self.assertDone(self.install(self.work.sign(later)))
+        self.assertRuns('same', '1.0.0')
+        self.assertRefused(self.install(self.work.sign(earlier, created=1_700_000_000)), 'same-version')
+        self.assertDone(self.affix('rollback', 'same'))
+        self.assertRuns('same', '1.0.0')
+
+    def test_rollback_goes_back_and_not_forth(self):
+        for version in ('1.0.0', '1.1.0'):
+            self.assertDone(self.install(self.addon('back', version)))
+        self.assertDone(self.affix('rollback', 'back'))
+        self.assertRuns('back', '1.0.0')
+        self.assertRefused(self.affix('rollback', 'back'), 'no-previous')
+        self.assertRuns('back', '1.0.0')
+
+    def test_downgrade_is_refused_unless_the_administrator_says_so(self):
+        for version in ('1.0.0', '1.1.0'):
+            self.assertDone(self.install(self.addon('floor', version)))
+        old = self.work.bundle(self.addon('floor', '1.0.5'))
+        self.assertRefused(self.install(old), 'downgrade')
+        self.assertDone(self.install(old, '--allow-downgrade'))
+        self.assertRuns('floor', '1.0.5')
+
+    def test_floor_survives_uninstall(self):
+        self.assertDone(self.install(self.addon('kept', '2.0.0')))
+        self.assertDone(self.affix('uninstall', 'kept'))
+        self.assertRefused(self.install(self.addon('kept', '1.0.0')), 'downgrade')
+
+    def test_uninstall_leaves_nothing_but_the_user(self):
+        self.assertDone(self.install(self.addon('gone', '1.0.0')))
+        self.assertDone(self.affix('uninstall', 'gone'))
+        self.assertGone('gone')
+        self.assertRefused(self.affix('uninstall', 'gone'), 'not-installed')
+
+    def test_uninstall_keeps_state_and_purge_removes_it(self):
+        addon = self.addon('state', '1.0.0')
+        addon.service['Service']['StateDirectory'] = 'affix/state'
+        self.assertDone(self.install(addon))
+        self.host.write('/var/lib/affix/state/kept', 'data')
+        self.assertDone(self.affix('uninstall', 'state'))
+        self.assertTrue(self.host.path('/var/lib/affix/state/kept').exists())
+        self.assertDone(self.install(self.addon('state', '1.1.0')))
+        self.assertDone(self.affix('uninstall', 'state', '--purge'))
+        self.assertFalse(self.host.path('/var/lib/affix/state').exists())
+
+    def test_configuration_reaches_the_service_as_a_credential_and_restarts_it(self):
+        addon = self.addon('conf', '1.0.0')
+        self.assertDone(self.install(addon))
+        before = self.pid('affix-conf.service')
+        self.host.write('/root/conf.json', '{"level": 3, "secret": "from afar"}')
+        result = self.affix('configure', 'conf', '/root/conf.json')
+        self.assertDone(result)
+        self.assertEqual(result['data']['dropped_keys'], ['secret'])
+        self.assertNotEqual(self.pid('affix-conf.service'), before)
+        merged = json.loads(self.host.path('/etc/affix/addons/conf.json').read_text())
+        self.assertEqual(merged, {'level': 3})
+        self.assertRefused(self.configure('conf', {'level': -1}), 'bad-config')
+        self.host.run(['mkdir', '-p', '/etc/affix/addons.d'], check=True)
+        self.host.write('/etc/affix/addons.d/conf.json', '{"level": 9, "secret": "from here"}')
+        self.assertDone(self.configure('conf', {'level': 4}))
+        merged = json.loads(self.host.path('/etc/affix/addons/conf.json').read_text())
+        self.assertEqual(merged, {'level': 9, 'secret': 'from here'})
+
+    def configure(self, identifier, config):
+        self.host.write('/root/c.json', json.dumps(config))
+        return self.affix('configure', identifier, '/root/c.json')
+
+    def test_drift_is_found_and_repaired(self):
+        bundle = self.work.bundle(self.addon('drift', '1.0.0'))
+        self.assertDone(self.install(bundle))
+        unit = self.host.path('/etc/systemd/system/affix-drift.service')
+        unit.write_text(unit.read_text() + '# changed\n')
+        policy = self.host.path('/etc/systemd/system/affix-drift.service.d/zz-affix-policy.conf')
+        policy.unlink()
+        own = self.host.path('/etc/systemd/system/affix-drift.service.d/10-mine.conf')
+        own.write_text('[Service]\nNice=5\n')
+        found = {(item['kind'], item['path']) for item in self.drift('drift')['items']}
+        self.assertIn(('content', '/etc/systemd/system/affix-drift.service'), found)
+        self.assertIn(('missing', '/etc/systemd/system/affix-drift.service.d/zz-affix-policy.conf'), found)
+        self.assertIn(('local-override', '/etc/systemd/system/affix-drift.service.d/10-mine.conf'), found)
+        self.assertDone(self.affix('repair', 'drift'))
+        self.assertFalse(self.drift('drift')['drifted'])
+        self.assertTrue(own.exists())
+
+    def drift(self, identifier):
+        return self.affix('drift', identifier)['data']['addons'][0]
+
+    def test_repair_of_bytes_needs_the_bundle(self):
+        bundle = self.work.bundle(self.addon('bytes', '1.0.0'))
+        self.assertDone(self.install(bundle))
+        binary = self.host.path('/opt/affix/bytes/versions/1.0.0/bytes')
+        data = binary.read_bytes()
+        binary.unlink()
+        binary.write_bytes(data + b'x')
+        binary.chmod(0o755)
+        self.assertRefused(self.affix('repair', 'bytes'), 'needs-bundle')
+        self.assertDone(self.affix('repair', 'bytes', '--bundle', self.send(bundle)))
+        self.assertEqual(binary.read_bytes(), data)
+        self.assertRuns('bytes', '1.0.0')
+
+    def test_hold_stops_an_addon_across_a_reboot_and_lets_go(self):
+        self.assertDone(self.install(self.addon('hold', '1.0.0')))
+        self.assertDone(self.affix('hold', 'hold', '--stop', '--reason', 'investigating'))
+        self.assertEqual(self.show('affix-hold.service', 'ActiveState'), 'inactive')
+        self.host.reboot()
+        self.assertEqual(self.show('affix-hold.service', 'ActiveState'), 'inactive')
+        self.assertTrue(self.status('hold')['held'])
+        self.assertDone(self.affix('hold', 'hold', '--release'))
+        self.until(lambda: self.show('affix-hold.service', 'ActiveState') == 'active')
+
+    def test_addon_starts_again_after_a_reboot(self):
+        self.assertDone(self.install(self.addon('boot', '1.0.0')))
+        self.host.reboot()
+        self.until(lambda: self.show('affix-boot.service', 'ActiveState') == 'active')
+        self.assertRuns('boot', '1.0.0')
+
+    def test_timer_runs_its_job_once_and_has_a_next_trigger(self):
+        addon = self.addon('tick', '1.0.0', options='--die-after 0 --exit 0', supervision='systemd-timer',
+                           timer={'OnCalendar': 'hourly'})
+        self.assertDone(self.install(addon))
+        self.assertEqual(self.show('affix-tick.timer', 'ActiveState'), 'active')
+        self.assertEqual(self.show('affix-tick.service', 'Result'), 'success')
+        self.assertNotEqual(self.show('affix-tick.service', 'ExecMainStartTimestampMonotonic'), '0')
+
+    def test_limits_may_be_lowered_by_a_request_and_not_raised(self):
+        addon = self.addon('limit', '1.0.0')
+        addon.manifest['resources'] = {'tasks_max': 20}
+        bundle = self.work.bundle(addon)
+        self.assertRefused(self.install(bundle, '--limit', 'tasks_max=30'), 'bad-limits')
+        self.assertDone(self.install(bundle, '--limit', 'tasks_max=10'))
+        self.assertEqual(self.show('affix-limit.service', 'TasksMax'), '10')
+
+
+if __name__ == '__main__':
+    live.main()

@@ -1,0 +1,105 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The command line's frame: help, usage errors, where lines go, what exit codes say, and the manual page."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+AFFIX = pathlib.Path(os.environ['AFFIX_BUILD']) / 'bin' / 'affix'
+MANUAL = pathlib.Path(os.environ['AFFIX_SOURCE']) / 'man' / 'affix.1.scd'
+
+
+def affix(*words, **kwargs):
+    kwargs = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'stdin': subprocess.DEVNULL, **kwargs}
+    return subprocess.run([AFFIX, *words], text=True, **kwargs)
+
+
+def help_words(*command):
+    return re.findall(r'^  ([a-z-]\S*)', affix(*command, '--help').stdout, re.MULTILINE)
+
+
+COMMANDS = help_words()
+
+
+class Frame(unittest.TestCase):
+    def assertUsage(self, done, *parts):
+        self.assertEqual((done.returncode, done.stdout), (2, ''))
+        self.assertRegex(done.stderr, r"\Ausage: [^\n]+; see 'affix( [a-z-]+)? --help'\n\Z")
+        for part in parts:
+            self.assertIn(part, done.stderr)
+
+    def test_no_command_unknown_command_and_unknown_option_are_usage_errors(self):
+        self.assertUsage(affix())
+        self.assertUsage(affix('frobnicate'), "'frobnicate'")
+        self.assertUsage(affix('help', 'frobnicate'), "'frobnicate'")
+        self.assertUsage(affix('--frobnicate'), "'--frobnicate'")
+
+    def test_every_command_refuses_an_option_it_does_not_know_and_points_to_its_help(self):
+        for command in COMMANDS:
+            if command == 'help':
+                continue
+            with self.subTest(command):
+                self.assertUsage(affix(command, '--frobnicate'), "'--frobnicate'", f"'affix {command} --help'")
+                self.assertUsage(affix(command, 'operand', '--frobnicate'), "'--frobnicate'")
+
+    def test_every_option_with_a_value_says_so_when_it_has_none(self):
+        for command in COMMANDS:
+            for option, value in re.findall(r'^  (-\S+) (\S+)  ', affix(command, '--help').stdout, re.MULTILINE):
+                with self.subTest(f'{command} {option} {value}'):
+                    self.assertUsage(affix(command, option), f"'{option}' needs a value")
+
+    def test_help_is_on_stdout_for_all_and_for_each(self):
+        self.assertEqual(affix('--help').stdout, affix('help').stdout)
+        for command in COMMANDS:
+            with self.subTest(command):
+                done = affix(command, '--help')
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertTrue(done.stdout.startswith(f'usage: affix {command}'))
+                self.assertEqual(done.stdout, affix('help', command).stdout)
+
+    def test_help_behind_two_dashes_is_an_operand(self):
+        self.assertNotEqual(affix('verify' if 'verify' in COMMANDS else 'keygen', '--', '--help').returncode, 0)
+
+    def test_version_is_one_line(self):
+        self.assertRegex(affix('--version').stdout, r'\Aaffix \d+\.\d+\.\d+\n\Z')
+
+    def test_full_or_closed_stdout_is_an_error_and_said(self):
+        with open('/dev/full', 'w') as full:
+            done = affix('--help', stdout=full)
+        self.assertEqual(done.returncode, 3)
+        self.assertRegex(done.stderr, r'\Aerror: [^\n]+\n\Z')
+        done = affix('--help', preexec_fn=lambda: os.close(1), stdout=None)
+        self.assertEqual(done.returncode, 3)
+        read, write = os.pipe()
+        os.close(read)
+        self.assertEqual(affix('--help', stdout=write).returncode, 3)
+        os.close(write)
+
+    def test_closed_stdout_does_not_hide_a_usage_error(self):
+        done = affix('frobnicate', preexec_fn=lambda: os.close(1), stdout=None)
+        self.assertEqual(done.returncode, 2)
+
+    def test_control_bytes_of_the_command_line_are_escaped(self):
+        done = affix('a\x1b[2J\nb')
+        self.assertUsage(done, r'a\x1b[2J\x0ab')
+
+
+class Manual(unittest.TestCase):
+    def test_every_command_and_option_of_the_help_is_in_the_manual(self):
+        text = MANUAL.read_text()
+        common = text[text.index('# COMMANDS FOR HOSTS'):].split('*affix ', 1)[0]
+        for command in COMMANDS:
+            with self.subTest(command):
+                self.assertIn(f'\n*affix {command}*', text)
+                part = text[text.index(f'\n*affix {command}*') + 1:]
+                part = re.split(r'\n(?=\*affix |# )', part)[0]
+                for option in help_words(command):
+                    self.assertRegex(part + common, r'\*' + re.escape(option) + r'\b[^\n]*\*')
+
+
+if __name__ == '__main__':
+    sys.exit(unittest.main(verbosity=2))

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "bundle/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+
+/* The file system as the test wants it; NULL: as it is. */
+static const struct statvfs *room;
+static size_t write_limit = SIZE_MAX;
+static int write_error;
+
+int __real_fstatvfs(int fd, struct statvfs *ret);
+int __wrap_fstatvfs(int fd, struct statvfs *ret);
+ssize_t __real_write(int fd, const void *data, size_t size);
+ssize_t __wrap_write(int fd, const void *data, size_t size);
+
+int __wrap_fstatvfs(int fd, struct statvfs *ret)
+{
+	if (!room)
+		return __real_fstatvfs(fd, ret);
+	*ret = *room;
+	return 0;
+}
+
+ssize_t __wrap_write(int fd, const void *data, size_t size)
+{
+	if (fd <= STDERR_FILENO)
+		return __real_write(fd, data, size);
+	if (write_limit == 0) {
+		errno = write_error;
+		return -1;
+	}
+	size = MIN(size, write_limit);
+	write_limit -= size;
+	return __real_write(fd, data, size);
+}
+
+static int reset(void **state)
+{
+	(void)state;
+	room = NULL;
+	write_limit = SIZE_MAX;
+	return 0;
+}
+
+static int open_spool(struct spool *spool, const char *dir, uint64_t expected,
+		      struct refusal *refusal)
+{
+	cleanup_fd int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	return spool_open(spool, fd, expected, 0, refusal);
+}
+
+static void file_without_a_name_takes_all_that_is_added(void **state)
+{
+	static const char chunk[3U << 20] = "begin";
+	cleanup_spool struct spool spool = SPOOL_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+	char start[6] = {0};
+
+	(void)state;
+	assert_int_equal(open_spool(&spool, "/tmp", 12U << 20, &refusal), 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(spool_add(&spool, chunk, sizeof(chunk), &refusal), 0);
+	assert_int_equal(spool.size, 12U << 20);
+	assert_int_equal(spool.flushed, 9U << 20);
+	assert_int_equal(lseek(spool.fd, 0, SEEK_END), 12U << 20);
+	assert_int_equal(pread(spool.fd, start, 5, 3U << 20), 5);
+	assert_string_equal(start, "begin");
+}
+
+static void missing_space_is_refused_with_both_figures(void **state)
+{
+	const struct statvfs full = {
+		.f_frsize = 4096, .f_blocks = 100, .f_bavail = 5, .f_files = 9, .f_favail = 9};
+	cleanup_spool struct spool spool = SPOOL_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+
+	(void)state;
+	room = &full;
+	assert_int_equal(open_spool(&spool, "/tmp", 5 * 4096 + 1, &refusal), REFUSAL_NO_SPACE);
+	assert_non_null(strstr(refusal.text, "21 KiB are needed and 20 KiB are free"));
+	assert_int_equal(spool.fd, -EBADF);
+	assert_int_equal(open_spool(&spool, "/tmp", 5 * 4096, &refusal), 0);
+}
+
+static void missing_inodes_are_refused(void **state)
+{
+	const struct statvfs full = {
+		.f_frsize = 4096, .f_blocks = 100, .f_bavail = 50, .f_files = 9, .f_favail = 0};
+	const struct statvfs none = {.f_frsize = 4096, .f_blocks = 100, .f_bavail = 50};
+	cleanup_spool struct spool spool = SPOOL_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+
+	(void)state;
+	room = &full;
+	assert_int_equal(open_spool(&spool, "/tmp", 1, &refusal), REFUSAL_NO_INODES);
+	/* btrfs counts none. */
+	room = &none;
+	assert_int_equal(open_spool(&spool, "/tmp", 1, &refusal), 0);
+}
+
+static void disk_that_fills_up_is_refused_and_other_errors_are_not(void **state)
+{
+	cleanup_spool struct spool spool = SPOOL_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+
+	(void)state;
+	assert_int_equal(open_spool(&spool, "/tmp", 5, &refusal), 0);
+	write_limit = 3;
+	write_error = ENOSPC;
+	assert_int_equal(spool_add(&spool, "12345", 5, &refusal), REFUSAL_NO_SPACE);
+	write_error = EDQUOT;
+	assert_int_equal(spool_add(&spool, "12345", 5, &refusal), REFUSAL_NO_SPACE);
+	write_error = EIO;
+	assert_int_equal(spool_add(&spool, "12345", 5, &refusal), -EIO);
+}
+
+static void file_system_without_unnamed_files_is_refused(void **state)
+{
+	cleanup_spool struct spool spool = SPOOL_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+
+	(void)state;
+	assert_int_equal(open_spool(&spool, "/sys", 0, &refusal), REFUSAL_UNSUPPORTED_FILESYSTEM);
+	assert_non_null(strstr(refusal.text, "O_TMPFILE"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(file_without_a_name_takes_all_that_is_added, reset),
+		cmocka_unit_test_setup(missing_space_is_refused_with_both_figures, reset),
+		cmocka_unit_test_setup(missing_inodes_are_refused, reset),
+		cmocka_unit_test_setup(disk_that_fills_up_is_refused_and_other_errors_are_not,
+				       reset),
+		cmocka_unit_test_setup(file_system_without_unnamed_files_is_refused, reset),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
