@@ -298,7 +298,7 @@ static int take_comparison(const char **s, const struct parts *version, bool *re
 
 int version_satisfies(const char *version, const char *constraint, bool *ret)
 {
-	char text[CONSTRAINT_MAX + 1];
+	char text[CONSTRAINT_MAX + 1] = "";
 	size_t length = strnlen(constraint, sizeof(text));
 	struct parts parts = {0};
 	const char *p = text;

@@ -208,6 +208,7 @@ static int append_exec(sd_bus_message *message, const char *const *argv)
 	r = sd_bus_message_append(message, "s", argv[0]);
 	if (r < 0)
 		return r;
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr): they are read only, which is not said */
 	r = sd_bus_message_append_strv(message, (char **)(uintptr_t)argv);
 	if (r < 0)
 		return r;
