@@ -29,12 +29,15 @@
 	})
 
 /* Defines cleanup_NAME(), the cleanup handler of a variable of pointer type TYPE that FREE ends. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a type is no expression */
 #define DEFINE_CLEANUP(type, name, free_function)  \
 	static inline void cleanup_##name(type *p) \
 	{                                          \
 		if (*p)                            \
 			(void)free_function(*p);   \
 	}
+
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void cleanup_free_ptr(void *p)
 {

@@ -10,7 +10,7 @@
 /* Closes *fd* if it is one, keeps errno; returns -EBADF, so that `fd = fd_close(fd)` forgets it. */
 int fd_close(int fd);
 
-static inline void cleanup_fd_value(int *fd)
+static inline void cleanup_fd_value(const int *fd)
 {
 	(void)fd_close(*fd);
 }

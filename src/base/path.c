@@ -92,6 +92,69 @@ static int open_how(int dirfd, const char *path, const struct open_how *how, int
 	return 0;
 }
 
+/* The last step: a link is refused as openat2() refuses it, also where O_PATH would open the link
+ * itself. */
+static int open_last(int dirfd, const char *name, int flags, mode_t mode, int *ret_fd)
+{
+	cleanup_fd int fd = openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if ((flags & O_PATH) && !(flags & O_NOFOLLOW)) {
+		if (fstat(fd, &st) < 0)
+			return -errno;
+		if (S_ISLNK(st.st_mode))
+			return -ELOOP;
+	}
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* One directory on the way. A link there is -ELOOP for openat2(); O_DIRECTORY alone would say
+ * -ENOTDIR. */
+static int open_step(int dirfd, const char *name, int *ret_fd)
+{
+	cleanup_fd int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode))
+		return S_ISLNK(st.st_mode) ? -ELOOP : -ENOTDIR;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int open_by_steps(int dirfd, const char *path, int flags, mode_t mode, int *ret_fd)
+{
+	cleanup_fd int at = -EBADF;
+
+	for (;;) {
+		char name[PATH_NAME_MAX + 1];
+		size_t length;
+		int next = -EBADF;
+		int r;
+
+		path += strspn(path, "/");
+		length = strcspn(path, "/");
+		if (length > PATH_NAME_MAX)
+			return -ENAMETOOLONG;
+		memcpy(name, length > 0 ? path : ".", length > 0 ? length : 1);
+		name[length > 0 ? length : 1] = '\0';
+		if (strcmp(name, "..") == 0)
+			return -EXDEV;
+		if (path[length] == '\0')
+			return open_last(at >= 0 ? at : dirfd, name, flags, mode, ret_fd);
+		r = open_step(at >= 0 ? at : dirfd, name, &next);
+		if (r < 0)
+			return r;
+		(void)fd_close(at);
+		at = next;
+		path += length;
+	}
+}
+
 int path_open_beneath(int dirfd, const char *path, int flags, mode_t mode, int *ret_fd)
 {
 	struct open_how how = {
@@ -99,8 +162,28 @@ int path_open_beneath(int dirfd, const char *path, int flags, mode_t mode, int *
 		.mode = mode,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
 	};
+	int r = open_how(dirfd, path, &how, ret_fd);
 
-	return open_how(dirfd, path, &how, ret_fd);
+	return r == -ENOSYS ? open_by_steps(dirfd, path, flags, mode, ret_fd) : r;
+}
+
+/* In the process's own root directory, ordinary resolution is resolution inside it. */
+static int open_in_own_root(int rootfd, const char *path, int flags, mode_t mode, int *ret_fd)
+{
+	struct stat own;
+	struct stat st;
+	int fd;
+
+	if (stat("/", &own) < 0 || fstat(rootfd, &st) < 0)
+		return -errno;
+	if (own.st_dev != st.st_dev || own.st_ino != st.st_ino)
+		return -ENOSYS;
+	path += strspn(path, "/");
+	fd = openat(rootfd, *path ? path : ".", flags | O_CLOEXEC, mode);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
 }
 
 int path_open_in_root(int rootfd, const char *path, int flags, mode_t mode, int *ret_fd)
@@ -110,8 +193,9 @@ int path_open_in_root(int rootfd, const char *path, int flags, mode_t mode, int 
 		.mode = mode,
 		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
+	int r = open_how(rootfd, path, &how, ret_fd);
 
-	return open_how(rootfd, path, &how, ret_fd);
+	return r == -ENOSYS ? open_in_own_root(rootfd, path, flags, mode, ret_fd) : r;
 }
 
 int path_open_parent(int dirfd, const char *path, int *ret_fd, const char **ret_name)

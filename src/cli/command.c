@@ -50,21 +50,23 @@ int command_usage(const struct command *command, const char *format, ...)
 int command_option(const struct command *command, int argc, char **argv, const char *short_options,
 		   const struct option *long_options)
 {
-	/* A bundled short option (-Wx) does not advance optind: the word it stands in is this one.
-	 */
-	int at = optind > 0 ? optind : 1;
-	const char *word = at < argc ? argv[at] : "";
+	static const struct option none[] = {{0}};
+	int before = optind;
+	const char *word;
+	char letter[3];
 	int option;
 
 	opterr = 0;
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
-	option = getopt_long(argc, argv, short_options, long_options, NULL);
+	option = getopt_long(argc, argv, short_options, long_options ? long_options : none, NULL);
 	if (option != ':' && option != '?')
 		return option;
-	/* getopt_long() permutes operands away: with none left at *at*, the word is the last read.
-	 */
-	if (*word != '-' && optind > 1)
-		word = argv[optind - 1];
+	/* The word that was read last, or a letter inside of one that is not at its end. */
+	word = optind > 0 ? argv[optind - 1] : "";
+	if (optind == before || *word != '-') {
+		(void)snprintf(letter, sizeof(letter), "-%c", optopt);
+		word = letter;
+	}
 	if (option == ':')
 		(void)command_usage(command, "option '%.*s' needs a value", (int)SHOWN_MAX, word);
 	else

@@ -27,12 +27,14 @@ struct command {
 	int (*run)(int argc, char **argv);
 	const char *synopsis; /* behind "affix NAME ": options and operands; "" for none */
 	const char *summary;  /* one line, for `affix --help` */
-	const char *options;  /* lines for `affix NAME --help`, each ends with '\n'; or NULL */
+	/* For `affix NAME --help`, or NULL: lines of "  OPTION VALUE  text", which completion
+	 * reads; lines that go on are indented further. */
+	const char *options;
 };
 
 /*
- * getopt_long() that explains: *short_options* starts with ':'. The option's value, -1 behind the
- * last one, or '?' after a line on stderr: then return COMMAND_USAGE.
+ * getopt_long() that explains: *short_options* starts with ':', *long_options* may be NULL. The
+ * option's value, -1 behind the last one, or '?' after a line on stderr: then return COMMAND_USAGE.
  */
 int command_option(const struct command *command, int argc, char **argv, const char *short_options,
 		   const struct option *long_options);

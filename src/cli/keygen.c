@@ -5,6 +5,7 @@
  * the public one cannot be: a pair is there, or nothing.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -142,8 +143,10 @@ static int run_keygen(int argc, char **argv)
 	int r;
 
 	r = parse_options(argc, argv, &options);
-	if (r == COMMAND_DONE)
-		r = check_absent(&options);
+	if (r != COMMAND_DONE)
+		return r;
+	assert(options.secret_path && options.public_path);
+	r = check_absent(&options);
 	if (r == COMMAND_DONE && !options.without_password)
 		r = ask_password(&password);
 	if (r != COMMAND_DONE)
@@ -152,7 +155,7 @@ static int run_keygen(int argc, char **argv)
 	r = minisign_secret_key_format(&secret, password, &secret_text);
 	if (r == 0)
 		r = minisign_public_key_format(&public, &public_text);
-	if (r < 0)
+	if (r != 0)
 		return command_broke(
 			r, "the key could not be made (a password takes 1 GiB of memory)");
 	r = write_pair(&options, secret_text, public_text);

@@ -156,5 +156,5 @@ const struct command command_new = {
 	.name = "new",
 	.run = run,
 	.synopsis = "ID [DIR]",
-	.summary = "Write an add-on to start from into DIR (default: ./ID)",
+	.summary = "write an add-on to start from into DIR (./ID unless said)",
 };

@@ -16,6 +16,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "crypto/minisign.h"
 
 /* Signals that would end the program while the terminal does not echo. */
@@ -123,13 +124,13 @@ int password_read(const char *prompt, bool twice, char **ret_password)
 	if (!isatty(STDIN_FILENO))
 		return read_line(NULL, ret_password);
 	r = read_silently(prompt, &first);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (twice) {
 		r = read_silently("the same again", &second);
-		if (r < 0)
+		if (r != 0)
 			return r;
-		if (strcmp(first, second) != 0)
+		if (!str_equal(first, second))
 			return -EBADMSG;
 	}
 	*ret_password = TAKE_PTR(first);

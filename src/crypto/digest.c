@@ -10,7 +10,7 @@
 #include "base/fd.h"
 
 /* Large enough that the system call is no cost, small enough to stay in the cache. */
-#define CHUNK_SIZE (128U * 1024U)
+#define CHUNK_SIZE (128UL * 1024)
 
 void digest_begin(struct digest_state *state)
 {

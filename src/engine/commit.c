@@ -23,7 +23,7 @@ static void history_take(struct record *record, size_t index)
 	if (record->n_older == 0)
 		return;
 	memmove(record->older + index - 1, record->older + index,
-		(record->n_older - index) * sizeof(*record->older));
+		(record->n_older - index) * sizeof(struct plan *));
 	record->n_older--;
 }
 

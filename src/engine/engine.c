@@ -106,10 +106,11 @@ int engine_execute(const struct engine_call *call, struct result *ret)
 	const struct verb *verb = find_verb(call->request->verb);
 	int r;
 
-	operation.result = ret;
 	r = init_result(call, ret);
 	if (r < 0)
 		return r;
+	/* Also for what goes wrong before there is an operation. */
+	operation.result = ret;
 	if (!verb)
 		r = refuse(&operation.refusal, REFUSAL_UNKNOWN_VERB,
 			   "the request has a verb that is not known");
@@ -121,7 +122,7 @@ int engine_execute(const struct engine_call *call, struct result *ret)
 		r = describe_error(&operation, r);
 	if (r > 0)
 		r = result_set_refusal(ret, &operation.refusal);
-	if (!call->carry_logs) {
+	if (!operation_carries_logs(&operation)) {
 		json_decref(ret->log);
 		ret->log = NULL;
 	}

@@ -132,8 +132,8 @@ static unsigned count_restarts(struct health_service *service, const struct mana
 {
 	unsigned restarts = unit->restarts;
 
-	/* The restart that it waits for is counted by systemd when it happens. */
-	if (strcmp(unit->sub_state, "auto-restart") == 0)
+	/* The restart that it waits for is counted by systemd when its job is queued. */
+	if (strcmp(unit->sub_state, "auto-restart") == 0 && !unit->has_job)
 		restarts++;
 	if (unit->invocation_id[0] && strcmp(service->invocation_id, unit->invocation_id) != 0) {
 		service->invocations += service->invocation_id[0] != '\0';
@@ -167,7 +167,9 @@ static void judge_end(const struct health_service *service, const struct manager
 		return;
 	}
 	if (unit->exec_main_code == 0 && strcmp(unit->result, "success") == 0) {
-		health_set(ret, HEALTH_BAD, service->unit, "'%s' does not run", service->unit);
+		/* Either systemd has forgotten its end, which was no failure, or it never ran. */
+		health_set(ret, HEALTH_BAD, service->unit,
+			   "'%s' does not run, and systemd knows of no failure", service->unit);
 		return;
 	}
 	health_service_describe_end(unit, end);

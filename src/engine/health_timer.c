@@ -128,7 +128,7 @@ static int look_service(struct health_timer *timer, const char *service, struct 
 	if (r < 0)
 		return r;
 	/* A run that systemd repeats has failed. */
-	restarts = unit.restarts + (strcmp(unit.sub_state, "auto-restart") == 0);
+	restarts = unit.restarts + (strcmp(unit.sub_state, "auto-restart") == 0 && !unit.has_job);
 	if (is_state(&unit, "failed") ||
 	    (timer->run_once && restarts > timer->plan->health.max_restarts)) {
 		judge_failure(service, &unit, ret);

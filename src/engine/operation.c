@@ -41,6 +41,7 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 				strerrordesc_np(-r));
 	}
 	*ret = operation;
+	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): clang 14 does not see the cleanup */
 	operation = OPERATION_INIT;
 	return 0;
 }
@@ -119,6 +120,12 @@ int operation_check_fleet(struct operation *operation, const char *id, bool is_r
 			"'%s' is protected on this host; its administrator can change that in " HOST_POLICY_PATH,
 			id);
 	return 0;
+}
+
+bool operation_carries_logs(const struct operation *operation)
+{
+	return operation->call->carry_logs ||
+	       (operation->policy && operation->policy->results_carry_logs);
 }
 
 int operation_now(struct operation *operation, uint64_t *ret)

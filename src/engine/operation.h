@@ -54,6 +54,10 @@ must_check int operation_set_subject(struct operation *operation, const struct p
 /* Refuses what the fleet may not do to this add-on: held, protected. The administrator may. */
 must_check int operation_check_fleet(struct operation *operation, const char *id, bool is_removal);
 
+/* Whether whoever asked may see log lines: the administrator, or the fleet if the host allows it.
+ */
+bool operation_carries_logs(const struct operation *operation);
+
 /* The time against which expiry is judged: max(clock, build date, newest `created` committed). */
 must_check int operation_now(struct operation *operation, uint64_t *ret);
 

@@ -201,7 +201,7 @@ static int add_results(struct operation *operation, json_t *json, const struct r
 	last = json_deep_copy(json_array_get(record->results, n - 1));
 	if (!last)
 		return -ENOMEM;
-	if (!operation->call->carry_logs)
+	if (!operation_carries_logs(operation))
 		(void)json_object_del(last, "log");
 	return json_add(json, "last_result", TAKE_PTR(last));
 }

@@ -325,18 +325,28 @@ static unsigned members_of(const struct request *request)
 
 static const char *member_to_string(unsigned members)
 {
+	static const struct {
+		unsigned member;
+		const char *name;
+	} others[] = {
+		{MEMBER_ID,           "id"          },
+		{MEMBER_VERSION,      "version"     },
+		{MEMBER_REASON,       "reason"      },
+		{MEMBER_CAPABILITIES, "capabilities"},
+		{MEMBER_LIMITS,       "limits"      },
+		{MEMBER_BUNDLE,       "bundle"      },
+		{MEMBER_SIGNATURE,    "signature"   },
+	};
+
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
 		if (members & flags[i].member)
 			return flags[i].name;
 	}
-	return members & MEMBER_ID             ? "id"
-	       : members & MEMBER_VERSION      ? "version"
-	       : members & MEMBER_REASON       ? "reason"
-	       : members & MEMBER_CAPABILITIES ? "capabilities"
-	       : members & MEMBER_LIMITS       ? "limits"
-	       : members & MEMBER_BUNDLE       ? "bundle"
-	       : members & MEMBER_SIGNATURE    ? "signature"
-					       : "config";
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		if (members & others[i].member)
+			return others[i].name;
+	}
+	return "config";
 }
 
 static int check_members(const struct request *request, struct refusal *refusal)
@@ -418,7 +428,7 @@ int request_parse(const char *text, size_t size, struct request *ret,
 
 	if (size > REQUEST_HEADER_MAX)
 		return refuse(reterr_refusal, REFUSAL_BAD_REQUEST,
-			      "the request's header is longer than %u bytes", REQUEST_HEADER_MAX);
+			      "the request's header is longer than %lu bytes", REQUEST_HEADER_MAX);
 	r = json_parse_object(text, size, &json, &problem);
 	if (r < 0)
 		return r;

@@ -9,11 +9,11 @@
 #include "base/json.h"
 #include "ipc/refusal.h"
 
-#define REQUEST_HEADER_MAX    (16U * 1024U)
+#define REQUEST_HEADER_MAX    (16UL * 1024)
 #define REQUEST_ID_MAX        64U
 #define REQUEST_BUNDLE_MAX    (1ULL << 30)
 #define REQUEST_SIGNATURE_MAX 4096U
-#define REQUEST_CONFIG_MAX    (256U * 1024U)
+#define REQUEST_CONFIG_MAX    (256UL * 1024)
 #define REQUEST_FDS_MAX       3U
 #define REQUEST_DEADLINE_USEC (5ULL * 1000 * 1000)
 

@@ -212,7 +212,7 @@ static int read_message(struct message *message, struct transport_request *reque
 		return refuse(refusal,
 			      message->n_fds > REQUEST_FDS_MAX ? REFUSAL_BAD_DESCRIPTOR
 							       : REFUSAL_BAD_REQUEST,
-			      "the request is larger than a header of %u bytes and %u descriptors",
+			      "the request is larger than a header of %lu bytes and %u descriptors",
 			      REQUEST_HEADER_MAX, REQUEST_FDS_MAX);
 	r = request_parse(message->text, message->size, &request->request, refusal);
 	if (r != 0)
@@ -396,6 +396,7 @@ static int read_reply(const struct message *message, struct result *ret)
 	size_t size = 0;
 	int r;
 
+	assert(message);
 	if (message->is_cut || message->n_fds > 1)
 		return -EBADMSG;
 	if (message->n_fds == 0)

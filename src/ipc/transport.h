@@ -11,7 +11,7 @@
 #include "ipc/result.h"
 
 /* A reply up to this size travels in the message, a larger one as a sealed memfd. */
-#define TRANSPORT_INLINE_MAX (64U * 1024U)
+#define TRANSPORT_INLINE_MAX (64UL * 1024)
 #define TRANSPORT_REPLY_MAX  (16U << 20)
 
 /* A request as it came: descriptors in the header's order, by kind; -EBADF where none. */

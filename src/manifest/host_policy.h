@@ -10,7 +10,7 @@
 #include "ipc/diagnostic.h"
 
 #define HOST_POLICY_PATH     "/etc/affix/updater.yaml"
-#define HOST_POLICY_SIZE_MAX (64U * 1024U)
+#define HOST_POLICY_SIZE_MAX 65536U /* 64 KiB */
 
 /* A user other than `affix-<id>` that one add-on may run as. */
 struct host_policy_user {

@@ -10,7 +10,7 @@
 #include "ipc/diagnostic.h"
 
 #define MANIFEST_NAME       "addon.yaml"
-#define MANIFEST_SIZE_MAX   (256U * 1024U)
+#define MANIFEST_SIZE_MAX   262144U /* 256 KiB */
 #define MANIFEST_ID_MAX     25U
 #define MANIFEST_WINDOW_MAX 900U
 

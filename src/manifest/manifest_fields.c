@@ -8,6 +8,7 @@
 
 #include "manifest/manifest_fields.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stddef.h>
@@ -46,6 +47,9 @@ const char *const manifest_supervisions[] = {
 	[MANIFEST_SUPERVISION_EPHEMERAL_HELPER] = "ephemeral-helper",
 	[MANIFEST_SUPERVISION_N] = NULL,
 };
+
+static_assert(ARRAY_SIZE(manifest_deliveries) == MANIFEST_DELIVERY_N + 1, "each has a name");
+static_assert(ARRAY_SIZE(manifest_supervisions) == MANIFEST_SUPERVISION_N + 1, "each has a name");
 
 static const char *const kinds[] = {"native", NULL};
 static const char *const platforms[] = {"linux", "darwin", "windows", NULL};

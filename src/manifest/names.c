@@ -8,6 +8,7 @@
 
 #include "manifest/names.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdint.h>
@@ -64,7 +65,8 @@ static const char *const capability_names[] = {
 	[CAP_BPF] = "cap_bpf",
 	[CAP_CHECKPOINT_RESTORE] = "cap_checkpoint_restore",
 };
-_Static_assert(ARRAY_SIZE(capability_names) <= 64, "a capability mask has 64 bits");
+
+static_assert(ARRAY_SIZE(capability_names) <= 64, "a capability mask has 64 bits");
 
 static bool is_lower(char c)
 {

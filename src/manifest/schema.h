@@ -12,7 +12,7 @@
  * A keyword that is not understood is an error in the schema, never ignored, except annotations and
  * `x-*`. No remote references.
  */
-#define SCHEMA_SIZE_MAX  (256U * 1024U)
+#define SCHEMA_SIZE_MAX  262144U /* 256 KiB */
 #define SCHEMA_LOCAL_KEY "x-affix-local"
 
 struct schema;

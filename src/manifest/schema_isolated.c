@@ -39,8 +39,8 @@
 #include "base/str.h"
 #include "manifest/schema.h"
 
-#define HEAP_SIZE    (24U * 1024U * 1024U)
-#define STACK_SIZE   (4U * 1024U * 1024U)
+#define HEAP_SIZE    ((size_t)24 * 1024 * 1024)
+#define STACK_SIZE   ((rlim_t)4 * 1024 * 1024)
 #define CPU_SECONDS  2U
 #define TIMEOUT_USEC (5U * CLOCK_USEC_PER_SEC)
 #define ANSWER_MAX   1024U
@@ -98,9 +98,11 @@ static int prepare_memory(void)
 	char items[PRIME_ITEMS * 8] = "";
 	void *heap;
 
+	/* NOLINTBEGIN(concurrency-mt-unsafe): a forked child has one thread */
 	(void)mallopt(M_MMAP_MAX, 0);
 	(void)mallopt(M_TOP_PAD, 0);
-	(void)mallopt(M_TRIM_THRESHOLD, (int)(2U * HEAP_SIZE));
+	(void)mallopt(M_TRIM_THRESHOLD, (int)(2 * HEAP_SIZE));
+	/* NOLINTEND(concurrency-mt-unsafe) */
 	heap = malloc(HEAP_SIZE);
 	if (!heap)
 		return -ENOMEM;

@@ -57,7 +57,7 @@ static struct schema *schema_new(void)
 
 	if (!schema)
 		return NULL;
-	schema->nodes = calloc(SCHEMA_NODES_MAX, sizeof(*schema->nodes));
+	schema->nodes = calloc(SCHEMA_NODES_MAX, sizeof(struct schema_node *));
 	schema->anchors.items = calloc(SCHEMA_ANCHORS_MAX, sizeof(*schema->anchors.items));
 	if (!schema->nodes || !schema->anchors.items)
 		return NULL;

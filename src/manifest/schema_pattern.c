@@ -19,7 +19,7 @@
 
 #define NEST_MAX      32U
 #define HEAP_KIB_MAX  2048U
-#define CODE_SIZE_MAX (64U * 1024U)
+#define CODE_SIZE_MAX ((size_t)64 * 1024)
 /* What a start position costs: a repeat that fails early calls out only once, however far it ran.
  */
 #define START_SHIFT 8U

@@ -35,6 +35,7 @@ bool schema_run_pay(struct schema_run *run, uint64_t price)
 int schema_run_fail(struct schema_run *run, const struct json_step *step, const char *format, ...)
 {
 	cleanup_free char *pointer = NULL;
+	cleanup_free char *sentence = NULL;
 	va_list arguments;
 	int n;
 
@@ -43,12 +44,14 @@ int schema_run_fail(struct schema_run *run, const struct json_step *step, const 
 	pointer = json_step_pointer(step);
 	if (!pointer)
 		return -ENOMEM;
-	n = snprintf(run->reterr, run->size, "%s: ", pointer);
-	if (n < 0 || (size_t)n >= run->size)
-		return SCHEMA_INVALID;
 	va_start(arguments, format);
-	(void)vsnprintf(run->reterr + n, run->size - (size_t)n, format, arguments);
+	n = vasprintf(&sentence, format, arguments);
 	va_end(arguments);
+	if (n < 0) {
+		sentence = NULL;
+		return -ENOMEM;
+	}
+	(void)snprintf(run->reterr, run->size, "%s: %s", pointer, sentence);
 	return SCHEMA_INVALID;
 }
 

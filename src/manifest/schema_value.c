@@ -16,22 +16,45 @@
 #define HASH_START UINT64_C(0xcbf29ce484222325)
 #define HASH_PRIME UINT64_C(0x100000001b3)
 /* Quotients beyond this have no fraction to look at. */
-#define EXACT_MAX 9007199254740992.0L
-#define TOLERANCE 1e-9L
+#define EXACT_MAX     9007199254740992.0L
+#define INTEGER_LIMIT 9223372036854775808.0 /* 2^63 */
+#define TOLERANCE     1e-9L
 
-/* Exact for 64-bit integers on both of our architectures (64 and 113 bits of mantissa). */
+/* With more digits than either, except under valgrind. */
 static long double number_of(const json_t *value)
 {
 	return json_is_integer(value) ? (long double)json_integer_value(value)
 				      : (long double)json_real_value(value);
 }
 
+/* Exact, where a double would round the integer. */
+static int compare_mixed(json_int_t integer, double real)
+{
+	json_int_t whole;
+	double fraction;
+
+	if (real >= INTEGER_LIMIT)
+		return -1;
+	if (real < -INTEGER_LIMIT)
+		return 1;
+	whole = (json_int_t)real;
+	fraction = real - (double)whole;
+	if (integer != whole)
+		return integer < whole ? -1 : 1;
+	return (fraction < 0) - (fraction > 0);
+}
+
 int schema_value_compare(const json_t *a, const json_t *b)
 {
-	long double x = number_of(a);
-	long double y = number_of(b);
-
-	return (x > y) - (x < y);
+	if (json_is_integer(a) && json_is_integer(b))
+		return (json_integer_value(a) > json_integer_value(b)) -
+		       (json_integer_value(a) < json_integer_value(b));
+	if (json_is_integer(a))
+		return compare_mixed(json_integer_value(a), json_real_value(b));
+	if (json_is_integer(b))
+		return -compare_mixed(json_integer_value(b), json_real_value(a));
+	return (json_real_value(a) > json_real_value(b)) -
+	       (json_real_value(a) < json_real_value(b));
 }
 
 bool schema_value_is_integral(const json_t *value)

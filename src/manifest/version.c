@@ -137,9 +137,9 @@ static int compare_identifier(const char *a, size_t a_length, const char *b, siz
 	if (a_is_number && a_length != b_length)
 		return a_length < b_length ? -1 : 1;
 	r = memcmp(a, b, MIN(a_length, b_length));
-	if (r != 0 || a_length == b_length)
-		return r;
-	return a_length < b_length ? -1 : 1;
+	if (r != 0)
+		return r < 0 ? -1 : 1;
+	return (a_length > b_length) - (a_length < b_length);
 }
 
 static int compare_pre(const struct parts *a, const struct parts *b)
@@ -277,8 +277,8 @@ static void skip_joint(const char **s)
 /* One comparison at **s, which moves behind it. */
 static int take_comparison(const char **s, const struct parts *version, bool *ret)
 {
-	char text[VERSION_MAX + 1];
-	struct parts bound;
+	char text[VERSION_MAX + 1] = "";
+	struct parts bound = {0};
 	enum comparison comparison = take_operator(s);
 	size_t length;
 
@@ -298,9 +298,9 @@ static int take_comparison(const char **s, const struct parts *version, bool *re
 
 int version_satisfies(const char *version, const char *constraint, bool *ret)
 {
-	char text[CONSTRAINT_MAX + 1];
+	char text[CONSTRAINT_MAX + 1] = "";
 	size_t length = strnlen(constraint, sizeof(text));
-	struct parts parts;
+	struct parts parts = {0};
 	const char *p = text;
 	bool all = true;
 

@@ -9,6 +9,7 @@
 
 #include "manifest/yaml.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <libfyaml.h>
 #include <stdarg.h>
@@ -51,8 +52,8 @@ static void cleanup_diag(struct fy_diag **diag)
 	fy_diag_destroy(*diag);
 }
 
-static void problem(struct yaml_reader *reader, struct place place, const char *format,
-		    va_list arguments)
+static format_check(3, 0) void problem(struct yaml_reader *reader, struct place place,
+				       const char *format, va_list arguments)
 {
 	cleanup_free char *message = NULL;
 	int r;
@@ -334,6 +335,7 @@ static int on_end(struct builder *builder)
 {
 	struct yaml_node *node = builder->open;
 
+	assert(node);
 	builder->open = node->parent;
 	builder->depth--;
 	return node->kind == YAML_MAPPING ? check_duplicates(builder->reader, node) : 0;

@@ -8,6 +8,7 @@
 
 #include "manifest/yaml_fields.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ static const char *type_name(const struct yaml_node *node)
 		[YAML_FLOAT] = "a number",
 	};
 
+	static_assert(ARRAY_SIZE(scalars) == YAML_FLOAT + 1, "every type has a name");
 	if (node->kind == YAML_SEQUENCE)
 		return "a list";
 	return node->kind == YAML_MAPPING ? "a mapping" : scalars[node->type];

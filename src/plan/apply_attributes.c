@@ -13,8 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -25,7 +27,7 @@
 
 #define CAPABILITY_XATTR "security.capability"
 #define SELINUX_XATTR    "security.selinux"
-#define SELINUX_MOUNT    "/sys/fs/selinux/enforce"
+#define SELINUX_MOUNT    "/sys/fs/selinux"
 #define SELINUX_BINARY   "system_u:object_r:bin_t:s0"
 
 static void close_dir(DIR **dir)
@@ -66,7 +68,11 @@ static int set_capabilities(int fd, uint64_t mask)
 /* On a live host with SELinux: /opt is usr_t, which systemd may not execute (203/EXEC). */
 static int set_label(const struct tree *tree, int fd, const struct plan_object *object)
 {
-	if (!tree->is_live || !(object->mode & S_IXUSR) || access(SELINUX_MOUNT, F_OK) < 0)
+	struct statfs mount;
+
+	if (!tree->is_live || !(object->mode & S_IXUSR))
+		return 0;
+	if (statfs(SELINUX_MOUNT, &mount) < 0 || mount.f_type != SELINUX_MAGIC)
 		return 0;
 	return fsetxattr(fd, SELINUX_XATTR, SELINUX_BINARY, sizeof(SELINUX_BINARY), 0) < 0 ? -errno
 											   : 0;

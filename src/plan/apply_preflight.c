@@ -19,7 +19,7 @@
 #include "plan/plan_paths.h"
 
 /* Room that a transaction needs besides inline content: records, directories, links. */
-#define SPARE_BYTES  (256U * 1024U)
+#define SPARE_BYTES  (256UL * 1024)
 #define SPARE_INODES 16U
 
 static bool is_ours(const struct plan *old, const struct plan_object *object)

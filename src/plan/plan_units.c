@@ -92,7 +92,10 @@ static int add_capabilities(struct buffer *text, const char *directive, uint64_t
 	return r;
 }
 
-/* Group= is emptied for a user that the add-on does not own: systemd then takes the user's own. */
+/*
+ * RestrictSUIDSGID= implies no new privileges for a user other than root, and with that file
+ * capabilities are void (measured with systemd 252). Group= is emptied for a user that the add-on
+ * does not own: systemd then takes the user's own. */
 static int make_policy_drop_in(const struct plan *plan, struct buffer *text)
 {
 	bool own_user = plan_owns_user(plan);
@@ -101,8 +104,9 @@ static int make_policy_drop_in(const struct plan *plan, struct buffer *text)
 	r = buffer_format(
 		text,
 		"# What affix granted to this add-on, restated. Changes here are undone by 'affix repair'.\n"
-		"[Service]\nUser=%s\nGroup=%s\nSupplementaryGroups=\nNoNewPrivileges=%s\nRestrictSUIDSGID=yes\n",
-		plan->user, own_user ? plan->user : "", plan->file_capabilities ? "no" : "yes");
+		"[Service]\nUser=%s\nGroup=%s\nSupplementaryGroups=\nNoNewPrivileges=%s\nRestrictSUIDSGID=%s\n",
+		plan->user, own_user ? plan->user : "", plan->file_capabilities ? "no" : "yes",
+		plan->file_capabilities ? "no" : "yes");
 	if (r == 0)
 		r = add_capabilities(text, "CapabilityBoundingSet", plan->capabilities);
 	if (r == 0)

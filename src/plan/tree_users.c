@@ -180,7 +180,7 @@ static int load_accounts(int etc, struct accounts_file *file)
 		return 0;
 	if (r == 0)
 		r = read_accounts(fd, &file->text, &st);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	file->attributes = (struct file_attributes){
 		.mode = st.st_mode & 07777,

@@ -347,8 +347,10 @@ static void read_transaction_or_null(struct json_reader *reader, const json_t *j
 	if (!has_value(reader, json, "transaction"))
 		return;
 	record->transaction = calloc(1, sizeof(*record->transaction));
-	if (!record->transaction)
+	if (!record->transaction) {
 		json_reader_break(reader, -ENOMEM);
+		return;
+	}
 	value = json_reader_object(reader, json, "transaction");
 	if (record->transaction)
 		read_transaction(reader, value, record->transaction, record->id);

@@ -250,7 +250,7 @@ int store_time_floor(const struct store *store, uint64_t *ret, struct refusal *r
 		cleanup_record struct record *record = NULL;
 
 		r = store_load(store, ids.items[i], &record, reterr_refusal);
-		if (r == 0)
+		if (r == 0 && record)
 			floor = MAX(floor, record->newest_created);
 	}
 	if (r == 0)

@@ -10,11 +10,12 @@
  * of systemd does that at any time), so calls are made such that they may be repeated.
  */
 
+#include "unit/manager.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "unit/manager.h"
 #include "unit/manager_bus.h"
 
 #define PRIVATE_ADDRESS "unix:path=/run/systemd/private"

@@ -13,13 +13,10 @@
 /* An answer may take so long: PID 1 reads unit files in between, nothing slower. */
 #define MANAGER_CALL_USEC (30 * CLOCK_USEC_PER_SEC)
 
-#define MANAGER_NAME    "org.freedesktop.systemd1"
-#define MANAGER_PATH    "/org/freedesktop/systemd1"
-#define MANAGER_OBJECT  "org.freedesktop.systemd1.Manager"
-#define MANAGER_UNIT    "org.freedesktop.systemd1.Unit"
-#define MANAGER_SERVICE "org.freedesktop.systemd1.Service"
-#define MANAGER_TIMER   "org.freedesktop.systemd1.Timer"
-#define MANAGER_JOB     "org.freedesktop.systemd1.Job"
+#define MANAGER_NAME   "org.freedesktop.systemd1"
+#define MANAGER_PATH   "/org/freedesktop/systemd1"
+#define MANAGER_OBJECT "org.freedesktop.systemd1.Manager"
+#define MANAGER_JOB    "org.freedesktop.systemd1.Job"
 
 struct manager {
 	sd_bus *bus;

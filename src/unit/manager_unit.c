@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * A unit as PID 1 sees it: the few properties that we look at, out of GetAll() of the interfaces
- * that they are in. Whatever is absent stays as it was: a service has no next elapse, a timer no
- * main process.
+ * A unit as PID 1 sees it: the few properties that we look at, out of GetAll() of all interfaces at
+ * once, so that state and process are of one moment. Whatever is absent stays as it was: a service
+ * has no next elapse, a timer no main process.
  */
 
 #include <errno.h>
@@ -37,38 +37,31 @@ struct property {
 #define FIELD(field) \
 	offsetof(struct manager_unit, field), sizeof(((struct manager_unit *)NULL)->field)
 
-static const struct property unit_properties[] = {
-	{"LoadState",           PROPERTY_TEXT, FIELD(load_state)},
-	{"ActiveState",    PROPERTY_TEXT, FIELD(active_state)},
-	{"SubState",         PROPERTY_TEXT, FIELD(sub_state)},
-	{"FragmentPath",  PROPERTY_TEXT, FIELD(fragment_path)},
-	{"DropInPaths",            PROPERTY_TEXTS, FIELD(drop_in_paths)},
-	{"NeedDaemonReload",     PROPERTY_BOOL, FIELD(need_daemon_reload)},
-	{"Job",        PROPERTY_JOB, FIELD(has_job)},
-	{"ActiveEnterTimestampMonotonic", PROPERTY_U64, FIELD(active_enter_usec)},
-	{"InvocationID",         PROPERTY_ID, FIELD(invocation_id)},
-	{NULL},
-};
-
-static const struct property service_properties[] = {
-	{"Type",            PROPERTY_TEXT, FIELD(exec_type)},
-	{"Result", PROPERTY_TEXT, FIELD(result)},
-	{"MainPID",          PROPERTY_PID, FIELD(main_pid)},
-	{"NRestarts",    PROPERTY_U32, FIELD(restarts)},
-	{"ExecMainCode",         PROPERTY_INT, FIELD(exec_main_code)},
-	{"ExecMainStatus",  PROPERTY_INT, FIELD(exec_main_status)},
-	{"TimeoutStartUSec",       PROPERTY_U64, FIELD(start_timeout_usec)},
-	{"ControlGroup",  PROPERTY_TEXT, FIELD(control_group)},
-	{NULL   },
-};
-
-static const struct property timer_properties[] = {
-	{"Result",                 PROPERTY_TEXT, FIELD(result)},
-	{"Unit",           PROPERTY_TEXT, FIELD(triggers)},
-	{"NextElapseUSecRealtime",                   PROPERTY_ELAPSE, FIELD(timer_is_finite)},
-	{"NextElapseUSecMonotonic",         PROPERTY_ELAPSE, FIELD(timer_is_finite)},
-	{"LastTriggerUSec", PROPERTY_U64, FIELD(last_trigger_usec)},
-	{NULL },
+static const struct property properties[] = {
+  /* Every unit's. */
+	{"LoadState",                     PROPERTY_TEXT,   FIELD(load_state)        },
+	{"ActiveState",                   PROPERTY_TEXT,   FIELD(active_state)      },
+	{"SubState",		      PROPERTY_TEXT,   FIELD(sub_state)         },
+	{"FragmentPath",                  PROPERTY_TEXT,   FIELD(fragment_path)     },
+	{"DropInPaths",                   PROPERTY_TEXTS,  FIELD(drop_in_paths)     },
+	{"NeedDaemonReload",              PROPERTY_BOOL,   FIELD(need_daemon_reload)},
+	{"Job",			   PROPERTY_JOB,    FIELD(has_job)           },
+	{"ActiveEnterTimestampMonotonic", PROPERTY_U64,    FIELD(active_enter_usec) },
+	{"InvocationID",                  PROPERTY_ID,     FIELD(invocation_id)     },
+ /* Services'. */
+	{"Type",			  PROPERTY_TEXT,   FIELD(exec_type)         },
+	{"Result",			PROPERTY_TEXT,   FIELD(result)            },
+	{"MainPID",		       PROPERTY_PID,    FIELD(main_pid)          },
+	{"NRestarts",                     PROPERTY_U32,    FIELD(restarts)          },
+	{"ExecMainCode",                  PROPERTY_INT,    FIELD(exec_main_code)    },
+	{"ExecMainStatus",                PROPERTY_INT,    FIELD(exec_main_status)  },
+	{"TimeoutStartUSec",              PROPERTY_U64,    FIELD(start_timeout_usec)},
+	{"ControlGroup",                  PROPERTY_TEXT,   FIELD(control_group)     },
+ /* Timers'. */
+	{"Unit",			  PROPERTY_TEXT,   FIELD(triggers)          },
+	{"NextElapseUSecRealtime",        PROPERTY_ELAPSE, FIELD(timer_is_finite)   },
+	{"NextElapseUSecMonotonic",       PROPERTY_ELAPSE, FIELD(timer_is_finite)   },
+	{"LastTriggerUSec",               PROPERTY_U64,    FIELD(last_trigger_usec) },
 };
 
 static int read_text(sd_bus_message *message, char *place, size_t size)
@@ -185,18 +178,17 @@ static int read_value(sd_bus_message *message, const struct property *property, 
 	return -EINVAL;
 }
 
-static const struct property *property_find(const struct property *list, const char *name)
+static const struct property *property_find(const char *name)
 {
-	for (; list->name; list++) {
-		if (strcmp(list->name, name) == 0)
-			return list;
+	for (size_t i = 0; i < ARRAY_SIZE(properties); i++) {
+		if (strcmp(properties[i].name, name) == 0)
+			return &properties[i];
 	}
 	return NULL;
 }
 
 /* One entry of a{sv}. */
-static int read_property(sd_bus_message *message, const struct property *list,
-			 struct manager_unit *unit)
+static int read_property(sd_bus_message *message, struct manager_unit *unit)
 {
 	const struct property *property;
 	const char *contents = NULL;
@@ -206,7 +198,7 @@ static int read_property(sd_bus_message *message, const struct property *list,
 	r = sd_bus_message_read(message, "s", &name);
 	if (r < 0)
 		return r;
-	property = property_find(list, name);
+	property = property_find(name);
 	if (!property)
 		return sd_bus_message_skip(message, "v");
 	r = sd_bus_message_peek_type(message, NULL, &contents);
@@ -221,8 +213,7 @@ static int read_property(sd_bus_message *message, const struct property *list,
 	return sd_bus_message_exit_container(message);
 }
 
-static int read_properties(sd_bus_message *message, const struct property *list,
-			   struct manager_unit *unit)
+static int read_properties(sd_bus_message *message, struct manager_unit *unit)
 {
 	int r;
 
@@ -230,7 +221,7 @@ static int read_properties(sd_bus_message *message, const struct property *list,
 	if (r < 0)
 		return r;
 	while ((r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
-		r = read_property(message, list, unit);
+		r = read_property(message, unit);
 		if (r < 0)
 			return r;
 		r = sd_bus_message_exit_container(message);
@@ -240,40 +231,25 @@ static int read_properties(sd_bus_message *message, const struct property *list,
 	return r;
 }
 
-static int get_all(struct manager *manager, const char *path, const char *interface,
-		   const struct property *list, struct manager_unit *unit)
-{
-	const struct manager_method method = {path, "org.freedesktop.DBus.Properties", "GetAll", 0};
-	cleanup_bus_message sd_bus_message *reply = NULL;
-	int r;
-
-	r = manager_call(manager, &method, &reply, "s", interface);
-	if (r < 0)
-		return r;
-	return read_properties(reply, list, unit);
-}
-
 int manager_get_unit(struct manager *manager, const char *unit, struct manager_unit *ret)
 {
 	const struct manager_method load = {MANAGER_PATH, MANAGER_OBJECT, "LoadUnit", 0};
+	struct manager_method get = {NULL, "org.freedesktop.DBus.Properties", "GetAll", 0};
 	cleanup_manager_unit struct manager_unit found = MANAGER_UNIT_INIT;
+	cleanup_bus_message sd_bus_message *loaded = NULL;
 	cleanup_bus_message sd_bus_message *reply = NULL;
-	const char *path = NULL;
 	int r;
 
-	r = manager_call(manager, &load, &reply, "s", unit);
+	r = manager_call(manager, &load, &loaded, "s", unit);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_read(reply, "o", &path);
+	r = sd_bus_message_read(loaded, "o", &get.path);
 	if (r < 0)
 		return r;
-	r = get_all(manager, path, MANAGER_UNIT, unit_properties, &found);
+	r = manager_call(manager, &get, &reply, "s", "");
 	if (r < 0)
 		return r;
-	if (str_ends_with(unit, ".service"))
-		r = get_all(manager, path, MANAGER_SERVICE, service_properties, &found);
-	else if (str_ends_with(unit, ".timer"))
-		r = get_all(manager, path, MANAGER_TIMER, timer_properties, &found);
+	r = read_properties(reply, &found);
 	if (r < 0)
 		return r;
 	*ret = found;

@@ -49,6 +49,20 @@ static bool is_own_code(const struct unit_check *check, const char *path)
 	return is_plain_path(path) && is_below_base(check, path, "/opt/affix");
 }
 
+/* One of the four itself: below it the service may have put a link. */
+static bool is_own_directory(const struct unit_check *check, const char *path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(writable_bases); i++) {
+		const char *base = writable_bases[i];
+		size_t length = strlen(base);
+
+		if (strncmp(path, base, length) == 0 && path[length] == '/' &&
+		    strcmp(path + length + 1, check->manifest->id) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool is_own_writable(const struct unit_check *check, const char *path)
 {
 	if (!is_plain_path(path))
@@ -76,14 +90,16 @@ static bool is_listed(const struct unit_check *check, const char *path)
 /* The kinds of path that a directive may name. */
 enum path_kind {
 	PATH_OWN_CODE = 1 << 0,
-	PATH_OWN_WRITABLE = 1 << 1,
-	PATH_LISTED = 1 << 2,
+	PATH_OWN_DIRECTORY = 1 << 1,
+	PATH_OWN_WRITABLE = 1 << 2,
+	PATH_LISTED = 1 << 3,
 };
 
 static int check_path(const struct unit_check *check, const char *path, unsigned kinds,
 		      const char *expected)
 {
 	if (((kinds & PATH_OWN_CODE) && is_own_code(check, path)) ||
+	    ((kinds & PATH_OWN_DIRECTORY) && is_own_directory(check, path)) ||
 	    ((kinds & PATH_OWN_WRITABLE) && is_own_writable(check, path)) ||
 	    ((kinds & PATH_LISTED) && is_listed(check, path)))
 		return 0;
@@ -124,8 +140,8 @@ int unit_check_writable_paths(const struct unit_check *check, const struct unit_
 {
 	(void)rule;
 	return check_paths(
-		check, "-+", PATH_OWN_WRITABLE,
-		"it may only name the add-on's directories in /var/lib/affix, /var/cache/affix, /var/log/affix and /run/affix");
+		check, "-+", PATH_OWN_DIRECTORY,
+		"it may only name the add-on's four directories in /var/lib/affix, /var/cache/affix, /var/log/affix and /run/affix, nothing below them");
 }
 
 int unit_check_bound_paths(const struct unit_check *check, const struct unit_rule *rule)
@@ -157,7 +173,7 @@ int unit_check_condition_path(const struct unit_check *check, const struct unit_
 }
 
 /* `affix/<id>` or `affix/<id>/NAME`. */
-static bool is_own_directory(const struct unit_check *check, const char *word, size_t length)
+static bool is_directory_value(const struct unit_check *check, const char *word, size_t length)
 {
 	char own[64];
 	size_t own_length;
@@ -184,7 +200,7 @@ int unit_check_directories(const struct unit_check *check, const struct unit_rul
 	while (r == 0 && unit_plain_next(&p, &word, &length) > 0) {
 		cleanup_free char *copy = NULL;
 
-		if (is_own_directory(check, word, length))
+		if (is_directory_value(check, word, length))
 			continue;
 		copy = strndup(word, length);
 		if (!copy)

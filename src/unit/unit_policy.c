@@ -193,6 +193,33 @@ static int check_oneshot(const struct unit_file *unit, const char *name,
 			       1, "%s cannot be used with Type=oneshot; change one of them", wrong);
 }
 
+static bool span_is_below(const char *value, uint64_t usec)
+{
+	uint64_t span = 0;
+
+	return value && unit_parse_span(value, &span) == 0 && span < usec;
+}
+
+/* A service that fails at once, is started at once and never given up keeps PID 1 busy. */
+static int check_restarts(const struct unit_file *unit, const char *name,
+			  struct diagnostics *diagnostics)
+{
+	const char *restart = unit_file_get(unit, "Service", "Restart");
+	const char *delay = unit_file_get(unit, "Service", "RestartSec");
+	const char *burst = unit_file_get(unit, "Unit", "StartLimitBurst");
+	uint64_t n = 1;
+
+	if (!restart || strcmp(restart, "no") == 0 || (delay && !span_is_below(delay, 1000000)))
+		return 0;
+	if (burst && unit_parse_number(burst, strlen(burst), &n) < 0)
+		return 0;
+	if (n > 0 && !span_is_below(unit_file_get(unit, "Unit", "StartLimitIntervalSec"), 1))
+		return 0;
+	return diagnostics_add(
+		diagnostics, REFUSAL_BAD_UNIT, name, section_line(unit, "Service"), 1,
+		"the service restarts without a limit; write 'RestartSec=1' or more, or leave the limit alone");
+}
+
 static int check_service(const struct unit_file *unit, const struct unit_check *check)
 {
 	unsigned line = section_line(unit, "Service");
@@ -210,6 +237,8 @@ static int check_service(const struct unit_file *unit, const struct unit_check *
 			commands);
 	if (r == 0 && is_oneshot(unit))
 		r = check_oneshot(unit, check->unit, check->diagnostics);
+	if (r == 0)
+		r = check_restarts(unit, check->unit, check->diagnostics);
 	return r;
 }
 

@@ -16,7 +16,7 @@ struct unit_context {
 };
 
 /* `affix-<id>.TYPE` or `affix-<id>_<part>.TYPE`, TYPE service or timer, part
- * `[a-z0-9]+(-[a-z0-9]+)*`. */
+ * `[a-z0-9]+(-[a-z0-9]+)*` of at most 64 bytes. */
 bool unit_name_is_valid(const char *name, const char *id);
 
 /*
@@ -31,7 +31,8 @@ must_check int unit_policy_check(const struct unit_file *unit, const char *name,
 /*
  * The add-on's primary unit among *units*: exactly one for the supervision model (systemd-service:
  * the one .service with [Install], or the only .service; systemd-timer: the one .timer with
- * [Install], or the only .timer). 0 with *ret* borrowed from *units*; 1 with a diagnostic; -errno.
+ * [Install], or the only .timer). A primary service must not be Type=oneshot, nor the service of a
+ * primary timer remain after exit. 0 with *ret* borrowed from *units*; 1 with a diagnostic; -errno.
  */
 must_check int unit_policy_primary(const struct strv *units, const struct unit_file *const *files,
 				   const struct manifest *manifest, const char **ret,

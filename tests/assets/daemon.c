@@ -35,9 +35,9 @@
 
 #define MARK         "affix-test-daemon "
 #define TEXT_MAX     4096U
-#define CONFIG_MAX   (256U * 1024U)
+#define CONFIG_MAX   (256UL * 1024)
 #define WORDS_MAX    64
-#define NEVER        -1L
+#define NEVER        (-1L)
 #define MS_PER_SEC   1000L
 #define NS_PER_MS    1000000L
 #define EXIT_MISUSED 64

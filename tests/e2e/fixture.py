@@ -140,7 +140,7 @@ class Workshop:
     def binary(self, addon):
         """A copy of the daemon that behaves as the add-on's options say."""
         path = self.fresh(addon.id)
-        path.write_bytes(DAEMON.read_bytes() + f'\naffix-test-daemon {addon.version} {addon.options}\n'.encode())
+        path.write_bytes(DAEMON.read_bytes() + f'\naffix-test-daemon {addon.version} {addon.options}'.rstrip().encode() + b'\n')
         path.chmod(0o755)
         return path
 

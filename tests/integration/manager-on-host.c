@@ -184,12 +184,14 @@ static void hanging_start_is_killed(void **state)
 	cleanup_manager_unit struct manager_unit unit = MANAGER_UNIT_INIT;
 	struct manager *manager = *state;
 
-	write_unit(manager, UNIT,
-		   "[Service]\nType=notify\nRestart=always\nTimeoutStartSec=infinity\n"
-		   "ExecStart=%s --ignore-term\n",
-		   ON_HOST_DAEMON);
+	write_unit(
+		manager, UNIT,
+		"[Service]\nType=notify\nRestart=always\nRestartSec=0\nTimeoutStartSec=infinity\n"
+		"ExecStart=%s --ignore-term\n",
+		ON_HOST_DAEMON);
 	assert_int_equal(manager_start(manager, UNIT, SECOND / 2, NULL), -ETIMEDOUT);
 	assert_int_equal(manager_kill(manager, UNIT), 0);
+	clock_sleep_usec(SECOND / 2);
 	assert_int_equal(manager_get_unit(manager, UNIT, &unit), 0);
 	assert_int_equal(unit.main_pid, 0);
 	assert_false(unit.has_job);
@@ -304,19 +306,24 @@ static void log_tail_has_the_last_lines_in_order(void **state)
 	cleanup_strv struct strv lines = STRV_INIT;
 	struct manager *manager = *state;
 	uint64_t since = clock_realtime_sec() * SECOND;
+	size_t last = 0;
 
 	write_unit(manager, UNIT,
 		   "[Service]\nType=oneshot\nSyslogIdentifier=m\n"
 		   "ExecStart=%s --log \"a\\tb\\033[1mc\" --log-lines 30 --die-after 0 --exit 5\n",
 		   ON_HOST_DAEMON);
 	assert_int_equal(manager_start(manager, UNIT, 10 * SECOND, NULL), 0);
-	/* PID 1 adds how it ended. */
 	assert_int_equal(manager_log_tail(UNIT, since, 12, &lines), 0);
 	assert_int_equal(lines.count, 12);
-	assert_string_equal(lines.items[0], "m: 21 a\\x09b\\x1b[1mc");
-	assert_string_equal(lines.items[8], "m: 29 a\\x09b\\x1b[1mc");
-	assert_true(str_starts_with(lines.items[9], "systemd: "));
-	assert_non_null(strstr(lines.items[9], "status=5"));
+	for (size_t i = 0; i < lines.count; i++) {
+		if (str_equal(lines.items[i], "m: 29 a\\x09b\\x1b[1mc"))
+			last = i;
+	}
+	/* PID 1 adds how it ended, in a few lines. */
+	assert_in_range(last, 6, 10);
+	assert_string_equal(lines.items[last - 1], "m: 28 a\\x09b\\x1b[1mc");
+	assert_true(str_starts_with(lines.items[last + 1], "systemd: "));
+	assert_non_null(strstr(lines.items[last + 1], "status=5"));
 	for (size_t i = 0; i < lines.count; i++)
 		assert_in_range(strlen(lines.items[i]), 1, MANAGER_LOG_LINE_MAX);
 }
@@ -411,5 +418,7 @@ int main(int argc, char **argv)
 	on_host_require();
 	if (argc > 1 && strcmp(argv[1], "--stopped") == 0)
 		return expect_no_answer();
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,6 +46,11 @@ class Frame(unittest.TestCase):
                 self.assertUsage(affix(command, '--frobnicate'), "'--frobnicate'", f"'affix {command} --help'")
                 self.assertUsage(affix(command, 'operand', '--frobnicate'), "'--frobnicate'")
 
+    def test_letter_inside_a_word_is_named_alone(self):
+        self.assertUsage(affix('keygen', '-WZf'), "'-Z'")
+        self.assertUsage(affix('keygen', '-W', 'operand', '-Zf'), "'-Z'")
+        self.assertUsage(affix('keygen', '-Ws'), "'-Ws' needs a value")
+
     def test_every_option_with_a_value_says_so_when_it_has_none(self):
         for command in COMMANDS:
             for option, value in re.findall(r'^  (-\S+) (\S+)  ', affix(command, '--help').stdout, re.MULTILINE):
@@ -91,7 +96,7 @@ class Frame(unittest.TestCase):
 class Manual(unittest.TestCase):
     def test_every_command_and_option_of_the_help_is_in_the_manual(self):
         text = MANUAL.read_text()
-        common = text[text.index('# COMMANDS FOR HOSTS'):].split('*affix ', 1)[0]
+        common = text[text.index('# COMMANDS FOR HOSTS'):].split('\n*affix ', 1)[0]
         for command in COMMANDS:
             with self.subTest(command):
                 self.assertIn(f'\n*affix {command}*', text)
@@ -99,6 +104,9 @@ class Manual(unittest.TestCase):
                 part = re.split(r'\n(?=\*affix |# )', part)[0]
                 for option in help_words(command):
                     self.assertRegex(part + common, r'\*' + re.escape(option) + r'\b[^\n]*\*')
+
+    def test_every_command_of_the_manual_is_there(self):
+        self.assertEqual(set(re.findall(r'^\*affix ([a-z-]+)\*', MANUAL.read_text(), re.MULTILINE)), set(COMMANDS))
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the tests of manager and health inside a scratch host, against a real systemd.
 
-    test-manager.py PROGRAM
+    test-manager.py PROGRAM [PATTERN]
 """
 
 import os
@@ -39,11 +39,11 @@ def main():
         put_program(scratch, BUILD / 'tests/assets/affix-test-daemon')
         scratch.write('/etc/affix-scratch-host', '')
         scratch.boot()
-        command = [f'/opt/{test.name}']
+        command = [f'/opt/{test.name}', *sys.argv[2:3]]
         result = scratch.run(command, stdout=None, stderr=None, timeout=300).returncode
         if result == 0 and test.name == 'manager-on-host':
             os.kill(scratch.leader, signal.SIGSTOP)
-            result = scratch.run([*command, '--stopped'], stdout=None, stderr=None).returncode
+            result = scratch.run([command[0], '--stopped'], stdout=None, stderr=None).returncode
             os.kill(scratch.leader, signal.SIGCONT)
     return result
 

@@ -1,5 +1,5 @@
-# shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
 #
 # Scratch hosts for shell tests: source this file. What they are, and what they cost: host.py.
 #

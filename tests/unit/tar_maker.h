@@ -51,6 +51,7 @@ static inline int tar_maker_header(struct buffer *tar, const struct tar_maker_en
 	block[156] = entry->type == '\0' ? '0' : (uint8_t)entry->type;
 	if (entry->link)
 		memcpy(block + 157, entry->link, strlen(entry->link));
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): a field of eight bytes */
 	memcpy(block + 257, entry->magic ? entry->magic : "ustar\00000", 8);
 	if (entry->prefix)
 		memcpy(block + 345, entry->prefix, strlen(entry->prefix));

@@ -15,6 +15,18 @@
 #include "base/json.h"
 #include "base/str.h"
 
+/* As in schema_isolated.c. */
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_FILTER false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_FILTER false
+#endif
+#endif
+#ifndef HAS_FILTER
+#define HAS_FILTER true
+#endif
+
 static struct schema *parse(const char *text)
 {
 	cleanup_diagnostics struct diagnostics problems = DIAGNOSTICS_INIT;
@@ -161,6 +173,13 @@ static void keywords_of_2020_12_work_together(void **state)
 		       NULL);
 	assert_verdict("{\"maximum\": 9223372036854775806}", "9223372036854775807",
 		       ": must be at most 9223372036854775806");
+	assert_verdict("{\"maximum\": 9007199254740993}", "9007199254740992.0", NULL);
+	assert_verdict("{\"minimum\": 9007199254740993}", "9007199254740992.0",
+		       ": must be at least 9007199254740993");
+	assert_verdict("{\"minimum\": 1.5}", "1", ": must be at least 1.5");
+	assert_verdict("{\"maximum\": -1.5}", "-1", ": must be at most -1.5");
+	assert_verdict("{\"maximum\": 1e300}", "9223372036854775807", NULL);
+	assert_verdict("{\"minimum\": -1e300}", "-9223372036854775807", NULL);
 	assert_verdict("{\"minLength\": 2.0}", "\"ab\"", NULL);
 }
 
@@ -252,10 +271,10 @@ static void local_keys_are_marked_where_it_has_an_effect(void **state)
 {
 	static const char text[] = "{\"properties\": {\"a\": {\"x-affix-local\": true}, \"b\": "
 				   "{\"x-affix-local\": false}, \"c\": {}, \"d\": true}}";
-	cleanup_schema struct schema *schema = parse(text);
 	cleanup_json json_t *object = json_loads(text, 0, NULL);
 
 	(void)state;
+	assert_verdict(text, "{}", NULL);
 	assert_non_null(object);
 	assert_true(schema_key_is_local(object, "a"));
 	assert_false(schema_key_is_local(object, "b"));
@@ -305,7 +324,7 @@ static void work_is_bounded(void **state)
 	assert_verdict("{\"not\": {\"pattern\": \"^(a|b|ab)*[0-9]\"}}", letters, COMPLEX);
 	assert_verdict("{\"pattern\": \"[ab]+[0-9]\"}", letters, COMPLEX);
 	assert_verdict("{\"pattern\": \"^[ab]+$\"}", letters, NULL);
-	assert_true(clock_monotonic_usec() - start < 20 * CLOCK_USEC_PER_SEC);
+	assert_true(clock_monotonic_usec() - start < 50 * CLOCK_USEC_PER_SEC);
 }
 
 static void sizes_of_schemas_are_bounded(void **state)
@@ -347,7 +366,7 @@ static void isolated_verdicts_are_the_same(void **state)
 			"/a: must be at most 1.5");
 	assert_isolated("{\"properties\": {\"a\": {\"pattern\": \"^\\\\d+$\"}}}", "{\"a\": \"x\"}",
 			1, "/a: must match the pattern '^\\d+$'");
-	assert_isolated("{\"enum\": [{\"a\": 1}]}", "{\"a\": \"\xe2\x80\xae\"}", 1,
+	assert_isolated("{\"enum\": [{\"a\": 1}]}", "{\"a\": \"\\u202e\"}", 1,
 			": must be one of [{\"a\": 1}]");
 	assert_isolated("{}", "{\"a\": 1, \"a\": 2}", 1,
 			": is not JSON: line 1 column 12: duplicate object key near '\"a\"'");
@@ -370,13 +389,14 @@ static void isolated_child_lives_within_its_memory(void **state)
 	assert_isolated("{\"properties\": {\"a\": {\"uniqueItems\": true}}}", sorted, 1,
 			"/a: must not have the same item twice");
 	/* Without its filter (see the file's head) the child may map more memory. */
-	if (!getenv("AFFIX_TEST_SANITIZED"))
+	if (HAS_FILTER)
 		assert_isolated("{}", too_large, 1, COMPLEX);
 }
 
 /* Under valgrind the child's filter kills valgrind's own system calls. */
 static bool is_under_valgrind(void)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
 	const char *preload = getenv("LD_PRELOAD");
 
 	return preload && strstr(preload, "vgpreload");
@@ -399,9 +419,10 @@ int main(void)
 		cmocka_unit_test(isolated_verdicts_are_the_same),
 		cmocka_unit_test(isolated_child_lives_within_its_memory),
 	};
-	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = 0;
 
+	/* First: what these need done before the filter must not have been done by another test. */
 	if (!is_under_valgrind())
 		failed += cmocka_run_group_tests(isolated_tests, NULL, NULL);
-	return failed;
+	return failed + cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,29 @@ static void convert_dependencies(json_t *out, const json_t *dependencies)
 	(void)json_object_set_new(out, "dependentSchemas", schemas);
 }
 
+/* A list of `items` is called `prefixItems` now, and what follows it `items`. */
+static void convert_items(json_t *out, const json_t *items, const json_t *additional)
+{
+	if (!json_is_array(items)) {
+		(void)json_object_set_new(out, "items", convert(items));
+		return;
+	}
+	if (json_array_size(items) > 0)
+		(void)json_object_set_new(out, "prefixItems", convert_list(items));
+	if (additional)
+		(void)json_object_set_new(out, "items", convert(additional));
+}
+
+static json_t *convert_reference(const json_t *reference)
+{
+	static const char old[] = "#/items/";
+	const char *text = json_string_value(reference);
+
+	if (!text || !str_starts_with(text, old))
+		return json_deep_copy(reference);
+	return json_sprintf("#/prefixItems/%s", text + strlen(old));
+}
+
 static void convert_member(json_t *out, const json_t *schema, const char *key, json_t *value)
 {
 	static const char *const maps[] = {"properties", "patternProperties", "definitions",
@@ -89,26 +112,19 @@ static void convert_member(json_t *out, const json_t *schema, const char *key, j
 					      "else",
 					      NULL};
 
-	if (strcmp(key, "$ref") == 0 && json_is_string(value) &&
-	    str_starts_with(json_string_value(value), "#/items/"))
-		(void)json_object_set_new(
-			out, key, json_sprintf("#/prefixItems/%s", json_string_value(value) + 8));
-	else if (is_in(key, maps))
+	if (is_in(key, maps))
 		(void)json_object_set_new(out, key, convert_map(value));
 	else if (is_in(key, lists))
 		(void)json_object_set_new(out, key, convert_list(value));
 	else if (is_in(key, schemas))
 		(void)json_object_set_new(out, key, convert(value));
+	else if (strcmp(key, "$ref") == 0)
+		(void)json_object_set_new(out, key, convert_reference(value));
 	else if (strcmp(key, "dependencies") == 0)
 		convert_dependencies(out, value);
-	else if (strcmp(key, "items") == 0 && json_array_size(value) > 0)
-		(void)json_object_set_new(out, "prefixItems", convert_list(value));
-	else if (strcmp(key, "items") == 0 && !json_is_array(value))
-		(void)json_object_set_new(out, "items", convert(value));
-	else if (strcmp(key, "additionalItems") == 0 &&
-		 json_is_array(json_object_get(schema, "items")))
-		(void)json_object_set_new(out, "items", convert(value));
-	else if (!is_in(key, (const char *const[]){"items", "additionalItems", "$schema", NULL}))
+	else if (strcmp(key, "items") == 0)
+		convert_items(out, value, json_object_get(schema, "additionalItems"));
+	else if (!is_in(key, (const char *const[]){"additionalItems", "$schema", NULL}))
 		(void)json_object_set(out, key, value);
 }
 

@@ -67,8 +67,9 @@ static void runtime_directory_is_not_for_add_ons_with_ipc(void **state)
 static void writable_paths_are_own_directories(void **state)
 {
 	(void)state;
-	assert_accepted("ReadWritePaths=/var/lib/affix/probe -/var/cache/affix/probe/x "
+	assert_accepted("ReadWritePaths=/var/lib/affix/probe -/var/cache/affix/probe "
 			"+/var/log/affix/probe -+/run/affix/probe");
+	assert_refused("ReadWritePaths=/var/lib/affix/probe/link", REFUSAL_UNIT_PATH);
 	assert_refused("ReadWritePaths=/opt/affix/probe", REFUSAL_UNIT_PATH);
 	assert_refused("ReadWritePaths=/", REFUSAL_UNIT_PATH);
 	assert_refused("ReadWritePaths=/etc", REFUSAL_UNIT_PATH);
@@ -95,6 +96,11 @@ static void other_paths_are_own_or_listed(void **state)
 	assert_accepted("ReadOnlyPaths=");
 	assert_accepted("InaccessiblePaths=/proc/kcore /opt/affix/probe/versions");
 	assert_refused("ReadOnlyPaths=/etc/shadow", REFUSAL_UNIT_PATH);
+	assert_refused("ReadOnlyPaths=/usr/../etc/shadow", REFUSAL_UNIT_PATH);
+	assert_refused("ReadOnlyPaths=/usr/..", REFUSAL_UNIT_PATH);
+	assert_refused("ReadOnlyPaths=/usr//share", REFUSAL_UNIT_PATH);
+	assert_refused("ReadOnlyPaths=/usr/./share", REFUSAL_UNIT_PATH);
+	assert_refused("InaccessiblePaths=/var/lib/affix/probe/../updater", REFUSAL_UNIT_PATH);
 	assert_refused("ReadOnlyPaths=/etc/hosts.deny", REFUSAL_UNIT_PATH);
 	assert_refused("InaccessiblePaths=/var/lib/affix/updater", REFUSAL_UNIT_PATH);
 	assert_accepted_in("Unit", "ConditionPathExists=/sys/kernel/btf/vmlinux");
@@ -114,6 +120,7 @@ static void nothing_that_the_service_may_change_is_mounted(void **state)
 	assert_refused("BindReadOnlyPaths=/usr/share:/var/lib/affix/probe:norbind",
 		       REFUSAL_UNIT_PATH);
 	assert_refused("BindReadOnlyPaths=/root", REFUSAL_UNIT_PATH);
+	assert_refused("BindReadOnlyPaths=/opt/affix/probe/../other", REFUSAL_UNIT_PATH);
 	assert_refused("BindPaths=/usr", REFUSAL_UNIT_PATH);
 	assert_refused("RootDirectory=/var/lib/affix/probe", REFUSAL_UNIT_PATH);
 	assert_refused("RootImage=/var/lib/affix/probe/image", REFUSAL_UNIT_PATH);
@@ -127,6 +134,7 @@ static void working_directory_is_own(void **state)
 	(void)state;
 	assert_accepted("WorkingDirectory=/var/lib/affix/probe");
 	assert_accepted("WorkingDirectory=-/opt/affix/probe/current");
+	assert_refused("WorkingDirectory=/var/lib/affix/probe/../x", REFUSAL_UNIT_PATH);
 	assert_refused("WorkingDirectory=~", REFUSAL_UNIT_PATH);
 	assert_refused("WorkingDirectory=-~", REFUSAL_UNIT_PATH);
 	assert_refused("WorkingDirectory=", REFUSAL_UNIT_PATH);

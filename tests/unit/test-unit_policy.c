@@ -119,6 +119,24 @@ static void oneshot_does_not_go_with_what_systemd_refuses(void **state)
 	assert_accepted("Restart=always\nType=oneshot\nType=exec");
 }
 
+static void restarts_without_a_limit_are_slow(void **state)
+{
+	(void)state;
+	assert_accepted_in("Unit", "StartLimitIntervalSec=0");
+	assert_accepted_in("Unit", "StartLimitIntervalSec=0\n[Service]\nRestart=no");
+	assert_accepted_in("Unit",
+			   "StartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=1");
+	assert_accepted_in("Unit", "StartLimitIntervalSec=1\n[Service]\nRestart=always");
+	assert_refused_in("Unit", "StartLimitIntervalSec=0\n[Service]\nRestart=always",
+			  REFUSAL_BAD_UNIT);
+	assert_refused_in("Unit",
+			  "StartLimitBurst=00\n[Service]\nRestart=on-failure\nRestartSec=999ms",
+			  REFUSAL_BAD_UNIT);
+	assert_refused_in("Unit",
+			  "StartLimitIntervalSec=0s\n[Service]\nRestart=always\nRestartSec=0",
+			  REFUSAL_BAD_UNIT);
+}
+
 static void messages_name_the_directive_the_place_and_what_to_do(void **state)
 {
 	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
@@ -173,6 +191,7 @@ int main(void)
 		cmocka_unit_test(types_do_not_mix),
 		cmocka_unit_test(timer_needs_a_trigger_in_force),
 		cmocka_unit_test(oneshot_does_not_go_with_what_systemd_refuses),
+		cmocka_unit_test(restarts_without_a_limit_are_slow),
 		cmocka_unit_test(messages_name_the_directive_the_place_and_what_to_do),
 		cmocka_unit_test(host_policy_widens_paths_and_targets),
 	};
