@@ -154,6 +154,7 @@ static int check_name(const char *name, const struct raw_header *raw,
 		      struct refusal *reterr_refusal)
 {
 	size_t length;
+	size_t end = sizeof(raw->name);
 
 	if (!name)
 		return refuse(reterr_refusal, REFUSAL_BAD_ENTRY_NAME,
@@ -168,8 +169,10 @@ static int check_name(const char *name, const struct raw_header *raw,
 	length = strnlen(raw->name, sizeof(raw->name));
 	if (is_zero(raw->name + length, sizeof(raw->name) - length))
 		return 0;
-	return refuse_entry(REFUSAL_BAD_ENTRY_NAME, raw->name, sizeof(raw->name),
-			    "has a NUL within its name", reterr_refusal);
+	while (raw->name[end - 1] == '\0')
+		end--;
+	return refuse_entry(REFUSAL_BAD_ENTRY_NAME, raw->name, end, "has a NUL within its name",
+			    reterr_refusal);
 }
 
 static const char *type_name(struct archive_entry *entry)
@@ -223,7 +226,8 @@ static int check_plain(const char *name, const struct raw_header *raw,
 	return refuse_entry(REFUSAL_BAD_ENTRY_TYPE, name, strlen(name), reason, reterr_refusal);
 }
 
-/* Behind the last entry: two blocks of zeroes, then padding, then nothing. */
+/* Behind the last entry: two blocks of zeroes, then padding, then nothing. Headers that libarchive
+ * passes over in silence, such as a volume's label, make the end longer than that. */
 static int check_end(struct tar *tar, struct refusal *reterr_refusal)
 {
 	uint64_t begin = (uint64_t)archive_read_header_position(tar->archive);
@@ -233,6 +237,10 @@ static int check_end(struct tar *tar, struct refusal *reterr_refusal)
 	if (at < begin + 2ULL * TAR_BLOCK_SIZE || at < tar->piece_offset)
 		return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
 			      "the bundle's tar archive is cut off: it has no end mark");
+	if (at > begin + 2ULL * TAR_BLOCK_SIZE)
+		return refuse(reterr_refusal, REFUSAL_BAD_ENTRY_TYPE,
+			      "the bundle has a header that is no entry's before its end mark: "
+			      "expected regular files and nothing else");
 	at -= tar->piece_offset;
 	for (;;) {
 		const void *piece = NULL;
