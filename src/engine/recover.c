@@ -67,6 +67,8 @@ int transaction_recover(struct operation *operation, bool start)
 	if (!transaction)
 		return transaction_sweep(operation);
 	r = set_identity(operation);
+	if (r == 0 && !operation->tree.is_live)
+		r = tree_forget_user(&operation->tree);
 	if (r < 0)
 		return r;
 	if (transaction->phase == RECORD_STAGING)
