@@ -26,25 +26,21 @@ STATE = HERE / 'state'
 ID = 'probe'
 
 
-def listing(tree):
-    return fixture.run([STATE, '--print', tree]).stdout
+def listing(tree, *options):
+    return fixture.run([STATE, *options, '--print', tree]).stdout
 
 
-class Scenario:
-    """One operation. Its bundles and trees go with the context."""
+class Trees:
+    """Bundles of the add-on and trees to put them into; they go with the context."""
 
-    def __init__(self, operation):
-        self.operation = operation
+    def __init__(self):
         self.work = fixture.Workshop()
+        self.config = self.work.path / 'config.json'
+        self.config.write_text(json.dumps({'level': 1}))
 
     def __enter__(self):
         try:
-            self.tree = self.bare_tree()
-            self.config = self.work.path / 'config.json'
-            self.config.write_text(json.dumps({'level': 1}))
-            self.install(self.tree, self.work.bundle(self.work.addon('neighbour', '3.0.0')))
-            self.command = getattr(self, 'prepare_' + self.operation.replace('-', '_'))(self.tree)
-            self.golden = self.make_golden()
+            self.prepare()
         except BaseException:
             self.work.close()
             raise
@@ -52,6 +48,10 @@ class Scenario:
 
     def __exit__(self, *_):
         self.work.close()
+
+    def prepare(self):
+        self.tree = self.bare_tree()
+        self.install(self.tree, self.work.bundle(self.work.addon('neighbour', '3.0.0')))
 
     def bare_tree(self):
         tree = self.work.tree()
@@ -83,10 +83,35 @@ class Scenario:
         data.write_bytes(content.encode() * 20000)
         return self.work.bundle(self.addon(version), entries=[data])
 
-    # What each operation starts from; each returns its command.
-
     def affix(self, *words):
+        """A command line for the tree `{}`."""
         return shlex.join([str(fixture.AFFIX), *(str(word) for word in words), '--root', '{}'])
+
+    def recover(self):
+        return shlex.join([str(fixture.UPDATER), '--recover', '--root', '{}'])
+
+    def run(self, command, tree, check=True):
+        return fixture.run([word.replace('{}', str(tree)) for word in shlex.split(command)], check=check)
+
+    def copy(self, tree):
+        copy = self.work.fresh('copy')
+        subprocess.run(['cp', '-a', '--', tree, copy], check=True)
+        return copy
+
+
+class Scenario(Trees):
+    """One operation."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.operation = operation
+
+    def prepare(self):
+        super().prepare()
+        self.command = getattr(self, 'prepare_' + self.operation.replace('-', '_'))(self.tree)
+        self.golden = self.make_golden()
+
+    # What each operation starts from; each returns its command.
 
     def prepare_install(self, _tree):
         return self.affix('install', self.bundle('1.0.0'), '--config', self.config)
@@ -134,9 +159,8 @@ class Scenario:
     def make_golden(self):
         golden = {'old': self.work.path / 'old.list', 'new': self.work.path / 'new.list'}
         golden['old'].write_text(listing(self.tree))
-        after = self.work.path / 'after'
-        subprocess.run(['cp', '-a', '--', self.tree, after], check=True)
-        fixture.run([word.replace('{}', str(after)) for word in shlex.split(self.command)])
+        after = self.copy(self.tree)
+        self.run(self.command, after)
         golden['new'].write_text(listing(after))
         shutil.rmtree(after)
         if golden['old'].read_text() == golden['new'].read_text():
@@ -146,6 +170,3 @@ class Scenario:
     def check(self):
         pairs = [f'{name}={path}' for name, path in self.golden.items()]
         return shlex.join([str(STATE), *pairs, '{}'])
-
-
-OPERATIONS = [name[len('prepare_') :].replace('_', '-') for name in dir(Scenario) if name.startswith('prepare_')]

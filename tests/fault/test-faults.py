@@ -22,13 +22,6 @@ def skip_reason():
     return None if shutil.which('strace') else 'strace is not installed'
 
 
-def recover_commands(story):
-    explicit = shlex.join([str(fixture.UPDATER), '--recover', '--root', '{}'])
-    # A request that itself changes nothing in the tree.
-    implicit = story.affix('clear-quarantine', scenario.ID)
-    return explicit, implicit
-
-
 def main():
     operation, *options = sys.argv[1:]
     reason = skip_reason()
@@ -36,10 +29,11 @@ def main():
         print(f'SKIP: {reason}')
         return 77
     with scenario.Scenario(operation) as story:
-        explicit, implicit = recover_commands(story)
+        # The next request: one that itself changes nothing in the tree.
+        implicit = story.affix('clear-quarantine', scenario.ID)
         command = [
             scenario.HERE.parent / 'lib' / 'strace-fault', '--name', operation, '--tree', story.tree,
-            '--recover', explicit, '--recover', implicit, '--refused', 1, '--check', story.check(),
+            '--recover', story.recover(), '--recover', implicit, '--refused', 1, '--check', story.check(),
             '--work', story.work.path, '--every-error', os.environ.get('AFFIX_TEST_FAULTS', '4'),
             *options, '--', *shlex.split(story.command),
         ]
