@@ -192,7 +192,7 @@ int commit_result(struct operation *operation, const struct result *result)
 	}
 	/* What a verb answers with is asked for again, not remembered. */
 	if (json)
-		(void)json_object_del(json, "data");
+		(void)json_object_set_new(json, "data", json_null());
 	r = json_append(record->results, json);
 	if (r < 0)
 		return r;

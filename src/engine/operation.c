@@ -94,6 +94,8 @@ int operation_lock(struct operation *operation, const char *id)
 	r = store_lock(&operation->store, id, operation->call->is_admin,
 		       operation->call->is_admin ? ADMIN_WAIT : 0, &operation->lock,
 		       &operation->refusal);
+	if (r == 0)
+		r = store_forget_unfinished(&operation->store, id);
 	if (r != 0)
 		return r;
 	r = store_load(&operation->store, id, &operation->record, &operation->refusal);

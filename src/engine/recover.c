@@ -87,12 +87,38 @@ static int recover_one(const struct engine_call *call, const char *id, bool star
 	if (r == 0)
 		r = store_lock(&operation.store, id, false, 0, &operation.lock, &operation.refusal);
 	if (r == 0)
+		r = store_forget_unfinished(&operation.store, id);
+	if (r == 0) {
 		r = store_load(&operation.store, id, &operation.record, &operation.refusal);
+		/* Killed before there was a record: that was all. */
+		if (r == -ENOENT)
+			return 0;
+	}
 	if (r == 0)
 		r = transaction_recover(&operation, start);
 	if (r > 0)
 		return operation.refusal.code == REFUSAL_BUSY ? 0 : -EUCLEAN;
 	return r;
+}
+
+static int list_recoverable(const struct store *store, struct strv *ret)
+{
+	cleanup_strv struct strv ids = STRV_INIT;
+	cleanup_strv struct strv unfinished = STRV_INIT;
+	int r;
+
+	r = store_list(store, &ids);
+	if (r == 0)
+		r = store_list_unfinished(store, &unfinished);
+	for (size_t i = 0; r == 0 && i < unfinished.count; i++) {
+		if (!strv_has(&ids, unfinished.items[i]))
+			r = strv_add(&ids, unfinished.items[i]);
+	}
+	if (r < 0)
+		return r;
+	*ret = ids;
+	ids = STRV_INIT;
+	return 0;
 }
 
 int engine_recover(const char *root, bool start)
@@ -114,7 +140,7 @@ int engine_recover(const char *root, bool start)
 	if (r == 0)
 		r = store_open(&tree, false, &store);
 	if (r == 0)
-		r = store_list(&store, &ids);
+		r = list_recoverable(&store, &ids);
 	tree_done(&tree);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;

@@ -19,7 +19,7 @@
 
 #include "base/fd.h"
 
-/* Users and capabilities are tried under a real systemd, by health-on-host. */
+/* Users and capabilities are tried under a real systemd, by test-health_grant.c. */
 
 static char self[512];
 
