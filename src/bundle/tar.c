@@ -154,6 +154,7 @@ static int check_name(const char *name, const struct raw_header *raw,
 		      struct refusal *reterr_refusal)
 {
 	size_t length;
+	size_t end = sizeof(raw->name);
 
 	if (!name)
 		return refuse(reterr_refusal, REFUSAL_BAD_ENTRY_NAME,
@@ -168,8 +169,10 @@ static int check_name(const char *name, const struct raw_header *raw,
 	length = strnlen(raw->name, sizeof(raw->name));
 	if (is_zero(raw->name + length, sizeof(raw->name) - length))
 		return 0;
-	return refuse_entry(REFUSAL_BAD_ENTRY_NAME, raw->name, sizeof(raw->name),
-			    "has a NUL within its name", reterr_refusal);
+	while (raw->name[end - 1] == '\0')
+		end--;
+	return refuse_entry(REFUSAL_BAD_ENTRY_NAME, raw->name, end, "has a NUL within its name",
+			    reterr_refusal);
 }
 
 static const char *type_name(struct archive_entry *entry)
@@ -193,27 +196,38 @@ static const char *type_name(struct archive_entry *entry)
 	}
 }
 
-static int check_type(struct archive_entry *entry, const struct raw_header *raw,
-		      struct refusal *reterr_refusal)
+static int check_type(struct archive_entry *entry, struct refusal *reterr_refusal)
 {
 	const char *name = archive_entry_pathname(entry);
 	const char *reason = type_name(entry);
 
-	if (!reason && !raw)
+	if (!reason)
+		return 0;
+	return refuse_entry(REFUSAL_BAD_ENTRY_TYPE, name ? name : "", name ? strlen(name) : 0,
+			    reason, reterr_refusal);
+}
+
+static int check_plain(const char *name, const struct raw_header *raw,
+		       struct refusal *reterr_refusal)
+{
+	const char *reason = NULL;
+
+	if (!raw)
 		reason = "has extended headers (PAX or GNU): expected a plain ustar header";
-	if (!reason && raw->type != '0' && raw->type != '\0')
+	else if (raw->type != '0' && raw->type != '\0')
 		reason = "is of a special type: expected a regular file";
-	if (!reason && !is_zero(raw->link_name, sizeof(raw->link_name)))
+	else if (!is_zero(raw->link_name, sizeof(raw->link_name)))
 		reason = "names a link's target: expected a regular file";
-	if (!reason && memcmp(raw->magic, "ustar\00000", 8) != 0 &&
-	    memcmp(raw->magic, "ustar  \0", 8) != 0)
+	else if (memcmp(raw->magic, "ustar\00000", 8) != 0 &&
+		 memcmp(raw->magic, "ustar  \0", 8) != 0)
 		reason = "has another header than ustar";
 	if (!reason)
 		return 0;
 	return refuse_entry(REFUSAL_BAD_ENTRY_TYPE, name, strlen(name), reason, reterr_refusal);
 }
 
-/* Behind the last entry: two blocks of zeroes, then padding, then nothing. */
+/* Behind the last entry: two blocks of zeroes, then padding, then nothing. Headers that libarchive
+ * passes over in silence, such as a volume's label, make the end longer than that. */
 static int check_end(struct tar *tar, struct refusal *reterr_refusal)
 {
 	uint64_t begin = (uint64_t)archive_read_header_position(tar->archive);
@@ -223,6 +237,10 @@ static int check_end(struct tar *tar, struct refusal *reterr_refusal)
 	if (at < begin + 2ULL * TAR_BLOCK_SIZE || at < tar->piece_offset)
 		return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
 			      "the bundle's tar archive is cut off: it has no end mark");
+	if (at > begin + 2ULL * TAR_BLOCK_SIZE)
+		return refuse(reterr_refusal, REFUSAL_BAD_ENTRY_TYPE,
+			      "the bundle has a header that is no entry's before its end mark: "
+			      "expected regular files and nothing else");
 	at -= tar->piece_offset;
 	for (;;) {
 		const void *piece = NULL;
@@ -264,9 +282,11 @@ int tar_next(struct tar *tar, const char **ret_name, uint64_t *ret_size,
 		return explain(tar, reterr_refusal);
 	raw = last_header(tar);
 	name = archive_entry_pathname(entry);
-	r = check_name(name, raw, reterr_refusal);
+	r = check_type(entry, reterr_refusal);
 	if (r == 0)
-		r = check_type(entry, raw, reterr_refusal);
+		r = check_name(name, raw, reterr_refusal);
+	if (r == 0)
+		r = check_plain(name, raw, reterr_refusal);
 	if (r != 0)
 		return r;
 	if (status == ARCHIVE_WARN || !archive_entry_size_is_set(entry) ||
