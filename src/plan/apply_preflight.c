@@ -113,14 +113,18 @@ static int check_space(const struct tree *tree, const char *place, uint64_t byte
 static int check_room(const struct tree *tree, const struct plan *plan,
 		      struct refusal *reterr_refusal)
 {
+	/* Each may be a file system of its own. */
+	static const char *const places[] = {"/etc", PLAN_UNIT_BASE, PLAN_CONFIG_BASE};
 	uint64_t bytes = SPARE_BYTES;
-	int r;
+	int r = 0;
 
 	for (size_t i = 0; i < plan->n_objects; i++) {
 		if (plan->objects[i].content)
 			bytes += plan->objects[i].size + 4096;
 	}
-	r = check_space(tree, "/etc", bytes, plan->n_objects + SPARE_INODES, reterr_refusal);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(places); i++)
+		r = check_space(tree, places[i], bytes, plan->n_objects + SPARE_INODES,
+				reterr_refusal);
 	if (r == 0)
 		r = check_space(tree, "/opt", SPARE_BYTES, plan->n_objects + SPARE_INODES,
 				reterr_refusal);
