@@ -174,6 +174,10 @@ class Place:
         self.test.assertEqual((answer.result['outcome'], answer.code), ('done', 0), answer)
         return bundle
 
+    def some(self, items):
+        """All of many alike, or as many as a host, where each takes long, has time for."""
+        return items if self.way == TREE else items[::4]
+
     # what is there
 
     def file(self, inside, content='', mode=0o644):

@@ -115,7 +115,7 @@ for title, where in {
     'a policy of the name': SYSTEM + '/affix-{id}.service.d/zz-affix-policy.conf', 'a file for the drop-ins': SYSTEM + '/affix-{id}.service.d',
     'a directory for a unit': SYSTEM + '/affix-{id}.service/x',
 }.items():
-    @case('foreign-file', f'{title} that is not affix\'s')
+    @case('foreign-file', f"{title} that is not affix's", dense=True)
     def in_the_way(place, where=where):
         bundle = place.bundle()
         place.file(where.replace('{id}', place.id), '# mine\n')
@@ -375,7 +375,7 @@ BAD_CONFIGS = (b'', b' ', b'null', b'true', b'7', b'"x"', b'[]', b'[{}]', b'{', 
 def bad_config(place):
     place.installed()
     bundle = place.bundle('1.1.0')
-    for number, text in enumerate(BAD_CONFIGS):
+    for number, text in enumerate(place.some(BAD_CONFIGS)):
         with place.test.subTest(text[:40]):
             config = place.work.fresh('config.json')
             config.write_bytes(text)
@@ -512,9 +512,9 @@ def bad_record(place):
     other = type(place)(place.test, place.work)
     place.stack.callback(lambda: (record.unlink(), record.write_bytes(good), record.chmod(0o600)))
     try:
-        for text in (b'', b'{', b'[]', b'{}', good[:-40], good + b'x', good.replace(b'"schema": 1', b'"schema": 9', 1), good.replace(place.id.encode(), b'another', 1),
+        for text in place.some((b'', b'{', b'[]', b'{}', good[:-40], good + b'x', good.replace(b'"schema": 1', b'"schema": 9', 1), good.replace(place.id.encode(), b'another', 1),
                      good.replace(b'"held": false', b'"held": false, "held": true', 1), good.replace(b'"origin": "local"', b'"origin": "elsewhere"').replace(b'"origin": "fleet"', b'"origin": "elsewhere"'),
-                     good.replace(b'/opt/affix/', b'/opt/../etc/', 1), b'{"a":' * 50_000, good + b' ' * (8 << 20)):
+                     good.replace(b'/opt/affix/', b'/opt/../etc/', 1), b'{"a":' * 50_000, good + b' ' * (8 << 20))):
             record.write_bytes(text)
             place.refuses('bad-record', 'install', bundle)
             place.refuses('bad-record', 'rollback', place.id)
@@ -535,9 +535,9 @@ def bad_record(place):
 @case('bad-host-policy', "a policy of the host that is none, or not root's alone")
 def bad_host_policy(place):
     bundle = place.bundle()
-    for text in ('', '[]', 'x', 'unknown: 1\n', 'protected: x\n', 'protected: [UPPER]\n', 'capabilities: [cap_everything]\n', 'users: [x]\n', 'users:\n  a: ../x\n',
+    for text in place.some(('', '[]', 'x', 'unknown: 1\n', 'protected: x\n', 'protected: [UPPER]\n', 'capabilities: [cap_everything]\n', 'users: [x]\n', 'users:\n  a: ../x\n',
                  'keep_versions: 0\n', 'keep_versions: 101\n', 'keep_versions: many\n', 'targets: [sshd.service]\n', 'read_only_paths: [relative]\n',
-                 'read_only_paths: [/a/../b]\n', 'results_carry_logs: maybe\n', 'protected: [a]\nprotected: [b]\n', 'protected: &a [a]\n', '\t\n', '#' * (64 << 10) + '\n'):
+                 'read_only_paths: [/a/../b]\n', 'results_carry_logs: maybe\n', 'protected: [a]\nprotected: [b]\n', 'protected: &a [a]\n', '\t\n', '#' * (64 << 10) + '\n')):
         with place.test.subTest(text[:40]):
             place.policy(text)
             place.refuses('bad-host-policy', 'install', bundle)
