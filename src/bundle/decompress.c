@@ -165,11 +165,7 @@ static int step_gzip(struct decompressor *d, size_t *size, struct refusal *reter
 		return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
 			      "the bundle's gzip stream is broken: %s",
 			      r == ISAL_INCORRECT_CHECKSUM ? "wrong checksum" : "invalid data");
-	if (state->block_state != ISAL_BLOCK_FINISH)
-		return 0;
-	/* Whole bytes that the bit buffer holds were taken from behind the end. */
-	d->input_at -= (size_t)(state->read_in_length / 8);
-	d->is_finished = true;
+	d->is_finished = state->block_state == ISAL_BLOCK_FINISH;
 	return 0;
 }
 

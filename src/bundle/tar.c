@@ -196,20 +196,30 @@ static const char *type_name(struct archive_entry *entry)
 	}
 }
 
-static int check_type(struct archive_entry *entry, const struct raw_header *raw,
-		      struct refusal *reterr_refusal)
+static int check_type(struct archive_entry *entry, struct refusal *reterr_refusal)
 {
 	const char *name = archive_entry_pathname(entry);
 	const char *reason = type_name(entry);
 
-	if (!reason && !raw)
+	if (!reason)
+		return 0;
+	return refuse_entry(REFUSAL_BAD_ENTRY_TYPE, name ? name : "", name ? strlen(name) : 0,
+			    reason, reterr_refusal);
+}
+
+static int check_plain(const char *name, const struct raw_header *raw,
+		       struct refusal *reterr_refusal)
+{
+	const char *reason = NULL;
+
+	if (!raw)
 		reason = "has extended headers (PAX or GNU): expected a plain ustar header";
-	if (!reason && raw->type != '0' && raw->type != '\0')
+	else if (raw->type != '0' && raw->type != '\0')
 		reason = "is of a special type: expected a regular file";
-	if (!reason && !is_zero(raw->link_name, sizeof(raw->link_name)))
+	else if (!is_zero(raw->link_name, sizeof(raw->link_name)))
 		reason = "names a link's target: expected a regular file";
-	if (!reason && memcmp(raw->magic, "ustar\00000", 8) != 0 &&
-	    memcmp(raw->magic, "ustar  \0", 8) != 0)
+	else if (memcmp(raw->magic, "ustar\00000", 8) != 0 &&
+		 memcmp(raw->magic, "ustar  \0", 8) != 0)
 		reason = "has another header than ustar";
 	if (!reason)
 		return 0;
@@ -272,9 +282,11 @@ int tar_next(struct tar *tar, const char **ret_name, uint64_t *ret_size,
 		return explain(tar, reterr_refusal);
 	raw = last_header(tar);
 	name = archive_entry_pathname(entry);
-	r = check_name(name, raw, reterr_refusal);
+	r = check_type(entry, reterr_refusal);
 	if (r == 0)
-		r = check_type(entry, raw, reterr_refusal);
+		r = check_name(name, raw, reterr_refusal);
+	if (r == 0)
+		r = check_plain(name, raw, reterr_refusal);
 	if (r != 0)
 		return r;
 	if (status == ARCHIVE_WARN || !archive_entry_size_is_set(entry) ||

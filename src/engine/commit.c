@@ -166,7 +166,9 @@ int commit_transaction(struct operation *operation)
 		return 0;
 	}
 	if (is_install) {
-		record->is_local = operation->call->is_admin;
+		/* What the administrator installed stays the administrator's, also when the fleet
+		 * upgrades it. */
+		record->is_local = transaction->is_local || (record->current && record->is_local);
 		raise_floor(record, to);
 		memcpy(record->bound_key, to->key_id, sizeof(record->bound_key));
 	}
@@ -192,7 +194,7 @@ int commit_result(struct operation *operation, const struct result *result)
 	}
 	/* What a verb answers with is asked for again, not remembered. */
 	if (json)
-		(void)json_object_del(json, "data");
+		(void)json_object_set_new(json, "data", json_null());
 	r = json_append(record->results, json);
 	if (r < 0)
 		return r;

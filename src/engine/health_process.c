@@ -21,7 +21,7 @@
 #include "base/path.h"
 
 /* /proc/PID/status is a good 1 KiB; its lists of groups and CPUs may be long. */
-#define STATUS_MAX (256U * 1024U)
+#define STATUS_MAX ((size_t)256 * 1024)
 
 struct process_status {
 	char state;

@@ -22,7 +22,7 @@
 /* Between fork and exec, a busy machine. */
 #define EXEC_USEC (5 * CLOCK_USEC_PER_SEC)
 /* The longest start that we wait for. */
-#define START_MAX_USEC (15 * 60 * CLOCK_USEC_PER_SEC)
+#define START_MAX_USEC (900 * CLOCK_USEC_PER_SEC)
 /* PID 1 ends a start that takes too long; it has the first word. */
 #define START_SLACK_USEC (5 * CLOCK_USEC_PER_SEC)
 /* While it is not ready, and once it is. */

@@ -53,7 +53,7 @@ static int open_socket_file(struct health_socket *probe, int *ret_fd)
 		return r;
 	if (r < 0) {
 		set_reason(probe, HEALTH_SOCKET_REFUSED, "'%.150s' cannot be opened: %s",
-			   probe->path, strerror(-r));
+			   probe->path, strerrordesc_np(-r));
 		return 0;
 	}
 	if (fstat(fd, &st) < 0)
@@ -99,7 +99,7 @@ static int try_connect(struct health_socket *probe)
 			   "'%.150s' accepts no connection: its backlog is full", probe->path);
 	else
 		set_reason(probe, HEALTH_SOCKET_REFUSED, "'%.150s' refuses connections: %s",
-			   probe->path, strerror(-r));
+			   probe->path, strerrordesc_np(-r));
 	return 0;
 }
 

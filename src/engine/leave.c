@@ -56,6 +56,21 @@ static int check_target(struct operation *operation, const struct plan *target)
 		id, target->identity.version);
 }
 
+/* One step back is the fleet's, from the newest version that was committed: step by step it would
+ * reach the oldest one, with all its known holes. */
+static int check_step(struct operation *operation)
+{
+	const struct record *record = operation->record;
+
+	if (operation->call->is_admin || !record->floor.is_set ||
+	    identity_compare(&record->current->identity, &record->floor.identity) >= 0)
+		return 0;
+	return refuse(
+		&operation->refusal, REFUSAL_FORBIDDEN,
+		"'%s' was rolled back already, from %s to %s; only the administrator may go back further",
+		record->id, record->floor.identity.version, record->current->identity.version);
+}
+
 int operation_rollback(struct operation *operation)
 {
 	const char *id = operation->call->request->id;
@@ -68,6 +83,8 @@ int operation_rollback(struct operation *operation)
 		r = operation_check_installed(operation, id);
 	if (r == 0)
 		r = operation_check_fleet(operation, id, false);
+	if (r == 0)
+		r = check_step(operation);
 	if (r == 0) {
 		target = find_target(operation->record, operation->call->request->version);
 		r = check_target(operation, target);

@@ -64,9 +64,14 @@ int transaction_recover(struct operation *operation, bool start)
 		start && operation->manager && transaction && transaction->phase == RECORD_WATCHING;
 	int r;
 
-	if (!transaction)
-		return transaction_sweep(operation);
+	/* What cannot be swept (a mount in a state directory) must not bar what is to come. */
+	if (!transaction) {
+		ignore_result(transaction_sweep(operation));
+		return 0;
+	}
 	r = set_identity(operation);
+	if (r == 0 && !operation->tree.is_live)
+		r = tree_forget_user(&operation->tree);
 	if (r < 0)
 		return r;
 	if (transaction->phase == RECORD_STAGING)
@@ -87,12 +92,38 @@ static int recover_one(const struct engine_call *call, const char *id, bool star
 	if (r == 0)
 		r = store_lock(&operation.store, id, false, 0, &operation.lock, &operation.refusal);
 	if (r == 0)
+		r = store_forget_unfinished(&operation.store, id);
+	if (r == 0) {
 		r = store_load(&operation.store, id, &operation.record, &operation.refusal);
+		/* Killed before there was a record: that was all. */
+		if (r == -ENOENT)
+			return 0;
+	}
 	if (r == 0)
 		r = transaction_recover(&operation, start);
 	if (r > 0)
 		return operation.refusal.code == REFUSAL_BUSY ? 0 : -EUCLEAN;
 	return r;
+}
+
+static int list_recoverable(const struct store *store, struct strv *ret)
+{
+	cleanup_strv struct strv ids = STRV_INIT;
+	cleanup_strv struct strv unfinished = STRV_INIT;
+	int r;
+
+	r = store_list(store, &ids);
+	if (r == 0)
+		r = store_list_unfinished(store, &unfinished);
+	for (size_t i = 0; r == 0 && i < unfinished.count; i++) {
+		if (!strv_has(&ids, unfinished.items[i]))
+			r = strv_add(&ids, unfinished.items[i]);
+	}
+	if (r < 0)
+		return r;
+	*ret = ids;
+	ids = STRV_INIT;
+	return 0;
 }
 
 int engine_recover(const char *root, bool start)
@@ -114,7 +145,7 @@ int engine_recover(const char *root, bool start)
 	if (r == 0)
 		r = store_open(&tree, false, &store);
 	if (r == 0)
-		r = store_list(&store, &ids);
+		r = list_recoverable(&store, &ids);
 	tree_done(&tree);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;

@@ -60,18 +60,35 @@ static int check_owner(int fd)
 	return st.st_uid == geteuid() && (st.st_mode & 022) == 0 ? 0 : -EPERM;
 }
 
+/* /var/lib, which a tree that was made by hand may not have yet; both may be links inside the tree.
+ */
+static int open_base(const struct tree *tree, bool make, int *ret_fd)
+{
+	cleanup_fd int var = -EBADF;
+	cleanup_fd int root = -EBADF;
+	int r;
+
+	r = path_open_in_root(tree->rootfd, "/var/lib", O_RDONLY | O_DIRECTORY, 0, ret_fd);
+	if (r != -ENOENT || !make)
+		return r;
+	r = path_open_in_root(tree->rootfd, "/var", O_RDONLY | O_DIRECTORY, 0, &var);
+	if (r == -ENOENT)
+		r = path_open_in_root(tree->rootfd, "/", O_RDONLY | O_DIRECTORY, 0, &root);
+	if (r == 0 && root >= 0)
+		r = open_directory(root, "var", 0755, true, &var);
+	return r < 0 ? r : open_directory(var, "lib", 0755, true, ret_fd);
+}
+
 int store_open(const struct tree *tree, bool make, struct store *ret)
 {
-	static const char parent[] = "/var/lib/affix";
 	cleanup_fd int base = -EBADF;
 	cleanup_fd int affix = -EBADF;
 	cleanup_fd int fd = -EBADF;
-	const char *name;
 	int r;
 
-	r = tree_open_parent(tree, parent, &base, &name);
+	r = open_base(tree, make, &base);
 	if (r == 0)
-		r = open_directory(base, name, 0755, make, &affix);
+		r = open_directory(base, "affix", 0755, make, &affix);
 	if (r == 0)
 		r = open_directory(affix, path_last_name(RECORD_DIRECTORY), 0700, make, &fd);
 	if (r == 0)
@@ -197,13 +214,30 @@ static bool id_of_name(const char *name, char id[MANIFEST_ID_MAX + 1])
 	return manifest_id_is_valid(id);
 }
 
+/* The same for the temporary file of one. */
+static bool id_of_temporary(const char *name, char id[MANIFEST_ID_MAX + 1])
+{
+	char record[MANIFEST_ID_MAX + sizeof(RECORD_SUFFIX)];
+	size_t length = strlen(name);
+
+	if (name[0] != '.' || !str_ends_with(name, FILE_TEMPORARY_SUFFIX))
+		return false;
+	length -= 1 + strlen(FILE_TEMPORARY_SUFFIX);
+	if (length >= sizeof(record))
+		return false;
+	memcpy(record, name + 1, length);
+	record[length] = '\0';
+	return id_of_name(record, id);
+}
+
 static void close_dir(DIR **dir)
 {
 	if (*dir)
 		(void)closedir(*dir);
 }
 
-int store_list(const struct store *store, struct strv *ret)
+static int list_ids(const struct store *store, bool (*id_of)(const char *name, char *id),
+		    struct strv *ret)
 {
 	cleanup_strv struct strv ids = STRV_INIT;
 	CLEANUP(close_dir) DIR *dir = NULL;
@@ -227,7 +261,7 @@ int store_list(const struct store *store, struct strv *ret)
 			return -errno;
 		if (!entry)
 			break;
-		if (!id_of_name(entry->d_name, id))
+		if (!id_of(entry->d_name, id))
 			continue;
 		r = strv_add(&ids, id);
 		if (r < 0)
@@ -237,6 +271,24 @@ int store_list(const struct store *store, struct strv *ret)
 	*ret = ids;
 	ids = STRV_INIT;
 	return 0;
+}
+
+int store_list(const struct store *store, struct strv *ret)
+{
+	return list_ids(store, id_of_name, ret);
+}
+
+int store_list_unfinished(const struct store *store, struct strv *ret)
+{
+	return list_ids(store, id_of_temporary, ret);
+}
+
+int store_forget_unfinished(const struct store *store, const char *id)
+{
+	cleanup_free char *name = NULL;
+	int r = record_name(id, &name);
+
+	return r < 0 ? r : file_forget(store->dirfd, name);
 }
 
 int store_time_floor(const struct store *store, uint64_t *ret, struct refusal *reterr_refusal)

@@ -31,6 +31,11 @@ must_check int store_load(const struct store *store, const char *id, struct reco
 must_check int store_save(const struct store *store, const struct record *record);
 /* The ids of all records, sorted. */
 must_check int store_list(const struct store *store, struct strv *ret);
+/* The ids for which a killed store_save() left a temporary file, sorted; they need not have a
+ * record. */
+must_check int store_list_unfinished(const struct store *store, struct strv *ret);
+/* Removes that file. The id's lock is held. */
+must_check int store_forget_unfinished(const struct store *store, const char *id);
 
 /*
  * Locks, held by an open descriptor: close it to let go. *wait_usec* 0 does not wait. The

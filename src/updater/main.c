@@ -41,6 +41,13 @@ static int run_serve(void)
 	if (r < 0)
 		return complain(r, "the process could not be set up");
 	r = serve_connection(SD_LISTEN_FDS_START);
+	if (r == SERVE_E_UNSETTLED) {
+		/* The failure has systemd start what settles it. */
+		(void)fputs("affix-updater: an operation is left open, to be ended by "
+			    "affix-updater --settle\n",
+			    stderr);
+		return EXIT_FAILURE;
+	}
 	return r < 0 ? complain(r, "the request got no answer") : EXIT_SUCCESS;
 }
 
@@ -56,12 +63,13 @@ static int run_recover(const char *root, bool start)
 
 static int print_help(void)
 {
-	(void)puts("usage: affix-updater [--recover [DIR] | --settle | --help | --version]\n\n"
-		   "Carries out one request of the connection that its socket unit passes.\n\n"
-		   "  --recover   put the files of interrupted operations back; start nothing\n"
-		   "              (in the tree DIR, which is not running)\n"
-		   "  --settle    end interrupted operations: start, watch, write the result\n\n"
-		   "affix-updater(8) has the details.");
+	(void)puts(
+		"usage: affix-updater [--recover [--root DIR] | --settle | --help | --version]\n\n"
+		"Carries out one request of the connection that its socket unit passes.\n\n"
+		"  --recover   put the files of interrupted operations back; start nothing\n"
+		"              (in the tree DIR, which is not running)\n"
+		"  --settle    end interrupted operations: start, watch, write the result\n\n"
+		"affix-updater(8) has the details.");
 	return EXIT_SUCCESS;
 }
 
@@ -72,8 +80,10 @@ int main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("affix-updater %s\n", AFFIX_VERSION) > 0 ? EXIT_SUCCESS
 								       : EXIT_FAILURE;
-	if ((argc == 2 || argc == 3) && strcmp(argv[1], "--recover") == 0)
-		return run_recover(argv[2], false);
+	if (argc == 2 && strcmp(argv[1], "--recover") == 0)
+		return run_recover(NULL, false);
+	if (argc == 4 && strcmp(argv[1], "--recover") == 0 && strcmp(argv[2], "--root") == 0)
+		return run_recover(argv[3], false);
 	if (argc == 2 && strcmp(argv[1], "--settle") == 0)
 		return run_recover(NULL, true);
 	if (argc == 1)

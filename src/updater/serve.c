@@ -33,7 +33,9 @@
 
 static_assert(RECEIVE_ALARM_SECONDS * CLOCK_USEC_PER_SEC > REQUEST_DEADLINE_USEC,
 	      "a slow peer gets its answer before the alarm");
+/* NOLINTNEXTLINE(misc-redundant-expression): that they are equal is what is asserted */
 static_assert(REQUEST_SIGNATURE_MAX == MINISIGN_FILE_MAX, "one limit on signature files");
+/* NOLINTNEXTLINE(misc-redundant-expression): that they are equal is what is asserted */
 static_assert(REQUEST_BUNDLE_MAX == BUNDLE_SIZE_MAX, "one limit on bundles");
 
 /* Whether the connection came through *path*. */
@@ -146,6 +148,7 @@ int serve_connection(int fd)
 	CLEANUP(call_done) struct call call = {.fd = fd, .received = TRANSPORT_REQUEST_INIT};
 	cleanup_result struct result result = RESULT_INIT;
 	struct refusal refusal = REFUSAL_INIT;
+	bool is_settled = true;
 	int r;
 
 	r = find_side(&call, &refusal);
@@ -153,12 +156,18 @@ int serve_connection(int fd)
 		r = receive(&call, &refusal);
 	if (r == -ECONNRESET)
 		return 0;
-	if (r >= 0)
-		r = r == 0 ? execute(&call, &result) : answer_refusal(&call, &refusal, &result);
+	if (r == 0) {
+		r = execute(&call, &result);
+		is_settled = r != ENGINE_E_UNSETTLED;
+	} else if (r > 0) {
+		r = answer_refusal(&call, &refusal, &result);
+	}
 	if (r < 0)
 		return r;
 	log_result(&result, call.received.peer_uid, call.is_admin);
 	/* The operation is done, whoever still listens; `status` has its result. */
 	r = transport_reply(fd, &result);
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	return is_settled ? 0 : SERVE_E_UNSETTLED;
 }

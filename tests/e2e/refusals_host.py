@@ -234,6 +234,14 @@ def no_nameless_files(place):
     place.refuses('unsupported-filesystem', 'install', bundle)
 
 
+@case('unsupported-filesystem', 'a file system that is mounted read-only')
+def read_only(place):
+    bundle = place.bundle()
+    for inside in ('/opt', SYSTEM):
+        mount(place, inside, 'tmpfs', 'size=4m,mode=755,ro')
+        place.refuses('unsupported-filesystem', 'install', bundle)
+
+
 # --- other operations -----------------------------------------------------------------------------
 
 

@@ -6,9 +6,8 @@ nothing, and does not keep the administrator waiting."""
 import contextlib
 import json
 import os
+import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -66,7 +65,7 @@ class Doors(Hostile):
 
     def test_the_agent_can_neither_read_nor_write_what_the_updater_keeps(self):
         for command in ('ls /var/lib/affix/updater', 'touch /opt/affix/x', 'touch /run/affix/x', 'touch /etc/affix/x',
-                        'touch /etc/systemd/system/x.service', 'rm -f /run/affix/updater.sock && test ! -e /run/affix/updater.sock'):
+                        'touch /etc/systemd/system/x.service', 'rm /run/affix/updater.sock'):
             with self.subTest(command):
                 self.assertNotEqual(self.host.run(['sh', '-c', command], user='affix').returncode, 0)
 
@@ -141,7 +140,7 @@ class Messages(Hostile):
                 self.assertNamed(self.agent.ask(INSTALL, [descriptor, signature]), 'bad-descriptor')
         # A file of /proc calls itself regular; it is no bundle either.
         reply = self.agent.ask(INSTALL, [bad[-1], signature])
-        self.assertEqual(reply['outcome'] in ('refused', 'failed'), True, reply)
+        self.assertIn(reply['outcome'], ('refused', 'failed'), reply)
         for count in (0, 1, 3, 4, 16, 250):
             with self.subTest(f'{count} descriptors'):
                 self.assertNamed(self.agent.ask(INSTALL, [signature] * count), 'bad-descriptor')
@@ -151,14 +150,17 @@ class Messages(Hostile):
 
     def test_a_signature_or_configuration_of_another_size_than_any_is_refused(self):
         bundle = self.work.bundle(self.addon('sizes', '1.0.0'))
-        for names, sizes in ((['bundle', 'signature'], [None, 4097]),
-                             (['bundle', 'signature', 'config'], [None, None, (256 << 10) + 1])):
-            files = [*self.files(bundle), agent.memfd(b'{}')][:len(names)]
-            descriptors = [agent.memfd(size=size) if size else file for file, size in zip(files, sizes)]
-            self.assertNamed(self.agent.ask({'verb': 'install', 'fds': names}, descriptors), 'bad-descriptor')
+        signature, config = agent.memfd(size=4097), agent.memfd(size=(256 << 10) + 1)
+        self.assertNamed(self.agent.ask(INSTALL, [bundle, signature]), 'bad-descriptor')
+        self.assertNamed(self.agent.ask({'verb': 'install', 'fds': ['bundle', 'signature', 'config']},
+                                        [*self.files(bundle), config]), 'bad-descriptor')
+        os.close(signature)
+        os.close(config)
 
     def test_bytes_that_change_while_they_are_verified_are_never_installed(self):
-        bundle = self.work.bundle(self.addon('shift', '1.0.0'))
+        addon = self.addon('shift', '1.0.0')
+        binary = self.work.binary(addon)
+        bundle = self.work.bundle(addon, binary=binary)
         good = bundle.read_bytes()
         shifting = agent.memfd(good)
         stop = threading.Event()
@@ -178,9 +180,8 @@ class Messages(Hostile):
                     self.assertNamed(reply, 'bad-signature')
                 else:
                     self.assertEqual(reply['outcome'], 'done')
-                    binary = self.host.run(['sha256sum', '/opt/affix/shift/current/shift']).stdout.split()[0]
-                    source = self.host.run(['affix', 'drift', 'shift', '--json']).stdout
-                    self.assertFalse(json.loads(source)['data']['addons'][0]['drifted'], binary)
+                    installed = self.host.path('/opt/affix/shift/versions/1.0.0/shift').read_bytes()
+                    self.assertEqual(installed, binary.read_bytes())
         finally:
             stop.set()
             thread.join()
@@ -238,7 +239,7 @@ class Floods(Hostile):
 
 
 class Operations(Hostile):
-    def slow(self, identifier, version, seconds=4):
+    def slow(self, identifier, version, seconds):
         addon = self.addon(identifier, version)
         addon.manifest['health']['window_seconds'] = seconds
         return addon
@@ -252,17 +253,18 @@ class Operations(Hostile):
         self.assertRuns('gone', '1.0.0')
         pid = self.pid('affix-gone.service')
         again = self.agent.ask({**INSTALL, 'id': 'gone', 'request_id': 'r-1'}, self.files(bundle))
-        self.assertEqual((again['outcome'], again['time']), ('done', last['time']))
+        self.assertEqual((again['outcome'], again['time']), ('done', last['time']), again)
         self.assertEqual(self.pid('affix-gone.service'), pid)
 
     def test_while_one_add_on_is_worked_on_the_others_and_the_administrator_are_not_blocked(self):
-        bundle = self.work.bundle(self.slow('slow', '1.0.0'))
+        bundle = self.work.bundle(self.slow('slow', '1.0.0', 15))
+        beside = self.work.bundle(self.addon('beside', '1.0.0'))
         with self.agent.connect() as connection:
             self.agent.send(connection, INSTALL, self.files(bundle))
             self.until(lambda: (self.status('slow') or {}).get('state') == 'changing')
             self.assertNamed(self.agent.ask({'verb': 'uninstall', 'id': 'slow'}), 'busy')
             self.assertAnswered()
-            self.assertDone(self.install(self.addon('beside', '1.0.0')))
+            self.assertDone(self.install(beside))
             self.assertEqual(self.status('slow')['state'], 'changing')
             # The administrator waits for this one, and gets the next turn.
             self.assertDone(self.affix('hold', 'slow'))
@@ -270,7 +272,6 @@ class Operations(Hostile):
 
     def test_a_stream_of_requests_does_not_starve_the_administrator(self):
         self.assertEqual(self.push(self.addon('stream', '1.0.0'))['outcome'], 'done')
-        stop = threading.Event()
         # Another process, since the agent's identity is the whole process's.
         child = os.fork()
         if child == 0:
@@ -284,8 +285,7 @@ class Operations(Hostile):
             time.sleep(1)
             self.assertDone(self.affix('hold', 'stream'))
         finally:
-            stop.set()
-            os.kill(child, 9)
+            os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         self.assertTrue(self.status('stream')['held'])
 
@@ -295,19 +295,21 @@ class Operations(Hostile):
             bundles[version] = self.work.bundle(self.addon('old', version))
             self.assertEqual(self.agent.ask(INSTALL, self.files(bundles[version]))['outcome'], 'done')
         self.assertNamed(self.agent.ask(INSTALL, self.files(bundles['1.0.0'])), 'downgrade')
-        for _ in range(4):
-            reply = self.agent.ask({'verb': 'rollback', 'id': 'old'})
-            self.assertIn(reply['outcome'], ('done', 'refused'))
-            self.assertIn(self.status('old')['version'], ('1.1.0', '1.2.0'))
+        self.assertEqual(self.agent.ask({'verb': 'rollback', 'id': 'old'})['outcome'], 'done')
+        for _ in range(2):
+            self.assertNamed(self.agent.ask({'verb': 'rollback', 'id': 'old'}), 'forbidden')
+        self.assertRuns('old', '1.1.0')
+        self.assertDone(self.affix('rollback', 'old'))
+        self.assertRuns('old', '1.0.0')
 
     def test_what_failed_stays_quarantined_whatever_the_agent_says(self):
-        bundle = self.work.bundle(self.addon('bad', '1.0.0', options='--exit 1'))
+        bundle = self.work.bundle(self.addon('bad', '1.0.0', options='--die-after 1 --exit 1'))
         self.assertEqual(self.agent.ask(INSTALL, self.files(bundle))['outcome'], 'rolled-back')
         self.assertNamed(self.agent.ask({'verb': 'clear-quarantine', 'id': 'bad'}), 'forbidden')
         self.assertNamed(self.agent.ask(INSTALL, self.files(bundle)), 'quarantined', 'version-barred')
 
     def test_log_lines_are_for_the_administrator_unless_the_host_says_otherwise(self):
-        bundle = self.work.bundle(self.addon('logs', '1.0.0', options='--exit 1'))
+        bundle = self.work.bundle(self.addon('logs', '1.0.0', options='--die-after 1 --exit 1'))
         self.assertIsNone(self.agent.ask(INSTALL, self.files(bundle))['log'])
         self.assertNotIn('log', self.agent.ask({'verb': 'status', 'id': 'logs'})['data']['addons'][0]['last_result'])
         self.assertTrue(self.status('logs')['last_result']['log'])
@@ -336,15 +338,15 @@ class Narrowing(Hostile):
         self.assertEqual(self.show('affix-limits.service', 'TasksMax'), '4')
 
     def test_keys_of_the_administrator_are_dropped_from_what_the_agent_sends(self):
-        self.assertEqual(self.push(self.addon('local', '1.0.0'))['outcome'], 'done')
-        own = self.host.path('/etc/affix/addons.d/local.json')
+        self.assertEqual(self.push(self.addon('owned', '1.0.0'))['outcome'], 'done')
+        own = self.host.path('/etc/affix/addons.d/owned.json')
         own.write_text('{"secret": "mine"}')
         config = agent.memfd(b'{"secret": "theirs", "level": 3}')
         self.addCleanup(os.close, config)
-        reply = self.agent.ask({'verb': 'configure', 'id': 'local', 'fds': ['config']}, [config])
+        reply = self.agent.ask({'verb': 'configure', 'id': 'owned', 'fds': ['config']}, [config])
         self.assertEqual(reply['outcome'], 'done', reply)
         self.assertEqual(reply['data']['dropped_keys'], ['secret'])
-        merged = json.loads(self.host.path('/etc/affix/addons/local.json').read_text())
+        merged = json.loads(self.host.path('/etc/affix/addons/owned.json').read_text())
         self.assertEqual(merged, {'secret': 'mine', 'level': 3})
 
     def test_configuration_that_does_not_fit_or_is_a_bomb_is_refused_by_name(self):

@@ -41,7 +41,7 @@ def main():
         scratch.boot()
         command = [f'/opt/{test.name}', *sys.argv[2:3]]
         result = scratch.run(command, stdout=None, stderr=None, timeout=300).returncode
-        if result == 0 and test.name == 'manager-on-host':
+        if result == 0 and test.name == 'test-manager_host':
             os.kill(scratch.leader, signal.SIGSTOP)
             result = scratch.run([command[0], '--stopped'], stdout=None, stderr=None).returncode
             os.kill(scratch.leader, signal.SIGCONT)

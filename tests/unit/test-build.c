@@ -259,6 +259,7 @@ static void same_input_gives_the_same_bytes_under_any_umask_zone_locale_and_orde
 		cleanup_strv struct strv paths = STRV_INIT;
 		mode_t before = umask(run == 0 ? 0 : 0077);
 		char digest[DIGEST_TEXT_SIZE];
+		struct stat status;
 
 		(void)setenv("TZ", run == 1 ? "Pacific/Kiritimati" : "UTC", 1);
 		tzset();
@@ -280,6 +281,8 @@ static void same_input_gives_the_same_bytes_under_any_umask_zone_locale_and_orde
 		assert_int_equal(build_demo(f, NULL, &paths, &diagnostics), 0);
 		(void)umask(before);
 		(void)setlocale(LC_ALL, "C");
+		assert_int_equal(stat(paths.items[0], &status), 0);
+		assert_int_equal(status.st_mode, S_IFREG | 0644);
 		file_digest(paths.items[0], digest);
 		if (run == 0)
 			memcpy(first, digest, sizeof(first));

@@ -2,7 +2,7 @@
 
 /*
  * The manager on a system bus of our own, with a process that plays systemd. What it does on the
- * private connection to a real one is tried by manager-on-host.
+ * private connection to a real one is tried by test-manager_host.c.
  */
 
 #include "unit/manager.h"

@@ -485,6 +485,23 @@ static void hostile_text_is_refused_soon(void **state)
 	assert_int_equal(text[0], '#');
 }
 
+static void what_the_scanner_is_slow_or_greedy_with_is_refused_before(void **state)
+{
+	cleanup_free char *text = malloc(MANIFEST_SIZE_MAX);
+	static const char start[] = "a: |\n";
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, ' ', MANIFEST_SIZE_MAX);
+	memcpy(text, start, strlen(start));
+	for (size_t i = strlen(start) + 1; i < MANIFEST_SIZE_MAX; i += 2)
+		text[i] = '\n';
+	text[MANIFEST_SIZE_MAX - 1] = '\0';
+	assert_problem(text, 514, 1, "more than 1024 blanks");
+	memset(text, '[', MANIFEST_SIZE_MAX - 1);
+	assert_problem(text, 1, 1, "more than 16384 brackets");
+}
+
 static void nul_byte_is_refused(void **state)
 {
 	static const char text[] = SMALLEST "x-a: a\0b\n";
@@ -539,6 +556,7 @@ int main(void)
 		cmocka_unit_test(yaml_that_can_surprise_is_refused),
 		cmocka_unit_test(aliases_are_refused_and_not_followed),
 		cmocka_unit_test(hostile_text_is_refused_soon),
+		cmocka_unit_test(what_the_scanner_is_slow_or_greedy_with_is_refused_before),
 		cmocka_unit_test(nul_byte_is_refused),
 		cmocka_unit_test(a_full_list_of_problems_is_not_success),
 		cmocka_unit_test(names_of_enums_and_platforms),

@@ -353,6 +353,30 @@ static void leftover_of_a_killed_save_is_overwritten(void **state)
 	assert_int_equal(ids.count, 1);
 }
 
+static void leftover_of_a_killed_save_is_found_and_removed(void **state)
+{
+	struct fixture *fixture = *state;
+	cleanup_strv struct strv ids = STRV_INIT;
+	cleanup_strv struct strv none = STRV_INIT;
+
+	save(fixture, "foo", 1);
+	write_file(fixture, ".foo.json.affix-new", "{\"half");
+	write_file(fixture, ".bar.json.affix-new", "");
+	write_file(fixture, ".Foo.json.affix-new", "");
+	write_file(fixture, ".affix-new", "");
+	write_file(fixture, ".abcdefghijklmnopqrstuvwxyzabcdef.json.affix-new", "");
+	assert_int_equal(store_list_unfinished(&fixture->store, &ids), 0);
+	assert_int_equal(ids.count, 2);
+	assert_string_equal(ids.items[0], "bar");
+	assert_string_equal(ids.items[1], "foo");
+	assert_int_equal(store_forget_unfinished(&fixture->store, "foo"), 0);
+	assert_int_equal(store_forget_unfinished(&fixture->store, "bar"), 0);
+	assert_int_equal(store_forget_unfinished(&fixture->store, "baz"), 0);
+	assert_int_equal(store_list_unfinished(&fixture->store, &none), 0);
+	assert_int_equal(none.count, 0);
+	assert_int_equal(saved_created(fixture, "foo"), 1);
+}
+
 static void list_holds_the_ids_of_records_in_order(void **state)
 {
 	struct fixture *fixture = *state;
@@ -413,6 +437,7 @@ int main(void)
 		TEST(failing_save_leaves_the_old_record_and_nothing_else),
 		TEST(save_without_durable_rename_says_so_and_may_be_the_new_record),
 		TEST(leftover_of_a_killed_save_is_overwritten),
+		TEST(leftover_of_a_killed_save_is_found_and_removed),
 		TEST(list_holds_the_ids_of_records_in_order),
 		TEST(time_floor_is_the_highest_of_all_records),
 		TEST(time_floor_is_not_lowered_by_a_broken_record),

@@ -153,7 +153,7 @@ static void start_that_takes_too_long_goes_on(void **state)
 		   ON_HOST_DAEMON);
 	start = clock_monotonic_usec();
 	assert_int_equal(manager_start(manager, UNIT, SECOND / 2, NULL), -ETIMEDOUT);
-	assert_in_range(clock_monotonic_usec() - start, SECOND / 2, SECOND);
+	assert_in_range(clock_monotonic_usec() - start, SECOND / 2, MUCH_LATER);
 	assert_int_equal(manager_get_unit(manager, UNIT, &unit), 0);
 	assert_string_equal(unit.active_state, "activating");
 	assert_true(unit.has_job);
@@ -211,7 +211,7 @@ static void change_of_a_unit_ends_the_wait(void **state)
 		manager_unit_done(&unit);
 		assert_int_equal(manager_get_unit(manager, UNIT, &unit), 0);
 	} while (!str_equal(unit.active_state, "failed"));
-	assert_in_range(clock_monotonic_usec() - start, SECOND / 10, SECOND);
+	assert_in_range(clock_monotonic_usec() - start, SECOND / 10, MUCH_LATER);
 }
 
 static void quiet_wait_ends_in_time(void **state)
@@ -224,7 +224,7 @@ static void quiet_wait_ends_in_time(void **state)
 		assert_int_equal(manager_wait(manager, SECOND / 10), 0);
 	start = clock_monotonic_usec();
 	assert_int_equal(manager_wait(manager, SECOND / 5), 0);
-	assert_in_range(clock_monotonic_usec() - start, SECOND / 10, SECOND);
+	assert_in_range(clock_monotonic_usec() - start, SECOND / 10, MUCH_LATER);
 }
 
 static void timer_with_a_next_elapse_is_finite(void **state)
@@ -304,28 +304,33 @@ static void arguments_of_a_run_are_taken_literally(void **state)
 static void log_tail_has_the_last_lines_in_order(void **state)
 {
 	cleanup_strv struct strv lines = STRV_INIT;
+	cleanup_strv struct strv tail = STRV_INIT;
 	struct manager *manager = *state;
 	uint64_t since = clock_realtime_sec() * SECOND;
-	size_t last = 0;
+	bool has_end = false;
+	int next = 0;
 
 	write_unit(manager, UNIT,
 		   "[Service]\nType=oneshot\nSyslogIdentifier=m\n"
 		   "ExecStart=%s --log \"a\\tb\\033[1mc\" --log-lines 30 --die-after 0 --exit 5\n",
 		   ON_HOST_DAEMON);
 	assert_int_equal(manager_start(manager, UNIT, 10 * SECOND, NULL), 0);
-	assert_int_equal(manager_log_tail(UNIT, since, 12, &lines), 0);
-	assert_int_equal(lines.count, 12);
+	assert_int_equal(manager_log_tail(UNIT, since, 50, &lines), 0);
 	for (size_t i = 0; i < lines.count; i++) {
-		if (str_equal(lines.items[i], "m: 29 a\\x09b\\x1b[1mc"))
-			last = i;
+		char expected[64];
+
+		/* PID 1 adds how it ended, before or behind what the service said. */
+		(void)snprintf(expected, sizeof(expected), "m: %d a\\x09b\\x1b[1mc", next);
+		next += str_equal(lines.items[i], expected);
+		has_end |= str_starts_with(lines.items[i], "systemd: ") &&
+			   strstr(lines.items[i], "status=5") != NULL;
 	}
-	/* PID 1 adds how it ended, in a few lines. */
-	assert_in_range(last, 6, 10);
-	assert_string_equal(lines.items[last - 1], "m: 28 a\\x09b\\x1b[1mc");
-	assert_true(str_starts_with(lines.items[last + 1], "systemd: "));
-	assert_non_null(strstr(lines.items[last + 1], "status=5"));
-	for (size_t i = 0; i < lines.count; i++)
-		assert_in_range(strlen(lines.items[i]), 1, MANAGER_LOG_LINE_MAX);
+	assert_int_equal(next, 30);
+	assert_true(has_end);
+	assert_int_equal(manager_log_tail(UNIT, since, 12, &tail), 0);
+	assert_int_equal(tail.count, 12);
+	for (size_t i = 0; i < tail.count; i++)
+		assert_string_equal(tail.items[i], lines.items[lines.count - 12 + i]);
 }
 
 static void log_tail_starts_at_the_given_time(void **state)
@@ -344,17 +349,22 @@ static void long_log_lines_are_cut(void **state)
 {
 	cleanup_strv struct strv lines = STRV_INIT;
 	struct manager *manager = *state;
+	size_t longest = 0;
+	size_t cut = 0;
 
 	write_unit(manager, UNIT,
 		   "[Service]\nType=oneshot\nSyslogIdentifier=m\n"
 		   "ExecStart=/bin/sh -c 'head -c 4000 /dev/zero | tr \"\\\\0\" \"\\\\001\"; echo; "
 		   "head -c 4000 /dev/zero | tr \"\\\\0\" x; echo'\n");
 	assert_int_equal(manager_start(manager, UNIT, 10 * SECOND, NULL), 0);
-	assert_int_equal(manager_log_tail(UNIT, 0, 4, &lines), 0);
-	assert_int_equal(lines.count, 4);
-	for (size_t i = 0; i < lines.count; i++)
-		assert_in_range(strlen(lines.items[i]), 1, MANAGER_LOG_LINE_MAX);
-	assert_in_range(strlen(lines.items[1]), MANAGER_LOG_LINE_MAX - 100, MANAGER_LOG_LINE_MAX);
+	assert_int_equal(manager_log_tail(UNIT, 0, 8, &lines), 0);
+	for (size_t i = 0; i < lines.count; i++) {
+		longest = MAX(longest, strlen(lines.items[i]));
+		cut += str_starts_with(lines.items[i], "m: ") &&
+		       str_ends_with(lines.items[i], "...");
+	}
+	assert_int_equal(cut, 2);
+	assert_in_range(longest, MANAGER_LOG_LINE_MAX - 100, MANAGER_LOG_LINE_MAX);
 }
 
 static void systemd_may_reexecute_itself_meanwhile(void **state)
@@ -418,7 +428,5 @@ int main(int argc, char **argv)
 	on_host_require();
 	if (argc > 1 && strcmp(argv[1], "--stopped") == 0)
 		return expect_no_answer();
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return ON_HOST_RUN(tests, argc, argv);
 }

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Bundles: input that begins as a compressed stream goes through bundle_open(), anything else is
+ * the tar archive within one. What is accepted is read again by a reader that knows nothing but
+ * plain headers: the two must see the same entries.
+ */
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "bundle/contents.h"
+
+#define BLOCK 512U
+#define PIECE (2U * BLOCK)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* A broken promise stops the fuzzer, also where assert() is compiled out. */
+static void must(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+struct memory {
+	struct hasher *hasher;
+	const uint8_t *data;
+	size_t size;
+	size_t at;
+	uint8_t *piece; /* of its own, so that a read too far is seen */
+};
+
+static int read_memory(void *context, const void **ret, size_t *ret_size,
+		       struct refusal *reterr_refusal)
+{
+	struct memory *memory = context;
+	size_t n = MIN((size_t)PIECE, memory->size - memory->at);
+
+	(void)reterr_refusal;
+	hasher_wait(memory->hasher, hasher_last(memory->hasher));
+	free(memory->piece);
+	memory->piece = malloc(n > 0 ? n : 1);
+	must(memory->piece != NULL);
+	memcpy(memory->piece, memory->data + memory->at, n);
+	memory->at += n;
+	*ret = memory->piece;
+	*ret_size = n;
+	return 0;
+}
+
+/* A size field: octal digits behind blanks, or a number of base 256. */
+static size_t size_field(const uint8_t *field)
+{
+	size_t value = 0;
+	size_t at = 0;
+
+	if (field[0] & 0x80) {
+		for (at = 4; at < 12; at++)
+			value = value << 8 | field[at];
+		return value;
+	}
+	while (at < 12 && (field[at] == ' ' || field[at] == '\t'))
+		at++;
+	for (; at < 12 && field[at] >= '0' && field[at] <= '7'; at++)
+		value = value * 8 + (size_t)(field[at] - '0');
+	return value;
+}
+
+static void check_against_archive(const struct bundle *bundle, const uint8_t *data, size_t size)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < bundle->n_entries; i++) {
+		const struct bundle_entry *entry = &bundle->entries[i];
+		struct digest digest;
+
+		must(size - at >= BLOCK);
+		must(strncmp(entry->name, (const char *)data + at, 100) == 0);
+		must(data[at + 156] == '0' || data[at + 156] == '\0');
+		must(entry->size == size_field(data + at + 124));
+		at += BLOCK;
+		must(entry->size <= size - at);
+		digest_of(data + at, (size_t)entry->size, &digest);
+		must(digest_is_equal(&digest, &entry->digest));
+		must(!entry->text || memcmp(entry->text, data + at, (size_t)entry->size) == 0);
+		at += ((size_t)entry->size + BLOCK - 1) / BLOCK * BLOCK;
+	}
+	must(size - at >= 2UL * BLOCK && size - at <= 2UL * BLOCK + TAR_PADDING_MAX);
+	for (; at < size; at++)
+		must(data[at] == 0);
+}
+
+static void check_bundle(const struct bundle *bundle)
+{
+	uint64_t sum = 0;
+
+	must(bundle->n_entries > 0 && bundle->n_entries <= BUNDLE_ENTRIES_MAX);
+	must(strcmp(bundle->entries[0].name, MANIFEST_NAME) == 0);
+	must(bundle_find(bundle, bundle->manifest->exec_binary) != NULL);
+	for (size_t i = 0; i < bundle->n_entries; i++) {
+		const struct bundle_entry *entry = &bundle->entries[i];
+
+		must(path_is_safe_name(entry->name) && entry->name[0] != '.');
+		must(i < 2 || strcmp(bundle->entries[i - 1].name, entry->name) < 0);
+		must(!entry->text || entry->text[entry->size] == '\0');
+		must(entry->fd == -EBADF);
+		sum += entry->size;
+	}
+	must(sum == bundle->size && sum <= BUNDLE_SIZE_MAX);
+}
+
+/* What the outcome promises, whatever it is; the caller frees the bundle. */
+static void check_outcome(int r, const struct bundle *bundle, const struct refusal *refusal)
+{
+	must(r >= 0 && (r == 0) == (bundle != NULL));
+	if (r > 0)
+		must((int)refusal->code == r && strlen(refusal->text) > 0);
+	else
+		check_bundle(bundle);
+}
+
+static void try_archive(struct hasher *hasher, const uint8_t *data, size_t size)
+{
+	struct memory memory = {.hasher = hasher, .data = data, .size = size};
+	cleanup_bundle struct bundle *bundle = NULL;
+	struct refusal refusal = REFUSAL_INIT;
+	int r = contents_read(&(struct tar_source){read_memory, &memory}, hasher, NULL, -EBADF,
+			      &bundle, &refusal);
+
+	hasher_wait(hasher, hasher_last(hasher));
+	free(memory.piece);
+	check_outcome(r, bundle, &refusal);
+	if (r == 0)
+		check_against_archive(bundle, data, size);
+}
+
+static void try_file(const uint8_t *data, size_t size)
+{
+	cleanup_bundle struct bundle *bundle = NULL;
+	cleanup_fd int fd = memfd_create("bundle", MFD_CLOEXEC);
+	struct refusal refusal = REFUSAL_INIT;
+	int r;
+
+	must(fd >= 0 && fd_write_full(fd, data, size) == 0);
+	r = bundle_open(fd, NULL, -EBADF, &bundle, &refusal);
+	check_outcome(r, bundle, &refusal);
+}
+
+/* A mutation seldom gets a header's checksum right: here all of them are. */
+static void repair_checksums(uint8_t *data, size_t size)
+{
+	for (size_t at = 0; size - at >= BLOCK && data[at] != 0;) {
+		size_t content = size_field(data + at + 124);
+		unsigned sum = 0;
+		char field[8];
+
+		memset(data + at + 148, ' ', 8);
+		for (size_t i = 0; i < BLOCK; i++)
+			sum += data[at + i];
+		(void)snprintf(field, sizeof(field), "%06o", sum);
+		memcpy(data + at + 148, field, sizeof(field));
+		at += BLOCK;
+		if (content > size - at)
+			break;
+		at += MIN((content + BLOCK - 1) / BLOCK * BLOCK, size - at);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct hasher *hasher; /* one for all runs: a thread each is slow */
+	cleanup_free uint8_t *copy = malloc(size > 0 ? size : 1);
+
+	must(copy && (hasher || hasher_new(&hasher) == 0));
+	if (size >= 2 &&
+	    ((data[0] == 0x28 && data[1] == 0xb5) || (data[0] == 0x1f && data[1] == 0x8b)))
+		try_file(data, size);
+	if (size > 0)
+		memcpy(copy, data, size);
+	try_archive(hasher, copy, size);
+	repair_checksums(copy, size);
+	try_archive(hasher, copy, size);
+	return 0;
+}
