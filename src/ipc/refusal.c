@@ -44,7 +44,6 @@ static const char *const names[] = {
 	[REFUSAL_BAD_SCHEMA] = "bad-schema",
 	[REFUSAL_BAD_CONFIG] = "bad-config",
 	[REFUSAL_BAD_LIMITS] = "bad-limits",
-	[REFUSAL_BASE_AGENT] = "base-agent",
 	[REFUSAL_UNSUPPORTED] = "unsupported",
 	[REFUSAL_BAD_UNIT] = "bad-unit",
 	[REFUSAL_UNIT_NAME] = "unit-name",
