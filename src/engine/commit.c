@@ -166,7 +166,9 @@ int commit_transaction(struct operation *operation)
 		return 0;
 	}
 	if (is_install) {
-		record->is_local = operation->call->is_admin;
+		/* What the administrator installed stays the administrator's, also when the fleet
+		 * upgrades it. */
+		record->is_local = transaction->is_local || (record->current && record->is_local);
 		raise_floor(record, to);
 		memcpy(record->bound_key, to->key_id, sizeof(record->bound_key));
 	}

@@ -42,6 +42,7 @@ static int begin(struct operation *operation, struct transaction_order *order)
 	 * from it. */
 	transaction->phase = operation->manager ? RECORD_STAGING : RECORD_SWITCHING;
 	transaction->to = TAKE_PTR(order->to);
+	transaction->is_local = operation->call->is_admin;
 	transaction->purge = order->purge;
 	transaction->config = order->config ? json_incref(order->config) : NULL;
 	transaction->request_id = strdup(operation->call->request->request_id);

@@ -45,7 +45,7 @@ struct record_transaction {
 	struct strv created; /* directories that this transaction makes */
 	char *request_id;
 	char *boot_id;
-	uint64_t deadline_usec; /* CLOCK_BOOTTIME; the watch's end */
+	bool is_local;          /* who asked for it: an install's origin, whoever ends it */
 	bool purge;             /* uninstall: state directories too */
 	json_t *config;         /* the fleet configuration to keep on commit, or NULL */
 	json_t *evidence;       /* while reverting: the result to report when done */

@@ -94,7 +94,7 @@ static json_t *transaction_to_json(const struct record_transaction *transaction)
 	    json_add(json, "created", json_from_strv(&transaction->created)) < 0 ||
 	    json_add_string(json, "request_id", transaction->request_id) < 0 ||
 	    json_add_string(json, "boot_id", transaction->boot_id) < 0 ||
-	    json_add_uint(json, "deadline_usec", transaction->deadline_usec) < 0 ||
+	    json_add_string(json, "origin", transaction->is_local ? "local" : "fleet") < 0 ||
 	    json_add(json, "purge", json_boolean(transaction->purge)) < 0 ||
 	    json_add(json, "config", value_or_null(transaction->config)) < 0 ||
 	    json_add(json, "evidence", value_or_null(transaction->evidence)) < 0)
@@ -315,12 +315,23 @@ static const char *phase_name(unsigned phase)
 	return record_phase_to_string((enum record_phase)phase);
 }
 
+/* Whether it is the administrator's. */
+static bool read_origin(struct json_reader *reader, const json_t *json)
+{
+	const char *origin = json_reader_string(reader, json, "origin");
+	bool is_local = strcmp(origin, "local") == 0;
+
+	if (!is_local && strcmp(origin, "fleet") != 0)
+		json_reader_fail_value(reader, "unknown origin", origin);
+	return is_local;
+}
+
 static void read_transaction(struct json_reader *reader, const json_t *json,
 			     struct record_transaction *transaction, const char *id)
 {
 	static const char *const known[] = {
-		"operation",     "phase", "to",     "created",  "request_id", "boot_id",
-		"deadline_usec", "purge", "config", "evidence", NULL};
+		"operation", "phase", "to",     "created",  "request_id", "boot_id",
+		"origin",    "purge", "config", "evidence", NULL};
 
 	json_reader_keys(reader, json, known);
 	transaction->operation = (enum record_operation)read_name(
@@ -329,9 +340,9 @@ static void read_transaction(struct json_reader *reader, const json_t *json,
 		(enum record_phase)read_name(reader, json, "phase", phase_name, RECORD_PHASE_N);
 	transaction->to = read_plan_or_null(reader, json, "to", id);
 	read_created(reader, json, id, &transaction->created);
-	transaction->request_id = read_string_or_null(reader, json, "request_id");
-	transaction->boot_id = read_string_or_null(reader, json, "boot_id");
-	transaction->deadline_usec = json_reader_uint(reader, json, "deadline_usec", INT64_MAX);
+	transaction->request_id = json_reader_copy(reader, json, "request_id");
+	transaction->boot_id = json_reader_copy(reader, json, "boot_id");
+	transaction->is_local = read_origin(reader, json);
 	transaction->purge = json_reader_bool(reader, json, "purge");
 	transaction->config = read_object_or_null(reader, json, "config");
 	transaction->evidence = read_object_or_null(reader, json, "evidence");
@@ -359,18 +370,14 @@ static void read_transaction_or_null(struct json_reader *reader, const json_t *j
 /* Who the add-on is: what everything else is held against. */
 static void read_head(struct json_reader *reader, const json_t *json, struct record *record)
 {
-	const char *origin = json_reader_string(reader, json, "origin");
-
 	json_reader_fill(reader, json, "id", record->id, sizeof(record->id));
 	json_reader_fill(reader, json, "key", record->bound_key, sizeof(record->bound_key));
 	record->newest_created = json_reader_uint(reader, json, "newest_created", INT64_MAX);
-	record->is_local = strcmp(origin, "local") == 0;
+	record->is_local = read_origin(reader, json);
 	record->is_held = json_reader_bool(reader, json, "held");
 	record->is_stopped = json_reader_bool(reader, json, "stopped");
 	record->is_purging = json_reader_bool(reader, json, "purging");
 	record->hold_reason = read_string_or_null(reader, json, "hold_reason");
-	if (!record->is_local && strcmp(origin, "fleet") != 0)
-		json_reader_fail_value(reader, "unknown origin", origin);
 	if (!manifest_id_is_valid(record->id))
 		json_reader_fail_value(reader, "bad id", record->id);
 	if (!plan_bounds_is_key_id(record->bound_key))

@@ -121,7 +121,7 @@ static inline json_t *sample_record_json(void)
 		"\"held\":true,\"stopped\":false,\"hold_reason\":\"until monday\","
 		"\"purging\":false,\"transaction\":{\"operation\":\"install\","
 		"\"phase\":\"watching\",\"to\":null,\"created\":[\"/opt/affix/node-exporter\"],"
-		"\"request_id\":\"r-1\",\"boot_id\":\"b\",\"deadline_usec\":123456789,"
+		"\"request_id\":\"r-1\",\"boot_id\":\"b\",\"origin\":\"local\","
 		"\"purge\":false,\"config\":{\"a\":1},\"evidence\":null},\"current\":null,"
 		"\"previous\":null,\"older\":[],\"config\":{\"a\":0},"
 		"\"created\":[\"/opt/affix\"],\"quarantine\":[{\"plan\":\"" SAMPLE_DIGEST

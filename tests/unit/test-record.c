@@ -95,7 +95,7 @@ static void members_reach_their_fields(void **state)
 	assert_int_equal(record->transaction->operation, RECORD_INSTALL);
 	assert_int_equal(record->transaction->phase, RECORD_WATCHING);
 	assert_string_equal(record->transaction->to->identity.id, "node-exporter");
-	assert_int_equal(record->transaction->deadline_usec, 123456789);
+	assert_true(record->transaction->is_local);
 	assert_string_equal(record->transaction->created.items[0], "/opt/affix/node-exporter");
 	assert_null(record->transaction->evidence);
 }
@@ -183,7 +183,7 @@ static void every_member_is_demanded(void **state)
 					      "transaction/created",
 					      "transaction/request_id",
 					      "transaction/boot_id",
-					      "transaction/deadline_usec",
+					      "transaction/origin",
 					      "transaction/purge",
 					      "transaction/config",
 					      "transaction/evidence",
