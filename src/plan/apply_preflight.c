@@ -110,6 +110,25 @@ static int check_space(const struct tree *tree, const char *place, uint64_t byte
 	return 0;
 }
 
+/* A mount of its own may be read-only. One that is not there is made, or fails later. */
+static int check_writable(const struct tree *tree, const char *place,
+			  struct refusal *reterr_refusal)
+{
+	cleanup_fd int fd = -EBADF;
+	struct statvfs fs;
+	int r = path_open_in_root(tree->rootfd, place, O_RDONLY | O_DIRECTORY, 0, &fd);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (fstatvfs(fd, &fs) < 0)
+		return -errno;
+	if ((fs.f_flag & ST_RDONLY) == 0)
+		return 0;
+	return refuse(reterr_refusal, REFUSAL_UNSUPPORTED_FILESYSTEM,
+		      "'%s' is on a file system that is mounted read-only; remount it writable",
+		      place);
+}
+
 static int check_room(const struct tree *tree, const struct plan *plan,
 		      struct refusal *reterr_refusal)
 {
@@ -120,7 +139,11 @@ static int check_room(const struct tree *tree, const struct plan *plan,
 		if (plan->objects[i].content)
 			bytes += plan->objects[i].size + 4096;
 	}
-	r = check_space(tree, "/etc", bytes, plan->n_objects + SPARE_INODES, reterr_refusal);
+	r = check_writable(tree, PLAN_UNIT_BASE, reterr_refusal);
+	if (r == 0)
+		r = check_writable(tree, "/opt", reterr_refusal);
+	if (r == 0)
+		r = check_space(tree, "/etc", bytes, plan->n_objects + SPARE_INODES, reterr_refusal);
 	if (r == 0)
 		r = check_space(tree, "/opt", SPARE_BYTES, plan->n_objects + SPARE_INODES,
 				reterr_refusal);
