@@ -64,8 +64,11 @@ int transaction_recover(struct operation *operation, bool start)
 		start && operation->manager && transaction && transaction->phase == RECORD_WATCHING;
 	int r;
 
-	if (!transaction)
-		return transaction_sweep(operation);
+	/* What cannot be swept (a mount in a state directory) must not bar what is to come. */
+	if (!transaction) {
+		ignore_result(transaction_sweep(operation));
+		return 0;
+	}
 	r = set_identity(operation);
 	if (r < 0)
 		return r;
