@@ -50,6 +50,26 @@ static int record_evidence(struct operation *operation, const char *name, const 
 	return 0;
 }
 
+/* Adds to *reason* that systemd reads more about *unit* than *plan* has: it may be that which fails. */
+static void add_override(struct operation *operation, const struct plan *plan, const char *unit,
+			 char *reason, size_t size)
+{
+	cleanup_manager_unit struct manager_unit now = MANAGER_UNIT_INIT;
+
+	if (!operation->manager || manager_get_unit(operation->manager, unit, &now) < 0)
+		return;
+	for (size_t i = 0; i < now.drop_in_paths.count; i++) {
+		size_t length = strlen(reason);
+
+		if (plan_find(plan, now.drop_in_paths.items[i]))
+			continue;
+		(void)snprintf(reason + length, size - length,
+			       "; '%.200s' is not the add-on's and applies to it",
+			       now.drop_in_paths.items[i]);
+		return;
+	}
+}
+
 /* Files of the old plan, whatever the tree holds now. */
 static int restore_files(struct operation *operation)
 {
@@ -197,8 +217,13 @@ static int go_back(struct operation *operation, bool start)
 
 int revert_unhealthy(struct operation *operation, const struct health *health, uint64_t since_usec)
 {
-	int r = record_evidence(operation, "unhealthy", health->reason, health->unit, since_usec);
+	char reason[HEALTH_REASON_MAX + 256];
+	int r;
 
+	(void)snprintf(reason, sizeof(reason), "%s", health->reason);
+	add_override(operation, operation->record->transaction->to, health->unit, reason,
+		     sizeof(reason));
+	r = record_evidence(operation, "unhealthy", reason, health->unit, since_usec);
 	return r < 0 ? r : go_back(operation, true);
 }
 
