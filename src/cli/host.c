@@ -66,6 +66,7 @@ static int run_here(const struct host_call *call, struct result *ret)
 		.carry_logs = true,
 		.trust_dirfd = -EBADF,
 	};
+	int r;
 
 	if (call->trust) {
 		trust = open(call->trust, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -74,7 +75,9 @@ static int run_here(const struct host_call *call, struct result *ret)
 		engine_call.trust_dirfd = trust;
 	}
 	(void)umask(S_IWGRP | S_IWOTH);
-	return engine_execute(&engine_call, ret);
+	r = engine_execute(&engine_call, ret);
+	/* The result says so, and every later command on the tree tries again. */
+	return r == ENGINE_E_UNSETTLED ? 0 : r;
 }
 
 /* What a failed call means for the one who asked. These are no refusals of the updater: it never

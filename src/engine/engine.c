@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/commit.h"
 #include "engine/operation.h"
 
 struct verb {
@@ -35,42 +34,27 @@ static const struct verb *find_verb(enum request_verb verb)
 	return (size_t)verb < ARRAY_SIZE(verbs) && verbs[verb].run ? &verbs[verb] : NULL;
 }
 
-/* A request id that was answered before is answered with the same result. */
-static int find_earlier(struct operation *operation, bool *ret)
+/* A request id that was answered before is answered at once, without a lock or a look at the bundle.
+ */
+static int find_earlier(struct operation *operation)
 {
 	const struct request *request = operation->call->request;
 	cleanup_record struct record *record = NULL;
-	cleanup_result struct result earlier = RESULT_INIT;
 	int r;
 
-	*ret = false;
 	if (request->request_id[0] == '\0' || request->id[0] == '\0')
 		return 0;
 	r = store_load(&operation->store, request->id, &record, &operation->refusal);
 	if (r != 0)
 		return r == -ENOENT ? 0 : r;
-	r = commit_find_result(record, request->request_id, &earlier);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	if (!earlier.verb || strcmp(earlier.verb, request_verb_to_string(request->verb)) != 0)
-		return 0;
-	result_done(operation->result);
-	*operation->result = earlier;
-	earlier = RESULT_INIT;
-	*ret = true;
-	return 0;
+	return operation_answer_again(operation, record);
 }
 
 static int execute(struct operation *operation, const struct verb *verb)
 {
-	bool answered = false;
-	int r = 0;
+	int r = verb->changes ? find_earlier(operation) : 0;
 
-	if (verb->changes)
-		r = find_earlier(operation, &answered);
-	if (r != 0 || answered)
-		return r;
-	return verb->run(operation);
+	return r != 0 || operation->is_answered ? r : verb->run(operation);
 }
 
 /* What broke, as a sentence: the host's fault, not the request's. */
@@ -120,8 +104,10 @@ int engine_execute(const struct engine_call *call, struct result *ret)
 		r = execute(&operation, verb);
 	if (r < 0 && r != -ENOMEM)
 		r = describe_error(&operation, r);
-	if (r > 0)
+	if (r > 0 && !operation.is_answered)
 		r = result_set_refusal(ret, &operation.refusal);
+	if (r >= 0)
+		r = operation.record && operation.record->transaction ? ENGINE_E_UNSETTLED : 0;
 	if (!operation_carries_logs(&operation)) {
 		json_decref(ret->log);
 		ret->log = NULL;

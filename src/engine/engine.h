@@ -21,7 +21,10 @@ struct engine_call {
 	int trust_dirfd;  /* --trust; -EBADF: TRUST_PATH of the tree */
 };
 
-/* Fills *ret* in any case but -ENOMEM. */
+/* engine_execute(): a transaction could not be ended and is left open; somebody has to settle it. */
+#define ENGINE_E_UNSETTLED 1
+
+/* Fills *ret* in any case but -ENOMEM. 0, ENGINE_E_UNSETTLED or -ENOMEM. */
 must_check int engine_execute(const struct engine_call *call, struct result *ret);
 
 /*

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/commit.h"
 #include "engine/transaction.h"
 
 /* How long the administrator waits for an add-on that is being worked on; others do not wait. */
@@ -101,7 +102,34 @@ int operation_lock(struct operation *operation, const char *id)
 	r = store_load(&operation->store, id, &operation->record, &operation->refusal);
 	if (r == -ENOENT)
 		return record_new(id, &operation->record);
-	return r != 0 ? r : recover_first(operation);
+	if (r == 0)
+		r = recover_first(operation);
+	/* It may have been carried out while this process waited. */
+	if (r == 0)
+		r = operation_answer_again(operation, operation->record);
+	if (r == 0 && operation->is_answered)
+		return OPERATION_E_ANSWERED;
+	return r;
+}
+
+int operation_answer_again(struct operation *operation, const struct record *record)
+{
+	const struct request *request = operation->call->request;
+	cleanup_result struct result earlier = RESULT_INIT;
+	int r;
+
+	if (request->request_id[0] == '\0')
+		return 0;
+	r = commit_find_result(record, request->request_id, &earlier);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!earlier.verb || strcmp(earlier.verb, request_verb_to_string(request->verb)) != 0)
+		return 0;
+	result_done(operation->result);
+	*operation->result = earlier;
+	earlier = RESULT_INIT;
+	operation->is_answered = true;
+	return 0;
 }
 
 int operation_check_fleet(struct operation *operation, const char *id, bool is_removal)

@@ -19,6 +19,7 @@ struct operation {
 	struct manager *manager; /* NULL for a tree that is not running */
 	int lock;                /* the add-on's, once operation_lock() was called */
 	struct record *record;   /* of the locked add-on */
+	bool is_answered;        /* the result is an earlier one of the same request id */
 	struct result *result;
 	struct refusal refusal; /* where a step that refuses puts its reason */
 };
@@ -36,11 +37,19 @@ must_check int operation_open(const struct engine_call *call, bool make, struct 
 void operation_done(struct operation *operation);
 #define cleanup_operation CLEANUP(operation_done)
 
+/* What operation_lock() returns beside refusals. */
+#define OPERATION_E_ANSWERED ((int)REFUSAL_N)
+
 /*
  * Takes the lock of *id*, loads its record (a new one if there is none), and ends a transaction
- * that an earlier updater left open. 0; refused; -errno.
+ * that an earlier updater left open. 0; refused; OPERATION_E_ANSWERED where the request was carried
+ * out before, the result filled; -errno.
  */
 must_check int operation_lock(struct operation *operation, const char *id);
+
+/* Answers from *record* a request id that it has the result of; `is_answered` says whether. 0 or
+ * -errno. */
+must_check int operation_answer_again(struct operation *operation, const struct record *record);
 
 /* Reads the locked record again from the disk. 0 or -errno. */
 must_check int operation_reload(struct operation *operation);

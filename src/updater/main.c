@@ -41,6 +41,13 @@ static int run_serve(void)
 	if (r < 0)
 		return complain(r, "the process could not be set up");
 	r = serve_connection(SD_LISTEN_FDS_START);
+	if (r == SERVE_E_UNSETTLED) {
+		/* The failure has systemd start what settles it. */
+		(void)fputs("affix-updater: an operation is left open, to be ended by "
+			    "affix-updater --settle\n",
+			    stderr);
+		return EXIT_FAILURE;
+	}
 	return r < 0 ? complain(r, "the request got no answer") : EXIT_SUCCESS;
 }
 

@@ -146,6 +146,7 @@ int serve_connection(int fd)
 	CLEANUP(call_done) struct call call = {.fd = fd, .received = TRANSPORT_REQUEST_INIT};
 	cleanup_result struct result result = RESULT_INIT;
 	struct refusal refusal = REFUSAL_INIT;
+	bool is_settled = true;
 	int r;
 
 	r = find_side(&call, &refusal);
@@ -153,12 +154,18 @@ int serve_connection(int fd)
 		r = receive(&call, &refusal);
 	if (r == -ECONNRESET)
 		return 0;
-	if (r >= 0)
-		r = r == 0 ? execute(&call, &result) : answer_refusal(&call, &refusal, &result);
+	if (r == 0) {
+		r = execute(&call, &result);
+		is_settled = r != ENGINE_E_UNSETTLED;
+	} else if (r > 0) {
+		r = answer_refusal(&call, &refusal, &result);
+	}
 	if (r < 0)
 		return r;
 	log_result(&result, call.received.peer_uid, call.is_admin);
 	/* The operation is done, whoever still listens; `status` has its result. */
 	r = transport_reply(fd, &result);
-	return r < 0 ? r : 0;
+	if (r < 0)
+		return r;
+	return is_settled ? 0 : SERVE_E_UNSETTLED;
 }
