@@ -8,6 +8,7 @@
 
 #include "cli/doctor.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -26,6 +27,8 @@ static const char *const verdicts[] = {
 	[DOCTOR_WARN] = "warn",
 	[DOCTOR_FAIL] = "fail",
 };
+
+static_assert(ARRAY_SIZE(verdicts) == DOCTOR_VERDICT_N, "every verdict has a name");
 
 static int add_check(struct doctor *doctor, const char *name, enum doctor_verdict verdict,
 		     const char *sentence)

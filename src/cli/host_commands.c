@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/host.h"
+#include "cli/plan_local.h"
 
 #define OPTION_ROOT  "  --root DIR           a tree that is not running, instead of this host\n"
 #define OPTION_JSON  "  --json               print the result as JSON\n"
@@ -38,6 +39,8 @@ static int run_bundle(const struct command *command, enum request_verb verb, con
 	r = host_parse(&call, argc, argv, letters);
 	if (r == COMMAND_DONE)
 		r = take_operand(&call, argc, argv, "one bundle", &bundle);
+	if (r == COMMAND_DONE && verb == REQUEST_PLAN && !call.root && !plan_has_updater())
+		return plan_locally(&call, bundle);
 	if (r == COMMAND_DONE)
 		r = host_add_bundle(&call, bundle);
 	if (r == COMMAND_DONE && call.config)

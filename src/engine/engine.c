@@ -94,6 +94,7 @@ int engine_execute(const struct engine_call *call, struct result *ret)
 	if (r < 0)
 		return r;
 	/* Also for what goes wrong before there is an operation. */
+	operation.call = call;
 	operation.result = ret;
 	if (!verb)
 		r = refuse(&operation.refusal, REFUSAL_UNKNOWN_VERB,

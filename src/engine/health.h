@@ -28,7 +28,7 @@ struct health {
  * A service has its own start timeout to become active. Its ready_socket has the window's length,
  * at least 10 s, from then on to accept for the first time: then the window begins. From there on
  * the socket is tried once a second, and all is looked at again at the very end. Restarts are those
- * since the start (NRestarts).
+ * that systemd counts (NRestarts): reset-failed before the start makes it forget older ones.
  *
  * A timer must have a next elapse. Where the plan says run_once, its service is started, once, and
  * must succeed within its start timeout, at most 15 minutes; then the window begins.

@@ -70,6 +70,8 @@ int transaction_recover(struct operation *operation, bool start)
 		return 0;
 	}
 	r = set_identity(operation);
+	if (r == 0 && !operation->tree.is_live)
+		r = tree_forget_user(&operation->tree);
 	if (r < 0)
 		return r;
 	if (transaction->phase == RECORD_STAGING)

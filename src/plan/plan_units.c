@@ -208,8 +208,10 @@ static int add_unit_objects(struct plan *plan, const struct bundle *bundle,
 			    const struct unit_set *set, const char *primary,
 			    const struct manifest_limits *limits)
 {
-	int r = plan_add_directory(plan, PLAN_UNIT_BASE, true);
+	int r = plan_add_directory(plan, "/etc/systemd", true);
 
+	if (r == 0)
+		r = plan_add_directory(plan, PLAN_UNIT_BASE, true);
 	for (size_t i = 0; r == 0 && i < set->count; i++) {
 		const char *name = set->names.items[i];
 		char path[512];

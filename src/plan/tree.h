@@ -35,3 +35,6 @@ must_check int tree_group(const struct tree *tree, const char *name, gid_t *ret)
  * nothing if they exist. Each file is replaced atomically, group first.
  */
 must_check int tree_add_user(const struct tree *tree, const char *name, const char *gecos);
+
+/* Removes what a killed tree_add_user() left beside these files. */
+must_check int tree_forget_user(const struct tree *tree);

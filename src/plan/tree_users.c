@@ -321,6 +321,18 @@ static int add_user_in(int etc, const char *name, const char *gecos)
 	return r;
 }
 
+static int open_accounts(const struct tree *tree, int *ret_etc, int *ret_lock)
+{
+	cleanup_fd int etc = -EBADF;
+	int r = path_open_in_root(tree->rootfd, "/etc", O_RDONLY | O_DIRECTORY, 0, &etc);
+
+	if (r == 0)
+		r = lock_accounts(etc, ret_lock);
+	if (r == 0)
+		*ret_etc = TAKE_FD(etc);
+	return r;
+}
+
 int tree_add_user(const struct tree *tree, const char *name, const char *gecos)
 {
 	cleanup_fd int etc = -EBADF;
@@ -329,10 +341,20 @@ int tree_add_user(const struct tree *tree, const char *name, const char *gecos)
 
 	if (!path_is_safe_name(name) || strpbrk(name, ":,+") || strpbrk(gecos, ":\n"))
 		return -EINVAL;
-	r = path_open_in_root(tree->rootfd, "/etc", O_RDONLY | O_DIRECTORY, 0, &etc);
-	if (r == 0)
-		r = lock_accounts(etc, &lock);
+	r = open_accounts(tree, &etc, &lock);
 	if (r == 0)
 		r = add_user_in(etc, name, gecos);
 	return r < 0 ? r : dir_sync(etc);
+}
+
+int tree_forget_user(const struct tree *tree)
+{
+	static const char *const names[] = {"group", "gshadow", "passwd", "shadow"};
+	cleanup_fd int etc = -EBADF;
+	cleanup_fd int lock = -EBADF;
+	int r = open_accounts(tree, &etc, &lock);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++)
+		r = file_forget(etc, names[i]);
+	return r;
 }

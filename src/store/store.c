@@ -60,18 +60,35 @@ static int check_owner(int fd)
 	return st.st_uid == geteuid() && (st.st_mode & 022) == 0 ? 0 : -EPERM;
 }
 
+/* /var/lib, which a tree that was made by hand may not have yet; both may be links inside the tree.
+ */
+static int open_base(const struct tree *tree, bool make, int *ret_fd)
+{
+	cleanup_fd int var = -EBADF;
+	cleanup_fd int root = -EBADF;
+	int r;
+
+	r = path_open_in_root(tree->rootfd, "/var/lib", O_RDONLY | O_DIRECTORY, 0, ret_fd);
+	if (r != -ENOENT || !make)
+		return r;
+	r = path_open_in_root(tree->rootfd, "/var", O_RDONLY | O_DIRECTORY, 0, &var);
+	if (r == -ENOENT)
+		r = path_open_in_root(tree->rootfd, "/", O_RDONLY | O_DIRECTORY, 0, &root);
+	if (r == 0 && root >= 0)
+		r = open_directory(root, "var", 0755, true, &var);
+	return r < 0 ? r : open_directory(var, "lib", 0755, true, ret_fd);
+}
+
 int store_open(const struct tree *tree, bool make, struct store *ret)
 {
-	static const char parent[] = "/var/lib/affix";
 	cleanup_fd int base = -EBADF;
 	cleanup_fd int affix = -EBADF;
 	cleanup_fd int fd = -EBADF;
-	const char *name;
 	int r;
 
-	r = tree_open_parent(tree, parent, &base, &name);
+	r = open_base(tree, make, &base);
 	if (r == 0)
-		r = open_directory(base, name, 0755, make, &affix);
+		r = open_directory(base, "affix", 0755, make, &affix);
 	if (r == 0)
 		r = open_directory(affix, path_last_name(RECORD_DIRECTORY), 0700, make, &fd);
 	if (r == 0)

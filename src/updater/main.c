@@ -63,12 +63,13 @@ static int run_recover(const char *root, bool start)
 
 static int print_help(void)
 {
-	(void)puts("usage: affix-updater [--recover [--root DIR] | --settle | --help | --version]\n\n"
-		   "Carries out one request of the connection that its socket unit passes.\n\n"
-		   "  --recover   put the files of interrupted operations back; start nothing\n"
-		   "              (in the tree DIR, which is not running)\n"
-		   "  --settle    end interrupted operations: start, watch, write the result\n\n"
-		   "affix-updater(8) has the details.");
+	(void)puts(
+		"usage: affix-updater [--recover [--root DIR] | --settle | --help | --version]\n\n"
+		"Carries out one request of the connection that its socket unit passes.\n\n"
+		"  --recover   put the files of interrupted operations back; start nothing\n"
+		"              (in the tree DIR, which is not running)\n"
+		"  --settle    end interrupted operations: start, watch, write the result\n\n"
+		"affix-updater(8) has the details.");
 	return EXIT_SUCCESS;
 }
 

@@ -32,7 +32,7 @@ static int sanitise_descriptors(unsigned n_passed)
 
 	do {
 		/* Without O_CLOEXEC: these three stay open in children as well. */
-		fd = open("/dev/null", O_RDWR); /* NOLINT(android-cloexec-open) */
+		fd = open("/dev/null", O_RDWR);
 		if (fd < 0)
 			return -errno;
 	} while (fd <= STDERR_FILENO);
@@ -57,6 +57,7 @@ static int sanitise_signals(void)
 	if (sigaction(SIGTERM, &action, NULL) < 0)
 		return -errno;
 	(void)sigemptyset(&none);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
 	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
 }
 
@@ -70,6 +71,7 @@ int process_sanitise(unsigned n_passed)
 		r = sanitise_signals();
 	if (r < 0)
 		return r;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
 	if (clearenv() != 0)
 		return -ENOMEM;
 	(void)umask(S_IWGRP | S_IWOTH);

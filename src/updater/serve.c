@@ -33,7 +33,9 @@
 
 static_assert(RECEIVE_ALARM_SECONDS * CLOCK_USEC_PER_SEC > REQUEST_DEADLINE_USEC,
 	      "a slow peer gets its answer before the alarm");
+/* NOLINTNEXTLINE(misc-redundant-expression): that they are equal is what is asserted */
 static_assert(REQUEST_SIGNATURE_MAX == MINISIGN_FILE_MAX, "one limit on signature files");
+/* NOLINTNEXTLINE(misc-redundant-expression): that they are equal is what is asserted */
 static_assert(REQUEST_BUNDLE_MAX == BUNDLE_SIZE_MAX, "one limit on bundles");
 
 /* Whether the connection came through *path*. */

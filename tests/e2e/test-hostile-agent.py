@@ -239,7 +239,7 @@ class Floods(Hostile):
 
 
 class Operations(Hostile):
-    def slow(self, identifier, version, seconds=4):
+    def slow(self, identifier, version, seconds):
         addon = self.addon(identifier, version)
         addon.manifest['health']['window_seconds'] = seconds
         return addon
@@ -257,13 +257,14 @@ class Operations(Hostile):
         self.assertEqual(self.pid('affix-gone.service'), pid)
 
     def test_while_one_add_on_is_worked_on_the_others_and_the_administrator_are_not_blocked(self):
-        bundle = self.work.bundle(self.slow('slow', '1.0.0'))
+        bundle = self.work.bundle(self.slow('slow', '1.0.0', 15))
+        beside = self.work.bundle(self.addon('beside', '1.0.0'))
         with self.agent.connect() as connection:
             self.agent.send(connection, INSTALL, self.files(bundle))
             self.until(lambda: (self.status('slow') or {}).get('state') == 'changing')
             self.assertNamed(self.agent.ask({'verb': 'uninstall', 'id': 'slow'}), 'busy')
             self.assertAnswered()
-            self.assertDone(self.install(self.addon('beside', '1.0.0')))
+            self.assertDone(self.install(beside))
             self.assertEqual(self.status('slow')['state'], 'changing')
             # The administrator waits for this one, and gets the next turn.
             self.assertDone(self.affix('hold', 'slow'))

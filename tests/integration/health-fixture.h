@@ -4,8 +4,7 @@
 #include "engine/health.h"
 #include "on-host.h"
 
-/* A plan by hand, its units in a scratch host's systemd, and the watch of them. */
-
+/* A plan by hand and its units, watched in a scratch host. */
 #define HOME    "/opt/affix/h"
 #define BINARY  HOME "/current/daemon"
 #define SERVICE "affix-h.service"
@@ -17,7 +16,18 @@
 /* What a sandbox of no capabilities and the add-on's user looks like. */
 #define SANDBOX "[Service]\nUser=affix-h\nCapabilityBoundingSet=\n"
 
+struct names {
+	char service[sizeof(SERVICE)];
+	char timer[sizeof(TIMER)];
+	char other[sizeof(OTHER)];
+	char socket[sizeof(SOCKET)];
+	char binary[sizeof(BINARY)];
+	char user[sizeof("affix-h")];
+	char root[sizeof("root")];
+};
+
 struct fixture {
+	struct names names;
 	struct manager *manager;
 	struct tree tree;
 	struct plan plan;
@@ -33,11 +43,11 @@ static inline int setup(void **state)
 	assert_non_null(fixture);
 	assert_int_equal(manager_open(&fixture->manager), 0);
 	assert_int_equal(tree_open("/", true, &fixture->tree), 0);
-	fixture->units[0] =
-		(struct plan_unit){.name = (char *)(uintptr_t)SERVICE, .is_primary = true};
+	fixture->names = (struct names){SERVICE, TIMER, OTHER, SOCKET, BINARY, "affix-h", "root"};
+	fixture->units[0] = (struct plan_unit){.name = fixture->names.service, .is_primary = true};
 	fixture->plan = (struct plan){
-		.user = (char *)(uintptr_t) "affix-h",
-		.binary = (char *)(uintptr_t)BINARY,
+		.user = fixture->names.user,
+		.binary = fixture->names.binary,
 		.health = {.window_seconds = 1},
 		.units = fixture->units,
 		.n_units = 1,
@@ -55,21 +65,19 @@ static inline int teardown(void **state)
 		assert_int_equal(manager_reset_failed(fixture->manager, fixture->units[i - 1].name),
 				 0);
 	}
-	on_host_shell("rm -rf " UNITS "affix-h* " UNITS "multi-user.target.wants/affix-h* " SOCKET
-		      " /run/affix/h/*");
+	on_host_shell("cd " UNITS
+		      "; rm -rf affix-h* multi-user.target.wants/affix-h* /run/affix/h/*");
 	(void)manager_close(fixture->manager);
 	tree_done(&fixture->tree);
 	free(fixture);
 	return 0;
 }
 
-/* *lines* of a unit file, then ExecStart= of the daemon with *arguments*. */
+/* *lines* of a unit file, then the daemon with *arguments*. */
 static inline void write_unit(struct fixture *fixture, const char *name, const char *lines,
 			      const char *arguments)
 {
-	cleanup_free char *path = NULL;
-	cleanup_free char *text = NULL;
-	cleanup_free char *link = NULL;
+	cleanup_free char *path = NULL, *text = NULL, *link = NULL;
 
 	assert_int_equal(str_format(&path, UNITS "%s", name), 0);
 	assert_int_equal(str_format(&text, "%s%s%s\n", lines,
@@ -78,15 +86,17 @@ static inline void write_unit(struct fixture *fixture, const char *name, const c
 			 0);
 	on_host_write(path, text);
 	/* As enabled units are: systemd remembers how they ended. */
-	assert_int_equal(str_format(&link, "ln -sf %s " UNITS "multi-user.target.wants/", path), 0);
+	assert_int_equal(str_format(&link, "ln -sf %s " UNITS "multi-user.target.wants", path), 0);
 	on_host_shell(link);
 	assert_int_equal(manager_reload(fixture->manager, 30 * SECOND), 0);
 }
 
 static inline void start(struct fixture *fixture, const char *name)
 {
-	int r = manager_start(fixture->manager, name, SECOND / 10, NULL);
+	int r;
 
+	assert_int_equal(manager_reset_failed(fixture->manager, name), 0);
+	r = manager_start(fixture->manager, name, SECOND / 10, NULL);
 	assert_true(r == 0 || r == -ETIMEDOUT || r == -ENOEXEC);
 }
 
@@ -106,11 +116,11 @@ static inline enum health_state watch(struct fixture *fixture, const char *lines
 	return fixture->health.state;
 }
 
-#define assert_reason(fixture, part)                                                   \
-	do {                                                                           \
-		if (!strstr((fixture)->health.reason, part))                           \
-			fail_msg("'%s' lacks '%s'", (fixture)->health.reason, (part)); \
-	} while (false)
+static inline void assert_reason(const struct fixture *fixture, const char *part)
+{
+	if (!strstr(fixture->health.reason, part))
+		fail_msg("'%s' lacks '%s'", fixture->health.reason, part);
+}
 
 #define assert_good(fixture, ...)                                           \
 	do {                                                                \
@@ -127,8 +137,9 @@ static inline enum health_state watch(struct fixture *fixture, const char *lines
 
 static inline void prepare_host(void)
 {
-	on_host_shell("systemd-sysusers --inline 'u affix-h -'");
-	on_host_shell("mkdir -p " HOME "/versions/1 /run/affix/h; chown affix-h /run/affix/h");
+	on_host_require();
+	on_host_shell("systemd-sysusers --inline 'u affix-h -'; mkdir -p " HOME
+		      "/versions/1 /run/affix/h; chown affix-h /run/affix/h");
 	on_host_shell("ln -s versions/1 " HOME "/current; cp " ON_HOST_DAEMON " " BINARY);
 	/* Tests of failure start units more often than systemd likes by default. */
 	on_host_shell("mkdir -p /etc/systemd/system.conf.d; printf "
@@ -137,13 +148,3 @@ static inline void prepare_host(void)
 }
 
 #define HEALTH_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-/* The tests that match the first argument, or all. */
-#define HEALTH_RUN(tests, argc, argv)                      \
-	({                                                 \
-		on_host_require();                         \
-		prepare_host();                            \
-		if ((argc) > 1)                            \
-			cmocka_set_test_filter((argv)[1]); \
-		cmocka_run_group_tests(tests, NULL, NULL); \
-	})

@@ -26,6 +26,8 @@
 #define ON_HOST_DAEMON "/opt/affix-test-daemon"
 
 #define SECOND CLOCK_USEC_PER_SEC
+/* For what must not take long, also on a busy machine. */
+#define MUCH_LATER (20 * SECOND)
 
 static inline void on_host_require(void)
 {
@@ -59,3 +61,11 @@ static inline void on_host_shell(const char *command)
 	if (status != 0)
 		fail_msg("'%s' ended with status %x", command, (unsigned)status);
 }
+
+/* The tests that match the first argument, or all. */
+#define ON_HOST_RUN(tests, argc, argv)                       \
+	({                                                   \
+		if ((argc) > 1)                              \
+			cmocka_set_test_filter((argv)[1]);   \
+		cmocka_run_group_tests((tests), NULL, NULL); \
+	})

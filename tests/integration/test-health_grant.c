@@ -33,7 +33,7 @@ static void root_with_granted_capabilities_is_good(void **state)
 {
 	struct fixture *fixture = *state;
 
-	fixture->plan.user = (char *)(uintptr_t) "root";
+	fixture->plan.user = fixture->names.root;
 	fixture->plan.capabilities = NET_RAW;
 	assert_good(fixture,
 		    "[Service]\nUser=root\nCapabilityBoundingSet=CAP_NET_RAW\n"
@@ -129,7 +129,7 @@ static void program_that_was_replaced_is_bad(void **state)
 		0);
 	assert_int_equal(fixture->health.state, HEALTH_BAD);
 	assert_reason(fixture, "(deleted)");
-	assert_in_range(clock_monotonic_usec() - begin, 0, 7 * SECOND);
+	assert_in_range(clock_monotonic_usec() - begin, 0, MUCH_LATER);
 }
 
 int main(int argc, char **argv)
@@ -147,5 +147,6 @@ int main(int argc, char **argv)
 		HEALTH_TEST(program_that_was_replaced_is_bad),
 	};
 
-	return HEALTH_RUN(tests, argc, argv);
+	prepare_host();
+	return ON_HOST_RUN(tests, argc, argv);
 }

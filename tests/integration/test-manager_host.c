@@ -153,7 +153,7 @@ static void start_that_takes_too_long_goes_on(void **state)
 		   ON_HOST_DAEMON);
 	start = clock_monotonic_usec();
 	assert_int_equal(manager_start(manager, UNIT, SECOND / 2, NULL), -ETIMEDOUT);
-	assert_in_range(clock_monotonic_usec() - start, SECOND / 2, SECOND);
+	assert_in_range(clock_monotonic_usec() - start, SECOND / 2, MUCH_LATER);
 	assert_int_equal(manager_get_unit(manager, UNIT, &unit), 0);
 	assert_string_equal(unit.active_state, "activating");
 	assert_true(unit.has_job);
@@ -211,7 +211,7 @@ static void change_of_a_unit_ends_the_wait(void **state)
 		manager_unit_done(&unit);
 		assert_int_equal(manager_get_unit(manager, UNIT, &unit), 0);
 	} while (!str_equal(unit.active_state, "failed"));
-	assert_in_range(clock_monotonic_usec() - start, SECOND / 10, SECOND);
+	assert_in_range(clock_monotonic_usec() - start, SECOND / 10, MUCH_LATER);
 }
 
 static void quiet_wait_ends_in_time(void **state)
@@ -224,7 +224,7 @@ static void quiet_wait_ends_in_time(void **state)
 		assert_int_equal(manager_wait(manager, SECOND / 10), 0);
 	start = clock_monotonic_usec();
 	assert_int_equal(manager_wait(manager, SECOND / 5), 0);
-	assert_in_range(clock_monotonic_usec() - start, SECOND / 10, SECOND);
+	assert_in_range(clock_monotonic_usec() - start, SECOND / 10, MUCH_LATER);
 }
 
 static void timer_with_a_next_elapse_is_finite(void **state)
@@ -428,7 +428,5 @@ int main(int argc, char **argv)
 	on_host_require();
 	if (argc > 1 && strcmp(argv[1], "--stopped") == 0)
 		return expect_no_answer();
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return ON_HOST_RUN(tests, argc, argv);
 }

@@ -22,13 +22,16 @@
 /* Users and capabilities are tried under a real systemd, by test-health_grant.c. */
 
 static char self[512];
+static char root[] = "root";
+static char nobody[] = "affix-nobody-made";
+static char missing[] = "/nonexistent/daemon";
 
 static const struct plan *sample_plan(void)
 {
 	static struct plan plan;
 
 	plan = (struct plan){
-		.user = (char *)(uintptr_t) "root",
+		.user = root,
 		.binary = self,
 	};
 	return &plan;
@@ -97,7 +100,7 @@ static void user_that_does_not_exist_is_wrong(void **state)
 	char reason[HEALTH_REASON_MAX] = "";
 
 	(void)state;
-	plan.user = (char *)(uintptr_t) "affix-nobody-made";
+	plan.user = nobody;
 	assert_int_equal(check(&plan, getpid(), reason), HEALTH_PROCESS_E_WRONG);
 	assert_non_null(strstr(reason, "affix-nobody-made"));
 }
@@ -108,7 +111,7 @@ static void missing_binary_is_wrong(void **state)
 	char reason[HEALTH_REASON_MAX] = "";
 
 	(void)state;
-	plan.binary = (char *)(uintptr_t) "/nonexistent/daemon";
+	plan.binary = missing;
 	assert_int_equal(check(&plan, getpid(), reason), HEALTH_PROCESS_E_WRONG);
 	assert_string_equal(reason, "'/nonexistent/daemon' is missing");
 }

@@ -16,8 +16,6 @@
 
 #include <cmocka.h>
 
-extern char **environ;
-
 /* The answers of a child, whose process is spoilt first and sanitised then: exit 0 for all good. */
 static int in_child(int (*check)(void))
 {
@@ -72,7 +70,8 @@ static int check_the_rest(void)
 {
 	struct rlimit limit;
 
-	(void)setenv("LD_PRELOAD", "/tmp/evil.so", 1); /* NOLINT(concurrency-mt-unsafe) */
+	(void)setenv("LD_PRELOAD", "/tmp/evil.so",
+		     1); /* NOLINT(concurrency-mt-unsafe): one thread */
 	(void)umask(0);
 	if (process_sanitise(0) < 0)
 		return 1;

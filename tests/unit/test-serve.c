@@ -42,6 +42,7 @@ int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *size)
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): its type is getsockopt()'s */
 int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *size)
 {
 	struct ucred *peer = value;

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on a tree that is not running: what each starts from, what it does, what it may leave.
+
+    with scenario.Scenario('upgrade') as story:
+        story.tree                  the tree before it, another add-on among it
+        story.command               the operation's command line, `{}` for the tree
+        story.golden['new']         the listing (tests/fault/state) that it is to end with
+
+The add-on is rich on purpose: versions differ in units, drop-ins, links, entries and configuration, one has file
+capabilities, and a second add-on lies beside it that no operation may touch.
+"""
+
+import json
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / 'e2e'))
+
+import fixture  # noqa: E402
+
+STATE = HERE / 'state'
+ID = 'probe'
+
+
+def listing(tree, *options):
+    return fixture.run([STATE, *options, '--print', tree]).stdout
+
+
+class Trees:
+    """Bundles of the add-on and trees to put them into; they go with the context."""
+
+    def __init__(self):
+        self.work = fixture.Workshop()
+        self.config = self.work.path / 'config.json'
+        self.config.write_text(json.dumps({'level': 1}))
+
+    def __enter__(self):
+        try:
+            self.prepare()
+        except BaseException:
+            self.work.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.work.close()
+
+    def prepare(self):
+        self.tree = self.bare_tree()
+        self.install(self.tree, self.work.bundle(self.work.addon('neighbour', '3.0.0')))
+
+    def bare_tree(self):
+        tree = self.work.tree()
+        (tree / 'etc/shadow').write_text('root:*:19000:0:99999:7:::\n')
+        (tree / 'etc/gshadow').write_text('root:*::\n')
+        (tree / 'var/cache').mkdir(parents=True)
+        (tree / 'var/log').mkdir()
+        return tree
+
+    def install(self, tree, bundle, arguments=()):
+        fixture.affix(['install', bundle, '--root', tree, *arguments], check=True)
+
+    def addon(self, version):
+        """Versions share a service and differ in the unit and the file beside it."""
+        minor = version.split('.')[1]
+        addon = self.work.addon(ID, version)
+        extra = json.loads(json.dumps(addon.service))
+        extra['Unit']['Description'] = f'part {minor}'
+        del extra['Install']
+        addon.units[f'affix-{ID}_part{minor}.service'] = extra
+        addon.service['Unit']['Description'] = f'probe {version}'
+        if minor != '0':
+            addon.manifest['resources'] = {'memory_max_bytes': 64 << 20}
+        return addon
+
+    def bundle(self, version, content='a'):
+        data = self.work.fresh('data') / f'data-{version}.bin'
+        data.parent.mkdir()
+        data.write_bytes(content.encode() * 20000)
+        return self.work.bundle(self.addon(version), entries=[data])
+
+    def affix(self, *words):
+        """A command line for the tree `{}`."""
+        return shlex.join([str(fixture.AFFIX), *(str(word) for word in words), '--root', '{}'])
+
+    def recover(self):
+        return shlex.join([str(fixture.UPDATER), '--recover', '--root', '{}'])
+
+    def run(self, command, tree, check=True):
+        return fixture.run([word.replace('{}', str(tree)) for word in shlex.split(command)], check=check)
+
+    def copy(self, tree):
+        copy = self.work.fresh('copy')
+        subprocess.run(['cp', '-a', '--', tree, copy], check=True)
+        return copy
+
+
+class Scenario(Trees):
+    """One operation."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.operation = operation
+
+    def prepare(self):
+        super().prepare()
+        self.command = getattr(self, 'prepare_' + self.operation.replace('-', '_'))(self.tree)
+        self.golden = self.make_golden()
+
+    # What each operation starts from; each returns its command.
+
+    def prepare_install(self, _tree):
+        return self.affix('install', self.bundle('1.0.0'), '--config', self.config)
+
+    def prepare_upgrade(self, tree):
+        self.install(tree, self.bundle('1.0.0'))
+        return self.affix('install', self.bundle('1.1.0'), '--config', self.config)
+
+    def prepare_rebuild(self, tree):
+        self.install(tree, self.bundle('1.0.0', 'a'))
+        return self.affix('install', self.bundle('1.0.0', 'b'))
+
+    def prepare_rollback(self, tree):
+        self.install(tree, self.bundle('1.0.0'))
+        self.install(tree, self.bundle('1.1.0'))
+        return self.affix('rollback', ID)
+
+    def prepare_rollback_rebuild(self, tree):
+        self.install(tree, self.bundle('1.0.0', 'a'))
+        self.install(tree, self.bundle('1.0.0', 'b'))
+        return self.affix('rollback', ID)
+
+    def prepare_configure(self, tree):
+        self.install(tree, self.bundle('1.0.0'))
+        return self.affix('configure', ID, self.config)
+
+    def prepare_uninstall(self, tree):
+        self.install(tree, self.bundle('1.0.0'))
+        self.install(tree, self.bundle('1.1.0'))
+        self.write_state(tree)
+        return self.affix('uninstall', ID)
+
+    def prepare_purge(self, tree):
+        return self.prepare_uninstall(tree) + ' --purge'
+
+    def write_state(self, tree):
+        """What the service would have written, had it run."""
+        for base in ('lib', 'cache', 'log'):
+            directory = tree / 'var' / base / 'affix' / ID
+            (directory / 'deep').mkdir(parents=True, exist_ok=True)
+            (directory / 'deep' / 'file').write_text('kept\n')
+
+    # The ends.
+
+    def make_golden(self):
+        golden = {'old': self.work.path / 'old.list', 'new': self.work.path / 'new.list'}
+        golden['old'].write_text(listing(self.tree))
+        after = self.copy(self.tree)
+        self.run(self.command, after)
+        golden['new'].write_text(listing(after))
+        shutil.rmtree(after)
+        if golden['old'].read_text() == golden['new'].read_text():
+            raise AssertionError(f'{self.operation} changes nothing')
+        return golden
+
+    def check(self):
+        pairs = [f'{name}={path}' for name, path in self.golden.items()]
+        return shlex.join([str(STATE), *pairs, '{}'])

@@ -1,0 +1,170 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The commands for hosts as the one at the terminal meets them: what is printed where, what exit codes say. On trees
+that are not running, and against an updater that is not there; what add-ons then do is tests/e2e's business."""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'e2e'))
+
+import fixture  # noqa: E402
+
+RESULT = {'schema', 'outcome', 'name', 'message', 'request_id', 'verb', 'id', 'version', 'plan', 'time', 'log', 'data'}
+NOBODY = 65534
+
+
+@unittest.skipIf(os.getuid() != 0, 'owners of a tree can only be set by root')
+class Trees(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.work = fixture.Workshop()
+        cls.addClassCleanup(cls.work.close)
+        cls.one = cls.work.bundle(cls.work.addon('probe', '1.0.0'))
+        cls.two = cls.work.bundle(cls.work.addon('probe', '1.1.0'))
+
+    def setUp(self):
+        self.tree = self.work.tree()
+
+    def affix(self, *words):
+        return fixture.affix([*words, '--root', self.tree])
+
+    def result(self, *words):
+        done = self.affix(*words, '--json')
+        self.assertNotEqual(done.stdout, '', done.stderr)
+        return json.loads(done.stdout)
+
+    def assertFails(self, done, code, name, *parts):
+        self.assertEqual((done.returncode, done.stdout), (code, ''), done.stderr)
+        self.assertRegex(done.stderr, rf'\A{name}: [^\n]+\n\Z')
+        for part in parts:
+            self.assertIn(part, done.stderr)
+
+    def test_an_add_ons_life_in_words(self):
+        self.assertEqual(self.affix('status').stdout, 'no add-on is installed\n')
+        self.assertIn("'probe' 1.0.0", self.affix('install', self.one).stdout)
+        self.affix('install', self.two)
+        table = self.affix('status').stdout.splitlines()
+        self.assertEqual(table[0].split(), ['ADD-ON', 'VERSION', 'STATE', 'ORIGIN', 'REASON'])
+        self.assertEqual(table[1].split(), ['probe', '1.1.0', 'installed', 'local', '-'])
+        self.assertIn('1.0.0', self.affix('status', 'probe').stdout)
+        self.assertEqual(self.affix('drift').stdout, 'probe 1.1.0: as installed\n')
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+        self.assertIn('1.0.0', self.affix('status').stdout)
+        self.assertEqual(self.affix('hold', 'probe', '--reason', 'look').returncode, 0)
+        self.assertIn('look', self.affix('status', 'probe').stdout)
+        for command in (['hold', 'probe', '--release'], ['clear-quarantine', 'probe'], ['prune', 'probe'],
+                        ['uninstall', 'probe', '--purge']):
+            done = self.affix(*command)
+            self.assertEqual((done.returncode, done.stderr), (0, ''), command)
+        self.assertFails(self.affix('status', 'nothing'), 1, 'not-installed', "'nothing'")
+
+    def test_every_command_answers_json_with_all_members(self):
+        for words in (['plan', self.one], ['install', self.one], ['status'], ['drift'], ['repair', 'probe'],
+                      ['configure', 'probe', '--reread'], ['rollback', 'probe'], ['hold', 'probe'], ['prune', 'probe'],
+                      ['clear-quarantine', 'probe'], ['uninstall', 'probe'], ['rollback', 'probe']):
+            with self.subTest(words[0]):
+                result = self.result(*words)
+                self.assertEqual(set(result), RESULT)
+                self.assertEqual((result['schema'], result['verb']), (1, words[0]))
+
+    def test_a_plan_names_every_object_and_makes_none(self):
+        lines = self.affix('plan', self.one).stdout.splitlines()
+        self.assertIn('0755 root:root file /opt/affix/probe/versions/1.0.0/probe', lines)
+        self.assertIn('0777 root:root link /opt/affix/probe/current -> versions/1.0.0', lines)
+        self.assertFalse((self.tree / 'opt/affix').exists())
+
+    def test_drift_shows_what_is_wanted_and_what_was_found(self):
+        self.affix('install', self.one)
+        binary = self.tree / 'opt/affix/probe/versions/1.0.0/probe'
+        binary.chmod(0o777)
+        (self.tree / 'opt/affix/probe/current').unlink()
+        text = self.affix('drift').stdout
+        self.assertTrue(text.startswith('probe 1.0.0: not as installed\n'), text)
+        self.assertRegex(text, r'mode +/opt/affix/probe/versions/1.0.0/probe +0755 +0777')
+        self.assertRegex(text, r'missing +/opt/affix/probe/current')
+        self.assertEqual(self.affix('repair', 'probe').returncode, 0)
+        self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+
+    def test_damaged_bytes_are_repaired_from_the_bundle(self):
+        self.affix('install', self.one)
+        (self.tree / 'opt/affix/probe/versions/1.0.0/probe').write_text('x')
+        self.assertFails(self.affix('repair', 'probe'), 1, 'needs-bundle', '--bundle')
+        self.assertFails(self.affix('repair', 'probe', '--bundle', self.two), 1, 'needs-bundle')
+        self.assertEqual(self.affix('repair', 'probe', '--bundle', self.one).returncode, 0)
+        self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+
+    def test_downgrade_rollback_to_a_version_and_purge_are_options(self):
+        self.affix('install', self.two)
+        self.assertFails(self.affix('install', self.one), 1, 'downgrade', '--allow-downgrade')
+        self.assertEqual(self.affix('install', self.one, '--allow-downgrade').returncode, 0)
+        self.assertFails(self.affix('rollback', 'probe', '--to', '9.9.9'), 1, 'no-previous', '9.9.9')
+        self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
+
+    def test_dropped_keys_are_said(self):
+        self.affix('install', self.one)
+        config = self.work.fresh('config')
+        config.write_text('{"secret": "x", "level": 2}')
+        self.assertIn("'secret' was dropped", self.affix('configure', 'probe', config).stdout)
+
+    def test_a_signature_or_key_directory_elsewhere_is_named(self):
+        elsewhere = self.work.fresh('elsewhere.minisig')
+        beside = pathlib.Path(f'{self.one}.minisig')
+        beside.rename(elsewhere)
+        try:
+            self.assertFails(self.affix('install', self.one), 1, 'error', '.minisig', 'No such file')
+            self.assertEqual(self.affix('install', self.one, '--signature', elsewhere).returncode, 0)
+        finally:
+            elsewhere.rename(beside)
+        with tempfile.TemporaryDirectory() as empty:
+            self.assertFails(self.affix('install', self.two, '--trust', empty), 1, 'no-trusted-key')
+
+    def test_files_that_cannot_be_opened_are_named(self):
+        self.assertFails(self.affix('install', '/nonexistent'), 1, 'error', "'/nonexistent'", 'No such file')
+        self.assertFails(self.affix('install', self.tree), 1, 'error', 'Is a directory')
+        self.assertFails(self.affix('install', self.one, '--config', '/nonexistent'), 1, 'error', 'config')
+
+    def test_a_request_that_breaks_the_protocols_rules_does_so_here_too(self):
+        self.assertFails(self.affix('drift', 'Bad_Id'), 1, 'bad-request', "'id'")
+        self.assertFails(self.affix('install', self.one, '--limit', 'nice=1'), 1, 'bad-request', "'limits'")
+        self.assertFails(self.affix('install', self.one, '--capabilities', 'a,a'), 1, 'bad-request', 'capabilities')
+        self.assertFails(self.affix('hold', 'probe', '--release', '--stop'), 1, 'bad-request', "'stop'")
+        result = self.result('drift', 'Bad_Id')
+        self.assertEqual((result['outcome'], result['name']), ('refused', 'bad-request'))
+
+    def test_operands_and_values_that_make_no_sense_are_usage_errors(self):
+        for words in (['install'], ['install', self.one, self.two], ['rollback'], ['status', 'a', 'b'], ['drift', 'x' * 26],
+                      ['configure', 'probe'], ['configure', 'probe', 'file', '--reread'],
+                      ['install', self.one, '--limit', 'tasks_max'], ['install', self.one, '--limit', 'tasks_max=-1'],
+                      ['install', self.one, '--limit', 'tasks_max=1K'], ['repair', 'probe', '--signature', 'x']):
+            with self.subTest(words):
+                self.assertFails(self.affix(*words), 2, 'usage')
+
+    def test_root_option_without_the_right_to_set_owners_is_a_usage_error(self):
+        readable = pathlib.Path(tempfile.mkdtemp(prefix='affix-test-'))
+        self.addCleanup(readable.rmdir)
+        readable.chmod(0o755)
+        done = fixture.affix(['status', '--root', readable], user=NOBODY, group=NOBODY, extra_groups=[])
+        self.assertFails(done, 2, 'usage', 'namespace')
+
+
+class NoUpdater(unittest.TestCase):
+    @unittest.skipIf(os.path.exists('/run/affix'), 'an updater is installed on this machine')
+    def test_a_host_without_updater_is_told_from_a_refusal_and_may_be_asked_later(self):
+        done = fixture.affix(['status', '--json'])
+        self.assertEqual(done.returncode, 4)
+        self.assertRegex(done.stderr, r'\Ano-updater: [^\n]+\n\Z')
+        self.assertEqual(json.loads(done.stdout)['name'], 'no-updater')
+
+    def test_keys_of_ones_own_go_with_a_tree_only(self):
+        done = fixture.affix(['install', 'x', '--trust', '/tmp'])
+        self.assertEqual(done.returncode, 2)
+        self.assertIn('--root', done.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
