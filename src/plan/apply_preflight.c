@@ -143,7 +143,8 @@ static int check_room(const struct tree *tree, const struct plan *plan,
 	if (r == 0)
 		r = check_writable(tree, "/opt", reterr_refusal);
 	if (r == 0)
-		r = check_space(tree, "/etc", bytes, plan->n_objects + SPARE_INODES, reterr_refusal);
+		r = check_space(tree, "/etc", bytes, plan->n_objects + SPARE_INODES,
+				reterr_refusal);
 	if (r == 0)
 		r = check_space(tree, "/opt", SPARE_BYTES, plan->n_objects + SPARE_INODES,
 				reterr_refusal);
