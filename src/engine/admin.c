@@ -9,41 +9,8 @@
 #include "base/clock.h"
 #include "engine/commit.h"
 #include "engine/operation.h"
+#include "engine/stopped.h"
 #include "engine/transaction.h"
-#include "engine/transaction_steps.h"
-#include "engine/units.h"
-#include "plan/apply.h"
-#include "plan/apply_objects.h"
-
-static int set_link(struct operation *operation, const struct plan_object *object, bool enabled)
-{
-	bool pending = false;
-	bool written = false;
-	int r;
-
-	if (!enabled)
-		return apply_remove_object(&operation->tree, object);
-	r = apply_prepare_object(&operation->tree, object, &pending, &written);
-	return r < 0 || !pending ? r : apply_publish_object(&operation->tree, object);
-}
-
-/* Takes the enablement links away (stopped), so that not even a reboot starts it, or puts them
- * back. */
-static int set_enabled(struct operation *operation, bool enabled)
-{
-	const struct plan *plan = operation->record->current;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
-		const struct plan_object *object = &plan->objects[i];
-
-		if (object->type == PLAN_LINK && strstr(object->path, ".wants/"))
-			r = set_link(operation, object, enabled);
-	}
-	if (r == 0 && operation->manager)
-		r = manager_reload(operation->manager, RELOAD_TIMEOUT);
-	return r;
-}
 
 static int hold(struct operation *operation)
 {
@@ -60,9 +27,7 @@ static int hold(struct operation *operation)
 		       record->is_stopped ? " and stopped" : "", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
-	if (r == 0 && record->is_stopped)
-		r = units_stop(operation->manager, record->current);
-	return r == 0 && record->is_stopped ? set_enabled(operation, false) : r;
+	return r == 0 ? stopped_keep(operation) : r;
 }
 
 static int release(struct operation *operation)
@@ -77,9 +42,7 @@ static int release(struct operation *operation)
 	r = result_set(operation->result, RESULT_DONE, "", "'%s' is no longer held", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
-	if (r == 0 && was_stopped)
-		r = set_enabled(operation, true);
-	return r == 0 && was_stopped ? units_start(operation->manager, record->current) : r;
+	return r == 0 && was_stopped ? stopped_end(operation) : r;
 }
 
 int operation_hold(struct operation *operation)

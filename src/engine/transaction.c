@@ -22,6 +22,7 @@
 #include "engine/commit.h"
 #include "engine/health.h"
 #include "engine/revert.h"
+#include "engine/stopped.h"
 #include "engine/transaction_steps.h"
 #include "engine/units.h"
 #include "plan/apply.h"
@@ -174,7 +175,14 @@ static int commit(struct operation *operation)
 	}
 	/* What is left over after the commit point is swept again by every later request and
 	 * recovery. */
-	ignore_result(transaction_sweep(operation));
+	r = transaction_sweep(operation);
+	if (r < 0 && operation->record->is_purging)
+		return result_set(
+			operation->result, RESULT_DONE, "",
+			"'%s' is uninstalled; its state could not be removed (%s), look at " PLAN_STATE_BASE
+			"/%s, " PLAN_CACHE_BASE "/%s and " PLAN_LOGS_BASE "/%s",
+			operation->record->id, strerrordesc_np(-r), operation->record->id,
+			operation->record->id, operation->record->id);
 	return 0;
 }
 
@@ -301,7 +309,7 @@ int transaction_sweep(struct operation *operation)
 		keep[n++] = record->older[i];
 	r = apply_prune(&operation->tree, record->id, keep, n);
 	if (r < 0 || record->current)
-		return r;
+		return r < 0 ? r : stopped_keep(operation);
 	r = remove_directories(operation, &record->created);
 	if (r == 0 && record->transaction)
 		r = remove_directories(operation, &record->transaction->created);
