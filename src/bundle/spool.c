@@ -7,19 +7,38 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 
 /* Each sync_file_range() keeps this much in flight while the next is being made. */
 #define FLUSH_STEP (8ULL << 20)
+/* How much of a path is shown. */
+#define PLACE_MAX 128U
 
-static int refuse_space(uint64_t needed, uint64_t available, struct refusal *reterr_refusal)
+/* Where *dirfd* is, for people: a full disk is not to be guessed among several. */
+struct place {
+	char text[4 * PLACE_MAX + 4];
+};
+
+static struct place place_of(int dirfd)
 {
-	return refuse(reterr_refusal, REFUSAL_NO_SPACE,
-		      "the file system is full: %llu KiB are needed and %llu KiB are free",
-		      (unsigned long long)(needed + 1023) / 1024,
-		      (unsigned long long)available / 1024);
+	struct place place = {"?"};
+	cleanup_free char *shown = NULL;
+	char link[64];
+	char path[PLACE_MAX];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", dirfd);
+	n = readlink(link, path, sizeof(path));
+	if (n > 0)
+		shown = str_escape(path, (size_t)n, sizeof(path));
+	if (shown)
+		(void)snprintf(place.text, sizeof(place.text), "%s", shown);
+	return place;
 }
 
 /* File systems without a fixed number of inodes report none at all. */
@@ -33,10 +52,16 @@ static int check_room(int dirfd, uint64_t expected, struct refusal *reterr_refus
 	if (__builtin_mul_overflow(room.f_bavail, room.f_frsize, &available))
 		available = UINT64_MAX;
 	if (room.f_blocks > 0 && available < expected)
-		return refuse_space(expected, available, reterr_refusal);
+		return refuse(
+			reterr_refusal, REFUSAL_NO_SPACE,
+			"the file system of '%s' is full: %llu KiB are needed and %llu KiB are free; free some space and try again",
+			place_of(dirfd).text, (unsigned long long)(expected + 1023) / 1024,
+			(unsigned long long)available / 1024);
 	if (room.f_files > 0 && room.f_favail == 0)
-		return refuse(reterr_refusal, REFUSAL_NO_INODES,
-			      "the file system has no inode left: 1 is needed and 0 are free");
+		return refuse(
+			reterr_refusal, REFUSAL_NO_INODES,
+			"the file system of '%s' has no inode left; remove some files and try again",
+			place_of(dirfd).text);
 	return 0;
 }
 
@@ -53,11 +78,14 @@ int spool_open(struct spool *spool, int dirfd, uint64_t expected, int flags,
 		return 0;
 	if (errno == EOPNOTSUPP || errno == EISDIR)
 		return refuse(reterr_refusal, REFUSAL_UNSUPPORTED_FILESYSTEM,
-			      "the file system has no unnamed files (O_TMPFILE): expected ext4, "
-			      "xfs, btrfs, tmpfs or another that has them");
+			      "the file system of '%s' has no unnamed files (O_TMPFILE): "
+			      "expected ext4, xfs, btrfs, tmpfs or another that has them",
+			      place_of(dirfd).text);
 	if (errno == ENOSPC)
 		return refuse(reterr_refusal, REFUSAL_NO_INODES,
-			      "the file system has no room for one more file");
+			      "the file system of '%s' has no room for one more file; remove some "
+			      "and try again",
+			      place_of(dirfd).text);
 	return -errno;
 }
 
@@ -67,8 +95,9 @@ int spool_add(struct spool *spool, const void *data, size_t size, struct refusal
 
 	if (r == -ENOSPC || r == -EDQUOT)
 		return refuse(reterr_refusal, REFUSAL_NO_SPACE,
-			      "the file system became full after %llu KiB of a file",
-			      (unsigned long long)spool->size / 1024);
+			      "the file system of '%s' became full after %llu KiB of a file; free "
+			      "some space and try again",
+			      place_of(spool->fd).text, (unsigned long long)spool->size / 1024);
 	if (r < 0)
 		return r;
 	spool->size += size;

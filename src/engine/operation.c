@@ -88,10 +88,31 @@ static int recover_first(struct operation *operation)
 	return r;
 }
 
+static int refuse_not_installed(struct operation *operation, const char *id)
+{
+	return refuse(&operation->refusal, REFUSAL_NOT_INSTALLED,
+		      "'%s' is not installed on this host; 'affix status' lists what is", id);
+}
+
+/* Only what a signed bundle names gets a lock: locks stay, and ids cost nothing. */
+static int check_known(struct operation *operation, const char *id)
+{
+	cleanup_record struct record *record = NULL;
+	int r;
+
+	if (operation->call->request->verb == REQUEST_INSTALL)
+		return 0;
+	r = store_load(&operation->store, id, &record, &operation->refusal);
+	return r == -ENOENT ? refuse_not_installed(operation, id) : r;
+}
+
 int operation_lock(struct operation *operation, const char *id)
 {
 	int r;
 
+	r = check_known(operation, id);
+	if (r != 0)
+		return r;
 	r = store_lock(&operation->store, id, operation->call->is_admin,
 		       operation->call->is_admin ? ADMIN_WAIT : 0, &operation->lock,
 		       &operation->refusal);
@@ -172,10 +193,7 @@ int operation_now(struct operation *operation, uint64_t *ret)
 
 int operation_check_installed(struct operation *operation, const char *id)
 {
-	if (operation->record->current)
-		return 0;
-	return refuse(&operation->refusal, REFUSAL_NOT_INSTALLED,
-		      "'%s' is not installed on this host; 'affix status' lists what is", id);
+	return operation->record->current ? 0 : refuse_not_installed(operation, id);
 }
 
 int operation_set_subject(struct operation *operation, const struct plan *plan)

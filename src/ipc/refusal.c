@@ -44,7 +44,6 @@ static const char *const names[] = {
 	[REFUSAL_BAD_SCHEMA] = "bad-schema",
 	[REFUSAL_BAD_CONFIG] = "bad-config",
 	[REFUSAL_BAD_LIMITS] = "bad-limits",
-	[REFUSAL_BASE_AGENT] = "base-agent",
 	[REFUSAL_UNSUPPORTED] = "unsupported",
 	[REFUSAL_BAD_UNIT] = "bad-unit",
 	[REFUSAL_UNIT_NAME] = "unit-name",
@@ -75,7 +74,7 @@ static const char *const names[] = {
 
 static_assert(ARRAY_SIZE(names) == REFUSAL_N, "every refusal has a name");
 
-int refuse(struct refusal *refusal, enum refusal_code code, const char *format, ...)
+void refusal_set(struct refusal *refusal, enum refusal_code code, const char *format, ...)
 {
 	va_list arguments;
 
@@ -86,7 +85,6 @@ int refuse(struct refusal *refusal, enum refusal_code code, const char *format, 
 		(void)vsnprintf(refusal->text, sizeof(refusal->text), format, arguments);
 		va_end(arguments);
 	}
-	return (int)code;
 }
 
 const char *refusal_to_string(enum refusal_code code)

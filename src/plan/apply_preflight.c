@@ -132,6 +132,8 @@ static int check_writable(const struct tree *tree, const char *place,
 static int check_room(const struct tree *tree, const struct plan *plan,
 		      struct refusal *reterr_refusal)
 {
+	/* Each may be a file system of its own. */
+	static const char *const places[] = {"/etc", PLAN_UNIT_BASE, PLAN_CONFIG_BASE};
 	uint64_t bytes = SPARE_BYTES;
 	int r;
 
@@ -142,8 +144,9 @@ static int check_room(const struct tree *tree, const struct plan *plan,
 	r = check_writable(tree, PLAN_UNIT_BASE, reterr_refusal);
 	if (r == 0)
 		r = check_writable(tree, "/opt", reterr_refusal);
-	if (r == 0)
-		r = check_space(tree, "/etc", bytes, plan->n_objects + SPARE_INODES, reterr_refusal);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(places); i++)
+		r = check_space(tree, places[i], bytes, plan->n_objects + SPARE_INODES,
+				reterr_refusal);
 	if (r == 0)
 		r = check_space(tree, "/opt", SPARE_BYTES, plan->n_objects + SPARE_INODES,
 				reterr_refusal);

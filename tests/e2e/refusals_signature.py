@@ -339,7 +339,7 @@ def key_binding(place):
 def broken_keys(place):
     bundle = place.bundle()
     good = place.work.public.read_text()
-    for text in ('', 'rubbish\n', good + good, good.splitlines()[0], good.replace('RW', 'XX', 1), good + 'x' * 4096, '\0' * 100):
+    for text in place.some(('', 'rubbish\n', good + good, good.splitlines()[0], good.replace('RW', 'XX', 1), good + 'x' * 4096, '\0' * 100)):
         place.file(f'{TRUST}/{place.id}.pub', text)
         place.refuses('bad-trust', 'install', bundle)
 
@@ -357,7 +357,7 @@ def writable_keys(place):
     place.file(f'{TRUST}/test.policy.yaml', 'ids: []\n')
     for path in (f'{TRUST}/test.pub', f'{TRUST}/test.policy.yaml', TRUST):
         old = place.path(path).stat()
-        for mode, uid in ((0o666, 0), (0o664, 0), (0o646, 0), (0o644, 1)):
+        for mode, uid in place.some(((0o666, 0), (0o664, 0), (0o646, 0), (0o644, 1))):
             os.chown(place.path(path), uid, 0)
             place.path(path).chmod(mode | (0o111 if path == TRUST else 0))
             place.refuses('bad-trust', 'install', bundle)
@@ -380,8 +380,8 @@ def odd_keys(place):
 @case('bad-trust', 'a policy that is none')
 def broken_policies(place):
     bundle = place.bundle()
-    for text in ('', '[]', 'ids: x y', 'ids: [UPPER]', 'unknown: 1', 'ids: [a]\nids: [b]', 'capabilities: [cap_everything]', 'supervision: [x]',
-                 'ids: &a [x]', '\t- x', 'ids: [' + 'a, ' * 50000 + 'a]', 'ids: []', '\xff', 'ids: ["../x"]'):
+    for text in place.some(('', '[]', 'ids: x y', 'ids: [UPPER]', 'unknown: 1', 'ids: [a]\nids: [b]', 'capabilities: [cap_everything]', 'supervision: [x]',
+                 'ids: &a [x]', '\t- x', 'ids: [' + 'a, ' * 50000 + 'a]', 'ids: []', '\xff', 'ids: ["../x"]')):
         place.file(f'{TRUST}/test.policy.yaml', text.encode('latin-1'))
         place.refuses('bad-trust', 'install', bundle)
 

@@ -12,7 +12,7 @@
 
 #include "bundle_maker.h"
 
-#define UNIT_MAX (64U * 1024U) /* UNIT_FILE_SIZE_MAX, as a host sees it */
+#define UNIT_MAX 65536U /* of affix-bundle(5) */
 
 static const struct identity demo = {
 	.id = "demo",
@@ -212,14 +212,19 @@ static void entry_that_the_manifest_names_must_be_there(void **state)
 
 static void timer_model_needs_both_a_timer_and_a_service(void **state)
 {
-	cleanup_free char *manifest = strdup(bundle_maker_manifest);
+	static const char model[] = "systemd-service";
+	const char *place = strstr(bundle_maker_manifest, model);
+	cleanup_buffer struct buffer manifest = BUFFER_INIT;
 	struct bundle_maker maker;
 
 	(void)state;
-	assert_non_null(manifest);
-	memcpy(strstr(manifest, "systemd-service"), "systemd-timer  ", 15);
+	assert_non_null(place);
+	assert_int_equal(buffer_format(&manifest, "%.*ssystemd-timer%s",
+				       (int)(place - bundle_maker_manifest), bundle_maker_manifest,
+				       place + strlen(model)),
+			 0);
 	bundle_maker_init(&maker);
-	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	bundle_maker_set_text(&maker, "addon.yaml", manifest.data);
 	assert_refused(&maker, REFUSAL_MISSING_ENTRY, ".timer");
 	bundle_maker_find(&maker, "affix-demo.service")->name = "affix-demo.timer";
 	assert_refused(&maker, REFUSAL_MISSING_ENTRY, ".service");
