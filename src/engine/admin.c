@@ -3,15 +3,25 @@
 /* hold, prune, clear-quarantine: the administrator's verbs. Each is one change of the record and
  * what follows from it. */
 
-#include <errno.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "engine/commit.h"
+#include "engine/enablement.h"
 #include "engine/operation.h"
 #include "engine/stopped.h"
 #include "engine/transaction.h"
+<<<<<<< HEAD
+=======
+#include "engine/transaction_steps.h"
+#include "engine/units.h"
 
+static int reload(struct operation *operation)
+{
+	return operation->manager ? manager_reload(operation->manager, RELOAD_TIMEOUT) : 0;
+}
+>>>>>>> faults
+
+/* The record first: killed after it, whoever comes next takes the links away. */
 static int hold(struct operation *operation)
 {
 	const struct request *request = operation->call->request;
@@ -27,22 +37,58 @@ static int hold(struct operation *operation)
 		       record->is_stopped ? " and stopped" : "", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
+<<<<<<< HEAD
 	return r == 0 ? stopped_keep(operation) : r;
+=======
+	if (r == 0 && record->is_stopped)
+		r = units_stop(operation->manager, record->current);
+	if (r == 0 && record->is_stopped)
+		r = enablement_set(operation, false);
+	return r == 0 && record->is_stopped ? reload(operation) : r;
+>>>>>>> faults
 }
 
+/* The record last: killed before it, the add-on is stopped still, and the links go again. */
 static int release(struct operation *operation)
 {
 	struct record *record = operation->record;
 	bool was_stopped = record->is_stopped;
 	int r;
 
+	r = was_stopped ? enablement_set(operation, true) : 0;
+	if (r == 0 && was_stopped)
+		r = reload(operation);
+	if (r < 0)
+		return r;
 	free(record->hold_reason);
 	record->hold_reason = NULL;
 	record->is_held = record->is_stopped = false;
 	r = result_set(operation->result, RESULT_DONE, "", "'%s' is no longer held", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
+<<<<<<< HEAD
 	return r == 0 && was_stopped ? stopped_end(operation) : r;
+=======
+	return r == 0 && was_stopped ? units_start(operation->manager, record->current) : r;
+>>>>>>> faults
+}
+
+/* What is on disk decides what has become of it; the links follow that. */
+static int explain(struct operation *operation, int error)
+{
+	const struct request *request = operation->call->request;
+	int r = operation_reload(operation);
+
+	if (r < 0)
+		return r;
+	ignore_result(transaction_sweep(operation));
+	if (operation->record->is_held == request->release)
+		return error;
+	return result_set(
+		operation->result, RESULT_FAILED, "error",
+		"'%s' is %s in its record, but it could not all be carried out: %s; try again",
+		operation->record->id, request->release ? "no longer held" : "held",
+		strerrordesc_np(-error));
 }
 
 int operation_hold(struct operation *operation)
@@ -57,7 +103,8 @@ int operation_hold(struct operation *operation)
 		r = operation_set_subject(operation, operation->record->current);
 	if (r != 0)
 		return r;
-	return operation->call->request->release ? release(operation) : hold(operation);
+	r = operation->call->request->release ? release(operation) : hold(operation);
+	return r < 0 ? explain(operation, r) : r;
 }
 
 int operation_prune(struct operation *operation)

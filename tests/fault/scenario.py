@@ -147,6 +147,14 @@ class Scenario(Trees):
     def prepare_purge(self, tree):
         return self.prepare_uninstall(tree) + ' --purge'
 
+    def prepare_hold(self, tree):
+        self.install(tree, self.bundle('1.0.0'))
+        return self.affix('hold', ID, '--stop', '--reason', 'for now')
+
+    def prepare_release(self, tree):
+        self.run(self.prepare_hold(tree), tree)
+        return self.affix('hold', ID, '--release')
+
     def write_state(self, tree):
         """What the service would have written, had it run."""
         for base in ('lib', 'cache', 'log'):
