@@ -6,20 +6,10 @@
 #include <string.h>
 
 #include "engine/commit.h"
-#include "engine/enablement.h"
 #include "engine/operation.h"
 #include "engine/stopped.h"
 #include "engine/transaction.h"
-<<<<<<< HEAD
-=======
-#include "engine/transaction_steps.h"
 #include "engine/units.h"
-
-static int reload(struct operation *operation)
-{
-	return operation->manager ? manager_reload(operation->manager, RELOAD_TIMEOUT) : 0;
-}
->>>>>>> faults
 
 /* The record first: killed after it, whoever comes next takes the links away. */
 static int hold(struct operation *operation)
@@ -37,15 +27,7 @@ static int hold(struct operation *operation)
 		       record->is_stopped ? " and stopped" : "", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
-<<<<<<< HEAD
 	return r == 0 ? stopped_keep(operation) : r;
-=======
-	if (r == 0 && record->is_stopped)
-		r = units_stop(operation->manager, record->current);
-	if (r == 0 && record->is_stopped)
-		r = enablement_set(operation, false);
-	return r == 0 && record->is_stopped ? reload(operation) : r;
->>>>>>> faults
 }
 
 /* The record last: killed before it, the add-on is stopped still, and the links go again. */
@@ -55,9 +37,7 @@ static int release(struct operation *operation)
 	bool was_stopped = record->is_stopped;
 	int r;
 
-	r = was_stopped ? enablement_set(operation, true) : 0;
-	if (r == 0 && was_stopped)
-		r = reload(operation);
+	r = was_stopped ? stopped_enable(operation) : 0;
 	if (r < 0)
 		return r;
 	free(record->hold_reason);
@@ -66,11 +46,7 @@ static int release(struct operation *operation)
 	r = result_set(operation->result, RESULT_DONE, "", "'%s' is no longer held", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
-<<<<<<< HEAD
-	return r == 0 && was_stopped ? stopped_end(operation) : r;
-=======
 	return r == 0 && was_stopped ? units_start(operation->manager, record->current) : r;
->>>>>>> faults
 }
 
 /* What is on disk decides what has become of it; the links follow that. */

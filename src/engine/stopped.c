@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/path.h"
 #include "engine/transaction_steps.h"
 #include "engine/units.h"
@@ -38,17 +39,24 @@ static int remove_link(struct operation *operation, const struct plan_object *ob
 	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	*ret_changed = true;
-	return apply_remove_object(&operation->tree, object);
+	r = apply_remove_object(&operation->tree, object);
+	return r < 0 ? r : dir_sync(parent);
 }
 
 static int make_link(struct operation *operation, const struct plan_object *object,
 		     bool *ret_changed)
 {
+	cleanup_fd int parent = -EBADF;
+	const char *name = NULL;
 	bool written = false;
 	int r;
 
-	r = apply_prepare_object(&operation->tree, object, ret_changed, &written);
-	return r < 0 || !*ret_changed ? r : apply_publish_object(&operation->tree, object);
+	r = tree_open_parent(&operation->tree, object->path, &parent, &name);
+	if (r == 0)
+		r = apply_prepare_object(&operation->tree, object, ret_changed, &written);
+	if (r == 0 && *ret_changed)
+		r = apply_publish_object(&operation->tree, object);
+	return r < 0 || !*ret_changed ? r : dir_sync(parent);
 }
 
 static int set_links(struct operation *operation,
@@ -82,9 +90,7 @@ int stopped_keep(struct operation *operation)
 	return r < 0 ? r : set_links(operation, remove_link);
 }
 
-int stopped_end(struct operation *operation)
+int stopped_enable(struct operation *operation)
 {
-	int r = set_links(operation, make_link);
-
-	return r < 0 ? r : units_start(operation->manager, operation->record->current);
+	return set_links(operation, make_link);
 }

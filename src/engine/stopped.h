@@ -9,8 +9,9 @@
  */
 must_check int stopped_keep(struct operation *operation);
 
-/* Puts the links back and starts the units, once the record says that it is no longer stopped. */
-must_check int stopped_end(struct operation *operation);
+/* Puts the links back, durably, before the record says that it is no longer stopped. 0 or -errno.
+ */
+must_check int stopped_enable(struct operation *operation);
 
 /* Whether *object* is a link that a stopped add-on does without. */
 bool stopped_is_without(const struct plan_object *object);

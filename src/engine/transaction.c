@@ -20,7 +20,6 @@
 #include "base/file.h"
 #include "engine/boot.h"
 #include "engine/commit.h"
-#include "engine/enablement.h"
 #include "engine/health.h"
 #include "engine/revert.h"
 #include "engine/stopped.h"
@@ -309,8 +308,6 @@ int transaction_sweep(struct operation *operation)
 	for (size_t i = 0; i < record->n_older && n < ARRAY_SIZE(keep); i++)
 		keep[n++] = record->older[i];
 	r = apply_prune(&operation->tree, record->id, keep, n);
-	if (r == 0 && record->current && record->is_stopped)
-		r = enablement_set(operation, false);
 	if (r < 0 || record->current)
 		return r < 0 ? r : stopped_keep(operation);
 	r = remove_directories(operation, &record->created);
