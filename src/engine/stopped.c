@@ -36,6 +36,9 @@ static int remove_link(struct operation *operation, const struct plan_object *ob
 	r = tree_open_parent(&operation->tree, object->path, &parent, &name);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
+	r = file_forget(parent, name);
+	if (r < 0)
+		return r;
 	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	*ret_changed = true;
