@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -19,7 +19,9 @@
 
 bool plan_has_updater(void)
 {
-	return access(REQUEST_FLEET_SOCKET, F_OK) == 0 || access(REQUEST_ADMIN_SOCKET, F_OK) == 0;
+	struct stat st;
+
+	return stat(REQUEST_FLEET_SOCKET, &st) == 0 || stat(REQUEST_ADMIN_SOCKET, &st) == 0;
 }
 
 static int read_config(const char *path, json_t **ret, struct refusal *reterr_refusal)
