@@ -6,6 +6,7 @@
  * manifest or the host's policy; nothing here is a matter of syntax alone.
  */
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
@@ -163,6 +164,7 @@ enum foreign {
 	FOREIGN_UNITS_ONLY,
 	FOREIGN_TARGETS,
 	FOREIGN_LATE_TARGETS,
+	FOREIGN_N,
 };
 
 static bool unit_is_allowed(const struct unit_check *check, const char *name, enum foreign targets)
@@ -184,6 +186,7 @@ static int check_units(const struct unit_check *check, enum foreign targets)
 		[FOREIGN_LATE_TARGETS] =
 			"it may only name units of this add-on and the targets that updater.yaml(5) lists, and none that is reached before services start; 'multi-user.target' or, for a timer, 'timers.target' is usual",
 	};
+	static_assert(ARRAY_SIZE(expected) == FOREIGN_N, "every kind has its sentence");
 	const char *p = check->entry->value;
 	const char *word = NULL;
 	size_t length = 0;

@@ -194,7 +194,7 @@ static void full_range_is_an_error_and_changes_nothing(void **state)
 
 	assert_non_null(text);
 	for (unsigned id = 100; id <= 999; id++)
-		at += (size_t)sprintf(text + at, "g%u:x:%u:\n", id, id);
+		at += (size_t)snprintf(text + at, 64U * 1024U - at, "g%u:x:%u:\n", id, id);
 	sample_write(sample, "etc/group", text, 0644);
 	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "x"), -EUSERS);
 	assert_text(sample, "etc/group", text);
