@@ -41,7 +41,7 @@ expect 1 'leftovers'
 try unchecked --faults ENOSPC
 expect 1 'damaged payload'
 try unrecoverable --faults KILL --recover false
-expect 2 'without any fault'
+expect 1 'recover ended with 1'
 
 # What cannot be broken call by call is not passed over in silence.
 code=0
