@@ -5,6 +5,7 @@
  * a bundle that lies is shown lying.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -250,6 +251,7 @@ static int run_inspect(int argc, char **argv)
 		return command_broke(r, "the bundle '%s' could not be read", inspection.path);
 	if (r > 0)
 		return command_refuse(&refusal);
+	assert(inspection.bundle);
 	if (json)
 		return print_json(&inspection);
 	print_text(&inspection, inspection.bundle);

@@ -6,16 +6,10 @@
 #include <string.h>
 
 #include "engine/commit.h"
-#include "engine/enablement.h"
 #include "engine/operation.h"
+#include "engine/stopped.h"
 #include "engine/transaction.h"
-#include "engine/transaction_steps.h"
 #include "engine/units.h"
-
-static int reload(struct operation *operation)
-{
-	return operation->manager ? manager_reload(operation->manager, RELOAD_TIMEOUT) : 0;
-}
 
 /* The record first: killed after it, whoever comes next takes the links away. */
 static int hold(struct operation *operation)
@@ -33,11 +27,7 @@ static int hold(struct operation *operation)
 		       record->is_stopped ? " and stopped" : "", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
-	if (r == 0 && record->is_stopped)
-		r = units_stop(operation->manager, record->current);
-	if (r == 0 && record->is_stopped)
-		r = enablement_set(operation, false);
-	return r == 0 && record->is_stopped ? reload(operation) : r;
+	return r == 0 ? stopped_keep(operation) : r;
 }
 
 /* The record last: killed before it, the add-on is stopped still, and the links go again. */
@@ -47,9 +37,7 @@ static int release(struct operation *operation)
 	bool was_stopped = record->is_stopped;
 	int r;
 
-	r = was_stopped ? enablement_set(operation, true) : 0;
-	if (r == 0 && was_stopped)
-		r = reload(operation);
+	r = was_stopped ? stopped_enable(operation) : 0;
 	if (r < 0)
 		return r;
 	free(record->hold_reason);

@@ -34,7 +34,8 @@ static const struct verb *find_verb(enum request_verb verb)
 	return (size_t)verb < ARRAY_SIZE(verbs) && verbs[verb].run ? &verbs[verb] : NULL;
 }
 
-/* A request id that was answered before is answered at once, without a lock or a look at the bundle.
+/* A request id that was answered before is answered at once, without a lock or a look at the
+ * bundle.
  */
 static int find_earlier(struct operation *operation)
 {

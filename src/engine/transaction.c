@@ -20,9 +20,9 @@
 #include "base/file.h"
 #include "engine/boot.h"
 #include "engine/commit.h"
-#include "engine/enablement.h"
 #include "engine/health.h"
 #include "engine/revert.h"
+#include "engine/stopped.h"
 #include "engine/transaction_steps.h"
 #include "engine/units.h"
 #include "plan/apply.h"
@@ -175,7 +175,14 @@ static int commit(struct operation *operation)
 	}
 	/* What is left over after the commit point is swept again by every later request and
 	 * recovery. */
-	ignore_result(transaction_sweep(operation));
+	r = transaction_sweep(operation);
+	if (r < 0 && operation->record->is_purging)
+		return result_set(
+			operation->result, RESULT_DONE, "",
+			"'%s' is uninstalled; its state could not be removed (%s), look at " PLAN_STATE_BASE
+			"/%s, " PLAN_CACHE_BASE "/%s and " PLAN_LOGS_BASE "/%s",
+			operation->record->id, strerrordesc_np(-r), operation->record->id,
+			operation->record->id, operation->record->id);
 	return 0;
 }
 
@@ -301,10 +308,8 @@ int transaction_sweep(struct operation *operation)
 	for (size_t i = 0; i < record->n_older && n < ARRAY_SIZE(keep); i++)
 		keep[n++] = record->older[i];
 	r = apply_prune(&operation->tree, record->id, keep, n);
-	if (r == 0 && record->current && record->is_stopped)
-		r = enablement_set(operation, false);
 	if (r < 0 || record->current)
-		return r;
+		return r < 0 ? r : stopped_keep(operation);
 	r = remove_directories(operation, &record->created);
 	if (r == 0 && record->transaction)
 		r = remove_directories(operation, &record->transaction->created);

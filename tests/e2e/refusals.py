@@ -340,3 +340,15 @@ class Host(Place):
         mallory = agent.Agent(self.host)
         self.stack.callback(os.close, mallory.directory)
         return mallory
+
+
+def examine(place, bundle, names):
+    """`affix verify` and `affix inspect` say the same, or at least end by themselves."""
+    if place.way == HOST:
+        return
+    for command in (['verify', '-p', place.work.public, bundle], ['inspect', bundle]):
+        done = fixture.affix(command)
+        place.test.assertIn(done.returncode, (0, 1), done)
+        if names:
+            place.test.assertEqual(done.returncode, 1, done)
+            place.test.assertIn(done.stderr.split(':')[0], names.split(), done)

@@ -5,12 +5,14 @@ import json
 
 import fixture
 import hostile
-from refusals import TREE, case
+from refusals import TREE, case, examine
 
 
 def tried(place, names, addon, **how):
     """Refused where it arrives, and nothing is built of it where it is made."""
-    place.refuses(names, 'install', place.bundle(addon=addon), **how)
+    bundle = place.bundle(addon=addon)
+    place.refuses(names, 'install', bundle, **how)
+    examine(place, bundle, names if names in ('bad-manifest', 'bad-schema') else None)
     if place.way != TREE or any(isinstance(content, bytes) for content in (addon.manifest, *addon.units.values())):
         return
     source, out, program = (place.work.fresh(name) for name in ('source', 'out', 'program'))
@@ -196,6 +198,9 @@ for lines in ('EnvironmentFile=/etc/environment', 'EnvironmentFile=-/var/lib/aff
               'StandardInput=file:/etc/shadow', 'LogNamespace=x', 'ReadWritePaths=/var/lib/affix/{id}/..', 'ConditionPathExists=/root/.ssh'):
     unit('unit-path unit-directive', lines, section='Unit' if lines.startswith('Condition') else 'Service')
 
+for lines in ('EnvironmentFile=/var/lib/affix/{id}/env', 'ReadWritePaths=/etc/affix', 'StateDirectory=affix/agent', 'RootDirectory=/srv'):
+    unit('unit-path', lines)
+
 for lines in ('Wants=sshd.service', 'Requires=sshd.service', 'Requisite=x.service', 'BindsTo=dbus.service', 'PartOf=x.service', 'Upholds=x.service', 'Conflicts=sshd.service',
               'Conflicts=affix-updater.socket', 'OnFailure=reboot.target', 'OnSuccess=poweroff.target', 'Before=sysinit.target', 'Before=shutdown.target', 'After=affix-other.service',
               'JoinsNamespaceOf=x.service', 'PropagatesReloadTo=x.service', 'StopPropagatedFrom=x.service', 'Wants=affix-{id}x.service', 'Wants=reboot.target', 'Wants=rescue.target',
@@ -258,6 +263,8 @@ def raw_unit(names, title, text):
         tried(place, names, addon)
 
 
+raw_unit('unit-foreign', 'that stops another', '[Unit]\nConflicts=sshd.service\n[Service]\nUser=affix-{id}\nExecStart=' + OWN + '\n')
+raw_unit('unit-directive', 'that preloads a library', '[Service]\nUser=affix-{id}\nEnvironment=LD_PRELOAD=/x.so\nExecStart=' + OWN + '\n')
 raw_unit('bad-unit', 'that is empty', '')
 raw_unit('bad-unit', 'that is to run once', '[Service]\nType=oneshot\nUser=affix-{id}\nExecStart=' + OWN + '\n')
 raw_unit('unit-exec', 'whose command was taken back', '[Service]\nUser=affix-{id}\nExecStart=' + OWN + '\nExecStart=\n')
@@ -280,6 +287,14 @@ for name in ('sshd.service', 'affix.service', 'affix-updater.service', 'affix-{i
         addon = place.addon()
         addon.units[name.replace('{id}', place.id)] = GOOD_UNIT.replace('{id}', place.id)
         tried(place, 'unit-name bad-entry-name duplicate-entry', addon)
+
+@case('unit-name', "a unit that is called like the host's own")
+def foreign_name(place):
+    for name in ('sshd.service', 'affix-updater.service', f'affix-{place.id}x.service'):
+        addon = place.addon()
+        addon.units[name] = GOOD_UNIT.replace('{id}', place.id)
+        place.refuses('unit-name', 'install', place.bundle(addon=addon))
+
 
 @case('bad-unit', 'two units of which either could be the primary')
 def two_primaries(place):
