@@ -21,7 +21,7 @@
 #include "base/str.h"
 
 /* Deeper trees than this are nothing that affix made. */
-#define TREE_DEPTH_MAX 16U
+#define TREE_DEPTH_MAX 128U
 
 char *file_temporary_name(const char *name)
 {

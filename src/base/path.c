@@ -4,6 +4,14 @@
  * Paths as descriptors. A path string is only ever resolved by openat2() below a directory
  * descriptor that the caller holds; nothing in affix decides by comparing path strings of existing
  * files.
+ *
+ * Every kernel that affix is for has openat2(), yet it may answer ENOSYS: in a sandbox that says
+ * RestrictSUIDSGID=yes (a filter of system calls cannot see the mode in its argument, so systemd
+ * takes the call away), and in emulators of user space (qemu 7.2, valgrind 3.19). Then a path is
+ * resolved step by step, each component below the descriptor of the one before and none of them a
+ * link: as safe, and it refuses the same, and every "..". Links that are to be followed inside
+ * another root are the kernel's to resolve; there is no such way for them but in the process's own
+ * root.
  */
 
 #include "base/path.h"
@@ -93,14 +101,18 @@ static int open_how(int dirfd, const char *path, const struct open_how *how, int
 }
 
 /* The last step: a link is refused as openat2() refuses it, also where O_PATH would open the link
- * itself. */
+ * itself, and where O_DIRECTORY would call it "not a directory". */
 static int open_last(int dirfd, const char *name, int flags, mode_t mode, int *ret_fd)
 {
 	cleanup_fd int fd = openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
 	struct stat st;
+	int r = fd < 0 ? -errno : 0;
 
-	if (fd < 0)
-		return -errno;
+	if (r == -ENOTDIR && fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISLNK(st.st_mode))
+		return -ELOOP;
+	if (r < 0)
+		return r;
 	if ((flags & O_PATH) && !(flags & O_NOFOLLOW)) {
 		if (fstat(fd, &st) < 0)
 			return -errno;

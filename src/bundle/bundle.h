@@ -12,9 +12,9 @@
 
 #define BUNDLE_ENTRIES_MAX    64U
 #define BUNDLE_ENTRY_SIZE_MAX (512ULL << 20)
-#define BUNDLE_SIZE_MAX       (1ULL << 30)   /* all entries together; and the compressed file */
-#define BUNDLE_TEXT_SIZE_MAX  (256U * 1024U) /* manifest, schema, a unit: kept in memory */
-#define BUNDLE_WINDOW_LOG_MAX 23             /* the largest zstd window we decode: 8 MiB */
+#define BUNDLE_SIZE_MAX       (1ULL << 30) /* all entries together; and the compressed file */
+#define BUNDLE_TEXT_SIZE_MAX  262144U      /* manifest, schema, a unit: kept in memory */
+#define BUNDLE_WINDOW_LOG_MAX 23           /* the largest zstd window we decode: 8 MiB */
 
 /* One file of a bundle. */
 struct bundle_entry {
@@ -39,23 +39,40 @@ struct bundle {
 						 */
 };
 
-/* What of the request makes a bundle's bytes acceptable. */
+/* What of the request makes a bundle's bytes acceptable, and where they are kept meanwhile. */
 struct bundle_verify {
+	const char *signature; /* text of the signature file */
+	size_t signature_size;
 	const struct trust *trust;
 	uint64_t now;           /* 0: expiry is not judged */
 	uint64_t deadline_usec; /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
+	int private_dirfd;      /* a directory that nobody but us can write to */
 };
 
+/* Verified bytes, and what their signature says. */
+struct bundle_receipt {
+	int fd;
+	struct digest digest;
+	struct identity identity;
+	const struct trust_key *key; /* borrowed from the trust */
+};
+
+#define BUNDLE_RECEIPT_INIT     \
+	(struct bundle_receipt) \
+	{                       \
+		.fd = -EBADF    \
+	}
+
+void bundle_receipt_done(struct bundle_receipt *receipt);
+#define cleanup_bundle_receipt CLEANUP(bundle_receipt_done)
+
 /*
- * Copies *fd* (a regular file; a sealed memfd is used as it is) into an unnamed file in
- * *private_dirfd*, digests what it copies, and verifies *signature_text* over it. Nothing of the
- * bundle is parsed. 0 with *ret_fd* (the verified bytes, owned), identity and key (borrowed from
- * the trust); refused; -errno.
+ * Copies *fd* (a regular file; a sealed memfd is used as it is) into an unnamed file, digests what
+ * it copies, and verifies the signature over it. Nothing of the bundle is parsed. 0; refused;
+ * -errno.
  */
-must_check int bundle_receive(int fd, const char *signature_text, size_t signature_size,
-			      const struct bundle_verify *verify, int private_dirfd, int *ret_fd,
-			      struct digest *ret_digest, struct identity *ret_identity,
-			      const struct trust_key **ret_key, struct refusal *reterr_refusal);
+must_check int bundle_receive(int fd, const struct bundle_verify *verify,
+			      struct bundle_receipt *ret, struct refusal *reterr_refusal);
 
 /*
  * Reads the bundle in *fd* (verified bytes, or a file that is only inspected): one pass, every

@@ -99,7 +99,7 @@ static int check_size(const struct bundle *bundle, const char *name, uint64_t si
 		return refuse(reterr_refusal, REFUSAL_BUNDLE_TOO_LARGE,
 			      "the bundle's entries up to '%s' have %llu bytes: expected at most "
 			      "%llu in all",
-			      name, (unsigned long long)(bundle->size + size), BUNDLE_SIZE_MAX);
+			      name, (unsigned long long)bundle->size + size, BUNDLE_SIZE_MAX);
 	return 0;
 }
 

@@ -21,7 +21,7 @@
 #include "base/fd.h"
 #include "bundle/bundle.h"
 
-#define INPUT_SIZE (128U * 1024U)
+#define INPUT_SIZE (128UL * 1024)
 
 struct decompressor {
 	int fd;

@@ -11,7 +11,7 @@
 
 /* Every piece but the last of a stream has this size: a multiple of tar's block, and what the
  * spool writes at once. */
-#define DECOMPRESS_PIECE_SIZE (256U * 1024U)
+#define DECOMPRESS_PIECE_SIZE (256UL * 1024)
 
 struct decompressor;
 

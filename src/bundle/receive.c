@@ -18,7 +18,7 @@
 #include "bundle/hasher.h"
 #include "bundle/spool.h"
 
-#define CHUNK_SIZE (256U * 1024U)
+#define CHUNK_SIZE (256UL * 1024)
 
 static int check_descriptor(int fd, uint64_t *ret_size, struct refusal *reterr_refusal)
 {
@@ -111,44 +111,36 @@ static int take_file(int fd, struct spool *copy, uint64_t deadline_usec, struct 
 	return 0;
 }
 
-int bundle_receive(int fd, const char *signature_text, size_t signature_size,
-		   const struct bundle_verify *verify, int private_dirfd, int *ret_fd,
-		   struct digest *ret_digest, struct identity *ret_identity,
-		   const struct trust_key **ret_key, struct refusal *reterr_refusal)
+int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_receipt *ret,
+		   struct refusal *reterr_refusal)
 {
 	cleanup_spool struct spool copy = SPOOL_INIT;
+	struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	struct minisign_signature signature;
-	const struct trust_key *key = NULL;
-	struct identity identity;
-	struct digest digest;
 	uint64_t size = 0;
 	int r = check_descriptor(fd, &size, reterr_refusal);
 
 	if (r != 0)
 		return r;
-	r = trust_signature_parse(signature_text, signature_size, &signature, reterr_refusal);
+	r = trust_signature_parse(verify->signature, verify->signature_size, &signature,
+				  reterr_refusal);
+	if (r == 0 && !is_sealed(fd))
+		r = spool_open(&copy, verify->private_dirfd, size, O_EXCL, reterr_refusal);
+	if (r == 0)
+		r = take_file(fd, &copy, verify->deadline_usec, &receipt.digest, reterr_refusal);
+	if (r == 0)
+		r = trust_verify(verify->trust, &signature, &receipt.digest, verify->now,
+				 &receipt.key, &receipt.identity, reterr_refusal);
 	if (r != 0)
 		return r;
-	if (!is_sealed(fd)) {
-		r = spool_open(&copy, private_dirfd, size, O_EXCL, reterr_refusal);
-		if (r != 0)
-			return r;
-	}
-	r = take_file(fd, &copy, verify->deadline_usec, &digest, reterr_refusal);
-	if (r != 0)
-		return r;
-	r = trust_verify(verify->trust, &signature, &digest, verify->now, &key, &identity,
-			 reterr_refusal);
-	if (r != 0)
-		return r;
-	if (copy.fd < 0) {
-		copy.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-		if (copy.fd < 0)
-			return -errno;
-	}
-	*ret_fd = TAKE_FD(copy.fd);
-	*ret_digest = digest;
-	*ret_identity = identity;
-	*ret_key = key;
+	receipt.fd = copy.fd >= 0 ? TAKE_FD(copy.fd) : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (receipt.fd < 0)
+		return -errno;
+	*ret = receipt;
 	return 0;
+}
+
+void bundle_receipt_done(struct bundle_receipt *receipt)
+{
+	receipt->fd = fd_close(receipt->fd);
 }

@@ -5,6 +5,7 @@
  * a bundle that lies is shown lying.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -125,9 +126,8 @@ static void print_signature(const struct inspection *inspection)
 	(void)printf("%-16sUNVERIFIED, %s\n", "comment", inspection->signature.trusted_comment);
 }
 
-static void print_text(const struct inspection *inspection)
+static void print_text(const struct inspection *inspection, const struct bundle *bundle)
 {
-	const struct bundle *bundle = inspection->bundle;
 	const struct manifest *manifest = bundle->manifest;
 	char digest[DIGEST_TEXT_SIZE];
 
@@ -205,9 +205,9 @@ static int add_capabilities(json_t *json, const struct strv *names)
 	return json_add(json, "os_capabilities", TAKE_PTR(list));
 }
 
-static int add_bundle(json_t *json, const struct inspection *inspection)
+static int add_bundle(json_t *json, const struct inspection *inspection,
+		      const struct bundle *bundle)
 {
-	const struct bundle *bundle = inspection->bundle;
 	const struct manifest *manifest = bundle->manifest;
 
 	if (json_add(json, "verified", json_false()) < 0 ||
@@ -232,7 +232,7 @@ static int print_json(const struct inspection *inspection)
 {
 	cleanup_json json_t *json = command_json_new();
 
-	if (!json || add_bundle(json, inspection) < 0)
+	if (!json || add_bundle(json, inspection, inspection->bundle) < 0)
 		return command_broke(-ENOMEM, "the answer could not be made");
 	return command_print_json(json);
 }
@@ -251,9 +251,10 @@ static int run_inspect(int argc, char **argv)
 		return command_broke(r, "the bundle '%s' could not be read", inspection.path);
 	if (r > 0)
 		return command_refuse(&refusal);
+	assert(inspection.bundle);
 	if (json)
 		return print_json(&inspection);
-	print_text(&inspection);
+	print_text(&inspection, inspection.bundle);
 	return COMMAND_DONE;
 }
 

@@ -3,48 +3,15 @@
 /* hold, prune, clear-quarantine: the administrator's verbs. Each is one change of the record and
  * what follows from it. */
 
-#include <errno.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "engine/commit.h"
 #include "engine/operation.h"
+#include "engine/stopped.h"
 #include "engine/transaction.h"
-#include "engine/transaction_steps.h"
 #include "engine/units.h"
-#include "plan/apply.h"
-#include "plan/apply_objects.h"
 
-static int set_link(struct operation *operation, const struct plan_object *object, bool enabled)
-{
-	bool pending = false;
-	bool written = false;
-	int r;
-
-	if (!enabled)
-		return apply_remove_object(&operation->tree, object);
-	r = apply_prepare_object(&operation->tree, object, &pending, &written);
-	return r < 0 || !pending ? r : apply_publish_object(&operation->tree, object);
-}
-
-/* Takes the enablement links away (stopped), so that not even a reboot starts it, or puts them
- * back. */
-static int set_enabled(struct operation *operation, bool enabled)
-{
-	const struct plan *plan = operation->record->current;
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
-		const struct plan_object *object = &plan->objects[i];
-
-		if (object->type == PLAN_LINK && strstr(object->path, ".wants/"))
-			r = set_link(operation, object, enabled);
-	}
-	if (r == 0 && operation->manager)
-		r = manager_reload(operation->manager, RELOAD_TIMEOUT);
-	return r;
-}
-
+/* The record first: killed after it, whoever comes next takes the links away. */
 static int hold(struct operation *operation)
 {
 	const struct request *request = operation->call->request;
@@ -60,26 +27,44 @@ static int hold(struct operation *operation)
 		       record->is_stopped ? " and stopped" : "", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
-	if (r == 0 && record->is_stopped)
-		r = units_stop(operation->manager, record->current);
-	return r == 0 && record->is_stopped ? set_enabled(operation, false) : r;
+	return r == 0 ? stopped_keep(operation) : r;
 }
 
+/* The record last: killed before it, the add-on is stopped still, and the links go again. */
 static int release(struct operation *operation)
 {
 	struct record *record = operation->record;
 	bool was_stopped = record->is_stopped;
 	int r;
 
+	r = was_stopped ? stopped_enable(operation) : 0;
+	if (r < 0)
+		return r;
 	free(record->hold_reason);
 	record->hold_reason = NULL;
 	record->is_held = record->is_stopped = false;
 	r = result_set(operation->result, RESULT_DONE, "", "'%s' is no longer held", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
-	if (r == 0 && was_stopped)
-		r = set_enabled(operation, true);
 	return r == 0 && was_stopped ? units_start(operation->manager, record->current) : r;
+}
+
+/* What is on disk decides what has become of it; the links follow that. */
+static int explain(struct operation *operation, int error)
+{
+	const struct request *request = operation->call->request;
+	int r = operation_reload(operation);
+
+	if (r < 0)
+		return r;
+	ignore_result(transaction_sweep(operation));
+	if (operation->record->is_held == request->release)
+		return error;
+	return result_set(
+		operation->result, RESULT_FAILED, "error",
+		"'%s' is %s in its record, but it could not all be carried out: %s; try again",
+		operation->record->id, request->release ? "no longer held" : "held",
+		strerrordesc_np(-error));
 }
 
 int operation_hold(struct operation *operation)
@@ -94,7 +79,8 @@ int operation_hold(struct operation *operation)
 		r = operation_set_subject(operation, operation->record->current);
 	if (r != 0)
 		return r;
-	return operation->call->request->release ? release(operation) : hold(operation);
+	r = operation->call->request->release ? release(operation) : hold(operation);
+	return r < 0 ? explain(operation, r) : r;
 }
 
 int operation_prune(struct operation *operation)

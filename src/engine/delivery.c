@@ -67,26 +67,26 @@ static int read_descriptor(struct operation *operation, enum request_fd kind, co
 	return 0;
 }
 
-static int verify(struct operation *operation, struct delivery *delivery, int *ret_fd,
-		  struct digest *ret_digest, struct identity *ret_identity)
+static int verify(struct operation *operation, const struct trust *trust,
+		  struct bundle_receipt *ret)
 {
 	cleanup_free char *signature = NULL;
 	struct bundle_verify how = {
-		.trust = delivery->trust,
+		.trust = trust,
 		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
+		.private_dirfd = operation->store.dirfd,
 	};
-	size_t size = 0;
 	int r;
 
 	r = read_descriptor(operation, REQUEST_FD_SIGNATURE, "signature", MINISIGN_FILE_MAX,
-			    &signature, &size);
+			    &signature, &how.signature_size);
 	if (r == 0)
 		r = operation_now(operation, &how.now);
 	if (r != 0)
 		return r;
-	return bundle_receive(operation->call->fds[REQUEST_FD_BUNDLE], signature, size, &how,
-			      operation->store.dirfd, ret_fd, ret_digest, ret_identity,
-			      &delivery->key, &operation->refusal);
+	how.signature = signature;
+	return bundle_receive(operation->call->fds[REQUEST_FD_BUNDLE], &how, ret,
+			      &operation->refusal);
 }
 
 int delivery_read_config(struct operation *operation, json_t **ret)
@@ -112,10 +112,8 @@ int delivery_read_config(struct operation *operation, json_t **ret)
 
 int delivery_receive(struct operation *operation, bool keep_bytes, struct delivery *ret)
 {
-	cleanup_fd int bytes = -EBADF;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int spool = -EBADF;
-	struct identity identity;
-	struct digest digest;
 	int r;
 
 	if (operation->call->fds[REQUEST_FD_BUNDLE] < 0 ||
@@ -125,16 +123,18 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 			"the request carries no bundle or no signature; send both descriptors");
 	r = load_trust(operation, &ret->trust);
 	if (r == 0)
-		r = verify(operation, ret, &bytes, &digest, &identity);
+		r = verify(operation, ret->trust, &receipt);
 	if (r == 0)
-		r = platform_check(&operation->tree, &identity, &operation->refusal);
+		r = platform_check(&operation->tree, &receipt.identity, &operation->refusal);
 	if (r == 0 && keep_bytes)
 		r = apply_open_spool(&operation->tree, &spool);
 	if (r == 0)
-		r = bundle_open(bytes, &identity, spool, &ret->bundle, &operation->refusal);
+		r = bundle_open(receipt.fd, &receipt.identity, spool, &ret->bundle,
+				&operation->refusal);
 	if (r != 0)
 		return r;
-	ret->bundle->digest = digest;
+	ret->key = receipt.key;
+	ret->bundle->digest = receipt.digest;
 	minisign_key_id_to_string(ret->key->key.id, ret->bundle->key_id);
 	r = trust_key_permits(ret->key, ret->bundle->manifest, &operation->refusal);
 	return r != 0 ? r : delivery_read_config(operation, &ret->config);

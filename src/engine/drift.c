@@ -12,6 +12,7 @@
 #include "engine/delivery.h"
 #include "engine/health.h"
 #include "engine/operation.h"
+#include "engine/stopped.h"
 #include "plan/diff.h"
 #include "plan/plan_paths.h"
 
@@ -75,6 +76,24 @@ static int compare_running(struct operation *operation, const struct record *rec
 	return r;
 }
 
+/* A stopped add-on is to be without its links. */
+static bool is_intended(const struct record *record, const struct diff_item *item)
+{
+	const struct plan_object *object = plan_find(record->current, item->path);
+
+	return record->is_stopped && item->kind == DIFF_MISSING && object &&
+	       stopped_is_without(object);
+}
+
+static size_t count_intended(const struct record *record, const struct diff *diff)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < diff->count; i++)
+		n += is_intended(record, &diff->items[i]);
+	return n;
+}
+
 static int compare_record(struct operation *operation, const struct record *record, json_t *addons)
 {
 	cleanup_diff struct diff diff = DIFF_INIT;
@@ -92,15 +111,20 @@ static int compare_record(struct operation *operation, const struct record *reco
 	if (r == 0)
 		r = plan_diff(record->current, &operation->tree, &diff);
 	if (r == 0)
-		r = json_add(json, "drifted", json_boolean(diff_count_damage(&diff) > 0));
+		r = json_add(
+			json, "drifted",
+			json_boolean(diff_count_damage(&diff) > count_intended(record, &diff)));
 	if (r < 0) {
 		json_decref(items);
 		return r;
 	}
 	r = json_add(json, "items", items);
 	for (size_t i = 0; r == 0 && i < diff.count; i++)
-		r = add_item(items, diff_kind_to_string(diff.items[i].kind), diff.items[i].path,
-			     diff.items[i].wanted, diff.items[i].found);
+		r = is_intended(record, &diff.items[i])
+			    ? 0
+			    : add_item(items, diff_kind_to_string(diff.items[i].kind),
+				       diff.items[i].path, diff.items[i].wanted,
+				       diff.items[i].found);
 	return r < 0 ? r : compare_running(operation, record, items);
 }
 

@@ -21,7 +21,8 @@ struct engine_call {
 	int trust_dirfd;  /* --trust; -EBADF: TRUST_PATH of the tree */
 };
 
-/* engine_execute(): a transaction could not be ended and is left open; somebody has to settle it. */
+/* engine_execute(): a transaction could not be ended and is left open; somebody has to settle it.
+ */
 #define ENGINE_E_UNSETTLED 1
 
 /* Fills *ret* in any case but -ENOMEM. 0, ENGINE_E_UNSETTLED or -ENOMEM. */

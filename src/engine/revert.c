@@ -50,7 +50,8 @@ static int record_evidence(struct operation *operation, const char *name, const 
 	return 0;
 }
 
-/* Adds to *reason* that systemd reads more about *unit* than *plan* has: it may be that which fails. */
+/* Adds to *reason* that systemd reads more about *unit* than *plan* has: it may be that which
+ * fails. */
 static void add_override(struct operation *operation, const struct plan *plan, const char *unit,
 			 char *reason, size_t size)
 {
@@ -95,9 +96,10 @@ static int watch_old(struct operation *operation, struct health *ret)
 	ret->state = HEALTH_GOOD;
 	if (!operation->manager || !record->current || record->is_stopped)
 		return 0;
-	r = units_make_directories(operation->manager, record->current);
-	if (r == 0)
-		r = units_start(operation->manager, record->current);
+	/* The add-on's user may have put something in their way. They are there from before, and
+	 * if not, the watch says what comes of it. */
+	ignore_result(units_make_directories(operation->manager, record->current));
+	r = units_start(operation->manager, record->current);
 	return r < 0 ? r
 		     : health_watch(operation->manager, record->current, &operation->tree, 0, ret);
 }

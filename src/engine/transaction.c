@@ -22,6 +22,7 @@
 #include "engine/commit.h"
 #include "engine/health.h"
 #include "engine/revert.h"
+#include "engine/stopped.h"
 #include "engine/transaction_steps.h"
 #include "engine/units.h"
 #include "plan/apply.h"
@@ -174,7 +175,14 @@ static int commit(struct operation *operation)
 	}
 	/* What is left over after the commit point is swept again by every later request and
 	 * recovery. */
-	ignore_result(transaction_sweep(operation));
+	r = transaction_sweep(operation);
+	if (r < 0 && operation->record->is_purging)
+		return result_set(
+			operation->result, RESULT_DONE, "",
+			"'%s' is uninstalled; its state could not be removed (%s), look at " PLAN_STATE_BASE
+			"/%s, " PLAN_CACHE_BASE "/%s and " PLAN_LOGS_BASE "/%s",
+			operation->record->id, strerrordesc_np(-r), operation->record->id,
+			operation->record->id, operation->record->id);
 	return 0;
 }
 
@@ -201,16 +209,35 @@ int transaction_watch(struct operation *operation, uint64_t window_usec)
 int transaction_drop(struct operation *operation)
 {
 	struct record *record = operation->record;
+	struct record_transaction *transaction = record->transaction;
 	int r = 0;
 
-	if (record->current || record->transaction->to)
-		r = transaction_switch_files(operation, record->current, record->transaction->to);
+	if (record->current || transaction->to)
+		r = transaction_switch_files(operation, record->current, transaction->to);
 	if (r == 0)
 		r = transaction_sweep(operation);
 	if (r < 0)
 		return r;
-	commit_nothing(record);
-	return store_save(&operation->store, record);
+	record->transaction = NULL;
+	r = store_save(&operation->store, record);
+	if (r < 0) {
+		record->transaction = transaction;
+		return r;
+	}
+	(void)record_transaction_free(transaction);
+	return 0;
+}
+
+/* An intent that could not be saved may be on disk all the same: what is there decides. */
+static int abandon(struct operation *operation)
+{
+	int r = operation_reload(operation);
+
+	if (r == -ENOENT) {
+		commit_nothing(operation->record);
+		return 0;
+	}
+	return r < 0 || !operation->record->transaction ? r : transaction_drop(operation);
 }
 
 int transaction_run(struct operation *operation, struct transaction_order *order)
@@ -219,15 +246,12 @@ int transaction_run(struct operation *operation, struct transaction_order *order
 
 	r = begin(operation, order);
 	if (r < 0) {
-		/* Nothing was changed, and whether the intent reached the disk does not matter:
-		 * recovery drops it. */
-		commit_nothing(operation->record);
-		ignore_result(store_save(&operation->store, operation->record));
+		/* Should this not succeed either, the intent stays open and recovery does it. */
+		ignore_result(abandon(operation));
 		return r;
 	}
 	r = stage(operation, order->bundle);
 	if (r < 0) {
-		/* Should this not succeed either, the intent stays open and recovery does it. */
 		ignore_result(transaction_drop(operation));
 		return r;
 	}
@@ -285,7 +309,7 @@ int transaction_sweep(struct operation *operation)
 		keep[n++] = record->older[i];
 	r = apply_prune(&operation->tree, record->id, keep, n);
 	if (r < 0 || record->current)
-		return r;
+		return r < 0 ? r : stopped_keep(operation);
 	r = remove_directories(operation, &record->created);
 	if (r == 0 && record->transaction)
 		r = remove_directories(operation, &record->transaction->created);

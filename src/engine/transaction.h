@@ -29,5 +29,5 @@ must_check int transaction_run(struct operation *operation, struct transaction_o
 must_check int transaction_recover(struct operation *operation, bool start);
 
 /* Removes what no committed plan needs: bytes of versions, directories of an add-on that is not
- * installed. */
+ * installed, links of one that is stopped. */
 must_check int transaction_sweep(struct operation *operation);

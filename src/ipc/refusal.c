@@ -74,7 +74,7 @@ static const char *const names[] = {
 
 static_assert(ARRAY_SIZE(names) == REFUSAL_N, "every refusal has a name");
 
-int refuse(struct refusal *refusal, enum refusal_code code, const char *format, ...)
+void refusal_set(struct refusal *refusal, enum refusal_code code, const char *format, ...)
 {
 	va_list arguments;
 
@@ -85,7 +85,6 @@ int refuse(struct refusal *refusal, enum refusal_code code, const char *format, 
 		(void)vsnprintf(refusal->text, sizeof(refusal->text), format, arguments);
 		va_end(arguments);
 	}
-	return (int)code;
 }
 
 const char *refusal_to_string(enum refusal_code code)

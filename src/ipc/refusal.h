@@ -93,10 +93,18 @@ struct refusal {
 	{                \
 	}
 
-/* Sets *refusal* (may be NULL) and returns *code*. The sentence names the thing, what was expected,
- * what to do. */
-int refuse(struct refusal *refusal, enum refusal_code code, const char *format, ...)
+/* Sets *refusal* (may be NULL). The sentence names the thing, what was expected, what to do. */
+void refusal_set(struct refusal *refusal, enum refusal_code code, const char *format, ...)
 	format_check(3, 4);
+
+/* The same, and its value is *code*. A macro, because whoever judges a function without reading
+ * others, compilers and analysers too, must know that a refusal is not 0. */
+#define refuse(refusal, code, ...)                                 \
+	({                                                         \
+		const enum refusal_code refused_code = (code);     \
+		refusal_set((refusal), refused_code, __VA_ARGS__); \
+		(int)refused_code;                                 \
+	})
 
 /* "bad-signature" and back; NULL and REFUSAL_NONE where there is none. */
 const char *refusal_to_string(enum refusal_code code);

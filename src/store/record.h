@@ -45,10 +45,10 @@ struct record_transaction {
 	struct strv created; /* directories that this transaction makes */
 	char *request_id;
 	char *boot_id;
-	bool is_local;          /* who asked for it: an install's origin, whoever ends it */
-	bool purge;             /* uninstall: state directories too */
-	json_t *config;         /* the fleet configuration to keep on commit, or NULL */
-	json_t *evidence;       /* while reverting: the result to report when done */
+	bool is_local;    /* who asked for it: an install's origin, whoever ends it */
+	bool purge;       /* uninstall: state directories too */
+	json_t *config;   /* the fleet configuration to keep on commit, or NULL */
+	json_t *evidence; /* while reverting: the result to report when done */
 };
 
 struct record_quarantine {

@@ -329,9 +329,9 @@ static bool read_origin(struct json_reader *reader, const json_t *json)
 static void read_transaction(struct json_reader *reader, const json_t *json,
 			     struct record_transaction *transaction, const char *id)
 {
-	static const char *const known[] = {
-		"operation", "phase", "to",     "created",  "request_id", "boot_id",
-		"origin",    "purge", "config", "evidence", NULL};
+	static const char *const known[] = {"operation",  "phase",    "to",     "created",
+					    "request_id", "boot_id",  "origin", "purge",
+					    "config",     "evidence", NULL};
 
 	json_reader_keys(reader, json, known);
 	transaction->operation = (enum record_operation)read_name(

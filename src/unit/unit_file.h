@@ -7,8 +7,8 @@
 #include "base/cleanup.h"
 #include "ipc/diagnostic.h"
 
-#define UNIT_FILE_SIZE_MAX    (64U * 1024U)
-#define UNIT_FILE_LINE_MAX    4096U /* a logical line, continuations joined */
+#define UNIT_FILE_SIZE_MAX    65536U /* 64 KiB */
+#define UNIT_FILE_LINE_MAX    4096U  /* a logical line, continuations joined */
 #define UNIT_FILE_SECTION_MAX 32U
 
 /* A section header, in the order of the file; the same section may come again. */

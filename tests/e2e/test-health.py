@@ -39,6 +39,15 @@ class Health(live.Case):
         service = {'Restart': 'always', 'RestartSec': '100ms'}
         self.assertBack('again', self.upgrade('again', '--die-after 200', service=service))
 
+    def test_restart_that_is_still_to_come_counts_at_once(self):
+        self.assertDone(self.install(self.addon('slow', '1.0.0')))
+        bad = self.addon('slow', '1.1.0', options='--die-after 300')
+        bad.service['Service'].update({'Restart': 'on-failure', 'RestartSec': '60'})
+        bad.manifest['health']['window_seconds'] = 90
+        began = time.monotonic()
+        self.assertRolledBack(self.install(bad))
+        self.assertLess(time.monotonic() - began, 30)
+
     def test_restarts_as_often_as_allowed_are_no_fault(self):
         addon = self.addon('allowed', '1.0.0', options='--die-after 700')
         addon.service['Service'].update({'Restart': 'always', 'RestartSec': '100ms'})

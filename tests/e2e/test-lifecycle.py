@@ -180,6 +180,19 @@ class Lifecycle(live.Case):
         self.assertDone(self.affix('hold', 'hold', '--release'))
         self.until(lambda: self.show('affix-hold.service', 'ActiveState') == 'active')
 
+    def test_stopped_addon_stays_stopped_whatever_is_done_to_it(self):
+        self.assertDone(self.install(self.addon('rest', '1.0.0')))
+        self.assertDone(self.affix('hold', 'rest', '--stop'))
+        wants = self.host.path('/etc/systemd/system/multi-user.target.wants/affix-rest.service')
+        for step in (lambda: self.install(self.addon('rest', '1.1.0')), lambda: self.affix('rollback', 'rest')):
+            self.assertDone(step())
+            self.assertEqual(self.show('affix-rest.service', 'ActiveState'), 'inactive')
+            self.assertFalse(wants.is_symlink())
+            self.assertFalse(self.drift('rest')['drifted'])
+        self.assertDone(self.affix('hold', 'rest', '--release'))
+        self.until(lambda: self.show('affix-rest.service', 'ActiveState') == 'active')
+        self.assertTrue(wants.is_symlink())
+
     def test_addon_starts_again_after_a_reboot(self):
         self.assertDone(self.install(self.addon('boot', '1.0.0')))
         self.host.reboot()

@@ -11,6 +11,7 @@ capabilities, and a second add-on lies beside it that no operation may touch.
 """
 
 import json
+import os
 import pathlib
 import shlex
 import shutil
@@ -57,8 +58,8 @@ class Trees:
         tree = self.work.tree()
         (tree / 'etc/shadow').write_text('root:*:19000:0:99999:7:::\n')
         (tree / 'etc/gshadow').write_text('root:*::\n')
-        (tree / 'var/cache').mkdir(parents=True)
-        (tree / 'var/log').mkdir()
+        for base in ('var/cache/affix', 'var/log/affix'):
+            (tree / base).mkdir(parents=True)
         return tree
 
     def install(self, tree, bundle, arguments=()):
@@ -108,6 +109,7 @@ class Scenario(Trees):
 
     def prepare(self):
         super().prepare()
+        self.bare = listing(self.tree, '--brief')
         self.command = getattr(self, 'prepare_' + self.operation.replace('-', '_'))(self.tree)
         self.golden = self.make_golden()
 
@@ -147,6 +149,14 @@ class Scenario(Trees):
     def prepare_purge(self, tree):
         return self.prepare_uninstall(tree) + ' --purge'
 
+    def prepare_hold(self, tree):
+        self.install(tree, self.bundle('1.0.0'))
+        return self.affix('hold', ID, '--stop', '--reason', 'for now')
+
+    def prepare_release(self, tree):
+        self.run(self.prepare_hold(tree), tree)
+        return self.affix('hold', ID, '--release')
+
     def write_state(self, tree):
         """What the service would have written, had it run."""
         for base in ('lib', 'cache', 'log'):
@@ -161,11 +171,29 @@ class Scenario(Trees):
         golden['old'].write_text(listing(self.tree))
         after = self.copy(self.tree)
         self.run(self.command, after)
+        self.check_sense(after)
         golden['new'].write_text(listing(after))
         shutil.rmtree(after)
         if golden['old'].read_text() == golden['new'].read_text():
             raise AssertionError(f'{self.operation} changes nothing')
         return golden
+
+    def check_sense(self, after):
+        """The golden listings are what affix makes of the tree: see that it makes what it should."""
+        current = after / 'opt/affix' / ID / 'current'
+        version = {'upgrade': '1.1.0', 'uninstall': None, 'purge': None}.get(self.operation, '1.0.0')
+        found = os.readlink(current).split('/')[-1] if os.path.lexists(current) else None
+        if found != version:
+            raise AssertionError(f'after {self.operation}: {found}, wanted {version}')
+        if version is None:
+            # The tree as if the add-on had never been, but for what it wrote, if that is to be kept.
+            lines = listing(after, '--brief').splitlines()
+            state = [line for line in lines if f'/affix/{ID}' in line and line.startswith('/var/')]
+            left = set(lines) ^ set(state) ^ set(self.bare.splitlines())
+            if left:
+                raise AssertionError(f'after {self.operation} these differ: {sorted(left)}')
+            if bool(state) != (self.operation == 'uninstall'):
+                raise AssertionError(f'after {self.operation} there are {state}')
 
     def check(self):
         pairs = [f'{name}={path}' for name, path in self.golden.items()]

@@ -35,7 +35,7 @@ def main():
             scenario.HERE.parent / 'lib' / 'strace-fault', '--name', operation, '--tree', story.tree,
             '--recover', story.recover(), '--recover', implicit, '--refused', 1, '--check', story.check(),
             '--work', story.work.path, '--every-error', os.environ.get('AFFIX_TEST_FAULTS', '4'),
-            *options, '--', *shlex.split(story.command),
+            '--recovery-cuts', '6', '--recovery-points', '3', *options, '--', *shlex.split(story.command),
         ]
         return fixture.subprocess.run([str(word) for word in command], check=False).returncode
 

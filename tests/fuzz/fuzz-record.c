@@ -7,10 +7,30 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/str.h"
 #include "store/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What else is known of an accepted plan: its digest is that of its bytes, its paths are its id's.
+ */
+static void check_plan(const struct plan *plan)
+{
+	cleanup_free char *path = plan_version_path(plan);
+	cleanup_plan struct plan *again = NULL;
+	const char *text = plan_config_text(plan);
+	struct digest digest;
+	struct digest twin;
+
+	if (plan_clone(plan, &again) != 0 || plan_digest(plan, &digest) != 0 ||
+	    plan_digest(again, &twin) != 0 || !digest_is_equal(&digest, &twin))
+		abort();
+	if (!path || !str_starts_with(path, "/opt/affix/") || strstr(path, "..") ||
+	    (text && !plan_config_text(again)))
+		abort();
+}
 
 static void try_plan(const json_t *json)
 {
@@ -23,6 +43,7 @@ static void try_plan(const json_t *json)
 	again = plan_to_json(plan);
 	if (!again || !json_equal(json, again) || !plan_primary(plan))
 		abort();
+	check_plan(plan);
 }
 
 static void try_record(const json_t *json)

@@ -4,11 +4,37 @@
 
 #include <assert.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "ipc/result.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What a refusal or an error says is told without its control characters, and can be read back. */
+static void check_message(struct result *result)
+{
+	cleanup_result struct result again = RESULT_INIT;
+	cleanup_json json_t *json = result_to_json(result);
+
+	for (const char *p = result->message; *p; p++)
+		assert((unsigned char)*p >= ' ');
+	assert(json && result_from_json(json, &again) == 0);
+	assert(strcmp(again.message, result->message) == 0);
+}
+
+static void check_text(const uint8_t *data, size_t size)
+{
+	cleanup_result struct result result = RESULT_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+
+	(void)refuse(&refusal, REFUSAL_BUSY, "%.*s", (int)MIN(size, 4096U), (const char *)data);
+	result.verb = strdup("status");
+	assert(result.verb && result_set_refusal(&result, &refusal) == 0);
+	check_message(&result);
+	assert(result_set(&result, RESULT_FAILED, "error", "%s", refusal.text) == 0);
+	check_message(&result);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -17,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cleanup_json json_t *again = NULL;
 	int code;
 
+	check_text(data, size);
 	if (json_parse_object((const char *)data, size, &json, NULL) != 0)
 		return 0;
 	if (result_from_json(json, &result) != 0)

@@ -11,10 +11,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The first byte of an input chooses the manifest and the type of the unit. */
+/* The first byte of an input chooses the manifest and the type of the unit, or that a line with its
+ * name comes first. */
 #define BIT_TIMER 1U
 #define BIT_FILE  2U
 #define BIT_IPC   4U
+#define BIT_NAME  8U
 
 static const char manifest_text[] =
 	"id: probe\nname: Probe\nversion: 1.0.0\nkind: native\ndelivery: pushed-artifact\n"
@@ -78,47 +80,81 @@ static void check_accepted(const struct unit_file *unit, const char *name, bool 
 	}
 }
 
-static void check_primary(const struct unit_file *unit, const char *name,
+/* *other* (may be NULL) is a second unit with the same content. */
+static void check_primary(const struct unit_file *unit, const char *name, const char *other,
 			  const struct manifest *manifest)
 {
 	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+	const struct unit_file *files[] = {unit, unit};
 	cleanup_strv struct strv names = STRV_INIT;
 	const char *primary = NULL;
 	int r;
 
-	if (strv_add(&names, name) < 0)
+	if (strv_add(&names, name) < 0 || (other && strv_add(&names, other) < 0))
 		abort();
-	r = unit_policy_primary(&names, &unit, manifest, &primary, &diagnostics);
+	r = unit_policy_primary(&names, files, manifest, &primary, &diagnostics);
 	if (r < 0 || (r == 0) != (primary != NULL) || (r == 0) != (diagnostics.count == 0))
 		abort();
+}
+
+/* The unit's name, and where its content begins in *data*; NULL where the name is no line. */
+static char *get_name(const uint8_t *data, size_t size, size_t *ret_at)
+{
+	const uint8_t *end = memchr(data, '\n', size);
+
+	*ret_at = 1;
+	if (!(data[0] & BIT_NAME))
+		return strdup(data[0] & BIT_TIMER ? "affix-probe.timer" : "affix-probe.service");
+	if (!end)
+		return NULL;
+	*ret_at = (size_t)(end - data) + 1;
+	return strndup((const char *)data + 1, (size_t)(end - data) - 1);
+}
+
+static void check_name(const char *name)
+{
+	if (strlen(name) > 128 || !str_starts_with(name, "affix-probe") || strchr(name, '/') ||
+	    str_ends_with(name, ".timer") == str_ends_with(name, ".service"))
+		abort();
+}
+
+static void check_unit(const struct unit_file *unit, const char *name, uint8_t bits)
+{
+	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+	cleanup_strv struct strv units = STRV_INIT;
+	struct unit_context context = {.units = &units, .manifest = get_manifest(bits)};
+
+	if (strv_add(&units, "affix-probe.service") < 0 ||
+	    strv_add(&units, "affix-probe.timer") < 0)
+		abort();
+	if (unit_policy_check(unit, name, &context, &diagnostics) < 0)
+		abort();
+	if (diagnostics.count == 0) {
+		check_name(name);
+		check_accepted(unit, name, str_ends_with(name, ".timer"));
+	}
+	check_primary(unit, name, NULL, context.manifest);
+	check_primary(unit, name, "affix-probe.service", context.manifest);
+	check_primary(unit, name, "affix-probe_second.timer", context.manifest);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
 	cleanup_unit_file struct unit_file *unit = NULL;
-	cleanup_strv struct strv units = STRV_INIT;
-	struct unit_context context = {.units = &units};
-	uint8_t bits = size > 0 ? data[0] : 0;
-	const char *name = bits & BIT_TIMER ? "affix-probe.timer" : "affix-probe.service";
+	cleanup_free char *name = NULL;
+	size_t at = 0;
 	int r;
 
-	if (size == 0)
+	if (size > 0)
+		name = get_name(data, size, &at);
+	if (!name)
 		return 0;
-	context.manifest = get_manifest(bits);
-	if (strv_add(&units, "affix-probe.service") < 0 ||
-	    strv_add(&units, "affix-probe.timer") < 0)
-		abort();
-	r = unit_file_parse((const char *)data + 1, size - 1, name, &unit, &diagnostics);
+	r = unit_file_parse((const char *)data + at, size - at, name, &unit, &diagnostics);
 	/* A unit or a reason, never both, never neither. */
 	if (r < 0 || (r == 0) != (unit != NULL) || (r == 0) != (diagnostics.count == 0))
 		abort();
-	if (!unit)
-		return 0;
-	if (unit_policy_check(unit, name, &context, &diagnostics) < 0)
-		abort();
-	if (diagnostics.count == 0)
-		check_accepted(unit, name, bits & BIT_TIMER);
-	check_primary(unit, name, context.manifest);
+	if (unit)
+		check_unit(unit, name, data[0]);
 	return 0;
 }

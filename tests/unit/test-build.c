@@ -383,6 +383,7 @@ static void bundle_that_is_there_is_replaced(void **state)
 	put_text(f, "out/demo-1.0.0-linux-amd64.tar.zst", "old");
 	assert_int_equal(build_demo(f, NULL, &paths, &diagnostics), 0);
 	bundle = open_bundle(paths.items[0]);
+	assert_non_null(bundle);
 	assert_int_equal(count_names(f->out), 1);
 }
 

@@ -27,28 +27,6 @@ struct fixture {
 	char *signature;
 };
 
-/* What a receipt gives. */
-struct receipt {
-	int fd;
-	struct digest digest;
-	struct identity identity;
-	const struct trust_key *key;
-	struct refusal refusal;
-};
-
-#define RECEIPT_INIT         \
-	(struct receipt)     \
-	{                    \
-		.fd = -EBADF \
-	}
-
-static void receipt_done(struct receipt *receipt)
-{
-	(void)fd_close(receipt->fd);
-}
-
-#define cleanup_receipt CLEANUP(receipt_done)
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -89,15 +67,21 @@ static int file_of(const void *data, size_t size)
 }
 
 static int receive_until(const struct fixture *f, int fd, uint64_t deadline_usec,
-			 struct receipt *ret)
+			 struct bundle_receipt *ret)
 {
-	const struct bundle_verify verify = {.trust = f->trust, .deadline_usec = deadline_usec};
+	const struct bundle_verify verify = {.signature = f->signature,
+					     .signature_size = strlen(f->signature),
+					     .trust = f->trust,
+					     .deadline_usec = deadline_usec,
+					     .private_dirfd = f->dir};
+	struct refusal refusal = REFUSAL_INIT;
+	int r = bundle_receive(fd, &verify, ret, &refusal);
 
-	return bundle_receive(fd, f->signature, strlen(f->signature), &verify, f->dir, &ret->fd,
-			      &ret->digest, &ret->identity, &ret->key, &ret->refusal);
+	assert_int_equal(refusal.code, MAX(r, 0));
+	return r;
 }
 
-static int receive(const struct fixture *f, int fd, struct receipt *ret)
+static int receive(const struct fixture *f, int fd, struct bundle_receipt *ret)
 {
 	return receive_until(f, fd, clock_monotonic_usec() + 60 * CLOCK_USEC_PER_SEC, ret);
 }
@@ -113,7 +97,7 @@ static ino_t inode_of(int fd)
 static void signed_bytes_are_received_with_digest_identity_and_key(void **state)
 {
 	const struct fixture *f = *state;
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int fd = file_of(f->bytes, SIZE);
 	struct digest wanted;
 	struct digest copy;
@@ -136,7 +120,7 @@ static void signed_bytes_are_received_with_digest_identity_and_key(void **state)
 static void what_the_sender_writes_afterwards_does_not_reach_the_copy(void **state)
 {
 	const struct fixture *f = *state;
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int fd = file_of(f->bytes, SIZE);
 	struct digest copy;
 	uint64_t size = 0;
@@ -151,7 +135,7 @@ static void what_the_sender_writes_afterwards_does_not_reach_the_copy(void **sta
 static void file_position_is_neither_used_nor_moved(void **state)
 {
 	const struct fixture *f = *state;
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int fd = file_of(f->bytes, SIZE);
 
 	assert_int_equal(lseek(fd, 4711, SEEK_SET), 4711);
@@ -162,7 +146,7 @@ static void file_position_is_neither_used_nor_moved(void **state)
 static void sealed_memfd_is_used_without_a_copy(void **state)
 {
 	const struct fixture *f = *state;
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int fd = file_of(f->bytes, SIZE);
 
 	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
@@ -179,7 +163,7 @@ static void memfd_that_can_still_change_is_copied(void **state)
 	const struct fixture *f = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(seals); i++) {
-		cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+		cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 		cleanup_fd int fd = file_of(f->bytes, SIZE);
 
 		assert_int_equal(fcntl(fd, F_ADD_SEALS, seals[i]), 0);
@@ -190,11 +174,10 @@ static void memfd_that_can_still_change_is_copied(void **state)
 
 static void assert_bytes_refused(const struct fixture *f, const void *bytes, size_t size)
 {
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int fd = file_of(bytes, size);
 
 	assert_int_equal(receive(f, fd, &receipt), REFUSAL_BAD_SIGNATURE);
-	assert_int_equal(receipt.refusal.code, REFUSAL_BAD_SIGNATURE);
 	assert_int_equal(receipt.fd, -EBADF);
 	assert_null(receipt.key);
 }
@@ -217,38 +200,37 @@ static void changed_shortened_or_lengthened_bytes_are_refused(void **state)
 static void signature_that_is_none_is_refused_before_anything_is_copied(void **state)
 {
 	struct fixture *f = *state;
-	const struct bundle_verify verify = {.trust = f->trust};
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	const struct bundle_verify verify = {.signature = "nonsense",
+					     .signature_size = 8,
+					     .trust = f->trust,
+					     .private_dirfd = -EBADF};
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int fd = file_of(f->bytes, SIZE);
+	struct refusal refusal = REFUSAL_INIT;
 
-	assert_int_equal(bundle_receive(fd, "nonsense", 8, &verify, -EBADF, &receipt.fd,
-					&receipt.digest, &receipt.identity, &receipt.key,
-					&receipt.refusal),
+	assert_int_equal(bundle_receive(fd, &verify, &receipt, &refusal),
 			 REFUSAL_MALFORMED_SIGNATURE);
 }
 
 static void key_that_is_not_trusted_is_refused(void **state)
 {
 	const struct fixture *f = *state;
+	struct fixture other = *f;
 	struct minisign_secret_key secret;
 	struct minisign_public_key public;
 	cleanup_trust struct trust *trust = NULL;
-	struct bundle_verify verify = {};
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int fd = file_of(f->bytes, SIZE);
 
 	minisign_keygen(&secret, &public);
 	assert_int_equal(trust_of_key(&public, "other", &trust), 0);
-	verify.trust = trust;
-	assert_int_equal(bundle_receive(fd, f->signature, strlen(f->signature), &verify, f->dir,
-					&receipt.fd, &receipt.digest, &receipt.identity,
-					&receipt.key, &receipt.refusal),
-			 REFUSAL_UNTRUSTED_KEY);
+	other.trust = trust;
+	assert_int_equal(receive(&other, fd, &receipt), REFUSAL_UNTRUSTED_KEY);
 }
 
 static void assert_descriptor_refused(const struct fixture *f, int fd)
 {
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 
 	assert_int_equal(receive(f, fd, &receipt), REFUSAL_BAD_DESCRIPTOR);
 }
@@ -285,7 +267,7 @@ static void descriptor_of_anything_but_a_readable_file_is_refused(void **state)
 static void file_over_the_limit_is_refused_by_its_size(void **state)
 {
 	const struct fixture *f = *state;
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int fd = file_of("", 0);
 
 	assert_int_equal(ftruncate(fd, (off_t)BUNDLE_SIZE_MAX + 1), 0);
@@ -299,7 +281,7 @@ static void file_over_the_limit_is_refused_by_its_size(void **state)
 static void copy_that_is_not_done_in_time_is_refused(void **state)
 {
 	const struct fixture *f = *state;
-	cleanup_receipt struct receipt receipt = RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int fd = file_of(f->bytes, SIZE);
 
 	assert_int_equal(receive_until(f, fd, clock_monotonic_usec() - 1, &receipt),

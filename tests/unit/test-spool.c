@@ -91,10 +91,10 @@ static void missing_space_is_refused_with_both_figures(void **state)
 
 	(void)state;
 	room = &full;
-	assert_int_equal(open_spool(&spool, "/tmp", 5 * 4096 + 1, &refusal), REFUSAL_NO_SPACE);
+	assert_int_equal(open_spool(&spool, "/tmp", 20481, &refusal), REFUSAL_NO_SPACE);
 	assert_non_null(strstr(refusal.text, "21 KiB are needed and 20 KiB are free"));
 	assert_int_equal(spool.fd, -EBADF);
-	assert_int_equal(open_spool(&spool, "/tmp", 5 * 4096, &refusal), 0);
+	assert_int_equal(open_spool(&spool, "/tmp", 20480, &refusal), 0);
 }
 
 static void missing_inodes_are_refused(void **state)

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "engine/operation.h"
+
+/*
+ * An add-on that is held and stopped: its units are down and its enablement links are gone, so that
+ * not even a reboot starts it. Does nothing for others. 0 or -errno.
+ */
+must_check int stopped_keep(struct operation *operation);
+
+/* Puts the links back, durably, before the record says that it is no longer stopped. 0 or -errno.
+ */
+must_check int stopped_enable(struct operation *operation);
+
+/* Whether *object* is a link that a stopped add-on does without. */
+bool stopped_is_without(const struct plan_object *object);

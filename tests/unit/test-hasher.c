@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "bundle/hasher.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define BUFFER_SIZE 65536U
+#define ROUNDS      200U
+
+static bool has_no_threads;
+static sigset_t thread_mask;
+
+int __real_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*start)(void *),
+			  void *argument);
+int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*start)(void *),
+			  void *argument);
+
+int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void *(*start)(void *),
+			  void *argument)
+{
+	(void)pthread_sigmask(SIG_SETMASK, NULL, &thread_mask);
+	return has_no_threads ? EAGAIN : __real_pthread_create(ret, attributes, start, argument);
+}
+
+/* Fills two buffers in turn with what changes every time, and digests them both ways. */
+static void assert_same_digest(void)
+{
+	static uint8_t buffers[2][BUFFER_SIZE];
+	cleanup_hasher struct hasher *hasher = NULL;
+	struct hasher_turns turns = {};
+	struct digest_state wanted_state;
+	struct digest_state state;
+	struct digest wanted;
+	struct digest digest;
+
+	assert_int_equal(hasher_new(&hasher), 0);
+	digest_begin(&state);
+	digest_begin(&wanted_state);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint8_t *buffer = buffers[hasher_turn(hasher, &turns)];
+
+		memset(buffer, (int)(i & 0xff), BUFFER_SIZE);
+		digest_add(&wanted_state, buffer, BUFFER_SIZE);
+		/* Several jobs about one buffer, more than the queue holds now and then. */
+		for (size_t at = 0; at < BUFFER_SIZE; at += BUFFER_SIZE / 32)
+			hasher_post(hasher, &state, buffer + at, BUFFER_SIZE / 32);
+	}
+	hasher_wait(hasher, hasher_last(hasher));
+	digest_end(&state, &digest);
+	digest_end(&wanted_state, &wanted);
+	assert_true(digest_is_equal(&digest, &wanted));
+}
+
+static void digest_is_that_of_the_bytes_in_order(void **state)
+{
+	(void)state;
+	has_no_threads = false;
+	assert_same_digest();
+}
+
+static void without_a_thread_the_digest_is_the_same(void **state)
+{
+	(void)state;
+	has_no_threads = true;
+	assert_same_digest();
+}
+
+static void signals_stay_with_the_first_thread(void **state)
+{
+	cleanup_hasher struct hasher *hasher = NULL;
+	sigset_t mask;
+
+	(void)state;
+	has_no_threads = false;
+	assert_int_equal(hasher_new(&hasher), 0);
+	assert_int_equal(sigismember(&thread_mask, SIGTERM), 1);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, NULL, &mask), 0);
+	assert_int_equal(sigismember(&mask, SIGTERM), 0);
+}
+
+static void end_waits_for_what_was_posted(void **state)
+{
+	static uint8_t buffer[BUFFER_SIZE];
+	struct hasher *hasher = NULL;
+	struct digest_state digest_state;
+	struct digest digest;
+	struct digest wanted;
+
+	(void)state;
+	has_no_threads = false;
+	assert_int_equal(hasher_new(&hasher), 0);
+	digest_begin(&digest_state);
+	hasher_post(hasher, &digest_state, buffer, BUFFER_SIZE);
+	assert_null(hasher_free(hasher));
+	digest_end(&digest_state, &digest);
+	digest_of(buffer, BUFFER_SIZE, &wanted);
+	assert_true(digest_is_equal(&digest, &wanted));
+	assert_null(hasher_free(NULL));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(digest_is_that_of_the_bytes_in_order),
+		cmocka_unit_test(without_a_thread_the_digest_is_the_same),
+		cmocka_unit_test(signals_stay_with_the_first_thread),
+		cmocka_unit_test(end_waits_for_what_was_posted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "bundle/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/path.h"
+
+static bool has_no_unnamed_files;
+static bool has_full_disk;
+
+int __real_openat64(int dirfd, const char *path, int flags, ...);
+int __wrap_openat64(int dirfd, const char *path, int flags, ...);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+int __wrap_openat64(int dirfd, const char *path, int flags, ...)
+{
+	va_list arguments;
+	mode_t mode;
+
+	va_start(arguments, flags);
+	mode = va_arg(arguments, mode_t);
+	va_end(arguments);
+	if (has_no_unnamed_files && (flags & O_TMPFILE) == O_TMPFILE) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	return __real_openat64(dirfd, path, flags, mode);
+}
+
+int __wrap_fsync(int fd)
+{
+	if (!has_full_disk)
+		return __real_fsync(fd);
+	errno = ENOSPC;
+	return -1;
+}
+
+struct fixture {
+	char path[32];
+	int dir;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	(void)snprintf(f->path, sizeof(f->path), "/tmp/affix-test-XXXXXX");
+	assert_non_null(mkdtemp(f->path));
+	f->dir = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(f->dir >= 0);
+	has_no_unnamed_files = false;
+	has_full_disk = false;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_fd int parent = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	assert_int_equal(tree_remove(parent, path_last_name(f->path)), 0);
+	(void)fd_close(f->dir);
+	free(f);
+	return 0;
+}
+
+static bool exists(const struct fixture *f, const char *name)
+{
+	struct stat status;
+
+	return fstatat(f->dir, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void assert_content(const struct fixture *f, const char *name, const char *wanted)
+{
+	cleanup_free char *text = NULL;
+	struct stat status;
+	size_t size = 0;
+
+	assert_int_equal(fd_read_file_at(f->dir, name, 100, &text, &size), 0);
+	assert_string_equal(text, wanted);
+	assert_int_equal(fstatat(f->dir, name, &status, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(status.st_mode, S_IFREG | 0644);
+}
+
+static void write_output(const struct fixture *f, const char *text)
+{
+	cleanup_output struct output output = OUTPUT_INIT;
+	mode_t before = umask(0077);
+
+	assert_int_equal(output_open(&output, f->dir, "name"), 0);
+	(void)umask(before);
+	assert_int_equal(fd_write_full(output.fd, text, strlen(text)), 0);
+	assert_int_equal(output_publish(&output, "name"), 0);
+}
+
+/* With and without O_TMPFILE. */
+static void file_gets_its_name_and_takes_over_one_that_is_taken(void **state)
+{
+	const struct fixture *f = *state;
+
+	for (int i = 0; i < 2; i++) {
+		has_no_unnamed_files = i == 1;
+		write_output(f, "one");
+		assert_content(f, "name", "one");
+		write_output(f, "two");
+		assert_content(f, "name", "two");
+		assert_false(exists(f, ".name" FILE_TEMPORARY_SUFFIX));
+		assert_int_equal(unlinkat(f->dir, "name", 0), 0);
+	}
+}
+
+static void file_that_is_given_up_leaves_nothing(void **state)
+{
+	const struct fixture *f = *state;
+
+	for (int i = 0; i < 2; i++) {
+		cleanup_output struct output output = OUTPUT_INIT;
+
+		has_no_unnamed_files = i == 1;
+		assert_int_equal(output_open(&output, f->dir, "name"), 0);
+		assert_int_equal(exists(f, ".name" FILE_TEMPORARY_SUFFIX), i == 1);
+		output_done(&output);
+		assert_false(exists(f, ".name" FILE_TEMPORARY_SUFFIX));
+		assert_false(exists(f, "name"));
+	}
+}
+
+static void file_that_cannot_be_synced_gets_no_name(void **state)
+{
+	const struct fixture *f = *state;
+
+	write_output(f, "old");
+	for (int i = 0; i < 2; i++) {
+		cleanup_output struct output output = OUTPUT_INIT;
+
+		has_no_unnamed_files = i == 1;
+		has_full_disk = true;
+		assert_int_equal(output_open(&output, f->dir, "name"), 0);
+		assert_int_equal(output_publish(&output, "name"), -ENOSPC);
+		output_retract(&output);
+		output_done(&output);
+		assert_content(f, "name", "old");
+		assert_false(exists(f, ".name" FILE_TEMPORARY_SUFFIX));
+	}
+}
+
+static void what_a_killed_process_left_is_no_obstacle(void **state)
+{
+	const struct fixture *f = *state;
+
+	for (int i = 0; i < 2; i++) {
+		cleanup_fd int left = openat(f->dir, ".name" FILE_TEMPORARY_SUFFIX,
+					     O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+		assert_true(left >= 0);
+		has_no_unnamed_files = i == 1;
+		write_output(f, "old");
+		write_output(f, "new");
+		assert_content(f, "name", "new");
+		assert_false(exists(f, ".name" FILE_TEMPORARY_SUFFIX));
+	}
+}
+
+static void published_file_can_be_retracted(void **state)
+{
+	const struct fixture *f = *state;
+	cleanup_output struct output output = OUTPUT_INIT;
+
+	assert_int_equal(output_open(&output, f->dir, "name"), 0);
+	assert_int_equal(output_publish(&output, "name"), 0);
+	assert_true(exists(f, "name"));
+	output_retract(&output);
+	assert_false(exists(f, "name"));
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(file_gets_its_name_and_takes_over_one_that_is_taken),
+		TEST(file_that_is_given_up_leaves_nothing),
+		TEST(file_that_cannot_be_synced_gets_no_name),
+		TEST(what_a_killed_process_left_is_no_obstacle),
+		TEST(published_file_can_be_retracted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
