@@ -81,6 +81,10 @@ int spool_open(struct spool *spool, int dirfd, uint64_t expected, int flags,
 			      "the file system of '%s' has no unnamed files (O_TMPFILE): "
 			      "expected ext4, xfs, btrfs, tmpfs or another that has them",
 			      place_of(dirfd).text);
+	if (errno == EROFS)
+		return refuse(reterr_refusal, REFUSAL_UNSUPPORTED_FILESYSTEM,
+			      "the file system of '%s' is mounted read-only; remount it writable",
+			      place_of(dirfd).text);
 	if (errno == ENOSPC)
 		return refuse(reterr_refusal, REFUSAL_NO_INODES,
 			      "the file system of '%s' has no room for one more file; remove some "

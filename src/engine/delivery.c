@@ -188,7 +188,8 @@ static int read_narrowing(struct operation *operation, struct plan_narrowing *re
 		if (bit < 0)
 			return refuse(
 				&operation->refusal, REFUSAL_BAD_REQUEST,
-				"the request names an unknown capability; expected names such as cap_net_raw");
+				"the request names '%s', which is no capability; expected names such as 'cap_net_raw'",
+				json_string_value(name));
 		ret->capabilities |= 1ULL << bit;
 	}
 	if (!limits)

@@ -44,6 +44,12 @@ static int check_floor(struct operation *operation, const struct identity *ident
 			&operation->refusal, REFUSAL_SAME_VERSION,
 			"another build of '%s' %s was installed here and this one was made earlier; build a new version",
 			record->id, identity->version);
+	if (identity->epoch != floor->epoch)
+		return refuse(
+			&operation->refusal, REFUSAL_DOWNGRADE,
+			"'%s' %s is of epoch %llu, and %s of the later epoch %llu was installed here; install a bundle of that epoch, or have the administrator allow it with --allow-downgrade",
+			record->id, identity->version, (unsigned long long)identity->epoch,
+			floor->version, (unsigned long long)floor->epoch);
 	return refuse(
 		&operation->refusal, REFUSAL_DOWNGRADE,
 		"'%s' %s is older than %s, which was installed here; install a newer version, or have the administrator allow it with --allow-downgrade",

@@ -221,7 +221,8 @@ static int take_flags(const json_t *json, struct request *request, struct refusa
 
 static int take_capabilities(const json_t *json, struct request *request, struct refusal *refusal)
 {
-	static const char wanted[] = "an array of at most 16 names such as 'net_raw', none twice";
+	static const char wanted[] =
+		"an array of at most 16 names such as 'cap_net_raw', none twice";
 	json_t *array = NULL;
 	int r = json_member_array(json, "capabilities", &array);
 

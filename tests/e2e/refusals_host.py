@@ -282,7 +282,15 @@ def no_way_forth(place):
     place.installed('1.0.0')
     place.installed('1.1.0')
     place.ask('rollback', place.id)
-    place.refuses('no-previous', 'rollback', place.id)
+    place.refuses('no-previous', 'rollback', place.id, as_admin=True)
+
+
+@case('forbidden', "a second step back by the fleet, which would end at the oldest version", only=HOST)
+def second_step(place):
+    for version in ('1.0.0', '1.1.0', '1.2.0'):
+        place.installed(version)
+    place.test.assertEqual(place.ask('rollback', place.id).code, 0)
+    place.refuses('forbidden', 'rollback', place.id)
 
 
 def damage(path):
@@ -349,7 +357,7 @@ def busy(place):
     if place.way == TREE:
         return busy_tree(place)
     addon = place.addon()
-    addon.manifest['health']['window_seconds'] = 6
+    addon.manifest['health']['window_seconds'] = 120
     inside = place.send(place.work.bundle(addon))
     running = place.host.popen(['affix', 'install', inside], user='affix', stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     place.stack.callback(running.wait)
@@ -357,7 +365,9 @@ def busy(place):
     second = place.bundle('1.1.0')
     for words in (['uninstall', place.id], ['rollback', place.id], ['install', second], ['repair', place.id], ['configure', place.id, '--reread']):
         place.refuses('busy', *words)
-    place.test.assertEqual(running.wait(), 0)
+    # Nobody wants to wait for its end.
+    place.host.run(['systemctl', 'kill', '--signal=KILL', f'affix-{place.id}.service'], check=True)
+    place.test.assertEqual(running.wait(), 3)
     return None
 
 
