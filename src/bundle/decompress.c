@@ -34,10 +34,10 @@ struct decompressor {
 	size_t input_size;
 	bool is_finished;
 	uint8_t *input; /* one of: */
-	uint8_t inputs[2][INPUT_SIZE];
+	uint8_t inputs[HASHER_BUFFERS][INPUT_SIZE];
 	struct hasher_turns input_turns;
 	uint8_t *piece; /* one of: */
-	uint8_t pieces[2][DECOMPRESS_PIECE_SIZE];
+	uint8_t pieces[HASHER_BUFFERS][DECOMPRESS_PIECE_SIZE];
 	struct hasher_turns piece_turns;
 };
 

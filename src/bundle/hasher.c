@@ -16,8 +16,11 @@
 #include <signal.h>
 #include <stdbool.h>
 
-/* As many jobs may wait; they are short of work long before. */
-#define QUEUE_SIZE 16U
+/* More jobs than this may not wait. Pieces and inputs take turns: there are seldom more. */
+#define QUEUE_SIZE 32U
+/* The threads wake each other when this much has gathered, not for every job: on a busy machine
+ * each wake-up is a wait for a processor. */
+#define BATCH_SIZE 4U
 
 struct job {
 	struct digest_state *state;
@@ -35,6 +38,7 @@ struct hasher {
 	uint64_t n_posted;
 	uint64_t n_done;
 	bool is_stopping;
+	uint64_t wanted; /* the job that is waited for */
 };
 
 static void *work(void *argument)
@@ -54,7 +58,8 @@ static void *work(void *argument)
 		digest_add(job.state, job.data, job.size);
 		(void)pthread_mutex_lock(&hasher->mutex);
 		hasher->n_done++;
-		(void)pthread_cond_signal(&hasher->done);
+		if (hasher->n_done >= hasher->wanted)
+			(void)pthread_cond_signal(&hasher->done);
 	}
 	(void)pthread_mutex_unlock(&hasher->mutex);
 	return NULL;
@@ -107,6 +112,16 @@ struct hasher *hasher_free(struct hasher *hasher)
 	return NULL;
 }
 
+/* With the mutex. */
+static void wait_until(struct hasher *hasher, uint64_t last)
+{
+	hasher->wanted = last;
+	if (hasher->n_done < last)
+		(void)pthread_cond_signal(&hasher->posted);
+	while (hasher->n_done < last)
+		(void)pthread_cond_wait(&hasher->done, &hasher->mutex);
+}
+
 void hasher_post(struct hasher *hasher, struct digest_state *state, const void *data, size_t size)
 {
 	if (!hasher->has_thread) {
@@ -114,10 +129,11 @@ void hasher_post(struct hasher *hasher, struct digest_state *state, const void *
 		return;
 	}
 	(void)pthread_mutex_lock(&hasher->mutex);
-	while (hasher->n_posted - hasher->n_done == QUEUE_SIZE)
-		(void)pthread_cond_wait(&hasher->done, &hasher->mutex);
+	if (hasher->n_posted - hasher->n_done == QUEUE_SIZE)
+		wait_until(hasher, hasher->n_posted - QUEUE_SIZE / 2);
 	hasher->queue[hasher->n_posted++ % QUEUE_SIZE] = (struct job){state, data, size};
-	(void)pthread_cond_signal(&hasher->posted);
+	if (hasher->n_posted - hasher->n_done >= BATCH_SIZE)
+		(void)pthread_cond_signal(&hasher->posted);
 	(void)pthread_mutex_unlock(&hasher->mutex);
 }
 
@@ -127,18 +143,32 @@ uint64_t hasher_last(const struct hasher *hasher)
 	return hasher->n_posted;
 }
 
+static bool is_done(struct hasher *hasher, uint64_t last)
+{
+	bool is_done;
+
+	(void)pthread_mutex_lock(&hasher->mutex);
+	is_done = !hasher->has_thread || hasher->n_done >= last;
+	(void)pthread_mutex_unlock(&hasher->mutex);
+	return is_done;
+}
+
 void hasher_wait(struct hasher *hasher, uint64_t last)
 {
 	(void)pthread_mutex_lock(&hasher->mutex);
-	while (hasher->has_thread && hasher->n_done < last)
-		(void)pthread_cond_wait(&hasher->done, &hasher->mutex);
+	if (hasher->has_thread)
+		wait_until(hasher, last);
 	(void)pthread_mutex_unlock(&hasher->mutex);
 }
 
 unsigned hasher_turn(struct hasher *hasher, struct hasher_turns *turns)
 {
+	unsigned next = (turns->current + 1) % HASHER_BUFFERS;
+	unsigned half = (turns->current + HASHER_BUFFERS / 2) % HASHER_BUFFERS;
+
 	turns->last[turns->current] = hasher_last(hasher);
-	turns->current = 1 - turns->current;
-	hasher_wait(hasher, turns->last[turns->current]);
-	return turns->current;
+	turns->current = next;
+	if (!is_done(hasher, turns->last[next]))
+		hasher_wait(hasher, turns->last[half]);
+	return next;
 }

@@ -30,12 +30,15 @@ uint64_t hasher_last(const struct hasher *hasher);
 /* Waits until everything up to number *last* is done. */
 void hasher_wait(struct hasher *hasher, uint64_t last);
 
-/* Two buffers that are filled in turn while the hasher may still read the other one. */
+/* So many buffers let the two threads run on while the machine has other work to do. */
+#define HASHER_BUFFERS 8U
+
+/* Buffers that are filled in turn while the hasher may still read the others. */
 struct hasher_turns {
 	unsigned current;
-	uint64_t last[2]; /* the last job that can be about each */
+	uint64_t last[HASHER_BUFFERS]; /* the last job that can be about each */
 };
 
-/* Leaves the current buffer to what was posted, and takes the other once nothing posted is about
- * it: its number, 0 or 1. */
+/* Leaves the current buffer to what was posted, and takes the next one as soon as nothing posted is
+ * about it: its number. */
 unsigned hasher_turn(struct hasher *hasher, struct hasher_turns *turns);

@@ -50,10 +50,10 @@ static bool is_sealed(int fd)
 	return seals >= 0 && (seals & wanted) == wanted;
 }
 
-/* The chunk that is read while the hasher has the one before. */
+/* What is read while the hasher has what came before. */
 struct chunks {
 	struct hasher_turns turns;
-	uint8_t data[2][CHUNK_SIZE];
+	uint8_t data[HASHER_BUFFERS][CHUNK_SIZE];
 };
 
 /* Reads *fd* to its end, to the digest, and to *copy* if that is open. The chunks and the digest

@@ -30,10 +30,10 @@ int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attributes, void
 	return has_no_threads ? EAGAIN : __real_pthread_create(ret, attributes, start, argument);
 }
 
-/* Fills two buffers in turn with what changes every time, and digests them both ways. */
+/* Fills buffers in turn with what changes every time, and digests them both ways. */
 static void assert_same_digest(void)
 {
-	static uint8_t buffers[2][BUFFER_SIZE];
+	static uint8_t buffers[HASHER_BUFFERS][BUFFER_SIZE];
 	cleanup_hasher struct hasher *hasher = NULL;
 	struct hasher_turns turns = {};
 	struct digest_state wanted_state;
