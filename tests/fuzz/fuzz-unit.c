@@ -2,10 +2,12 @@
 
 /* A unit of an add-on from anybody: the grammar, the policy, what it is enabled by. */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "unit/unit_install.h"
 #include "unit/unit_policy.h"
 
@@ -97,18 +99,24 @@ static void check_primary(const struct unit_file *unit, const char *name, const 
 		abort();
 }
 
-/* The unit's name, and where its content begins in *data*; NULL where the name is no line. */
-static char *get_name(const uint8_t *data, size_t size, size_t *ret_at)
+/* The unit's name, and where its content begins in *data*. False: there is no line with a name. */
+static bool get_name(const uint8_t *data, size_t size, char **ret_name, size_t *ret_at)
 {
-	const uint8_t *end = memchr(data, '\n', size);
+	const char *name = data[0] & BIT_TIMER ? "affix-probe.timer" : "affix-probe.service";
+	const uint8_t *end = memchr(data + 1, '\n', size - 1);
+	size_t length = strlen(name);
 
 	*ret_at = 1;
-	if (!(data[0] & BIT_NAME))
-		return strdup(data[0] & BIT_TIMER ? "affix-probe.timer" : "affix-probe.service");
-	if (!end)
-		return NULL;
-	*ret_at = (size_t)(end - data) + 1;
-	return strndup((const char *)data + 1, (size_t)(end - data) - 1);
+	if (data[0] & BIT_NAME) {
+		if (!end)
+			return false;
+		name = (const char *)data + 1;
+		length = (size_t)(end - data) - 1;
+		*ret_at = length + 2;
+	}
+	if (str_format(ret_name, "%.*s", (int)length, name) < 0)
+		abort();
+	return true;
 }
 
 static void check_name(const char *name)
@@ -146,9 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t at = 0;
 	int r;
 
-	if (size > 0)
-		name = get_name(data, size, &at);
-	if (!name)
+	if (size == 0 || !get_name(data, size, &name, &at))
 		return 0;
 	r = unit_file_parse((const char *)data + at, size - at, name, &unit, &diagnostics);
 	/* A unit or a reason, never both, never neither. */
