@@ -57,7 +57,7 @@ static int read_file(int dirfd, const char *name, size_t max, bool must_be_root,
 		     size_t *ret_size, struct refusal *reterr_refusal)
 {
 	cleanup_fd int fd = -EBADF;
-	struct stat st;
+	struct stat st = {0};
 	int r;
 
 	r = path_open_beneath(dirfd, name, O_RDONLY | O_NOCTTY | O_NONBLOCK, 0, &fd);

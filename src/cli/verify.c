@@ -189,6 +189,7 @@ static int add_identity(json_t *json, const struct verdict *verdict)
 	    json_add_uint(json, "epoch", identity->epoch) < 0 ||
 	    json_add_string(json, "digest", digest) < 0 ||
 	    json_add_string(json, "key_id", id) < 0 ||
+	    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): verified, so it has a key */
 	    json_add_string(json, "key_name", verdict->key->name) < 0)
 		return -ENOMEM;
 	return 0;
@@ -225,6 +226,7 @@ static int print_verdict(const struct verdict *verdict)
 	minisign_key_id_to_string(verdict->key->key.id, id);
 	clock_format(identity->created, created);
 	clock_format(identity->expires, expires);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): verified, so it has a key */
 	(void)printf("%s %s for %s/%s, signed %s by key %s ('%s'), expires %s\n", identity->id,
 		     identity->version, identity->os, identity->arch, created, id,
 		     verdict->key->name, identity->expires > 0 ? expires : "never");

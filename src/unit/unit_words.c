@@ -211,7 +211,7 @@ int unit_word_next(const char **p, char **ret)
 		return -ENOMEM;
 	while (*at != '\0' && (quote || !is_blank(*at))) {
 		if (quote ? *at == quote : *at == '"' || *at == '\'') {
-			quote = quote ? '\0' : *at;
+			quote = (char)(quote ? '\0' : *at);
 			at++;
 			continue;
 		}
