@@ -235,7 +235,7 @@ for title, before in {
 
 for title, block in {'a volume label': hostile.entry('label', kind=b'V'), 'an extended header': hostile.pax({'path': 'zz'}),
                      'an extended header for all': hostile.pax({'comment': 'x'}, kind=b'g')}.items():
-    archives('bad-entry-type', f'{title} behind the last entry', lambda files, block=block: [*files.items(), block])
+    archives('bad-entry-type malformed-bundle', f'{title} behind the last entry', lambda files, block=block: [*files.items(), block])
 
 
 @case('bad-entry-type', 'an extended header before the first entry')
