@@ -79,7 +79,10 @@ class Agent:
 
     def ask(self, message, descriptors=(), timeout=30):
         with self.connect(timeout=timeout) as connection:
-            self.send(connection, message, descriptors)
+            try:
+                self.send(connection, message, descriptors)
+            except BrokenPipeError:
+                return None
             return self.receive(connection)
 
 
