@@ -312,6 +312,7 @@ int frames_read(struct frames *frames, const void **ret, size_t *ret_size,
 	r = read_ahead(frames, reterr_refusal);
 	if (r != 0)
 		return r;
+	*ret = "";
 	*ret_size = 0;
 	if (frames->n_given == frames->n_read)
 		return 0;
