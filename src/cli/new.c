@@ -115,7 +115,9 @@ static int write_files(int dirfd, const char *id)
 		r = write_file(dirfd, unit_name, unit);
 	if (r == 0)
 		r = write_file(dirfd, "config.schema.json", schema_template);
-	return r < 0 ? r : write_file(dirfd, "main.c", program);
+	if (r == 0)
+		r = write_file(dirfd, "main.c", program);
+	return r;
 }
 
 static int run(int argc, char **argv)

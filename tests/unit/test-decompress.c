@@ -66,7 +66,7 @@ static void add_zstd(struct buffer *out, const struct buffer *in, int window_log
 
 static void add_gzip(struct buffer *out, const struct buffer *in)
 {
-	struct isal_zstream *stream = malloc(sizeof(*stream));
+	struct isal_zstream *stream = calloc(1, sizeof(*stream));
 	size_t bound = in->size + 4096;
 	cleanup_free uint8_t *data = malloc(bound);
 
