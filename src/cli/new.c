@@ -90,7 +90,6 @@ static int write_file(int dirfd, const char *name, const char *text)
 
 	if (fd < 0)
 		return -errno;
-	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): 0 means it was set */
 	return fd_write_full(fd, text, strlen(text));
 }
 
