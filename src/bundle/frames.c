@@ -22,7 +22,7 @@
 #include "base/fd.h"
 #include "bundle/bundle.h"
 
-#define N_SLOTS 4U
+#define N_SLOTS 6U
 /* ZSTD_compressBound() of the greatest frame, as a constant: what it takes uncompressed. */
 #define COMPRESSED_SIZE_MAX (BUNDLE_FRAME_SIZE_MAX + BUNDLE_FRAME_SIZE_MAX / 256)
 #define FIRST_GUESS         (BUNDLE_FRAME_SIZE_MAX / 2)
@@ -250,6 +250,10 @@ static int read_frame(struct frames *frames, struct slot *slot, struct refusal *
 	return 0;
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind the slot. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 static int prepare_slot(struct frames *frames, struct slot *slot)
 {
 	if (!slot->compressed)
@@ -262,6 +266,8 @@ static int prepare_slot(struct frames *frames, struct slot *slot)
 	slot->is_done = false;
 	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 /* Reads ahead into every slot but the one that was given out last: the hasher may have that one. */
 static int read_ahead(struct frames *frames, struct refusal *reterr_refusal)
