@@ -35,9 +35,9 @@ struct number_member {
 	}
 
 static const struct text_member texts[] = {
-	TEXT(key),         TEXT(bundle_key),  TEXT(content_hash), TEXT(package_hash),
-	TEXT(plan),        TEXT(failed_key),  TEXT(failed_plan),  TEXT(failed_url),
-	TEXT(failed_name), TEXT(failed_text), TEXT(state),
+	TEXT(key),        TEXT(bundle_key),    TEXT(content_hash), TEXT(package_hash),
+	TEXT(plan),       TEXT(previous_hash), TEXT(failed_key),   TEXT(failed_plan),
+	TEXT(failed_url), TEXT(failed_name),   TEXT(failed_text),  TEXT(state),
 };
 
 static const struct number_member numbers[] = {

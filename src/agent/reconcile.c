@@ -352,6 +352,8 @@ void reconcile_succeeded(struct memory_addon *addon, const struct wanted *wanted
 	addon->attempts = 0;
 	(void)snprintf(addon->key, sizeof(addon->key), "%s", wanted->key);
 	(void)snprintf(addon->bundle_key, sizeof(addon->bundle_key), "%s", wanted->bundle_key);
+	if (strcmp(addon->content_hash, wanted->content_hash) != 0)
+		memcpy(addon->previous_hash, addon->content_hash, sizeof(addon->previous_hash));
 	(void)snprintf(addon->content_hash, sizeof(addon->content_hash), "%s",
 		       wanted->content_hash);
 	(void)snprintf(addon->package_hash, sizeof(addon->package_hash), "%s", wanted->hash);
