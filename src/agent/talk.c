@@ -33,11 +33,15 @@
 /* The secret of a file that the administrator names; he may have ended it with a newline. */
 static int load_token(const char *path, char **ret)
 {
+	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	cleanup_free char *text = NULL;
 	size_t size = 0;
-	int r = fd_read_file_at(AT_FDCWD, path, STATE_CREDENTIAL_MAX, &text, &size);
+	int r;
 
 	*ret = NULL;
+	if (fd < 0)
+		return -errno;
+	r = fd_read_all(fd, STATE_CREDENTIAL_MAX, &text, &size);
 	if (r < 0)
 		return r;
 	text[strcspn(text, "\r\n")] = '\0';

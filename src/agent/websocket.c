@@ -411,7 +411,8 @@ struct websocket *websocket_close(struct websocket *websocket)
 {
 	if (!websocket)
 		return NULL;
-	if (websocket->phase == PHASE_OPEN &&
+	/* What is queued first: nothing is sent behind a close. */
+	if (websocket->phase == PHASE_OPEN && wslay_event_send(websocket->frames) == 0 &&
 	    wslay_event_queue_close(websocket->frames, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0) == 0)
 		(void)wslay_event_send(websocket->frames);
 	(void)sd_event_source_disable_unref(websocket->io);
