@@ -289,7 +289,8 @@ static void take_failure(struct talk *talk, const Opamp__Proto__ServerErrorRespo
 	if (failure->details_case == OPAMP__PROTO__SERVER_ERROR_RESPONSE__DETAILS_RETRY_INFO &&
 	    failure->retry_info)
 		seconds = failure->retry_info->retry_after_nanoseconds / NANOSECONDS + 1;
-	link_reconnect(talk->agent->link, MIN(MAX(seconds, (uint64_t)1), (uint64_t)RETRY_MAX_SECONDS));
+	link_reconnect(talk->agent->link,
+		       MIN(MAX(seconds, (uint64_t)1), (uint64_t)RETRY_MAX_SECONDS));
 }
 
 static int take_offers(struct talk *talk, const Opamp__Proto__ServerToAgent *message)
