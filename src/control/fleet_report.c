@@ -24,7 +24,9 @@
 #define LABEL_PREFIX    "affix.label."
 #define CUSTOM_STATUS   "io.affix.status"
 #define REPORT_FULL     1U /* ServerToAgentFlags */
-#define RETRY_SECONDS   30U
+/* So that an agent that never names an offer is not offered things in a circle. */
+#define OFFER_AGAIN_SECONDS 30U
+#define RETRY_SECONDS       30U
 
 /* A text of the host's for a column: not longer than TEXT_MAX. */
 static struct store_value bounded(const char *text)
@@ -454,6 +456,7 @@ int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 		session->last_written = session->last_seen;
 		/* An agent that names another offer than ours has lost it, or its URLs. */
 		if (report->has_packages && session->has_packages &&
+		    session->offered_at + OFFER_AGAIN_SECONDS <= session->last_seen &&
 		    (report->packages_hash.size != FLEET_HASH_SIZE ||
 		     memcmp(report->packages_hash.data, session->packages_hash, FLEET_HASH_SIZE) !=
 			     0))
