@@ -82,6 +82,7 @@ int child_prepare(const int *fds, unsigned n, pid_t parent)
 int child_send_front(int control, unsigned number, int fd)
 {
 	struct child_front_message message = {.number = number};
+
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -102,6 +103,7 @@ int child_send_front(int control, unsigned number, int fd)
 int child_receive_front(int control, unsigned *ret_number, int *ret_fd)
 {
 	struct child_front_message message = {0};
+
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];

@@ -85,9 +85,8 @@ static bool is_listen(const char *text)
 }
 
 #define AT(member) .offset = offsetof(struct config, member)
-#define PATH_FIELD(name, member)                                       \
-	YAML_FIELD(name, YAML_FIELD_TEXT, AT(member),                  \
-		   .is_valid = path_is_normal_absolute,                \
+#define PATH_FIELD(name, member)                                                           \
+	YAML_FIELD(name, YAML_FIELD_TEXT, AT(member), .is_valid = path_is_normal_absolute, \
 		   .expected = "an absolute path without '.', '..' or a '/' at its end")
 #define NUMBER_FIELD(name, member, least, most) \
 	YAML_FIELD(name, YAML_FIELD_UNSIGNED, AT(member), .min = (least), .max = (most))
@@ -195,8 +194,7 @@ int config_check(const struct config *config, char **reterr)
 		return complain(reterr, "public_url: ", config->public_url,
 				"is not http://HOST[:PORT] or https://HOST[:PORT]");
 	if (!config->tls_certificate != !config->tls_key)
-		return complain(reterr, "",
-				config->tls_key ? "tls_certificate" : "tls_key",
+		return complain(reterr, "", config->tls_key ? "tls_certificate" : "tls_key",
 				"is missing: TLS needs certificate and key");
 	if (config->client_ca && !config->tls_certificate)
 		return complain(reterr, "", "client_ca",

@@ -117,6 +117,8 @@ struct fleet_config_entry {
 struct fleet_report {
 	uint64_t connection;
 	uint64_t sequence;
+	bool is_after_gap; /* messages were lost: it does not follow the connection's last one,
+			    * heartbeats that the front answered included */
 	uint64_t capabilities;
 	uint64_t flags;
 	bool has_description;

@@ -40,6 +40,7 @@ struct front {
 	uv_loop_t loop;
 	uv_poll_t link_poll;
 	uv_poll_t listen_poll;
+	uv_prepare_t before_sleep;
 	uv_timer_t timer;
 	uv_signal_t stop_signal;
 	struct lws_context *context;
@@ -52,18 +53,19 @@ struct front {
 	uint64_t *seen;        /* agents heard of since the last AgentsSeen */
 	size_t n_seen;
 	size_t seen_size;
-	uint64_t now;	   /* seconds, monotonic */
+	uint64_t now;      /* seconds, monotonic */
 	uint64_t seen_due; /* when AgentsSeen goes out next */
 	uint64_t stop_due;
 	uint64_t upload_count; /* names files in DATA/incoming */
 	bool has_key;
 	bool is_listening;
+	bool is_link_full; /* link_poll waits for room, too */
 	bool is_stopping;
 	bool is_broken; /* the store is gone */
 	uint8_t key[PACKAGE_URL_KEY_SIZE];
 };
 
-/* Queues a frame to the store and sees to it that it is sent. 0 or -errno. */
+/* Queues a frame to the store; it is sent before the loop sleeps. 0 or -errno. */
 must_check int front_send(struct front *front, const Link__Frame *frame);
 
 /* The store does not keep up: nothing is to be asked of it that can wait. */

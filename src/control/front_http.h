@@ -35,23 +35,23 @@ struct exchange {
 	char *authorization;
 	char *content_type;
 	uint64_t content_length;
-	uint64_t number;    /* as the store calls it; 0: it was not asked */
-	uint64_t deadline;  /* msec, for what is waited for now; 0: nothing */
-	bool is_gzipped;    /* the request's body */
+	uint64_t number;   /* as the store calls it; 0: it was not asked */
+	uint64_t deadline; /* msec, for what is waited for now; 0: nothing */
+	bool is_gzipped;   /* the request's body */
 	bool accepts_gzip;
 	bool is_head;
-	bool is_complete;   /* the request is here, whole */
+	bool is_complete; /* the request is here, whole */
 	bool is_answered;
-	bool is_started;    /* the answer's head is written */
-	bool must_close;    /* nothing more can be understood on this connection */
-	struct buffer body; /* the request's */
+	bool is_started;     /* the answer's head is written */
+	bool must_close;     /* nothing more can be understood on this connection */
+	struct buffer body;  /* the request's */
 	struct agent *agent; /* whose message this waits for */
 	/* a body that is spooled: front_rest.c */
 	int spool_fd;
 	char spool_name[48];
 	uint64_t spool_size;
 	bool is_spool_granted;
-	void *spool_hash;
+	bool wants_continue; /* the client waits to be told to send the body */
 	/* the answer */
 	unsigned status;
 	const char *answer_type; /* static, or answer_type_copy */

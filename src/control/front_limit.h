@@ -32,7 +32,7 @@ void limits_done(struct limits *limits);
 
 /* Tokens that come back over time, *rate* a second up to *burst*. */
 struct limit_bucket {
-	uint64_t msec; /* when *spent* was true */
+	uint64_t msec;  /* when *spent* was true */
 	uint64_t spent; /* thousandths of a token */
 };
 

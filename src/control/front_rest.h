@@ -3,6 +3,8 @@
 
 #include "control/front_http.h"
 
+#define UPLOAD_MAX 1077936128ULL /* 1 GiB and some: the largest bundle */
+
 /* The REST API: requests go to the store, what it answers goes back. */
 
 /* The request's head is here; its body, if any, is yet to come. */

@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <sodium.h>
 #include <stdbool.h>
@@ -36,17 +37,17 @@ enum option_value {
 };
 
 static const struct option options[] = {
-	{"config",       required_argument, NULL, OPTION_CONFIG         },
-	{"data",         required_argument, NULL, OPTION_DATA           },
-	{"fronts",       required_argument, NULL, OPTION_FRONTS         },
-	{"listen",       required_argument, NULL, OPTION_LISTEN         },
-	{"public-url",   required_argument, NULL, OPTION_PUBLIC_URL     },
-	{"trust",        required_argument, NULL, OPTION_TRUST          },
-	{"tls-cert",     required_argument, NULL, OPTION_TLS_CERTIFICATE},
-	{"tls-key",      required_argument, NULL, OPTION_TLS_KEY        },
-	{"client-ca",    required_argument, NULL, OPTION_CLIENT_CA      },
-	{"check-config", no_argument,       NULL, OPTION_CHECK          },
-	{0},
+	{"config",           required_argument, NULL, OPTION_CONFIG},
+	{"data",              required_argument, NULL, OPTION_DATA},
+	{"fronts",                  required_argument, NULL, OPTION_FRONTS},
+	{"listen",required_argument, NULL, OPTION_LISTEN},
+	{"public-url",       required_argument, NULL, OPTION_PUBLIC_URL},
+	{"trust",           required_argument, NULL, OPTION_TRUST},
+	{"tls-cert",              required_argument, NULL, OPTION_TLS_CERTIFICATE},
+	{"tls-key",                  required_argument, NULL, OPTION_TLS_KEY},
+	{"client-ca",              required_argument, NULL, OPTION_CLIENT_CA},
+	{"check-config",     no_argument, NULL, OPTION_CHECK},
+	{0      },
 };
 
 struct command_line {
@@ -158,6 +159,7 @@ static int apply_options(const struct command_line *line, struct config *config)
 		{&config->tls_key,         OPTION_TLS_KEY        },
 		{&config->client_ca,       OPTION_CLIENT_CA      },
 	};
+
 	const char *fronts = line->texts[OPTION_FRONTS];
 	char *end = NULL;
 	unsigned long number;

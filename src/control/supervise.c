@@ -287,7 +287,8 @@ static int on_restart(sd_event_source *source, uint64_t usec, void *userdata)
 	if (front->supervisor->is_stopping)
 		return 0;
 	r = start_front(front);
-	return r < 0 ? complain(r, "a front could not be started:", front->supervisor->config->listen)
+	return r < 0 ? complain(r,
+				"a front could not be started:", front->supervisor->config->listen)
 		     : 0;
 }
 
