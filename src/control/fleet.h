@@ -119,6 +119,8 @@ struct fleet_config_entry {
 struct fleet_report {
 	uint64_t connection;
 	uint64_t sequence;
+	bool is_after_gap; /* messages were lost: it does not follow the connection's last one,
+			    * heartbeats that the front answered included */
 	uint64_t capabilities;
 	uint64_t flags;
 	bool has_gap; /* the front saw a gap in the sequence numbers of this connection */
