@@ -223,6 +223,17 @@ void fleet_changed(struct fleet *fleet)
 	fleet->offer_cursor = 0;
 }
 
+void fleet_offer_again(struct fleet *fleet, int64_t host)
+{
+	struct fleet_session *session = fleet_session_of_host(fleet, host);
+
+	if (!session)
+		return;
+	session->generation = 0;
+	fleet->is_offering = true;
+	fleet->offer_cursor = MIN(fleet->offer_cursor, session->index);
+}
+
 static int add_said(struct fleet *fleet, const struct fleet_said *said)
 {
 	if (fleet->n_said == fleet->said_size) {

@@ -123,7 +123,6 @@ struct fleet_report {
 			    * heartbeats that the front answered included */
 	uint64_t capabilities;
 	uint64_t flags;
-	bool has_gap; /* the front saw a gap in the sequence numbers of this connection */
 	bool has_description;
 	const struct fleet_attribute *attributes;
 	size_t n_attributes;

@@ -211,26 +211,11 @@ static void hash_configs(struct draft *draft)
 /* An operator's word that this very offer may remove most of what a host has. */
 static int add_confirmation(struct fleet *fleet, int64_t host, struct draft *draft)
 {
-	cleanup_rows struct store_rows *rows = NULL;
-	char text[FLEET_HASH_SIZE * 2 + 1];
-	const void *data;
-	size_t size = 0;
-	bool row = false;
+	json_t *list = NULL;
 	int r;
 
-	r = store_select(fleet->store, &rows,
-			 "SELECT removal_confirmed FROM host WHERE id = $1 AND "
-			 "removal_confirmed IS NOT NULL",
-			 STORE_INT(host));
-	if (r == 0)
-		r = store_next(rows, &row);
-	if (r != 0 || !row)
-		return r;
-	data = store_blob(rows, 0, &size);
-	if (size != FLEET_HASH_SIZE || memcmp(data, draft->packages_hash, size) != 0)
-		return 0;
-	(void)sodium_bin2hex(text, sizeof(text), data, size);
-	return json_add_string(draft->own, "removal_confirmed", text);
+	r = fleet_removal_load(fleet, host, draft->packages_hash, &list);
+	return r == 0 && list ? json_add(draft->own, "confirm_removal", list) : r;
 }
 
 static int make_draft(struct fleet *fleet, int64_t host_id, struct draft *draft)
@@ -346,6 +331,17 @@ static int say_with_credential(struct fleet *fleet, struct fleet_session *sessio
 	return r;
 }
 
+int fleet_offer_hash(struct fleet *fleet, int64_t host, uint8_t ret[FLEET_HASH_SIZE])
+{
+	__attribute__((cleanup(draft_done))) struct draft draft = {0};
+	int r;
+
+	r = make_draft(fleet, host, &draft);
+	if (r == 0)
+		memcpy(ret, draft.packages_hash, FLEET_HASH_SIZE);
+	return r;
+}
+
 int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answer, uint64_t flags)
 {
 	static const char *const custom_capabilities[] = {"io.affix.status"};
@@ -363,7 +359,8 @@ int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answ
 			return r > 0 ? -EIO : r;
 		fill_offer(session, &draft, &offer);
 	}
-	if (is_answer && session->generation == 0) {
+	if (is_answer && !session->has_greeted) {
+		session->has_greeted = true;
 		offer.custom_capabilities = custom_capabilities;
 		offer.n_custom_capabilities = ARRAY_SIZE(custom_capabilities);
 	}

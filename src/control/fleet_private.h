@@ -35,6 +35,7 @@ struct fleet_session {
 	bool is_polling;
 	bool has_packages; /* was sent an offer with this hash */
 	bool has_config;
+	bool has_greeted;   /* was told what we understand */
 	bool has_described; /* told all of itself on this connection */
 	uint8_t uid[FLEET_UID_SIZE];
 	uint8_t packages_hash[FLEET_HASH_SIZE];
@@ -118,6 +119,16 @@ bool fleet_is_stale(const struct fleet *fleet, int64_t host, uint64_t stored);
  * there is nothing new. */
 must_check int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answer,
 			   uint64_t flags);
+
+/* The digest of the packages that a host is offered now. 0; 1: no such host; -errno. */
+must_check int fleet_offer_hash(struct fleet *fleet, int64_t host, uint8_t ret[FLEET_HASH_SIZE]);
+/* One host is to be looked at again. */
+void fleet_offer_again(struct fleet *fleet, int64_t host);
+
+/* fleet_removal.c: the add-ons whose removal is confirmed for an offer of this digest; NULL: none.
+ */
+must_check int fleet_removal_load(struct fleet *fleet, int64_t host,
+				  const uint8_t hash[FLEET_HASH_SIZE], json_t **ret);
 
 /* The audit log, by affixd itself or by a host. */
 must_check int fleet_audit(struct fleet *fleet, const struct audit_actor *actor, const char *action,

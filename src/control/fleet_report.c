@@ -443,7 +443,8 @@ int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 		return fleet_say_refusal(fleet, report->connection, 401, 0);
 	session->last_seen = fleet_now(fleet);
 	session->capabilities = (uint32_t)report->capabilities;
-	if (report->has_gap || (session->has_described && report->sequence <= session->sequence))
+	if (report->is_after_gap ||
+	    (session->has_described && report->sequence <= session->sequence))
 		flags = REPORT_FULL;
 	if (report->has_description)
 		session->has_described = true;

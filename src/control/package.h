@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "control/api_problem.h"
 #include "control/audit.h"
 #include "control/fleet.h"

@@ -40,7 +40,7 @@ static const char first_step[] =
 	" config_hash BLOB, config_status BIGINT NOT NULL DEFAULT 0,"
 	" config_error TEXT NOT NULL DEFAULT '',"
 	" packages_hash BLOB, packages_error TEXT NOT NULL DEFAULT '',"
-	" removal_confirmed BLOB);"
+	" removal_confirmed TEXT);"
 	"CREATE INDEX host_name ON host (name);"
 	"CREATE INDEX host_seen ON host (last_seen);"
 
