@@ -152,6 +152,10 @@ static int read_spec(struct api_call *call, struct rollout_spec *spec)
 		return api_refuse(&call->problem, 400, "bad-rollout", "/timeout_seconds",
 				  "it must be more than wait_seconds, or no host can make it");
 	spec->assignment = (int64_t)assignment;
+	if (!json_object_get(call->body, "waves") &&
+	    json_object_set_new(call->body, "waves",
+				json_pack("[s, s, s]", "10%", "50%", "100%")) < 0)
+		return -ENOMEM;
 	spec->waves = json_object_get(call->body, "waves");
 	return 0;
 }
