@@ -24,6 +24,7 @@
 #include "bundle_maker.h"
 #include "control/api.h"
 #include "control/fleet.h"
+#include "control_openapi.h"
 #include "crypto/minisign.h"
 #include "opamp/decode.h"
 
@@ -203,6 +204,7 @@ static inline json_t *control_ask_as(struct control *c, const char *authorizatio
 		if (!json)
 			json = json_stringn(response.body, response.body_size);
 	}
+	openapi_check(method, path, response.status, json);
 	return json;
 }
 
@@ -279,6 +281,7 @@ static inline json_t *control_upload(struct control *c, unsigned wanted,
 				      .authorization = c->admin,
 				      .spooled_name = "upload"};
 	cleanup_api_response struct api_response response = API_RESPONSE_INIT;
+	json_t *json;
 
 	assert_int_equal(str_format(&comment,
 				    "affix:1 id=demo version=%s os=linux arch=%s "
@@ -297,7 +300,9 @@ static inline json_t *control_upload(struct control *c, unsigned wanted,
 	api_handle(c->fleet, &request, &response);
 	if (response.status != wanted)
 		fail_msg("upload: %u, not %u: %s", response.status, wanted, response.body);
-	return json_loadb(response.body, response.body_size, 0, NULL);
+	json = json_loadb(response.body, response.body_size, 0, NULL);
+	openapi_check(request.method, request.path, response.status, json);
+	return json;
 }
 
 static inline void control_manifest(char *text, size_t size, const char *version,
