@@ -47,6 +47,9 @@ static inline void cleanup_free_ptr(void *p)
 #define cleanup_free CLEANUP(cleanup_free_ptr)
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+/* <sys/param.h>, which other libraries include, has simpler ones. */
+#undef MIN
+#undef MAX
 #define MIN(a, b)                              \
 	({                                     \
 		__typeof__(a) min_a = (a);     \

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "ipc/diagnostic.h"
+
+#define CONFIG_SIZE_MAX   65536U /* 64 KiB */
+#define CONFIG_FRONTS_MAX 64U
+
+/* Whether a TLS client has to show a certificate of `client_ca`. */
+enum config_client_certificate {
+	CONFIG_CERTIFICATE_REQUIRED,
+	CONFIG_CERTIFICATE_OPTIONAL,
+};
+
+/* What affixd is told: affixd.yaml(5), and the options of affixd(8) over it. */
+struct config {
+	char *data;   /* directory */
+	char *listen; /* ADDRESS:PORT, [ADDRESS]:PORT; port 0 takes a free one */
+	char *public_url;
+	char *trust; /* directory of keys, NULL: trust.d in the data directory */
+	char *tls_certificate;
+	char *tls_key;
+	char *client_ca;
+	enum config_client_certificate client_certificate;
+	bool certificate_is_credential; /* a client certificate's CN stands for the credential */
+	unsigned fronts;
+	unsigned heartbeat_seconds; /* what hosts are asked for */
+	unsigned stale_seconds;
+	/* Bounds on what one address and one connection may do, in each front. */
+	unsigned connections_per_address;
+	unsigned unproven_per_address; /* of these, connections that nobody has vouched for yet */
+	unsigned messages_per_second;  /* of one connection, in the long run */
+};
+
+/* The built-in values. 0 or -ENOMEM. */
+must_check int config_default(struct config **ret);
+struct config *config_free(struct config *config);
+
+/* affixd.yaml over what *config* holds. 0; 1 with diagnostics; -errno. */
+must_check int config_parse(const char *text, size_t size, const char *file, struct config *config,
+			    struct diagnostics *diagnostics);
+
+/*
+ * Whether it can be served with this: values that contradict each other, files that cannot be read.
+ * 0, or 1 after the first problem, which is a sentence in *reterr* (the caller frees it; NULL: no
+ * memory).
+ */
+must_check int config_check(const struct config *config, char **reterr);
+
+/* Splits `listen`; IPv6 addresses lose their brackets. 0, 1 where it is neither, -ENOMEM. */
+must_check int config_split_listen(const char *listen, char **ret_address, char **ret_port);
+
+DEFINE_CLEANUP(struct config *, config, config_free)
+#define cleanup_config CLEANUP(cleanup_config)

@@ -1,0 +1,629 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The store process: the loop around the deciding half. It turns frames of the fronts into calls
+ * and what those say into frames, and lets nothing out before it is on disk: the fleet is flushed
+ * when nothing more is waiting to be read, or after a while of reading.
+ *
+ * A front is believed about what it decoded, not about its size or shape: a frame that makes no
+ * sense ends the front, not the store.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <systemd/sd-event.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/path.h"
+#include "bundle/bundle.h"
+#include "control/api.h"
+#include "control/child.h"
+#include "control/fleet.h"
+#include "control/link.h"
+#include "control/log.h"
+
+#define FLUSH_USEC      (50 * CLOCK_USEC_PER_MSEC)
+#define TICK_ACCURACY   (5 * CLOCK_USEC_PER_MSEC)
+#define QUEUED_MAX      67108864U /* 64 MiB wait for one front: no more is read from it */
+#define NUMBER_MASK     0xffffffffffffULL
+#define FRONT_SHIFT     48U
+#define HTTP_CONTINUE   100U
+#define HTTP_ERROR      400U
+#define AUTHORIZE_PATH  "/api/v1/packages"
+#define AUTHORIZE_QUERY "limit=1"
+#define RETRY_TEXT_MAX  16U
+
+struct store;
+
+/* One front's end of things. */
+struct front_link {
+	struct store *store;
+	unsigned number;
+	struct link *link;
+	sd_event_source *source;
+	bool is_paused;
+};
+
+struct store {
+	sd_event *event;
+	sd_event_source *tick;
+	struct fleet *fleet;
+	int incoming_fd;
+	struct front_link fronts[CONFIG_FRONTS_MAX + 1]; /* by number */
+	uint64_t flushed;                                /* when, usec */
+};
+
+static void front_done(struct front_link *front)
+{
+	if (!front->link)
+		return;
+	front->source = sd_event_source_unref(front->source);
+	front->link = link_free(front->link);
+	fleet_front_gone(front->store->fleet, front->number);
+}
+
+static void store_done(struct store *store)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(store->fronts); i++)
+		front_done(&store->fronts[i]);
+	store->tick = sd_event_source_unref(store->tick);
+	store->fleet = fleet_free(store->fleet);
+	store->event = sd_event_unref(store->event);
+	store->incoming_fd = fd_close(store->incoming_fd);
+}
+
+/* Sends what is queued, and stops reading from a front that does not read. */
+static void front_update(struct front_link *front)
+{
+	bool is_paused = link_queued(front->link) > QUEUED_MAX;
+	uint32_t events = is_paused ? 0 : EPOLLIN;
+
+	if (link_queued(front->link) > 0)
+		events |= EPOLLOUT;
+	front->is_paused = is_paused;
+	if (sd_event_source_set_io_events(front->source, events) < 0)
+		front_done(front);
+}
+
+static void flush_links(struct store *store)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(store->fronts); i++) {
+		struct front_link *front = &store->fronts[i];
+
+		if (!front->link)
+			continue;
+		if (link_flush(front->link) < 0)
+			front_done(front);
+		else
+			front_update(front);
+	}
+}
+
+static void send_frame(struct store *store, unsigned number, const Link__Frame *frame)
+{
+	struct front_link *front =
+		number < ARRAY_SIZE(store->fronts) ? &store->fronts[number] : NULL;
+	int r;
+
+	if (!front || !front->link)
+		return;
+	r = link_send(front->link, frame);
+	if (r < 0)
+		log_line(LOG_ERR, "something for front %u is lost: %s", number,
+			 strerrordesc_np(-r));
+}
+
+/* From the fleet */
+
+static void on_message(void *userdata, uint64_t connection, const void *data, size_t size,
+		       bool close_after)
+{
+	Link__AgentMessage message = LINK__AGENT_MESSAGE__INIT;
+	Link__Frame frame = LINK__FRAME__INIT;
+
+	message.connection = connection & NUMBER_MASK;
+	message.server_to_agent.data = (uint8_t *)data;
+	message.server_to_agent.len = size;
+	message.close_after = close_after;
+	frame.body_case = LINK__FRAME__BODY_AGENT_MESSAGE;
+	frame.agent_message = &message;
+	send_frame(userdata, (unsigned)(connection >> FRONT_SHIFT), &frame);
+}
+
+static void on_refuse(void *userdata, uint64_t connection, unsigned status, unsigned retry_after)
+{
+	Link__AgentRefuse refuse = LINK__AGENT_REFUSE__INIT;
+	Link__Frame frame = LINK__FRAME__INIT;
+
+	refuse.connection = connection & NUMBER_MASK;
+	refuse.status = status;
+	refuse.retry_after = retry_after;
+	frame.body_case = LINK__FRAME__BODY_AGENT_REFUSE;
+	frame.agent_refuse = &refuse;
+	send_frame(userdata, (unsigned)(connection >> FRONT_SHIFT), &frame);
+}
+
+/* From the fronts */
+
+static int take_hello(struct front_link *front, const Link__AgentHello *from)
+{
+	struct fleet_hello hello = {
+		.connection = FLEET_CONNECTION(front->number, from->connection),
+		.authorization = from->authorization,
+		.peer = from->peer,
+		.transport = from->transport == LINK__TRANSPORT__HTTP ? "http" : "ws",
+		.certificate_name = *from->certificate_name ? from->certificate_name : NULL,
+	};
+
+	if (from->instance_uid.len != sizeof(hello.instance_uid))
+		return -EBADMSG;
+	memcpy(hello.instance_uid, from->instance_uid.data, sizeof(hello.instance_uid));
+	return fleet_hello(front->store->fleet, &hello);
+}
+
+static struct fleet_bytes bytes_of(ProtobufCBinaryData data)
+{
+	return (struct fleet_bytes){data.data, data.len};
+}
+
+/* The lists of a report in the fleet's form, freed together. */
+struct lists {
+	struct fleet_attribute *attributes;
+	struct fleet_health *health;
+	struct fleet_package_status *packages;
+	struct fleet_config_entry *config;
+};
+
+static void lists_done(struct lists *lists)
+{
+	free(lists->attributes);
+	free(lists->health);
+	free(lists->packages);
+	free(lists->config);
+}
+
+static int take_description(const Link__Description *from, struct lists *lists,
+			    struct fleet_report *report)
+{
+	size_t n;
+
+	if (!from)
+		return 0;
+	n = from->n_identifying + from->n_non_identifying;
+	lists->attributes = calloc(n + 1, sizeof(*lists->attributes));
+	if (!lists->attributes)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		bool is_identifying = i < from->n_identifying;
+		const Link__Attribute *attribute =
+			is_identifying ? from->identifying[i]
+				       : from->non_identifying[i - from->n_identifying];
+
+		lists->attributes[i] =
+			(struct fleet_attribute){attribute->key, attribute->value, is_identifying};
+	}
+	report->has_description = true;
+	report->attributes = lists->attributes;
+	report->n_attributes = n;
+	return 0;
+}
+
+static int take_health(const Link__Health *from, struct lists *lists, struct fleet_report *report)
+{
+	if (!from)
+		return 0;
+	lists->health = calloc(from->n_entries + 1, sizeof(*lists->health));
+	if (!lists->health)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->n_entries; i++) {
+		const Link__HealthEntry *entry = from->entries[i];
+
+		lists->health[i] =
+			(struct fleet_health){entry->path, entry->healthy, entry->status,
+					      entry->last_error, entry->start_time_unix_nano};
+	}
+	report->has_health = true;
+	report->health = lists->health;
+	report->n_health = from->n_entries;
+	return 0;
+}
+
+static int take_packages(const Link__PackageStatuses *from, struct lists *lists,
+			 struct fleet_report *report)
+{
+	if (!from)
+		return 0;
+	lists->packages = calloc(from->n_packages + 1, sizeof(*lists->packages));
+	if (!lists->packages)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->n_packages; i++) {
+		const Link__PackageStatus *package = from->packages[i];
+
+		lists->packages[i] = (struct fleet_package_status){
+			.name = package->name,
+			.has_version = package->agent_version,
+			.has_hash = bytes_of(package->agent_hash),
+			.offered_version = package->offered_version,
+			.offered_hash = bytes_of(package->offered_hash),
+			.status = package->status,
+			.error = package->error,
+		};
+	}
+	report->has_packages = true;
+	report->packages = lists->packages;
+	report->n_packages = from->n_packages;
+	report->packages_hash = bytes_of(from->all_packages_hash);
+	report->packages_error = from->error;
+	return 0;
+}
+
+static int take_config(const Link__EffectiveConfig *from, struct lists *lists,
+		       struct fleet_report *report)
+{
+	if (!from)
+		return 0;
+	lists->config = calloc(from->n_files + 1, sizeof(*lists->config));
+	if (!lists->config)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->n_files; i++)
+		lists->config[i] = (struct fleet_config_entry){from->files[i]->name,
+							       from->files[i]->content_type,
+							       bytes_of(from->files[i]->body)};
+	report->has_effective_config = true;
+	report->effective_config = lists->config;
+	report->n_effective_config = from->n_files;
+	return 0;
+}
+
+static void take_plain_parts(const Link__AgentReport *from, struct fleet_report *report)
+{
+	const Link__RemoteConfigStatus *status = from->remote_config_status;
+
+	if (status) {
+		report->has_config_status = true;
+		report->config_hash = bytes_of(status->last_hash);
+		report->config_status = status->status;
+		report->config_error = status->error;
+	}
+	if (from->custom_capabilities) {
+		report->has_custom_capabilities = true;
+		report->custom_capabilities = (const char *const *)from->custom_capabilities->names;
+		report->n_custom_capabilities = from->custom_capabilities->n_names;
+	}
+	if (from->custom_message) {
+		report->has_custom_message = true;
+		report->custom_capability = from->custom_message->capability;
+		report->custom_type = from->custom_message->type;
+		report->custom_data = bytes_of(from->custom_message->data);
+	}
+}
+
+static int take_report(struct front_link *front, const Link__AgentReport *from)
+{
+	CLEANUP(lists_done) struct lists lists = {0};
+	struct fleet_report report = {
+		.connection = FLEET_CONNECTION(front->number, from->connection),
+		.sequence = from->sequence_num,
+		.is_after_gap = from->is_after_gap,
+		.capabilities = from->capabilities,
+		.flags = from->flags,
+		.disconnect = from->is_disconnect,
+	};
+	int r;
+
+	take_plain_parts(from, &report);
+	r = take_description(from->description, &lists, &report);
+	if (r == 0)
+		r = take_health(from->health, &lists, &report);
+	if (r == 0)
+		r = take_packages(from->package_statuses, &lists, &report);
+	if (r == 0)
+		r = take_config(from->effective_config, &lists, &report);
+	return r == 0 ? fleet_report(front->store->fleet, &report) : r;
+}
+
+static int take_seen(struct front_link *front, const Link__AgentsSeen *from)
+{
+	for (size_t i = 0; i < from->n_connections; i++)
+		from->connections[i] = FLEET_CONNECTION(front->number, from->connections[i]);
+	return fleet_seen(front->store->fleet, from->connections, from->n_connections);
+}
+
+static void answer_http(struct front_link *front, uint64_t id, const struct api_response *answer)
+{
+	Link__HttpResponse response = LINK__HTTP_RESPONSE__INIT;
+	Link__Header retry = LINK__HEADER__INIT;
+	Link__Header *headers[] = {&retry};
+	Link__Frame frame = LINK__FRAME__INIT;
+	char seconds[RETRY_TEXT_MAX];
+
+	response.id = id;
+	response.status = answer->status;
+	response.content_type =
+		(char *)(answer->content_type ? answer->content_type : "text/plain");
+	response.body.data = (uint8_t *)answer->body;
+	response.body.len = answer->body_size;
+	response.artifact = (char *)answer->artifact;
+	if (answer->retry_after > 0) {
+		(void)snprintf(seconds, sizeof(seconds), "%u", answer->retry_after);
+		retry.name = (char *)"retry-after";
+		retry.value = seconds;
+		response.headers = headers;
+		response.n_headers = 1;
+	}
+	frame.body_case = LINK__FRAME__BODY_HTTP_RESPONSE;
+	frame.http_response = &response;
+	send_frame(front->store, front->number, &frame);
+}
+
+/* Whether whoever wants to send a bundle may ask anything at all. */
+static void answer_upload_question(struct front_link *front, const Link__HttpRequest *from)
+{
+	cleanup_api_response struct api_response answer = API_RESPONSE_INIT;
+	const struct api_request question = {
+		.method = "GET",
+		.path = AUTHORIZE_PATH,
+		.query = AUTHORIZE_QUERY,
+		.authorization = *from->authorization ? from->authorization : NULL,
+		.peer = from->peer};
+	const struct api_response yes = {.status = HTTP_CONTINUE};
+
+	api_handle(front->store->fleet, &question, &answer);
+	answer_http(front, from->id, answer.status >= HTTP_ERROR ? &answer : &yes);
+}
+
+static int take_request(struct front_link *front, const Link__HttpRequest *from)
+{
+	cleanup_api_response struct api_response answer = API_RESPONSE_INIT;
+	const struct api_request request = {
+		.method = from->method,
+		.path = from->path,
+		.query = *from->query ? from->query : NULL,
+		.authorization = *from->authorization ? from->authorization : NULL,
+		.content_type = *from->content_type ? from->content_type : NULL,
+		.body = from->body.data,
+		.body_size = from->body.len,
+		.spooled_name = from->spooled ? from->spooled->name : NULL,
+		.peer = from->peer,
+	};
+
+	if (from->is_upload_question) {
+		answer_upload_question(front, from);
+		return 0;
+	}
+	if (request.spooled_name && !path_is_safe_name(request.spooled_name))
+		return -EBADMSG;
+	api_handle(front->store->fleet, &request, &answer);
+	if (request.spooled_name)
+		ignore_result(file_remove(front->store->incoming_fd, request.spooled_name, NULL));
+	answer_http(front, from->id, &answer);
+	/* What it changed goes out at once. */
+	return sd_event_source_set_time(front->store->tick, 0);
+}
+
+static int on_frame(void *userdata, const Link__Frame *frame)
+{
+	struct front_link *front = userdata;
+	struct store *store = front->store;
+	int r;
+
+	switch (frame->body_case) {
+	case LINK__FRAME__BODY_AGENT_HELLO:
+		r = take_hello(front, frame->agent_hello);
+		break;
+	case LINK__FRAME__BODY_AGENT_REPORT:
+		r = take_report(front, frame->agent_report);
+		break;
+	case LINK__FRAME__BODY_AGENTS_SEEN:
+		r = take_seen(front, frame->agents_seen);
+		break;
+	case LINK__FRAME__BODY_AGENT_GONE:
+		fleet_gone(store->fleet,
+			   FLEET_CONNECTION(front->number, frame->agent_gone->connection));
+		r = 0;
+		break;
+	case LINK__FRAME__BODY_HTTP_REQUEST:
+		r = take_request(front, frame->http_request);
+		break;
+	default:
+		r = -EBADMSG;
+	}
+	if (r == -EBADMSG)
+		return r;
+	if (r < 0)
+		log_line(LOG_ERR, "what a host said could not be kept: %s", strerrordesc_np(-r));
+	return 0;
+}
+
+static void flush(struct store *store)
+{
+	int r = fleet_flush(store->fleet);
+
+	store->flushed = clock_monotonic_usec();
+	if (r < 0)
+		log_line(LOG_ERR,
+			 "the database did not take what hosts said, they will repeat it: %s",
+			 strerrordesc_np(-r));
+	flush_links(store);
+}
+
+static int on_link(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct front_link *front = userdata;
+	struct store *store = front->store;
+	int r = 0;
+
+	(void)source;
+	(void)fd;
+	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+		r = link_receive(front->link, on_frame, front);
+	if (r == -EBADMSG)
+		log_line(LOG_ERR, "front %u sends what is no frame; it is let go", front->number);
+	if (r < 0) {
+		front_done(front);
+		return 0;
+	}
+	if ((events & EPOLLOUT) != 0)
+		flush_links(store);
+	if (clock_monotonic_usec() - store->flushed > FLUSH_USEC)
+		flush(store);
+	return 0;
+}
+
+/* Nothing more is waiting to be read. */
+static int on_idle(sd_event_source *source, void *userdata)
+{
+	(void)source;
+	flush(userdata);
+	return 0;
+}
+
+static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct store *store = userdata;
+	unsigned wait_ms = 0;
+	int r;
+
+	(void)usec;
+	r = fleet_tick(store->fleet, &wait_ms);
+	if (r < 0)
+		log_line(LOG_ERR, "the database is not usable now: %s, retrying",
+			 strerrordesc_np(-r));
+	if (r < 0)
+		wait_ms = 1000;
+	r = sd_event_source_set_time_relative(source, wait_ms * CLOCK_USEC_PER_MSEC);
+	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static void send_secret(struct front_link *front)
+{
+	Link__Secret secret = LINK__SECRET__INIT;
+	Link__Frame frame = LINK__FRAME__INIT;
+
+	secret.download_key.data = (uint8_t *)fleet_url_key(front->store->fleet);
+	secret.download_key.len = FLEET_KEY_SIZE;
+	frame.body_case = LINK__FRAME__BODY_SECRET;
+	frame.secret = &secret;
+	send_frame(front->store, front->number, &frame);
+}
+
+/* A front was started, perhaps in the place of one that died. */
+static int on_control(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct store *store = userdata;
+	struct front_link *front;
+	unsigned number = 0;
+	int link_end = -EBADF;
+	int r;
+
+	(void)source;
+	(void)events;
+	r = child_receive_front(fd, &number, &link_end);
+	if (r == -EAGAIN)
+		return 0;
+	if (r < 0)
+		return sd_event_exit(store->event, r);
+	if (number == 0 || number > CONFIG_FRONTS_MAX) {
+		(void)fd_close(link_end);
+		return -EBADMSG;
+	}
+	front = &store->fronts[number];
+	front_done(front);
+	*front = (struct front_link){.store = store, .number = number};
+	r = link_new(link_end, &front->link);
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(store->event, &front->source, link_fd(front->link), EPOLLIN, on_link,
+			    front);
+	if (r < 0)
+		return r;
+	send_secret(front);
+	flush_links(store);
+	return 0;
+}
+
+static int open_fleet(struct store *store, const struct config *config)
+{
+	const struct fleet_options options = {
+		.data_dirfd = STORE_FD_DATA,
+		.trust_dirfd = config->trust ? STORE_FD_TRUST : -EBADF,
+		.public_url = config->public_url,
+		.trust_certificates = config->certificate_is_credential,
+		.heartbeat_seconds = config->heartbeat_seconds,
+		.stale_seconds = config->stale_seconds,
+	};
+	const struct fleet_output output = {store, on_message, on_refuse};
+	char problem[FLEET_PROBLEM_MAX] = "";
+	int r = fleet_open(&options, &output, &store->fleet, problem);
+
+	if (r > 0)
+		log_line(LOG_ERR, "%s", problem);
+	else if (r < 0)
+		log_line(LOG_ERR, "the database in '%s' could not be opened: %s", config->data,
+			 strerrordesc_np(-r));
+	return r > 0 ? -EINVAL : r;
+}
+
+static int add_sources(struct store *store)
+{
+	sigset_t stop;
+	int r;
+
+	(void)sigemptyset(&stop);
+	(void)sigaddset(&stop, SIGTERM);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
+	if (sigprocmask(SIG_BLOCK, &stop, NULL) < 0)
+		return -errno;
+	r = sd_event_new(&store->event);
+	if (r >= 0)
+		r = sd_event_add_signal(store->event, NULL, SIGTERM, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_add_io(store->event, NULL, STORE_FD_CONTROL, EPOLLIN, on_control,
+				    store);
+	if (r >= 0)
+		r = sd_event_add_time(store->event, &store->tick, CLOCK_MONOTONIC, 0, TICK_ACCURACY,
+				      on_tick, store);
+	if (r >= 0)
+		r = sd_event_add_post(store->event, NULL, on_idle, store);
+	return r;
+}
+
+static int run(struct store *store, const struct config *config)
+{
+	const char ready = 1;
+	int r;
+
+	r = open_fleet(store, config);
+	if (r < 0)
+		return r;
+	if (path_open_beneath(STORE_FD_DATA, "incoming", O_RDONLY | O_DIRECTORY, 0,
+			      &store->incoming_fd) < 0)
+		return -ENOENT;
+	r = add_sources(store);
+	if (r < 0)
+		return r;
+	if (write(STORE_FD_CONTROL, &ready, sizeof(ready)) < 0)
+		return -errno;
+	r = sd_event_loop(store->event);
+	/* Every front is gone by now: what they said last is kept. */
+	flush(store);
+	return r;
+}
+
+int store_run(const struct config *config)
+{
+	CLEANUP(store_done) struct store store = {.incoming_fd = -EBADF};
+	int r;
+
+	log_set_name("store");
+	r = run(&store, config);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
