@@ -30,11 +30,13 @@ struct fleet;
 struct fleet_output {
 	void *userdata;
 	/* The bytes of one ServerToAgent, written out unchanged; the connection ends after it with
-	 * *close_after*. */
+	 * *close_after*. Some are answers, others come of themselves: a host that polls gets those,
+	 * in their order, with its next polls. */
 	void (*message)(void *userdata, uint64_t connection, const void *data, size_t size,
 			bool close_after);
-	/* The connection is not, or no longer, wanted: HTTP status (401, 403, 429, 503) and, unless
-	 * 0, Retry-After in seconds. It ends; no fleet_gone() is expected for it, and one does no
+	/* The connection is not, or no longer, wanted: HTTP status and, unless 0, Retry-After in
+	 * seconds: 401 unknown, 403 revoked, 409 the same host came by another connection, 503 try
+	 * again. It ends; no fleet_gone() is expected for it, and one does no
 	 * harm. */
 	void (*refuse)(void *userdata, uint64_t connection, unsigned status, unsigned retry_after);
 };

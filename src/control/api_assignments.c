@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Assignments and rollouts. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/str.h"
+#include "control/api_call.h"
+#include "control/assign_edit.h"
+#include "control/rollout.h"
+
+#define DEFAULT_WAIT_SECONDS    60U
+#define DEFAULT_TIMEOUT_SECONDS 900U
+
+typedef int (*to_json)(struct fleet *fleet, int64_t id, json_t **ret);
+
+/* A page of what *sql* names by id: $1 the id after which it begins, $2 *filter*. */
+static int answer_ids(struct api_call *call, const char *sql, struct store_value filter,
+		      to_json make)
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	cleanup_json json_t *items = json_array();
+	struct api_page page = {0};
+	int64_t next = 0;
+	bool row = false;
+	int r;
+
+	if (!items)
+		return -ENOMEM;
+	r = api_page(call, &page);
+	if (r == 0)
+		r = store_select(call->fleet->store, &rows, sql, STORE_INT(page.after), filter);
+	while (r == 0) {
+		json_t *object = NULL;
+
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			break;
+		if (json_array_size(items) == page.limit) {
+			next = page.after;
+			break;
+		}
+		page.after = store_int(rows, 0);
+		r = make(call->fleet, page.after, &object);
+		if (r == 0)
+			r = json_append(items, object);
+	}
+	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
+}
+
+static int answer_one(struct api_call *call, unsigned status, int64_t id, to_json make)
+{
+	json_t *object = NULL;
+	int r = make(call->fleet, id, &object);
+
+	if (r > 0)
+		return api_refuse(&call->problem, 404, "not-found", NULL,
+				  "there is nothing of the number %lld", (long long)id);
+	return r == 0 ? api_answer(call, status, object) : r;
+}
+
+int api_assignment_list(struct api_call *call)
+{
+	static const char *const known[] = {"addon", "limit", "after", NULL};
+	int r = api_query_known(call, known);
+
+	return r == 0 ? answer_ids(call,
+				   "SELECT id FROM assignment WHERE id > $1 AND "
+				   "($2 IS NULL OR addon = $2) ORDER BY id",
+				   STORE_TEXT(api_query(call, "addon")), assign_to_json)
+		      : r;
+}
+
+int api_assignment_create(struct api_call *call)
+{
+	int64_t id = 0;
+	int r = assign_create(call->fleet, call->body, &call->actor, &id, &call->problem);
+
+	return r == 0 ? answer_one(call, 201, id, assign_to_json) : r;
+}
+
+int api_assignment_get(struct api_call *call)
+{
+	int64_t id = 0;
+	int r = api_parameter_id(call, 0, &id);
+
+	return r == 0 ? answer_one(call, 200, id, assign_to_json) : r;
+}
+
+int api_assignment_change(struct api_call *call)
+{
+	int64_t id = 0;
+	int r = api_parameter_id(call, 0, &id);
+
+	if (r == 0)
+		r = assign_change(call->fleet, id, call->body, &call->actor, &call->problem);
+	return r == 0 ? answer_one(call, 200, id, assign_to_json) : r;
+}
+
+int api_assignment_remove(struct api_call *call)
+{
+	int64_t id = 0;
+	int r = api_parameter_id(call, 0, &id);
+
+	if (r == 0)
+		r = assign_remove(call->fleet, id, &call->actor, &call->problem);
+	return r == 0 ? api_answer_nothing(call) : r;
+}
+
+int api_rollout_list(struct api_call *call)
+{
+	static const char *const known[] = {"state", "limit", "after", NULL};
+	int r = api_query_known(call, known);
+
+	return r == 0 ? answer_ids(call,
+				   "SELECT id FROM rollout WHERE id > $1 AND "
+				   "($2 IS NULL OR state = $2) ORDER BY id",
+				   STORE_TEXT(api_query(call, "state")), rollout_to_json)
+		      : r;
+}
+
+static int read_spec(struct api_call *call, struct rollout_spec *spec)
+{
+	static const char *const known[] = {
+		"assignment",      "version",      "waves",  "wait_seconds",
+		"timeout_seconds", "max_failures", "revert", NULL};
+	uint64_t assignment = 0;
+	int r;
+
+	r = api_body_known(call, known);
+	if (r == 0)
+		r = api_body_uint(call, "assignment", INT64_MAX, 0, &assignment);
+	if (r == 0)
+		r = api_body_text(call, "version", NULL, &spec->version);
+	if (r == 0)
+		r = api_body_uint(call, "wait_seconds", ROLLOUT_SECONDS_MAX, DEFAULT_WAIT_SECONDS,
+				  &spec->wait_seconds);
+	if (r == 0)
+		r = api_body_uint(call, "timeout_seconds", ROLLOUT_SECONDS_MAX,
+				  DEFAULT_TIMEOUT_SECONDS + spec->wait_seconds,
+				  &spec->timeout_seconds);
+	if (r == 0)
+		r = api_body_uint(call, "max_failures", INT32_MAX, 0, &spec->max_failures);
+	if (r == 0)
+		r = api_body_bool(call, "revert", false, &spec->revert);
+	if (r != 0)
+		return r;
+	if (spec->timeout_seconds <= spec->wait_seconds)
+		return api_refuse(&call->problem, 400, "bad-rollout", "/timeout_seconds",
+				  "it must be more than wait_seconds, or no host can make it");
+	spec->assignment = (int64_t)assignment;
+	spec->waves = json_object_get(call->body, "waves");
+	return 0;
+}
+
+int api_rollout_create(struct api_call *call)
+{
+	struct rollout_spec spec = {0};
+	int64_t id = 0;
+	int r = read_spec(call, &spec);
+
+	if (r == 0)
+		r = rollout_create(call->fleet, &spec, &call->actor, &id, &call->problem);
+	return r == 0 ? answer_one(call, 201, id, rollout_to_json) : r;
+}
+
+int api_rollout_get(struct api_call *call)
+{
+	int64_t id = 0;
+	int r = api_parameter_id(call, 0, &id);
+
+	return r == 0 ? answer_one(call, 200, id, rollout_to_json) : r;
+}
+
+int api_rollout_hosts(struct api_call *call)
+{
+	static const char *const known[] = {"outcome", "limit", "after", NULL};
+	cleanup_rows struct store_rows *rows = NULL;
+	cleanup_json json_t *items = json_array();
+	struct api_page page = {0};
+	int64_t next = 0;
+	int64_t id = 0;
+	bool row = false;
+	int r;
+
+	if (!items)
+		return -ENOMEM;
+	r = api_query_known(call, known);
+	if (r == 0)
+		r = api_parameter_id(call, 0, &id);
+	if (r == 0)
+		r = api_page(call, &page);
+	if (r == 0)
+		r = store_select(call->fleet->store, &rows,
+				 "SELECT rh.host, h.name, rh.wave, rh.outcome, rh.reason "
+				 "FROM rollout_host rh JOIN host h ON h.id = rh.host "
+				 "WHERE rh.rollout = $1 AND rh.host > $2 AND "
+				 "($3 IS NULL OR rh.outcome = $3) ORDER BY rh.host",
+				 STORE_INT(id), STORE_INT(page.after),
+				 STORE_TEXT(api_query(call, "outcome")));
+	while (r == 0) {
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			break;
+		if (json_array_size(items) == page.limit) {
+			next = page.after;
+			break;
+		}
+		page.after = store_int(rows, 0);
+		r = json_append(items,
+				json_pack("{s:I, s:s, s:I, s:s, s:s}", "host",
+					  (json_int_t)page.after, "host_name", store_text(rows, 1),
+					  "wave", (json_int_t)store_int(rows, 2), "outcome",
+					  store_text(rows, 3), "reason", store_text(rows, 4)));
+	}
+	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
+}
+
+int api_rollout_pause(struct api_call *call)
+{
+	int64_t id = 0;
+	int r = api_parameter_id(call, 0, &id);
+
+	if (r == 0)
+		r = rollout_pause(call->fleet, id, &call->actor, &call->problem);
+	return r == 0 ? answer_one(call, 200, id, rollout_to_json) : r;
+}
+
+int api_rollout_resume(struct api_call *call)
+{
+	int64_t id = 0;
+	int r = api_parameter_id(call, 0, &id);
+
+	if (r == 0)
+		r = rollout_resume(call->fleet, id, &call->actor, &call->problem);
+	return r == 0 ? answer_one(call, 200, id, rollout_to_json) : r;
+}
+
+int api_rollout_abort(struct api_call *call)
+{
+	static const char *const known[] = {"revert", NULL};
+	bool revert = false;
+	int64_t id = 0;
+	int r = api_body_known(call, known);
+
+	if (r == 0)
+		r = api_parameter_id(call, 0, &id);
+	if (r == 0)
+		r = api_body_bool(call, "revert", false, &revert);
+	if (r == 0)
+		r = rollout_abort(call->fleet, id, revert, &call->actor, &call->problem);
+	return r == 0 ? answer_one(call, 200, id, rollout_to_json) : r;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Tokens of both kinds, and the audit log. A token's text is in the answer that makes it and
+ * nowhere else. */
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/str.h"
+#include "control/api_call.h"
+
+#define SECONDS_MAX   (10ULL * 366 * 86400)
+#define JOIN_SECONDS  86400U
+#define MAX_USES_MOST 1000000U
+
+static json_t *join_json(struct store_rows *rows)
+{
+	return json_pack("{s:I, s:s, s:o, s:o, s:o, s:I, s:I}", "id",
+			 (json_int_t)store_int(rows, 0), "name", store_text(rows, 1), "created",
+			 api_time(store_int(rows, 2)), "expires", api_time(store_int(rows, 3)),
+			 "revoked", api_time(store_int(rows, 4)), "max_uses",
+			 (json_int_t)store_int(rows, 5), "uses", (json_int_t)store_int(rows, 6));
+}
+
+static json_t *token_json(struct store_rows *rows)
+{
+	return json_pack("{s:I, s:s, s:o, s:o, s:o, s:s}", "id", (json_int_t)store_int(rows, 0),
+			 "name", store_text(rows, 1), "created", api_time(store_int(rows, 2)),
+			 "expires", api_time(store_int(rows, 3)), "revoked",
+			 api_time(store_int(rows, 4)), "role", store_text(rows, 5));
+}
+
+static json_t *audit_json(struct store_rows *rows)
+{
+	json_t *before =
+		store_is_null(rows, 6) ? json_null() : json_loads(store_text(rows, 6), 0, NULL);
+	json_t *after =
+		store_is_null(rows, 7) ? json_null() : json_loads(store_text(rows, 7), 0, NULL);
+
+	return json_pack("{s:I, s:o, s:s, s:s, s:s, s:s, s:o, s:o}", "id",
+			 (json_int_t)store_int(rows, 0), "time", api_time(store_int(rows, 1)),
+			 "who", store_text(rows, 2), "peer", store_text(rows, 3), "action",
+			 store_text(rows, 4), "object", store_text(rows, 5), "before", before,
+			 "after", after);
+}
+
+/* A page of rows whose first column is the id; *sql* has $1 for where it begins. */
+static int answer_rows(struct api_call *call, const char *sql, struct store_value filter,
+		       json_t *(*make)(struct store_rows *rows))
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	cleanup_json json_t *items = json_array();
+	struct api_page page = {0};
+	int64_t next = 0;
+	bool row = false;
+	int r;
+
+	if (!items)
+		return -ENOMEM;
+	r = api_page(call, &page);
+	if (r == 0)
+		r = store_select(call->fleet->store, &rows, sql, STORE_INT(page.after), filter);
+	while (r == 0) {
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			break;
+		if (json_array_size(items) == page.limit) {
+			next = page.after;
+			break;
+		}
+		page.after = store_int(rows, 0);
+		r = json_append(items, make(rows));
+	}
+	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
+}
+
+int api_join_list(struct api_call *call)
+{
+	static const char *const known[] = {"limit", "after", NULL};
+	int r = api_query_known(call, known);
+
+	return r == 0 ? answer_rows(call,
+				    "SELECT id, name, created, expires, revoked, max_uses, uses "
+				    "FROM join_token WHERE id > $1 AND $2 IS NULL ORDER BY id",
+				    STORE_NULL, join_json)
+		      : r;
+}
+
+int api_token_list(struct api_call *call)
+{
+	static const char *const known[] = {"limit", "after", NULL};
+	int r = api_query_known(call, known);
+
+	return r == 0 ? answer_rows(call,
+				    "SELECT id, name, created, expires, revoked, role "
+				    "FROM api_token WHERE id > $1 AND $2 IS NULL ORDER BY id",
+				    STORE_NULL, token_json)
+		      : r;
+}
+
+/* Newest first: `after` is the oldest entry of the page before. */
+int api_audit_list(struct api_call *call)
+{
+	static const char *const known[] = {"object", "limit", "after", NULL};
+	int r = api_query_known(call, known);
+
+	return r == 0 ? answer_rows(call,
+				    "SELECT id, time, who, peer, action, object, before, after "
+				    "FROM audit WHERE ($1 = 0 OR id < $1) AND "
+				    "($2 IS NULL OR object = $2) ORDER BY id DESC",
+				    STORE_TEXT(api_query(call, "object")), audit_json)
+		      : r;
+}
+
+static int read_name(struct api_call *call, const char **ret)
+{
+	int r = api_body_text(call, "name", NULL, ret);
+
+	if (r == 0 && !token_name_is_valid(*ret))
+		return api_refuse(&call->problem, 400, "bad-request", "/name",
+				  "a name is 1 to 64 characters of printable ASCII without quotes");
+	return r;
+}
+
+static int audit_token(struct api_call *call, const char *action, const char *kind, int64_t id,
+		       const json_t *after)
+{
+	char object[64];
+
+	(void)snprintf(object, sizeof(object), "%s %lld", kind, (long long)id);
+	return audit_add(call->fleet->store, &call->actor, action, object, NULL, after);
+}
+
+/* Audits *shown* and answers with it and the secret. */
+static int answer_token(struct api_call *call, const char *kind, int64_t id, json_t *shown,
+			struct token *token)
+{
+	cleanup_json json_t *owned = shown;
+	int r;
+
+	if (!owned)
+		return -ENOMEM;
+	r = audit_token(call, "create", kind, id, owned);
+	if (r == 0)
+		r = json_add_string(owned, "token", token->text);
+	sodium_memzero(token, sizeof(*token));
+	return r == 0 ? api_answer(call, 201, TAKE_PTR(owned)) : r;
+}
+
+int api_join_create(struct api_call *call)
+{
+	static const char *const known[] = {"name", "expires_in", "max_uses", NULL};
+	struct token_join join = {0};
+	struct token token;
+	uint64_t seconds = 0;
+	int64_t id = 0;
+	int r;
+
+	r = api_body_known(call, known);
+	if (r == 0)
+		r = read_name(call, &join.name);
+	if (r == 0)
+		r = api_body_uint(call, "expires_in", SECONDS_MAX, JOIN_SECONDS, &seconds);
+	if (r == 0)
+		r = api_body_uint(call, "max_uses", MAX_USES_MOST, 0, &join.max_uses);
+	if (r != 0)
+		return r;
+	join.expires = seconds > 0 ? call->actor.time + seconds : 0;
+	r = token_create_join(call->fleet->store, &join, call->actor.time, &token, &id);
+	if (r != 0)
+		return r;
+	return answer_token(call, "join-token", id,
+			    json_pack("{s:I, s:s, s:o, s:I}", "id", (json_int_t)id, "name",
+				      join.name, "expires", api_time((int64_t)join.expires),
+				      "max_uses", (json_int_t)join.max_uses),
+			    &token);
+}
+
+int api_token_create(struct api_call *call)
+{
+	static const char *const known[] = {"name", "role", "expires_in", NULL};
+	const char *role_name = NULL;
+	const char *name = NULL;
+	enum token_role role;
+	struct token token;
+	uint64_t seconds = 0;
+	int64_t id = 0;
+	int r;
+
+	r = api_body_known(call, known);
+	if (r == 0)
+		r = read_name(call, &name);
+	if (r == 0)
+		r = api_body_text(call, "role", NULL, &role_name);
+	if (r == 0)
+		r = api_body_uint(call, "expires_in", SECONDS_MAX, 0, &seconds);
+	if (r != 0)
+		return r;
+	role = token_role_from_string(role_name);
+	if (role == TOKEN_ROLE_NONE)
+		return api_refuse(&call->problem, 400, "bad-request", "/role",
+				  "a role is viewer, operator or admin");
+	if (seconds > 0)
+		seconds += call->actor.time;
+	r = token_create_api(call->fleet->store, name, role, call->actor.time, seconds, &token,
+			     &id);
+	if (r == STORE_E_EXISTS)
+		return api_refuse(&call->problem, 409, "exists", "/name",
+				  "there is a token of that name already");
+	if (r != 0)
+		return r;
+	return answer_token(call, "api-token", id,
+			    json_pack("{s:I, s:s, s:s, s:o}", "id", (json_int_t)id, "name", name,
+				      "role", role_name, "expires", api_time((int64_t)seconds)),
+			    &token);
+}
+
+static int revoke(struct api_call *call, const char *table, const char *kind)
+{
+	int64_t id = 0;
+	int r;
+
+	r = api_parameter_id(call, 0, &id);
+	if (r != 0)
+		return r;
+	r = token_revoke(call->fleet->store, table, id, call->actor.time);
+	if (r > 0)
+		return api_refuse(&call->problem, 404, "not-found", NULL,
+				  "there is no such token, or it is revoked already");
+	if (r == 0)
+		r = audit_token(call, "revoke", kind, id, NULL);
+	return r == 0 ? api_answer_nothing(call) : r;
+}
+
+int api_join_revoke(struct api_call *call)
+{
+	return revoke(call, "join_token", "join-token");
+}
+
+int api_token_revoke(struct api_call *call)
+{
+	return revoke(call, "api_token", "api-token");
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "control/store.h"
+
+/* Who did something, for the log of all changes. */
+struct audit_actor {
+	const char *who;  /* "token NAME", "host NAME", "affixd" */
+	const char *peer; /* an address, or NULL */
+	uint64_t time;
+};
+
+/*
+ * Writes down, within the transaction of the change itself, what was done to what: "assignment
+ * 17", "package sensor 1.2.0". *before* and *after* may be NULL; no secret is in them. 0 or -errno.
+ */
+must_check int audit_add(struct store *store, const struct audit_actor *actor, const char *action,
+			 const char *object, const json_t *before, const json_t *after);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/assign.h"
+#include "control/audit.h"
+#include "control/fleet.h"
+#include "control/fleet_map.h"
+#include "control/store.h"
+
+/* What the parts of the deciding half share; nobody else includes it. */
+
+#define FLEET_HASH_SIZE 32U
+
+/* Bits of OpAMP's AgentCapabilities that decisions hang on. */
+#define FLEET_AGENT_TAKES_CONFIG   0x2U
+#define FLEET_AGENT_TAKES_PACKAGES 0x8U
+#define FLEET_AGENT_TAKES_SETTINGS 0x100U
+#define FLEET_AGENT_SENDS_HEARTS   0x2000U
+
+/* A connection of a host. Small: there is one per connected host. */
+struct fleet_session {
+	uint64_t connection;
+	int64_t host;
+	size_t index; /* in the fleet's list */
+	uint64_t last_seen;
+	uint64_t last_written; /* what the database has as last_seen */
+	uint64_t sequence;
+	uint64_t offered_at; /* packages */
+	uint64_t generation; /* of the catalog that it was last told of; 0: never */
+	uint32_t capabilities;
+	bool is_polling;
+	bool has_packages; /* was sent an offer with this hash */
+	bool has_config;
+	bool has_greeted;   /* was told what we understand */
+	bool has_described; /* told all of itself on this connection */
+	uint8_t uid[FLEET_UID_SIZE];
+	uint8_t packages_hash[FLEET_HASH_SIZE];
+	uint8_t config_hash[FLEET_HASH_SIZE];
+	char *credential; /* to be handed over, or NULL */
+};
+
+/* Something to be said once the transaction is on disk. */
+struct fleet_said {
+	uint64_t connection;
+	uint8_t *data;
+	size_t size;
+	bool close_after;
+	unsigned status; /* not 0: a refusal */
+	unsigned retry_after;
+};
+
+struct fleet_counters {
+	uint64_t reports;
+	uint64_t hellos;
+	uint64_t refusals;
+	uint64_t messages;
+	uint64_t commits;
+	uint64_t failed_commits;
+	uint64_t requests;
+};
+
+struct fleet {
+	struct store *store;
+	struct fleet_options options;
+	char *public_url;
+	struct fleet_output output;
+	uint8_t url_key[FLEET_KEY_SIZE];
+	int lock_fd;
+
+	struct fleet_session **sessions;
+	size_t n_sessions;
+	size_t sessions_size;
+	struct fleet_map by_connection;
+	struct fleet_map by_host;
+
+	struct fleet_said *said;
+	size_t n_said;
+	size_t said_size;
+
+	struct assign_catalog *catalog; /* NULL: to be loaded */
+	uint64_t generation;            /* counts its changes, from 1 */
+	size_t offer_cursor;            /* sessions before it know of this generation */
+	bool is_offering;
+	size_t seen_cursor;
+	bool has_rollouts; /* one may be running */
+	uint64_t rollouts_looked;
+	struct fleet_counters counters;
+};
+
+uint64_t fleet_now(const struct fleet *fleet);
+
+/* The catalog as the database has it now. */
+must_check int fleet_catalog(struct fleet *fleet, const struct assign_catalog **ret);
+/* Packages, assignments or rollouts changed: every host is to be looked at again. */
+void fleet_changed(struct fleet *fleet);
+
+/* Queue an output; *data* is taken over, also on failure. */
+must_check int fleet_say(struct fleet *fleet, uint64_t connection, uint8_t *data, size_t size,
+			 bool close_after);
+must_check int fleet_say_refusal(struct fleet *fleet, uint64_t connection, unsigned status,
+				 unsigned retry_after);
+
+/* fleet_session.c */
+struct fleet_session *fleet_session_find(const struct fleet *fleet, uint64_t connection);
+struct fleet_session *fleet_session_of_host(const struct fleet *fleet, int64_t host);
+void fleet_session_end(struct fleet *fleet, struct fleet_session *session);
+void fleet_sessions_done(struct fleet *fleet);
+/* Writes the times of a slice of hosts that only sent heartbeats. */
+must_check int fleet_write_seen(struct fleet *fleet);
+/* When a host was last heard of, and whether it has gone silent. */
+uint64_t fleet_last_seen(const struct fleet *fleet, int64_t host, uint64_t stored);
+bool fleet_is_stale(const struct fleet *fleet, int64_t host, uint64_t stored);
+
+/* fleet_offer.c: what a host gets now, as one ServerToAgent. Without *is_answer* nothing is said if
+ * there is nothing new. */
+must_check int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answer,
+			   uint64_t flags);
+
+/* The digest of the packages that a host is offered now. 0; 1: no such host; -errno. */
+must_check int fleet_offer_hash(struct fleet *fleet, int64_t host, uint8_t ret[FLEET_HASH_SIZE]);
+/* One host is to be looked at again. */
+void fleet_offer_again(struct fleet *fleet, int64_t host);
+
+/* fleet_removal.c: the add-ons whose removal is confirmed for an offer of this digest; NULL: none.
+ */
+must_check int fleet_removal_load(struct fleet *fleet, int64_t host,
+				  const uint8_t hash[FLEET_HASH_SIZE], json_t **ret);
+
+/* The audit log, by affixd itself or by a host. */
+must_check int fleet_audit(struct fleet *fleet, const struct audit_actor *actor, const char *action,
+			   const char *object, const json_t *before, const json_t *after);

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What a host says, written down. A report carries only what changed; each part replaces what the
+ * host last said there, and nothing else. What a host says is never believed to be more than that:
+ * names and texts are bounded, what has no use here is left out.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/str.h"
+#include "control/fleet_private.h"
+#include "control/status.h"
+#include "manifest/manifest.h"
+
+#define ADDONS_MAX      256U
+#define LABELS_MAX      64U
+#define CONFIG_BODY_MAX 262144U
+#define TEXT_MAX        1024U
+#define LABEL_PREFIX    "affix.label."
+#define CUSTOM_STATUS   "io.affix.status"
+#define REPORT_FULL     1U /* ServerToAgentFlags */
+/* So that an agent that never names an offer is not offered things in a circle. */
+#define OFFER_AGAIN_SECONDS 30U
+#define RETRY_SECONDS       30U
+
+/* A text of the host's for a column: not longer than TEXT_MAX. */
+static struct store_value bounded(const char *text)
+{
+	struct store_value value = STORE_TEXT(text);
+
+	if (value.size > TEXT_MAX) {
+		value.size = TEXT_MAX;
+		/* Not in the middle of a character. */
+		while (value.size > 0 && (text[value.size] & 0xc0) == 0x80)
+			value.size--;
+	}
+	return value;
+}
+
+static struct store_value bounded_or_empty(const char *text)
+{
+	return bounded(text ? text : "");
+}
+
+static const char *find_attribute(const struct fleet_report *report, const char *key)
+{
+	for (size_t i = 0; i < report->n_attributes; i++) {
+		if (str_equal(report->attributes[i].key, key))
+			return report->attributes[i].value;
+	}
+	return NULL;
+}
+
+/* As bundles spell architectures. */
+static const char *arch_name(const char *arch)
+{
+	if (str_equal(arch, "x86_64"))
+		return "amd64";
+	return str_equal(arch, "aarch64") ? "arm64" : arch;
+}
+
+static int put_label(struct store *store, int64_t host, const struct fleet_attribute *attribute)
+{
+	const char *key = attribute->key + strlen(LABEL_PREFIX);
+
+	if (!selector_key_is_valid(key) || !attribute->value ||
+	    !selector_value_is_valid(attribute->value))
+		return 0;
+	return store_run(store,
+			 "INSERT INTO label (host, key, value) VALUES ($1, $2, $3) "
+			 "ON CONFLICT (host, key) DO UPDATE SET value = excluded.value",
+			 STORE_INT(host), STORE_TEXT(key), STORE_TEXT(attribute->value));
+}
+
+static int put_labels(struct store *store, int64_t host, const struct fleet_report *report)
+{
+	size_t n = 0;
+	int r;
+
+	r = store_run(store, "DELETE FROM label WHERE host = $1", STORE_INT(host));
+	for (size_t i = 0; i < report->n_attributes && r == 0 && n < LABELS_MAX; i++) {
+		const struct fleet_attribute *attribute = &report->attributes[i];
+
+		if (attribute->identifying || !str_starts_with(attribute->key, LABEL_PREFIX))
+			continue;
+		r = put_label(store, host, attribute);
+		n++;
+	}
+	return r;
+}
+
+static json_t *attributes_json(const struct fleet_report *report)
+{
+	json_t *object = json_object();
+
+	for (size_t i = 0; object && i < report->n_attributes; i++) {
+		const struct fleet_attribute *attribute = &report->attributes[i];
+
+		if (!attribute->key || !attribute->value)
+			continue;
+		if (json_object_set_new(object, attribute->key, json_string(attribute->value)) <
+		    0) {
+			json_decref(object);
+			return NULL;
+		}
+	}
+	return object;
+}
+
+static int put_description(struct fleet *fleet, int64_t host, const struct fleet_report *report)
+{
+	cleanup_json json_t *attributes = attributes_json(report);
+	cleanup_free char *text = attributes ? json_dumps(attributes, JSON_COMPACT) : NULL;
+	const char *name = find_attribute(report, "host.name");
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	if (str_is_empty(name))
+		name = find_attribute(report, "service.name");
+	r = store_run(fleet->store,
+		      "UPDATE host SET name = $1, os = $2, arch = $3, agent_version = $4, "
+		      "agent_capabilities = $5, attributes = $6 WHERE id = $7",
+		      bounded_or_empty(name), bounded_or_empty(find_attribute(report, "os.type")),
+		      bounded_or_empty(arch_name(find_attribute(report, "host.arch"))),
+		      bounded_or_empty(find_attribute(report, "service.version")),
+		      bounded_or_empty(find_attribute(report, "affix.capabilities")),
+		      STORE_TEXT(text), STORE_INT(host));
+	return r == 0 ? put_labels(fleet->store, host, report) : r;
+}
+
+static int put_health(struct store *store, int64_t host, const struct fleet_report *report)
+{
+	size_t n = 0;
+	int r;
+
+	r = store_run(store,
+		      "UPDATE observed SET health_ok = NULL, health_status = NULL, "
+		      "health_error = NULL WHERE host = $1",
+		      STORE_INT(host));
+	for (size_t i = 0; i < report->n_health && r == 0; i++) {
+		const struct fleet_health *health = &report->health[i];
+
+		if (str_is_empty(health->component)) {
+			r = store_run(
+				store,
+				"UPDATE host SET healthy = $1, health_error = $2 WHERE id = $3",
+				STORE_INT(health->healthy), bounded_or_empty(health->last_error),
+				STORE_INT(host));
+			continue;
+		}
+		if (!manifest_id_is_valid(health->component) || n++ >= ADDONS_MAX)
+			continue;
+		r = store_run(store,
+			      "INSERT INTO observed (host, addon, health_ok, health_status, "
+			      "health_error) VALUES ($1, $2, $3, $4, $5) "
+			      "ON CONFLICT (host, addon) DO UPDATE SET "
+			      "health_ok = excluded.health_ok, "
+			      "health_status = excluded.health_status, "
+			      "health_error = excluded.health_error",
+			      STORE_INT(host), STORE_TEXT(health->component),
+			      STORE_INT(health->healthy), bounded(health->status),
+			      str_is_empty(health->last_error) ? STORE_NULL
+							       : bounded(health->last_error));
+	}
+	return r;
+}
+
+static struct store_value hash_value(const struct fleet_bytes *hash)
+{
+	return STORE_BLOB(hash->data, MIN(hash->size, (size_t)64));
+}
+
+static int put_package(struct store *store, int64_t host,
+		       const struct fleet_package_status *package)
+{
+	return store_run(
+		store,
+		"INSERT INTO observed (host, addon, package_version, package_hash, "
+		"package_offered, package_offered_hash, package_status, package_error) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (host, addon) DO UPDATE SET "
+		"package_version = excluded.package_version, "
+		"package_hash = excluded.package_hash, "
+		"package_offered = excluded.package_offered, "
+		"package_offered_hash = excluded.package_offered_hash, "
+		"package_status = excluded.package_status, "
+		"package_error = excluded.package_error",
+		STORE_INT(host), STORE_TEXT(package->name), bounded_or_empty(package->has_version),
+		hash_value(&package->has_hash), bounded_or_empty(package->offered_version),
+		hash_value(&package->offered_hash), STORE_INT(package->status),
+		str_is_empty(package->error) ? STORE_NULL : bounded(package->error));
+}
+
+static int put_packages(struct store *store, int64_t host, const struct fleet_report *report)
+{
+	size_t n = 0;
+	int r;
+
+	r = store_run(store,
+		      "UPDATE observed SET package_version = NULL, package_hash = NULL, "
+		      "package_offered = NULL, package_offered_hash = NULL, "
+		      "package_status = NULL, package_error = NULL WHERE host = $1",
+		      STORE_INT(host));
+	for (size_t i = 0; i < report->n_packages && r == 0; i++) {
+		const struct fleet_package_status *package = &report->packages[i];
+
+		if (package->name && manifest_id_is_valid(package->name) && n++ < ADDONS_MAX)
+			r = put_package(store, host, package);
+	}
+	if (r == 0)
+		r = store_run(
+			store,
+			"UPDATE host SET packages_hash = $1, packages_error = $2 WHERE id = $3",
+			hash_value(&report->packages_hash),
+			bounded_or_empty(report->packages_error), STORE_INT(host));
+	return r;
+}
+
+static const char *string_member(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}
+
+/* RFC 3339, or seconds. */
+static int64_t time_member(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	uint64_t time = 0;
+
+	if (json_is_string(value) && clock_parse(json_string_value(value), &time) == 0)
+		return (int64_t)time;
+	return MAX(json_integer_value(value), (json_int_t)0);
+}
+
+static int put_said(struct store *store, int64_t host, const json_t *item)
+{
+	const json_t *drift = json_object_get(item, "drift");
+	cleanup_free char *drift_text = NULL;
+	const char *id = string_member(item, "id");
+	const char *state = string_member(item, "state");
+
+	if (!id || !manifest_id_is_valid(id))
+		return 0;
+	if (json_is_array(drift) && json_array_size(drift) <= STATUS_DRIFT_N) {
+		drift_text = json_dumps(drift, JSON_COMPACT);
+		if (!drift_text)
+			return -ENOMEM;
+	}
+	return store_run(
+		store,
+		"INSERT INTO observed (host, addon, said_state, said_version, said_reason, "
+		"said_name, said_restarts, said_since, said_origin, said_held, said_plan, "
+		"said_drift) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
+		"ON CONFLICT (host, addon) DO UPDATE SET said_state = excluded.said_state, "
+		"said_version = excluded.said_version, said_reason = excluded.said_reason, "
+		"said_name = excluded.said_name, said_restarts = excluded.said_restarts, "
+		"said_since = excluded.said_since, said_origin = excluded.said_origin, "
+		"said_held = excluded.said_held, said_plan = excluded.said_plan, "
+		"said_drift = excluded.said_drift",
+		STORE_INT(host), STORE_TEXT(id),
+		status_state_from_string(state) != STATUS_STATE_INVALID ? STORE_TEXT(state)
+									: STORE_NULL,
+		bounded(string_member(item, "version")), bounded(string_member(item, "reason")),
+		bounded(string_member(item, "name")),
+		STORE_INT(json_integer_value(json_object_get(item, "restarts"))),
+		STORE_INT(time_member(item, "since")), bounded(string_member(item, "origin")),
+		STORE_INT(json_is_true(json_object_get(item, "held"))),
+		bounded(string_member(item, "plan")), STORE_TEXT(drift_text));
+}
+
+static int put_custom(struct store *store, int64_t host, const struct fleet_report *report)
+{
+	cleanup_json json_t *message = NULL;
+	const json_t *list;
+	const json_t *item;
+	size_t i;
+	int r;
+
+	if (!str_equal(report->custom_capability, CUSTOM_STATUS) ||
+	    !str_equal(report->custom_type, "status"))
+		return 0;
+	r = json_parse_object(report->custom_data.data, report->custom_data.size, &message, NULL);
+	list = json_object_get(message, "addons");
+	if (r < 0 || !json_is_array(list))
+		return r < 0 ? r : 0;
+	r = store_run(store,
+		      "UPDATE observed SET said_state = NULL, said_version = NULL, "
+		      "said_reason = NULL, said_name = NULL, said_restarts = NULL, "
+		      "said_since = NULL, said_origin = NULL, said_held = NULL, "
+		      "said_plan = NULL, said_drift = NULL WHERE host = $1",
+		      STORE_INT(host));
+	json_array_foreach(list, i, item)
+	{
+		if (r == 0 && i < ADDONS_MAX)
+			r = put_said(store, host, item);
+	}
+	return r;
+}
+
+static int put_effective(struct store *store, int64_t host, const struct fleet_report *report)
+{
+	int r;
+
+	r = store_run(store, "DELETE FROM effective_config WHERE host = $1", STORE_INT(host));
+	for (size_t i = 0; i < report->n_effective_config && i < ADDONS_MAX && r == 0; i++) {
+		const struct fleet_config_entry *entry = &report->effective_config[i];
+
+		if (!entry->name || entry->body.size > CONFIG_BODY_MAX ||
+		    !str_is_utf8(entry->body.data, entry->body.size))
+			continue;
+		r = store_run(store,
+			      "INSERT INTO effective_config (host, name, content_type, body) "
+			      "VALUES ($1, $2, $3, $4) ON CONFLICT (host, name) DO NOTHING",
+			      STORE_INT(host), bounded(entry->name),
+			      bounded_or_empty(entry->content_type),
+			      (struct store_value){.type = STORE_VALUE_TEXT,
+						   .data = entry->body.data ? entry->body.data : "",
+						   .size = entry->body.size});
+	}
+	return r;
+}
+
+static int put_config_status(struct store *store, int64_t host, const struct fleet_report *report)
+{
+	return store_run(store,
+			 "UPDATE host SET config_hash = $1, config_status = $2, config_error = $3 "
+			 "WHERE id = $4",
+			 hash_value(&report->config_hash), STORE_INT(report->config_status),
+			 bounded_or_empty(report->config_error), STORE_INT(host));
+}
+
+static int update_row(struct store *store, int64_t host, struct store_rows *rows, uint64_t now)
+{
+	const struct status_report report = {
+		.said_state = store_text(rows, 3),
+		.said_version = store_text(rows, 4),
+		.has_health = !store_is_null(rows, 5),
+		.is_healthy = store_int(rows, 5) != 0,
+		.health_status = store_text(rows, 6),
+		.has_package = !store_is_null(rows, 7),
+		.package_status = (unsigned)store_int(rows, 7),
+		.package_version = store_text(rows, 8),
+	};
+	const char *state = status_state_to_string(status_resolve(&report));
+	const char *running = report.said_version ? report.said_version : report.package_version;
+
+	running = running ? running : "";
+	if (str_equal(store_text(rows, 1), state) && str_equal(store_text(rows, 2), running))
+		return 0;
+	return store_run(store,
+			 "UPDATE observed SET state = $1, running = $2, state_since = $3 "
+			 "WHERE host = $4 AND addon = $5",
+			 STORE_TEXT(state), STORE_TEXT(running), STORE_INT(now), STORE_INT(host),
+			 STORE_TEXT(store_text(rows, 0)));
+}
+
+/* What follows from all the places, and away with what no place speaks of any more. */
+static int update_states(struct fleet *fleet, int64_t host)
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	uint64_t now = fleet_now(fleet);
+	bool row = false;
+	int r;
+
+	r = store_run(fleet->store,
+		      "DELETE FROM observed WHERE host = $1 AND said_restarts IS NULL AND "
+		      "health_ok IS NULL AND package_status IS NULL",
+		      STORE_INT(host));
+	if (r == 0)
+		r = store_select(fleet->store, &rows,
+				 "SELECT addon, state, running, said_state, said_version, "
+				 "health_ok, health_status, package_status, package_version "
+				 "FROM observed WHERE host = $1",
+				 STORE_INT(host));
+	while (r == 0) {
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			return r;
+		r = update_row(fleet->store, host, rows, now);
+	}
+	return r;
+}
+
+static int put_parts(struct fleet *fleet, struct fleet_session *session,
+		     const struct fleet_report *report)
+{
+	struct store *store = fleet->store;
+	int64_t host = session->host;
+	int r = 0;
+
+	if (report->has_description)
+		r = put_description(fleet, host, report);
+	if (r == 0 && report->has_health)
+		r = put_health(store, host, report);
+	if (r == 0 && report->has_packages)
+		r = put_packages(store, host, report);
+	if (r == 0 && report->has_custom_message)
+		r = put_custom(store, host, report);
+	if (r == 0 && report->has_effective_config)
+		r = put_effective(store, host, report);
+	if (r == 0 && report->has_config_status)
+		r = put_config_status(store, host, report);
+	if (r == 0 && (report->has_health || report->has_packages || report->has_custom_message))
+		r = update_states(fleet, host);
+	if (r == 0)
+		r = store_run(store,
+			      "UPDATE host SET last_seen = $1, sequence = $2, capabilities = $3 "
+			      "WHERE id = $4",
+			      STORE_INT(session->last_seen), STORE_INT(report->sequence),
+			      STORE_INT(report->capabilities), STORE_INT(host));
+	return r;
+}
+
+static int take_report(struct fleet *fleet, struct fleet_session *session,
+		       const struct fleet_report *report)
+{
+	int r;
+
+	r = store_mark(fleet->store);
+	if (r != 0)
+		return r;
+	r = put_parts(fleet, session, report);
+	if (r == 0)
+		r = store_keep(fleet->store);
+	if (r != 0)
+		store_undo(fleet->store);
+	return r > 0 ? -EIO : r;
+}
+
+int fleet_report(struct fleet *fleet, const struct fleet_report *report)
+{
+	struct fleet_session *session = fleet_session_find(fleet, report->connection);
+	uint64_t flags = 0;
+	int r;
+
+	fleet->counters.reports++;
+	if (!session)
+		return fleet_say_refusal(fleet, report->connection, 401, 0);
+	session->last_seen = fleet_now(fleet);
+	session->capabilities = (uint32_t)report->capabilities;
+	if (report->is_after_gap ||
+	    (session->has_described && report->sequence <= session->sequence))
+		flags = REPORT_FULL;
+	if (report->has_description)
+		session->has_described = true;
+	/* Who leaves need not tell everything first. */
+	if (!session->has_described && !report->disconnect)
+		flags = REPORT_FULL;
+	r = take_report(fleet, session, report);
+	if (r == 0) {
+		session->sequence = report->sequence;
+		session->last_written = session->last_seen;
+		/* An agent that names another offer than ours has lost it, or its URLs. */
+		if (report->has_packages && session->has_packages &&
+		    session->offered_at + OFFER_AGAIN_SECONDS <= session->last_seen &&
+		    (report->packages_hash.size != FLEET_HASH_SIZE ||
+		     memcmp(report->packages_hash.data, session->packages_hash, FLEET_HASH_SIZE) !=
+			     0))
+			session->has_packages = false;
+		r = fleet_offer(fleet, session, true, flags);
+	}
+	if (r != 0)
+		ignore_result(fleet_say_refusal(fleet, report->connection, 503, RETRY_SECONDS));
+	if (r != 0 || report->disconnect)
+		fleet_session_end(fleet, session);
+	return r;
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What time does to rollouts. A host of a wave that was begun is healthy once it runs the new
+ * version and has been running for `wait_seconds`; it failed if it says so, goes silent, or is not
+ * healthy in time. Failures are counted over all waves, and a host that was healthy may fail later.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "control/rollout.h"
+#include "control/rollout_private.h"
+#include "control/status.h"
+
+/* A host of a rollout, as the statement in look_at_hosts() has it. */
+struct seen_host {
+	int64_t id;
+	bool is_waiting;
+	bool is_revoked;
+	uint64_t last_seen;
+	const char *running;
+	enum status_state state;
+	uint64_t state_since;
+};
+
+/* The new outcome; NULL: as it was. */
+static const char *judge(const struct fleet *fleet, const struct rollout *rollout,
+			 const struct seen_host *host, const char **ret_reason)
+{
+	uint64_t now = fleet_now(fleet);
+	bool is_late = now >= rollout->wave_started + rollout->timeout_seconds;
+	bool is_new = str_equal(host->running, rollout->to_version);
+
+	*ret_reason = "";
+	if (host->is_revoked)
+		return "skipped";
+	if (fleet_is_stale(fleet, host->id, host->last_seen)) {
+		/* Who was away when the wave began may come back until its time is over. */
+		bool was_there =
+			fleet_last_seen(fleet, host->id, host->last_seen) >= rollout->wave_started;
+
+		*ret_reason = "the host went silent";
+		return was_there || is_late ? "failed" : NULL;
+	}
+	if (status_is_failure(host->state) &&
+	    (host->state_since >= rollout->wave_started || is_new)) {
+		*ret_reason = status_state_to_string(host->state);
+		return "failed";
+	}
+	if (!host->is_waiting)
+		return NULL;
+	if (is_new && host->state == STATUS_RUNNING &&
+	    now >= MAX(host->state_since, rollout->wave_started) + rollout->wait_seconds)
+		return "healthy";
+	*ret_reason = "it did not become healthy in time";
+	return is_late ? "failed" : NULL;
+}
+
+static int write_outcome(struct fleet *fleet, const struct rollout *rollout, int64_t host,
+			 const char *outcome, const char *reason)
+{
+	int r = store_begin(fleet->store);
+
+	if (r == 0)
+		r = store_run(fleet->store,
+			      "UPDATE rollout_host SET outcome = $1, reason = $2 "
+			      "WHERE rollout = $3 AND host = $4",
+			      STORE_TEXT(outcome), STORE_TEXT(reason), STORE_INT(rollout->id),
+			      STORE_INT(host));
+	return r;
+}
+
+static int look_at_hosts(struct fleet *fleet, const struct rollout *rollout)
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	bool row = false;
+	int r;
+
+	r = store_select(
+		fleet->store, &rows,
+		"SELECT rh.host, rh.outcome, h.revoked, h.last_seen, coalesce(o.running, ''), "
+		"coalesce(o.state, ''), coalesce(o.state_since, 0) FROM rollout_host rh "
+		"JOIN host h ON h.id = rh.host "
+		"LEFT JOIN observed o ON o.host = rh.host AND o.addon = $2 "
+		"WHERE rh.rollout = $1 AND rh.wave <= $3 AND "
+		"rh.outcome IN ('waiting', 'healthy')",
+		STORE_INT(rollout->id), STORE_TEXT(rollout->addon), STORE_INT(rollout->wave));
+	while (r == 0) {
+		const char *reason = NULL;
+		const char *outcome;
+		struct seen_host host;
+
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			break;
+		host = (struct seen_host){
+			.id = store_int(rows, 0),
+			.is_waiting = str_equal(store_text(rows, 1), "waiting"),
+			.is_revoked = store_int(rows, 2) != 0,
+			.last_seen = (uint64_t)store_int(rows, 3),
+			.running = store_text(rows, 4),
+			.state = status_state_from_string(store_text(rows, 5)),
+			.state_since = (uint64_t)store_int(rows, 6),
+		};
+		outcome = judge(fleet, rollout, &host, &reason);
+		if (outcome)
+			r = write_outcome(fleet, rollout, host.id, outcome, reason);
+	}
+	return r;
+}
+
+static int count(struct fleet *fleet, const struct rollout *rollout, const char *outcome,
+		 int64_t *ret)
+{
+	return store_number(fleet->store, ret, 0,
+			    "SELECT count(*) FROM rollout_host WHERE rollout = $1 AND "
+			    "wave <= $2 AND outcome = $3",
+			    STORE_INT(rollout->id), STORE_INT(rollout->wave), STORE_TEXT(outcome));
+}
+
+static int stop(struct fleet *fleet, const struct rollout *rollout, int64_t failures,
+		const struct audit_actor *actor)
+{
+	char reason[128];
+	int r = 0;
+
+	(void)snprintf(reason, sizeof(reason), "%lld hosts failed, %lld may", (long long)failures,
+		       (long long)rollout->max_failures);
+	if (!rollout->revert)
+		return rollout_enter(fleet, rollout, "halted", reason, "halt", actor);
+	r = store_run(fleet->store, "UPDATE assignment SET rollout = 0 WHERE id = $1",
+		      STORE_INT(rollout->assignment));
+	return r == 0 ? rollout_enter(fleet, rollout, "reverted", reason, "revert", actor) : r;
+}
+
+static int complete(struct fleet *fleet, const struct rollout *rollout,
+		    const struct audit_actor *actor)
+{
+	int r;
+
+	r = store_run(fleet->store,
+		      "UPDATE assignment SET version = $1, rollout = 0, updated = $2 WHERE id = $3",
+		      STORE_TEXT(rollout->to_version), STORE_INT(actor->time),
+		      STORE_INT(rollout->assignment));
+	return r == 0 ? rollout_enter(fleet, rollout, "completed", "", "complete", actor) : r;
+}
+
+static int begin_wave(struct fleet *fleet, const struct rollout *rollout)
+{
+	int r;
+
+	r = store_run(fleet->store,
+		      "UPDATE rollout SET wave = wave + 1, wave_started = $1 WHERE id = $2",
+		      STORE_INT(fleet_now(fleet)), STORE_INT(rollout->id));
+	fleet_changed(fleet);
+	return r;
+}
+
+static int look_at(struct fleet *fleet, struct rollout *rollout)
+{
+	const struct audit_actor actor = {"affixd", NULL, fleet_now(fleet)};
+	int64_t failures = 0;
+	int64_t waiting = 0;
+	int64_t left = 0;
+	int r;
+
+	r = look_at_hosts(fleet, rollout);
+	if (r == 0)
+		r = count(fleet, rollout, "failed", &failures);
+	if (r == 0)
+		r = count(fleet, rollout, "waiting", &waiting);
+	if (r == 0)
+		r = store_number(fleet->store, &left, 0,
+				 "SELECT count(*) FROM rollout_host WHERE rollout = $1 AND "
+				 "wave > $2",
+				 STORE_INT(rollout->id), STORE_INT(rollout->wave));
+	if (r == 0 && (failures > rollout->max_failures || waiting == 0))
+		r = store_begin(fleet->store);
+	if (r != 0)
+		return r;
+	if (failures > rollout->max_failures)
+		return stop(fleet, rollout, failures, &actor);
+	if (waiting > 0)
+		return 0;
+	return left > 0 ? begin_wave(fleet, rollout) : complete(fleet, rollout, &actor);
+}
+
+static int list_running(struct fleet *fleet, int64_t **ret, size_t *ret_n)
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	cleanup_free int64_t *list = NULL;
+	bool row = false;
+	size_t n = 0;
+	int r;
+
+	r = store_select(fleet->store, &rows,
+			 "SELECT id FROM rollout WHERE state = 'running' ORDER BY id");
+	while (r == 0) {
+		int64_t *longer;
+
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			break;
+		longer = reallocarray(list, n + 1, sizeof(*list));
+		if (!longer)
+			return -ENOMEM;
+		list = longer;
+		list[n++] = store_int(rows, 0);
+	}
+	*ret = TAKE_PTR(list);
+	*ret_n = n;
+	return r;
+}
+
+int rollout_tick(struct fleet *fleet)
+{
+	cleanup_free int64_t *running = NULL;
+	size_t n = 0;
+	int r;
+
+	r = list_running(fleet, &running, &n);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		cleanup_rollout struct rollout rollout = ROLLOUT_INIT;
+
+		r = rollout_load(fleet->store, running[i], &rollout);
+		if (r == 0)
+			r = look_at(fleet, &rollout);
+	}
+	fleet->has_rollouts = n > 0;
+	return r > 0 ? -EIO : r;
+}
