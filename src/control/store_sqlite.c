@@ -11,11 +11,13 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/str.h"
 #include "control/store.h"
 #include "control/store_schema.h"
@@ -456,6 +458,17 @@ static int prepare_database(struct store *store, char *reterr)
 	return r == 0 ? migrate(store, reterr) : r;
 }
 
+/* SQLite would make it with the process's umask; its other files get this one's mode. */
+static int make_file(int dirfd, const char *name)
+{
+	int fd = openat(dirfd, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	(void)fd_close(fd);
+	return 0;
+}
+
 int store_open(int dirfd, const char *name, struct store **ret, char *reterr)
 {
 	cleanup_store struct store *store = calloc(1, sizeof(*store));
@@ -465,6 +478,9 @@ int store_open(int dirfd, const char *name, struct store **ret, char *reterr)
 
 	if (!store)
 		return -ENOMEM;
+	r = make_file(dirfd, name);
+	if (r < 0)
+		return r;
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dirfd, name);
 	code = sqlite3_open_v2(path, &store->db,
 			       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |

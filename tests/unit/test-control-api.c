@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The REST API from an operator's side. */
+
+#include "control_fixture.h"
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
+
+static void make_token(struct control *c, const char *role, char *ret, size_t size)
+{
+	char body[128];
+	cleanup_json json_t *json = NULL;
+
+	(void)snprintf(body, sizeof(body), "{\"name\": \"a %s\", \"role\": \"%s\"}", role, role);
+	json = control_ask(c, 201, "POST", "/api/v1/api-tokens", body);
+	(void)snprintf(ret, size, "Bearer %s", control_text(json, "token"));
+}
+
+static unsigned status_as(struct control *c, const char *authorization, const char *method,
+			  const char *target, const char *body)
+{
+	unsigned status = 0;
+
+	json_decref(control_ask_as(c, authorization, method, target, body, &status));
+	return status;
+}
+
+static void health_is_for_everybody_and_nothing_else_is(void **state)
+{
+	struct control *c = *state;
+
+	assert_int_equal(status_as(c, NULL, "GET", "/healthz", NULL), 200);
+	assert_int_equal(status_as(c, NULL, "GET", "/metrics", NULL), 401);
+	assert_int_equal(status_as(c, NULL, "GET", "/api/v1/hosts", NULL), 401);
+	assert_int_equal(status_as(c, "Bearer x", "GET", "/api/v1/hosts", NULL), 401);
+	assert_int_equal(status_as(c, "Basic x", "GET", "/api/v1/hosts", NULL), 401);
+}
+
+static void the_first_token_is_in_a_file_for_the_owner_only(void **state)
+{
+	struct control *c = *state;
+	struct stat status;
+	cleanup_json json_t *list = NULL;
+
+	assert_int_equal(fstatat(c->dir, "admin-token", &status, 0), 0);
+	assert_int_equal(status.st_mode & 07777, 0600);
+	assert_int_equal(fstatat(c->dir, "affixd.db", &status, 0), 0);
+	assert_int_equal(status.st_mode & 07777, 0600);
+	/* And it is made once. */
+	control_reopen(c);
+	list = control_ask(c, 200, "GET", "/api/v1/api-tokens", NULL);
+	assert_int_equal(control_count(list), 1);
+}
+
+static void roles_bound_what_a_token_can_do(void **state)
+{
+	struct control *c = *state;
+	char viewer[80];
+	char operator[80];
+
+	make_token(c, "viewer", viewer, sizeof(viewer));
+	make_token(c, "operator", operator, sizeof(operator));
+	assert_int_equal(status_as(c, viewer, "GET", "/api/v1/assignments", NULL), 200);
+	assert_int_equal(status_as(c, viewer, "POST", "/api/v1/assignments", "{}"), 403);
+	assert_int_equal(status_as(c, viewer, "GET", "/api/v1/audit", NULL), 403);
+	assert_int_equal(status_as(c, operator, "POST", "/api/v1/assignments", "{}"), 400);
+	assert_int_equal(status_as(c, operator, "POST", "/api/v1/join-tokens", "{}"), 403);
+	assert_int_equal(status_as(c, operator, "POST", "/api/v1/hosts/1/revoke", NULL), 403);
+}
+
+static void a_revoked_or_expired_token_is_nobodys(void **state)
+{
+	struct control *c = *state;
+	char viewer[80];
+	char operator[80];
+
+	make_token(c, "viewer", viewer, sizeof(viewer));
+	control_do(c, 204, "POST", "/api/v1/api-tokens/2/revoke", NULL);
+	assert_int_equal(status_as(c, viewer, "GET", "/api/v1/hosts", NULL), 401);
+	control_refused(c, 404, "not-found", "POST", "/api/v1/api-tokens/2/revoke", NULL);
+	{
+		cleanup_json json_t *json =
+			control_ask(c, 201, "POST", "/api/v1/api-tokens",
+				    "{\"name\": \"short\", \"role\": \"operator\", "
+				    "\"expires_in\": 60}");
+
+		(void)snprintf(operator, sizeof(operator), "Bearer %s",
+			       control_text(json, "token"));
+	}
+	assert_int_equal(status_as(c, operator, "GET", "/api/v1/hosts", NULL), 200);
+	control_time += 61;
+	assert_int_equal(status_as(c, operator, "GET", "/api/v1/hosts", NULL), 401);
+}
+
+static void no_secret_is_in_the_database_or_the_lists(void **state)
+{
+	struct control *c = *state;
+	char viewer[80];
+	cleanup_free char *data = NULL;
+	cleanup_free char *listed = NULL;
+	cleanup_json json_t *list = NULL;
+	size_t size = 0;
+
+	make_token(c, "viewer", viewer, sizeof(viewer));
+	list = control_ask(c, 200, "GET", "/api/v1/audit", NULL);
+	listed = json_dumps(list, 0);
+	assert_null(strstr(listed, viewer + strlen("Bearer affix-api-")));
+	c->fleet = fleet_free(c->fleet);
+	assert_int_equal(fd_read_file_at(c->dir, "affixd.db", 10 << 20, &data, &size), 0);
+	assert_null(memmem(data, size, viewer + strlen("Bearer affix-api-"), 20));
+	control_open(c);
+}
+
+static void requests_that_are_none_are_refused_by_name(void **state)
+{
+	struct control *c = *state;
+
+	control_refused(c, 404, "not-found", "GET", "/", NULL);
+	control_refused(c, 404, "not-found", "GET", "/api/v1/nothing", NULL);
+	control_refused(c, 404, "not-found", "GET", "/api/v1/hosts/", NULL);
+	control_refused(c, 404, "not-found", "GET", "/api/v1/hosts/x", NULL);
+	control_refused(c, 404, "not-found", "GET", "/api/v1/hosts/99999999999999999999", NULL);
+	control_refused(c, 404, "not-found", "GET", "/api/v1/hosts/7", NULL);
+	control_refused(c, 405, "method-not-allowed", "PUT", "/api/v1/hosts", NULL);
+	control_refused(c, 400, "bad-request", "GET", "/api/v1/hosts?limit=0", NULL);
+	control_refused(c, 400, "bad-request", "GET", "/api/v1/hosts?limit=5000", NULL);
+	control_refused(c, 400, "bad-request", "GET", "/api/v1/hosts?after=-1", NULL);
+	control_refused(c, 400, "bad-request", "GET", "/api/v1/hosts?order=name", NULL);
+	control_refused(c, 400, "bad-request", "GET", "/api/v1/hosts?limit=%zz", NULL);
+	control_refused(c, 400, "bad-request", "GET", "/api/v1/hosts?host=%00", NULL);
+	control_refused(c, 400, "bad-selector", "GET", "/api/v1/hosts?selector=env%3D", NULL);
+	control_refused(c, 400, "bad-json", "POST", "/api/v1/join-tokens", "{\"a\":1,\"a\":2}");
+	control_refused(c, 400, "bad-json", "POST", "/api/v1/join-tokens", "[]");
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/join-tokens", "{\"name\": 5}");
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/join-tokens",
+			"{\"name\": \"a\", \"uses\": 5}");
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/api-tokens",
+			"{\"name\": \"a\", \"role\": \"god\"}");
+	control_refused(c, 409, "exists", "POST", "/api/v1/api-tokens",
+			"{\"name\": \"first\", \"role\": \"admin\"}");
+}
+
+static void lists_go_on_where_the_page_before_ended(void **state)
+{
+	struct control *c = *state;
+	int64_t next = 0;
+	size_t seen = 0;
+
+	for (int i = 0; i < 7; i++)
+		control_do(c, 201, "POST", "/api/v1/join-tokens", "{\"name\": \"t\"}");
+	do {
+		char target[96];
+		cleanup_json json_t *page = NULL;
+
+		(void)snprintf(target, sizeof(target), "/api/v1/join-tokens?limit=3&after=%lld",
+			       (long long)next);
+		page = control_ask(c, 200, "GET", target, NULL);
+		assert_int_equal(control_number(page, "schema"), 1);
+		assert_true(control_count(page) <= 3);
+		assert_int_equal(control_number(control_item(page, 0), "id"), seen + 1);
+		seen += control_count(page);
+		next = control_number(page, "next");
+	} while (next != 0);
+	assert_int_equal(seen, 7);
+}
+
+static void an_imported_package_waits_for_approval(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *package = NULL;
+	cleanup_json json_t *approved = NULL;
+	const json_t *artifact;
+	char target[128];
+	struct stat status;
+
+	bundle_maker_init(&maker);
+	package = control_upload(c, 201, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(package, "state"), "imported");
+	assert_string_equal(control_text(package, "base_agent"), ">=0.1.0");
+	artifact = json_array_get(json_object_get(package, "artifacts"), 0);
+	assert_string_equal(control_text(artifact, "arch"), "amd64");
+	assert_string_equal(control_text(artifact, "key_name"), "maker");
+	(void)snprintf(target, sizeof(target), "artifacts/%s", control_text(artifact, "sha256"));
+	assert_int_equal(fstatat(c->dir, target, &status, 0), 0);
+	assert_int_equal(status.st_size, control_number(artifact, "size"));
+	control_refused(c, 409, "not-approved", "POST", "/api/v1/assignments",
+			"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+	approved = control_ask(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve", "{}");
+	assert_string_equal(control_text(approved, "state"), "approved");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+}
+
+static void the_same_bundle_again_changes_nothing_and_another_is_refused(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *again = NULL;
+	cleanup_json json_t *other = NULL;
+	cleanup_json json_t *audit = NULL;
+
+	bundle_maker_init(&maker);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "amd64"));
+	again = control_upload(c, 201, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(again, "state"), "imported");
+	audit = control_ask(c, 200, "GET", "/api/v1/audit?object=package%20demo+1.0.0", NULL);
+	assert_int_equal(control_count(audit), 1);
+	maker.binary[900] = 1;
+	other = control_upload(c, 409, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(json_object_get(other, "error"), "name"),
+			    "artifact-exists");
+}
+
+static void bundles_for_other_architectures_join_the_package(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *both = NULL;
+	cleanup_json json_t *differs = NULL;
+
+	bundle_maker_init(&maker);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "amd64"));
+	bundle_maker_elf(maker.binary, EM_AARCH64);
+	both = control_upload(c, 201, &maker, "1.0.0", "arm64");
+	assert_int_equal(json_array_size(json_object_get(both, "artifacts")), 2);
+	bundle_maker_init(&maker);
+	maker.binary[900] = 1;
+	bundle_maker_set_text(&maker, "config.schema.json",
+			      "{\"type\": \"object\", \"title\": \"\"}");
+	differs = control_upload(c, 409, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(json_object_get(differs, "error"), "name"),
+			    "manifest-differs");
+}
+
+static void what_a_host_would_refuse_is_refused(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *identity = NULL;
+	cleanup_json json_t *unit = NULL;
+	cleanup_json json_t *key = NULL;
+	cleanup_json json_t *packages = NULL;
+	struct minisign_public_key public;
+
+	bundle_maker_init(&maker);
+	identity = control_upload(c, 422, &maker, "1.0.1", "amd64");
+	assert_string_equal(control_text(json_object_get(identity, "error"), "name"),
+			    "identity-mismatch");
+	bundle_maker_set_text(&maker, "affix-demo.service",
+			      "[Service]\nExecStart=/bin/sh\nUser=affix-demo\n"
+			      "[Install]\nWantedBy=multi-user.target\n");
+	unit = control_upload(c, 422, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(json_object_get(unit, "error"), "name"), "unit-exec");
+	bundle_maker_init(&maker);
+	minisign_keygen(&c->secret, &public);
+	key = control_upload(c, 422, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(json_object_get(key, "error"), "name"), "untrusted-key");
+	packages = control_ask(c, 200, "GET", "/api/v1/packages", NULL);
+	assert_int_equal(control_count(packages), 0);
+}
+
+static void an_upload_without_a_good_signature_parameter_is_refused(void **state)
+{
+	struct control *c = *state;
+
+	assert_true(api_is_upload("POST", "/api/v1/packages"));
+	assert_false(api_is_upload("GET", "/api/v1/packages"));
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/packages", NULL);
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/packages?signature=*", NULL);
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/packages?signature=YWJj", NULL);
+}
+
+static void approval_may_take_capabilities_away_but_add_none(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *package = NULL;
+	char manifest[512];
+
+	bundle_maker_init(&maker);
+	control_manifest(manifest, sizeof(manifest), "1.0.0",
+			 "  os_capabilities: [net_raw, net_admin]\n");
+	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	bundle_maker_set_text(&maker, "affix-demo.service",
+			      "[Service]\nExecStart=/opt/affix/demo/current/demo\n"
+			      "User=affix-demo\nAmbientCapabilities=CAP_NET_RAW\n"
+			      "CapabilityBoundingSet=CAP_NET_RAW\n"
+			      "[Install]\nWantedBy=multi-user.target\n");
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "amd64"));
+	control_refused(c, 409, "capability-not-requested", "POST",
+			"/api/v1/packages/demo/1.0.0/approve", "{\"capabilities\": [\"bpf\"]}");
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/packages/demo/1.0.0/approve",
+			"{\"capabilities\": [\"fly\"]}");
+	package = control_ask(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve",
+			      "{\"capabilities\": [\"CAP_NET_RAW\"]}");
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(package, "capabilities"), 0)),
+		"cap_net_raw");
+}
+
+static void artifacts_and_signatures_can_be_had_by_name(void **state)
+{
+	struct control *c = *state;
+	struct api_request request = {
+		.method = "GET",
+		.path = "/api/v1/packages/demo/1.0.0/artifacts/linux/amd64",
+		.authorization = c->admin,
+	};
+	cleanup_api_response struct api_response response = API_RESPONSE_INIT;
+	cleanup_json json_t *signature = NULL;
+
+	control_package(c, "1.0.0");
+	api_handle(c->fleet, &request, &response);
+	assert_int_equal(response.status, 200);
+	assert_int_equal(strlen(response.artifact), 64);
+	signature = control_ask(
+		c, 200, "GET", "/api/v1/packages/demo/1.0.0/artifacts/linux/amd64/signature", NULL);
+	assert_non_null(strstr(json_string_value(signature), "trusted comment: affix:1 id=demo"));
+	control_refused(c, 404, "not-found", "GET",
+			"/api/v1/packages/demo/1.0.0/artifacts/linux/arm64", NULL);
+}
+
+static void configuration_is_validated_and_the_error_names_the_place(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *bad = NULL;
+
+	control_package(c, "1.0.0");
+	bad = control_ask(c, 422, "POST", "/api/v1/assignments",
+			  "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", "
+			  "\"config\": {\"level\": 0}}");
+	assert_string_equal(control_text(json_object_get(bad, "error"), "name"), "bad-config");
+	assert_string_equal(control_text(json_object_get(bad, "error"), "path"), "/config/level");
+	control_refused(c, 422, "bad-config", "POST", "/api/v1/assignments",
+			"{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\", "
+			"\"config\": {\"unknown\": 1}}");
+	control_refused(c, 422, "local-key", "POST", "/api/v1/assignments",
+			"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", "
+			"\"config\": {\"secret\": \"x\"}}");
+}
+
+static void an_assignment_that_makes_no_sense_is_refused(void **state)
+{
+	static const struct {
+		const char *body;
+		unsigned status;
+		const char *name;
+	} bad[] = {
+		{"{\"addon\": \"demo\", \"version\": \"1.0.0\"}",                                  400, "bad-request"             },
+		{"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", \"host\": 1}",
+		 400,										   "bad-request"             },
+		{"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"host\": 7}",                     404, "not-found"               },
+		{"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"a==b\"}",          400,
+		 "bad-selector"												   },
+		{"{\"addon\": \"demo\", \"version\": \"one\", \"selector\": \"\"}",                400,
+		 "bad-request"												    },
+		{"{\"addon\": \"Demo!\", \"version\": \"1.0.0\", \"selector\": \"\"}",             400,
+		 "bad-request"												    },
+		{"{\"addon\": \"demo\", \"version\": \"2.0.0\", \"selector\": \"\"}",              409,
+		 "not-approved"												   },
+		{"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", "
+		 "\"priority\": \"high\"}",				       400, "bad-request"             },
+		{"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", "
+		 "\"enabled\": 1}",					       400, "bad-request"             },
+		{"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", "
+		 "\"limits\": {\"tasks\": 1}}",				   400, "bad-limits"              },
+		{"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", "
+		 "\"capabilities\": [\"net_raw\"]}",			      409, "capability-not-requested"},
+		{"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", \"id\": 5}",
+		 400,										   "bad-request"             },
+	};
+	struct control *c = *state;
+	cleanup_json json_t *list = NULL;
+
+	control_package(c, "1.0.0");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		control_refused(c, bad[i].status, bad[i].name, "POST", "/api/v1/assignments",
+				bad[i].body);
+	list = control_ask(c, 200, "GET", "/api/v1/assignments", NULL);
+	assert_int_equal(control_count(list), 0);
+}
+
+static void a_change_is_judged_as_a_whole(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *changed = NULL;
+
+	control_package(c, "1.0.0");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"env=prod\", "
+		   "\"config\": {\"level\": 3}}");
+	control_refused(c, 422, "bad-config", "PATCH", "/api/v1/assignments/1",
+			"{\"config\": {\"level\": 0}}");
+	changed = control_ask(c, 200, "PATCH", "/api/v1/assignments/1",
+			      "{\"priority\": 5, \"selector\": \"env = test\"}");
+	assert_int_equal(control_number(changed, "priority"), 5);
+	assert_string_equal(control_text(changed, "selector"), "env=test");
+	assert_int_equal(control_number(json_object_get(changed, "config"), "level"), 3);
+	control_refused(c, 404, "not-found", "PATCH", "/api/v1/assignments/9", "{}");
+}
+
+static void every_change_is_in_the_audit_log_with_before_and_after(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *audit = NULL;
+	const json_t *entry;
+
+	control_package(c, "1.0.0");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"enabled\": false}");
+	audit = control_ask(c, 200, "GET", "/api/v1/audit?object=assignment+1", NULL);
+	assert_int_equal(control_count(audit), 2);
+	entry = control_item(audit, 0);
+	assert_string_equal(control_text(entry, "who"), "token 'first'");
+	assert_string_equal(control_text(entry, "peer"), "192.0.2.1");
+	assert_string_equal(control_text(entry, "action"), "change");
+	assert_true(json_is_true(json_object_get(json_object_get(entry, "before"), "enabled")));
+	assert_true(json_is_false(json_object_get(json_object_get(entry, "after"), "enabled")));
+}
+
+static void explain(struct control *c, const char *verdict, const char *wanted, int64_t assignment)
+{
+	cleanup_json json_t *json =
+		control_ask(c, 200, "GET", "/api/v1/hosts/1/explain/demo", NULL);
+
+	assert_string_equal(control_text(json, "verdict"), verdict);
+	assert_string_equal(control_text(json, "wanted"), wanted);
+	assert_int_equal(control_number(json, "assignment"), assignment);
+	assert_true(strlen(control_text(json, "reason")) > 5);
+}
+
+static void one_assignment_wins_by_priority_then_host_then_age(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+
+	control_package(c, "1.0.0");
+	control_package(c, "2.0.0");
+	control_enrol(c, &agent, "web1");
+	explain(c, "not-assigned", "", 0);
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+	explain(c, "offered", "1.0.0", 1);
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"2.0.0\", \"selector\": \"env=prod\"}");
+	explain(c, "offered", "2.0.0", 2);
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"host\": 1}");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"2.0.0\", \"selector\": \"\"}");
+	explain(c, "offered", "1.0.0", 3);
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\", "
+		   "\"priority\": 1, \"enabled\": false}");
+	explain(c, "disabled", "", 5);
+	control_do(c, 200, "PATCH", "/api/v1/assignments/5", "{\"enabled\": true}");
+	explain(c, "offered", "2.0.0", 5);
+	control_do(c, 204, "DELETE", "/api/v1/assignments/5", NULL);
+	explain(c, "offered", "1.0.0", 3);
+}
+
+static void import_with(struct control *c, const char *version, const char *requires_lines)
+{
+	struct bundle_maker maker;
+	char manifest[512];
+	char target[128];
+
+	bundle_maker_init(&maker);
+	control_manifest(manifest, sizeof(manifest), version, requires_lines);
+	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	json_decref(control_upload(c, 201, &maker, version, "amd64"));
+	(void)snprintf(target, sizeof(target), "/api/v1/packages/demo/%s/approve", version);
+	control_do(c, 200, "POST", target, "{}");
+}
+
+static void gates_keep_hosts_from_what_they_cannot_run(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {.arch = "aarch64"};
+
+	import_with(c, "1.0.0", "");
+	import_with(c, "2.0.0", "  agent_capabilities: [teleport]\n");
+	control_enrol(c, &agent, "web1");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+	explain(c, "no-artifact", "", 1);
+	agent.arch = "x86_64";
+	control_describe(c, &agent);
+	explain(c, "offered", "1.0.0", 1);
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"version\": \"2.0.0\"}");
+	explain(c, "agent-capability", "", 1);
+	/* latest is the newest that this host can have. */
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"version\": \"latest\"}");
+	explain(c, "offered", "1.0.0", 1);
+}
+
+static void a_revoked_package_stays_only_where_it_runs(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	cleanup_json json_t *status = NULL;
+
+	control_package(c, "1.0.0");
+	control_package(c, "2.0.0");
+	control_enrol(c, &agent, "web1");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	control_do(c, 200, "POST", "/api/v1/packages/demo/2.0.0/revoke",
+		   "{\"reason\": \"it leaks\"}");
+	explain(c, "offered", "1.0.0", 1);
+	control_say_status(c, &agent, "2.0.0", "running");
+	explain(c, "offered", "2.0.0", 1);
+	status = control_ask(c, 200, "GET", "/api/v1/status", NULL);
+	assert_true(json_is_true(json_object_get(control_item(status, 0), "revoked")));
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/revoke", "{}");
+	explain(c, "offered", "2.0.0", 1);
+	control_say_status(c, &agent, "", "stopped");
+	explain(c, "not-approved", "", 1);
+}
+
+static void a_host_is_removed_only_after_it_was_revoked(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	cleanup_json json_t *hosts = NULL;
+
+	control_package(c, "1.0.0");
+	control_enrol(c, &agent, "web1");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"host\": 1}");
+	control_refused(c, 409, "not-revoked", "DELETE", "/api/v1/hosts/1", NULL);
+	control_do(c, 204, "POST", "/api/v1/hosts/1/revoke", NULL);
+	hosts = control_ask(c, 200, "GET", "/api/v1/hosts", NULL);
+	assert_int_equal(control_count(hosts), 0);
+	control_do(c, 204, "DELETE", "/api/v1/hosts/1", NULL);
+	control_refused(c, 404, "not-found", "GET", "/api/v1/assignments/1", NULL);
+	control_hello(c, &agent);
+	assert_int_equal(fleet_flush(c->fleet), 0);
+	assert_int_equal(control_last(c, &agent)->status, 401);
+}
+
+static void hosts_are_listed_by_selector(void **state)
+{
+	struct control *c = *state;
+	struct control_agent prod = {0};
+	struct control_agent test = {.env = "test"};
+	cleanup_json json_t *list = NULL;
+
+	control_enrol(c, &prod, "web1");
+	control_enrol(c, &test, "web2");
+	list = control_ask(c, 200, "GET", "/api/v1/hosts?selector=env%3Dtest%2Carch!%3Darm64",
+			   NULL);
+	assert_int_equal(control_count(list), 1);
+	assert_string_equal(control_text(control_item(list, 0), "name"), "web2");
+}
+
+static void metrics_are_numbers_with_help(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	cleanup_json json_t *text = NULL;
+	const char *metrics;
+
+	control_enrol(c, &agent, "web1");
+	control_say_status(c, &agent, "1.0.0", "running");
+	text = control_ask(c, 200, "GET", "/metrics", NULL);
+	metrics = json_string_value(text);
+	assert_non_null(strstr(metrics, "\naffixd_connected_hosts 1\n"));
+	assert_non_null(strstr(metrics, "\naffixd_addons{addon=\"demo\",state=\"running\"} 1\n"));
+	assert_non_null(strstr(metrics, "# TYPE affixd_reports_total counter\n"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(health_is_for_everybody_and_nothing_else_is),
+		TEST(the_first_token_is_in_a_file_for_the_owner_only),
+		TEST(roles_bound_what_a_token_can_do),
+		TEST(a_revoked_or_expired_token_is_nobodys),
+		TEST(no_secret_is_in_the_database_or_the_lists),
+		TEST(requests_that_are_none_are_refused_by_name),
+		TEST(lists_go_on_where_the_page_before_ended),
+		TEST(an_imported_package_waits_for_approval),
+		TEST(the_same_bundle_again_changes_nothing_and_another_is_refused),
+		TEST(bundles_for_other_architectures_join_the_package),
+		TEST(what_a_host_would_refuse_is_refused),
+		TEST(an_upload_without_a_good_signature_parameter_is_refused),
+		TEST(approval_may_take_capabilities_away_but_add_none),
+		TEST(artifacts_and_signatures_can_be_had_by_name),
+		TEST(configuration_is_validated_and_the_error_names_the_place),
+		TEST(an_assignment_that_makes_no_sense_is_refused),
+		TEST(a_change_is_judged_as_a_whole),
+		TEST(every_change_is_in_the_audit_log_with_before_and_after),
+		TEST(one_assignment_wins_by_priority_then_host_then_age),
+		TEST(gates_keep_hosts_from_what_they_cannot_run),
+		TEST(a_revoked_package_stays_only_where_it_runs),
+		TEST(a_host_is_removed_only_after_it_was_revoked),
+		TEST(hosts_are_listed_by_selector),
+		TEST(metrics_are_numbers_with_help),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
