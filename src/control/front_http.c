@@ -34,11 +34,18 @@
 #define DISCARD_MAX    4194304U /* 4 MiB */
 #define STATUS_OK_END  300U
 
-static const char *const methods[] = {
-	[LWSHUMETH_GET] = "GET",         [LWSHUMETH_POST] = "POST",
-	[LWSHUMETH_OPTIONS] = "OPTIONS", [LWSHUMETH_PUT] = "PUT",
-	[LWSHUMETH_PATCH] = "PATCH",     [LWSHUMETH_DELETE] = "DELETE",
-	[LWSHUMETH_CONNECT] = "CONNECT", [LWSHUMETH_HEAD] = "HEAD",
+static const struct {
+	int number;
+	const char *name;
+} methods[] = {
+	{LWSHUMETH_GET,     "GET"    },
+        {LWSHUMETH_POST,    "POST"   },
+        {LWSHUMETH_OPTIONS, "OPTIONS"},
+	{LWSHUMETH_PUT,     "PUT"    },
+        {LWSHUMETH_PATCH,   "PATCH"  },
+        {LWSHUMETH_DELETE,  "DELETE" },
+	{LWSHUMETH_CONNECT, "CONNECT"},
+        {LWSHUMETH_HEAD,    "HEAD"   },
 };
 
 struct exchange *exchange_free(struct exchange *exchange)
@@ -212,9 +219,12 @@ int exchange_begin(struct front *front, struct lws *wsi, struct front_session *s
 	exchange->file_fd = -EBADF;
 	exchange->spool_fd = -EBADF;
 	method = lws_http_get_uri_and_method(wsi, &uri, &length);
-	if (method < 0 || (size_t)method >= ARRAY_SIZE(methods) || !methods[method])
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		if (methods[i].number == method)
+			exchange->method = methods[i].name;
+	}
+	if (!exchange->method)
 		return -EINVAL;
-	exchange->method = methods[method];
 	exchange->is_head = method == LWSHUMETH_HEAD;
 	r = read_head(exchange, path);
 	if (r < 0)
