@@ -8,6 +8,7 @@
 
 #include "control/config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -36,6 +37,9 @@ static const char *const certificate_choices[] = {
 	[CONFIG_CERTIFICATE_OPTIONAL] = "optional",
 	NULL,
 };
+
+static_assert(ARRAY_SIZE(certificate_choices) == CONFIG_CERTIFICATE_N + 1,
+	      "every choice has a name");
 
 struct config *config_free(struct config *config)
 {

@@ -14,6 +14,7 @@
 enum config_client_certificate {
 	CONFIG_CERTIFICATE_REQUIRED,
 	CONFIG_CERTIFICATE_OPTIONAL,
+	CONFIG_CERTIFICATE_N,
 };
 
 /* What affixd is told: affixd.yaml(5), and the options of affixd(8) over it. */

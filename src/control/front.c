@@ -318,6 +318,7 @@ static void on_before_sleep(uv_prepare_t *handle)
 	struct front *front = handle->data;
 	bool is_full;
 
+	agent_close_decided(front);
 	if (link_flush(front->link) < 0) {
 		on_link(&front->link_poll, -EPIPE, 0);
 		return;

@@ -31,6 +31,7 @@
 #define HELLO_SECONDS       15U /* for the first message of a WebSocket */
 #define POLLS_MISSED        3U
 #define SEEN_SECONDS        3U
+#define NUMBERS_FIRST       256U
 #define PEER_MAX            64U
 #define NAME_MAX_SIZE       256U
 #define RETRY_SECONDS       10U
@@ -211,6 +212,22 @@ static void answer_heartbeat(struct agent *agent)
 	wake(agent);
 }
 
+static int number_add(struct front_numbers *list, uint64_t number)
+{
+	size_t size = list->size > 0 ? list->size * 2 : NUMBERS_FIRST;
+	uint64_t *larger;
+
+	if (list->count == list->size) {
+		larger = reallocarray(list->items, size, sizeof(*larger));
+		if (!larger)
+			return -ENOMEM;
+		list->items = larger;
+		list->size = size;
+	}
+	list->items[list->count++] = number;
+	return 0;
+}
+
 static void mark_seen(struct agent *agent)
 {
 	struct front *front = agent->front;
@@ -218,17 +235,7 @@ static void mark_seen(struct agent *agent)
 	agent->heard = front->now;
 	if (agent->is_seen)
 		return;
-	if (front->n_seen == front->seen_size) {
-		size_t size = front->seen_size > 0 ? front->seen_size * 2 : 1024;
-		uint64_t *larger = reallocarray(front->seen, size, sizeof(*larger));
-
-		if (!larger)
-			return;
-		front->seen = larger;
-		front->seen_size = size;
-	}
-	front->seen[front->n_seen++] = agent->number;
-	agent->is_seen = true;
+	agent->is_seen = number_add(&front->seen, agent->number) == 0;
 }
 
 static int greet(struct agent *agent, struct lws *wsi)
@@ -461,10 +468,8 @@ int agent_write(struct agent *agent)
 			lws_callback_on_writable(agent->wsi);
 		return 0;
 	}
-	if (agent->close_code != 0) {
-		lws_close_reason(agent->wsi, agent->close_code, NULL, 0);
-		return -1;
-	}
+	if (agent->close_code != 0)
+		return number_add(&agent->front->closing, agent->number);
 	if (agent->wants_ping) {
 		uint8_t ping[LWS_PRE + 1] = {0};
 
@@ -719,20 +724,20 @@ static void flush_seen(struct front *front)
 	Link__Frame frame = LINK__FRAME__INIT;
 
 	front->seen_due = front->now + SEEN_SECONDS;
-	if (front->n_seen == 0)
+	if (front->seen.count == 0)
 		return;
-	for (size_t i = 0; i < front->n_seen; i++) {
-		struct agent *agent = slots_get(&front->agents, front->seen[i]);
+	for (size_t i = 0; i < front->seen.count; i++) {
+		struct agent *agent = slots_get(&front->agents, front->seen.items[i]);
 
 		if (agent)
 			agent->is_seen = false;
 	}
-	seen.connections = front->seen;
-	seen.n_connections = front->n_seen;
+	seen.connections = front->seen.items;
+	seen.n_connections = front->seen.count;
 	frame.body_case = LINK__FRAME__BODY_AGENTS_SEEN;
 	frame.agents_seen = &seen;
 	if (front_send(front, &frame) == 0)
-		front->n_seen = 0;
+		front->seen.count = 0;
 }
 
 void agent_sweep(struct front *front)
@@ -753,6 +758,19 @@ void agent_sweep(struct front *front)
 	}
 	if (front->now >= front->seen_due)
 		flush_seen(front);
+}
+
+void agent_close_decided(struct front *front)
+{
+	for (size_t i = 0; i < front->closing.count; i++) {
+		struct agent *agent = slots_get(&front->agents, front->closing.items[i]);
+
+		if (!agent)
+			continue;
+		lws_close_reason(agent->wsi, agent->close_code, NULL, 0);
+		lws_set_timeout(agent->wsi, PENDING_TIMEOUT_CLOSE_ACK, LWS_TO_KILL_SYNC);
+	}
+	front->closing.count = 0;
 }
 
 void agent_close_all(struct front *front)

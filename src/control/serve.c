@@ -9,6 +9,7 @@
  * sense ends the front, not the store.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -596,6 +597,28 @@ static int add_sources(struct store *store)
 	return r;
 }
 
+/* What was on its way in when affixd ended is nobody's any more. */
+static int empty_incoming(const struct store *store)
+{
+	int fd = dup(store->incoming_fd);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	int r = 0;
+
+	if (!directory) {
+		r = -errno;
+		(void)fd_close(fd);
+		return r;
+	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
+	while (r == 0 && (entry = readdir(directory))) {
+		if (path_is_safe_name(entry->d_name))
+			r = file_remove(store->incoming_fd, entry->d_name, NULL);
+	}
+	(void)closedir(directory);
+	return r;
+}
+
 static int run(struct store *store, const struct config *config)
 {
 	const char ready = 1;
@@ -607,6 +630,9 @@ static int run(struct store *store, const struct config *config)
 	if (path_open_beneath(STORE_FD_DATA, "incoming", O_RDONLY | O_DIRECTORY, 0,
 			      &store->incoming_fd) < 0)
 		return -ENOENT;
+	r = empty_incoming(store);
+	if (r < 0)
+		return r;
 	r = add_sources(store);
 	if (r < 0)
 		return r;
