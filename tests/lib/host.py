@@ -296,13 +296,17 @@ class Host:
         if done.returncode != 0:
             raise HostError(f'{command} failed:\n{done.stdout}')
 
-    def boot(self, wait='running', timeout=30, arguments=()):
-        """Boot; WAIT is 'running' (or degraded), 'manager' (PID 1 answers) or 'none'."""
+    def boot(self, wait='running', timeout=30, arguments=(), network=None):
+        """Boot; WAIT is 'running' (or degraded), 'manager' (PID 1 answers) or 'none'.
+
+        NETWORK is the path of a network namespace that stays over reboots; without it the host has one of its own.
+        """
         if self.is_running:
             raise HostError(f'{self.directory.name} runs already')
         command = [
-            'systemd-nspawn', '--quiet', '--register=no', '--boot', '--private-network',
-            '--console=pipe', '--resolv-conf=off', '--timezone=off', '--link-journal=no',
+            'systemd-nspawn', '--quiet', '--register=no', '--boot', '--console=pipe',
+            f'--network-namespace-path={network}' if network else '--private-network',
+            '--resolv-conf=off', '--timezone=off', '--link-journal=no',
             f'--machine={self.directory.name}', f'--directory={self.root}',
             f'--capability={CAPABILITIES}', f'--system-call-filter={SYSTEM_CALLS}',
         ]  # fmt: skip

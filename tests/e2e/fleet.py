@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A fleet for tests: affixd on one side, scratch hosts with agents on the other, one switch between them.
+
+    with fleet.Fleet() as fleet:
+        fleet.start()                                     # affixd serves
+        web = fleet.host('web-1', {'role': 'web'})        # booted, its agent enrols
+        fleet.publish(addon)                              # built, signed, imported, approved
+        fleet.cli('assign', 'probe', '1.0.0', '--selector', 'role=web')
+        fleet.wait_state(web, 'probe', 'running', '1.0.0')
+
+The switch and affixd are in a network namespace that the test made, each host in one of its own: nothing leads out of
+them, and all of it ends with the test. A wait is for a condition; its limit only says when a test has failed.
+"""
+
+import concurrent.futures
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import fixture
+import host
+
+AFFIXD = fixture.BUILD / 'src' / 'control' / 'affixd'
+ADDRESS = '10.213.0.1'
+PORT = 4320
+URL = f'http://{ADDRESS}:{PORT}'
+LONG = 180
+
+AFFIXD_SETTINGS = '''
+heartbeat_seconds: 5
+stale_seconds: {stale}
+'''
+AGENT_SETTINGS = '''
+server: {{url: '{url}', plaintext: true, token_file: /etc/affix/join-token}}
+labels: {labels}
+intervals: {{heartbeat_seconds: 2, status_seconds: 1, drift_seconds: 2, reconnect_max_seconds: 1}}
+removal: {{delay_seconds: {removal}, mass_seconds: 600}}
+'''
+
+
+def unavailable():
+    reason = host.unavailable()
+    if reason:
+        return reason
+    for program in ('ip', 'unshare', 'setpriv'):
+        if shutil.which(program) is None:
+            return f'{program} is not installed'
+    return None
+
+
+def until(condition, what, seconds=LONG):
+    """What the condition returned once it held."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f'{what() if callable(what) else what}: not in {seconds} s')
+        time.sleep(0.1)
+
+
+class Namespace:
+    """A network namespace that lives as long as this object, or the test."""
+
+    def __init__(self):
+        self.holder = subprocess.Popen(
+            ['unshare', '--net', 'sh', '-c', 'ip link set lo up && echo; exec cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.holder.stdout.readline()
+        self.path = f'/proc/{self.holder.pid}/ns/net'
+
+    def close(self):
+        self.holder.stdin.close()
+        self.holder.wait()
+        self.holder.stdout.close()
+
+    def command(self, words):
+        return ['nsenter', f'--net={self.path}', '--', *map(str, words)]
+
+    def ip(self, *words):
+        fixture.run(self.command(['ip', *words]))
+
+
+class FleetHost(host.Host):
+    """A scratch host whose agent knows the fleet."""
+
+    def __init__(self, name, number, switch, tree=None):
+        super().__init__(tree=tree)
+        self.name, self.number, self.switch = name, number, switch
+        self.port = f'port{number}'
+        self.network = Namespace()
+        switch.ip('link', 'add', self.port, 'type', 'veth', 'peer', 'name', 'host0', 'netns', str(self.network.holder.pid))
+        switch.ip('link', 'set', self.port, 'master', 'switch', 'up')
+        self.network.ip('address', 'add', f'10.213.0.{number + 10}/24', 'dev', 'host0')
+        self.network.ip('link', 'set', 'host0', 'up')
+
+    def boot(self, **arguments):
+        super().boot(arguments=[f'--hostname={self.name}'], network=self.network.path, **arguments)
+
+    def cable(self, is_in):
+        """Pulls the host's cable, or puts it back."""
+        self.switch.ip('link', 'set', self.port, 'up' if is_in else 'down')
+
+    def affix(self, *words):
+        """What `affix … --json` printed on the host."""
+        done = self.run(['affix', *words, '--json'])
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            raise AssertionError(f'affix {words} on {self.name}: {done.stdout}{done.stderr}') from error
+
+    def status(self, identifier):
+        result = self.affix('status', identifier)
+        return result['data']['addons'][0] if result['outcome'] == 'done' else None
+
+    def executable(self, identifier):
+        """The path of what runs for an add-on, or None."""
+        pid = self.run(['systemctl', 'show', '-P', 'MainPID', f'affix-{identifier}.service']).stdout.strip()
+        if pid in ('', '0'):
+            return None
+        return self.run(['readlink', f'/proc/{pid}/exe']).stdout.strip() or None
+
+    def log(self, lines=60):
+        return self.run(['journalctl', '-q', '--no-pager', '-n', str(lines), '-u', 'affix-agent', '-u', 'affix-updater@*']).stdout
+
+    def close(self):
+        super().close()
+        self.network.close()
+
+
+class Fleet:
+    """See the module."""
+
+    def __init__(self, stale=20):
+        self.work = fixture.Workshop()
+        self.data = pathlib.Path(tempfile.mkdtemp(prefix='affix-fleet-'))
+        self.log_path = self.data.with_suffix('.log')
+        self.switch = Namespace()
+        self.switch.ip('link', 'add', 'switch', 'type', 'bridge')
+        self.switch.ip('address', 'add', f'{ADDRESS}/24', 'dev', 'switch')
+        self.switch.ip('link', 'set', 'switch', 'up')
+        self.affixd = None
+        self.hosts = []
+        (self.data / 'trust.d').mkdir(mode=0o755)
+        shutil.copy(self.work.public, self.data / 'trust.d' / 'test.pub')
+        (self.data / 'affixd.yaml').write_text(AFFIXD_SETTINGS.format(stale=stale))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        for one in self.hosts:
+            one.close()
+        if self.affixd:
+            self.stop()
+        self.switch.close()
+        self.work.close()
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.log_path.unlink(missing_ok=True)
+
+    # affixd
+
+    def start(self):
+        with open(self.log_path, 'ab') as log:
+            self.affixd = subprocess.Popen(
+                self.switch.command(['setpriv', '--pdeathsig', 'KILL', '--', AFFIXD, 'serve', '--data', self.data,
+                                     '--config', self.data / 'affixd.yaml', '--listen', f'{ADDRESS}:{PORT}']),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until(self.answers, lambda: f'affixd does not answer:\n{self.log()}', 60)
+
+    def answers(self):
+        if self.affixd.poll() is not None:
+            raise AssertionError(f'affixd ended with {self.affixd.returncode}:\n{self.log()}')
+        return (self.data / 'admin-token').exists() and self.try_cli('hosts').returncode == 0
+
+    def stop(self):
+        self.affixd.send_signal(signal.SIGTERM)
+        code = self.affixd.wait(60)
+        self.affixd = None
+        return code
+
+    def kill(self):
+        """affixd gone, in the middle of whatever it does."""
+        self.affixd.kill()
+        self.affixd.wait()
+        self.affixd = None
+
+    def log(self):
+        return self.log_path.read_text(errors='replace')[-8000:]
+
+    # the operator
+
+    def command(self, words):
+        return self.switch.command([fixture.AFFIX, 'fleet', '--server', URL, '--token-file', self.data / 'admin-token', *words])
+
+    def try_cli(self, *words):
+        return fixture.run(self.command(words), check=False)
+
+    def cli(self, *words):
+        return fixture.run(self.command(words)).stdout
+
+    def json(self, *words):
+        return json.loads(self.cli(*words, '--json'))
+
+    def items(self, *words):
+        return self.json(*words)['items']
+
+    def join_token(self, name='test'):
+        return self.json('token', 'create', name)['token']
+
+    def publish(self, addon):
+        """Builds, signs, imports and approves; the bundle's path."""
+        bundle = self.work.bundle(addon)
+        self.cli('import', bundle)
+        self.cli('approve', addon.id, addon.version)
+        return bundle
+
+    def assign(self, *words):
+        """The assignment's number."""
+        return self.json('assign', *words)['id']
+
+    # the hosts
+
+    def add_hosts(self, labels, removal=3):
+        """Boots a host per name, all at once: {name: {label: value}}; returns them by name."""
+        token = self.join_token('hosts')
+        made = []
+        for name in labels:
+            number = len(self.hosts) + 1
+            one = FleetHost(name, number, self.switch, tree=made[0].root if made else None)
+            self.hosts.append(one)
+            if not made:
+                one.install()
+                one.put(self.work.public, '/etc/affix/trust.d/test.pub', mode=0o644)
+            one.write('/etc/affix/agent.yaml', AGENT_SETTINGS.format(url=URL, labels=json.dumps(labels[name]), removal=removal))
+            one.write('/etc/affix/join-token', token + '\n')
+            made.append(one)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(lambda one: one.boot(timeout=LONG), made))
+        return {one.name: one for one in made}
