@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "agent/download.h"
-#include "agent/websocket.h"
+#include "agent/websocket_answer.h"
 #include "base/clock.h"
 
 static void pauses_double_up_to_the_bound_and_half_of_each_is_chance(void **state)
