@@ -30,7 +30,7 @@ def server_in(host):
 
     def make():
         libc = ctypes.CDLL(None, use_errno=True)
-        descriptor = os.open(f'/proc/{host.leader()}/ns/net', os.O_RDONLY)
+        descriptor = os.open(f'/proc/{host.leader}/ns/net', os.O_RDONLY)
         if libc.setns(descriptor, NEW_NET) != 0:
             raise OSError(ctypes.get_errno(), 'setns')
         os.close(descriptor)
@@ -53,8 +53,14 @@ class AgentOnHost(live.Case):
         settings = SETTINGS.format(url=self.server.url(), repair=repair)
         self.write('/etc/affix/agent.yaml', settings)
         self.write('/etc/affix/join-token', 'join\n')
-        self.host.run(['systemctl', 'restart', 'affix-agent'], check=True)
         self.addCleanup(self.host.run, ['systemctl', 'stop', 'affix-agent'])
+        self.addCleanup(self.tell)
+        self.host.run(['systemctl', 'restart', 'affix-agent'], check=True)
+
+    def tell(self):
+        """The agent's journal, where a test failed."""
+        if any(error for _, error in self._outcome.result.errors + self._outcome.result.failures):
+            print(self.host.run(['journalctl', '-q', '-o', 'cat', '-u', 'affix-agent', '-n', '40']).stdout, file=sys.stderr)
 
     def write(self, inside, text):
         path = self.host.path(inside)
@@ -92,7 +98,7 @@ class AgentOnHost(live.Case):
         self.state('probe', 'running', '1.1.0')
         self.assertRuns('probe', '1.1.0')
 
-        self.offer(probe=self.package('probe', '1.2.0', '--exit-after 2'))
+        self.offer(probe=self.package('probe', '1.2.0', '--die-after 400'))
         addon = self.state('probe', 'rolled-back', '1.1.0', 60)
         self.assertEqual((addon['wanted'], addon['name']), ('1.2.0', 'unhealthy'))
         self.assertRuns('probe', '1.1.0')
