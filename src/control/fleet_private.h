@@ -87,7 +87,7 @@ struct fleet {
 	bool is_offering;
 	size_t seen_cursor;
 	bool has_rollouts; /* one may be running */
-	uint64_t rollouts_looked;
+	uint64_t rollouts_next; /* when to look at them again */
 	struct fleet_counters counters;
 };
 

@@ -87,7 +87,8 @@ static int put_labels(struct store *store, int64_t host, const struct fleet_repo
 	for (size_t i = 0; i < report->n_attributes && r == 0 && n < LABELS_MAX; i++) {
 		const struct fleet_attribute *attribute = &report->attributes[i];
 
-		if (attribute->identifying || !str_starts_with(attribute->key, LABEL_PREFIX))
+		if (attribute->identifying || !attribute->key ||
+		    !str_starts_with(attribute->key, LABEL_PREFIX))
 			continue;
 		r = put_label(store, host, attribute);
 		n++;
