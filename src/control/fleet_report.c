@@ -6,6 +6,8 @@
  * names and texts are bounded, what has no use here is left out.
  */
 
+#include "control/fleet_report.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
