@@ -11,9 +11,7 @@
 #include <sodium.h>
 #include <string.h>
 
-typedef crypto_generichash_blake2b_state state;
-
-static void add(state *into, const void *data, size_t size)
+static void add(crypto_generichash_blake2b_state *into, const void *data, size_t size)
 {
 	uint64_t length = size;
 
@@ -23,17 +21,18 @@ static void add(state *into, const void *data, size_t size)
 		(void)crypto_generichash_blake2b_update(into, data, size);
 }
 
-static void add_text(state *into, const char *text)
+static void add_text(crypto_generichash_blake2b_state *into, const char *text)
 {
 	add(into, text ? text : "", text ? strlen(text) : 0);
 }
 
-static void add_number(state *into, uint64_t number)
+static void add_number(crypto_generichash_blake2b_state *into, uint64_t number)
 {
 	add(into, &number, sizeof(number));
 }
 
-static void add_description(state *into, const struct fleet_report *report)
+static void add_description(crypto_generichash_blake2b_state *into,
+			    const struct fleet_report *report)
 {
 	for (size_t i = 0; i < report->n_attributes; i++) {
 		add_text(into, report->attributes[i].key);
@@ -42,7 +41,7 @@ static void add_description(state *into, const struct fleet_report *report)
 	}
 }
 
-static void add_health(state *into, const struct fleet_report *report)
+static void add_health(crypto_generichash_blake2b_state *into, const struct fleet_report *report)
 {
 	for (size_t i = 0; i < report->n_health; i++) {
 		add_text(into, report->health[i].component);
@@ -52,7 +51,7 @@ static void add_health(state *into, const struct fleet_report *report)
 	}
 }
 
-static void add_packages(state *into, const struct fleet_report *report)
+static void add_packages(crypto_generichash_blake2b_state *into, const struct fleet_report *report)
 {
 	add(into, report->packages_hash.data, report->packages_hash.size);
 	add_text(into, report->packages_error);
@@ -69,7 +68,8 @@ static void add_packages(state *into, const struct fleet_report *report)
 	}
 }
 
-static void add_effective_config(state *into, const struct fleet_report *report)
+static void add_effective_config(crypto_generichash_blake2b_state *into,
+				 const struct fleet_report *report)
 {
 	for (size_t i = 0; i < report->n_effective_config; i++) {
 		add_text(into, report->effective_config[i].name);
@@ -104,7 +104,7 @@ uint64_t fleet_part_digest(const struct fleet_report *report, enum fleet_part pa
 {
 	uint8_t bytes[crypto_generichash_blake2b_BYTES_MIN];
 	uint64_t digest;
-	state into;
+	crypto_generichash_blake2b_state into;
 
 	(void)crypto_generichash_blake2b_init(&into, NULL, 0, sizeof(bytes));
 	switch (part) {

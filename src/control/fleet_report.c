@@ -6,6 +6,8 @@
  * names and texts are bounded, what has no use here is left out.
  */
 
+#include "control/fleet_report.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -87,7 +89,8 @@ static int put_labels(struct store *store, int64_t host, const struct fleet_repo
 	for (size_t i = 0; i < report->n_attributes && r == 0 && n < LABELS_MAX; i++) {
 		const struct fleet_attribute *attribute = &report->attributes[i];
 
-		if (attribute->identifying || !str_starts_with(attribute->key, LABEL_PREFIX))
+		if (attribute->identifying || !attribute->key ||
+		    !str_starts_with(attribute->key, LABEL_PREFIX))
 			continue;
 		r = put_label(store, host, attribute);
 		n++;

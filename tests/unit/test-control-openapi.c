@@ -3,6 +3,14 @@
 /* The description of the REST API against the table of its routes. That answers are as described is
  * seen to by every test that asks for one (control_fixture.h). */
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <cmocka.h>
+
 #include "control/api_call.h"
 #include "control_openapi.h"
 

@@ -54,17 +54,17 @@ static void expect(struct control *c, const char *state, const char *drift)
 	cleanup_json json_t *list = control_ask(c, 200, "GET", "/api/v1/status", NULL);
 	const json_t *entry = control_item(list, 0);
 	const json_t *item;
-	char text[256] = "";
+	cleanup_buffer struct buffer text = BUFFER_INIT;
 	size_t i;
 
 	assert_int_equal(control_count(list), 1);
 	json_array_foreach(json_object_get(entry, "drift"), i, item)
 	{
-		(void)strcat(text, i > 0 ? " " : "");
-		(void)strcat(text, json_string_value(item));
+		assert_int_equal(
+			buffer_format(&text, "%s%s", i > 0 ? " " : "", json_string_value(item)), 0);
 	}
 	assert_string_equal(control_text(entry, "state"), state);
-	assert_string_equal(text, drift);
+	assert_string_equal(text.data ? text.data : "", drift);
 }
 
 static void assign(struct control *c, const char *version)
