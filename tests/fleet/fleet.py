@@ -89,6 +89,7 @@ class Server:
         self.options = [*options, '--fronts', str(fronts)]
         self.log = []
         self.process = None
+        self.is_serving = False
         self.port = 0
         self.scheme = 'http'
         self.context = None
@@ -96,12 +97,13 @@ class Server:
         self.config.write_text(config or '{}\n')
 
     def start(self):
+        self.is_serving = False
         self.process = subprocess.Popen(
             [AFFIXD, 'serve', '--config', self.config, '--data', self.data, '--listen', f'127.0.0.1:{self.port}',
              *self.options], stderr=subprocess.PIPE, text=True)
         ready = threading.Event()
         threading.Thread(target=self.read_log, args=(self.process, ready), daemon=True).start()
-        if not ready.wait(20) or self.process.poll() is not None:
+        if not ready.wait(20) or not self.is_serving:
             raise AssertionError('affixd did not start: ' + ' / '.join(self.log))
         return self
 
@@ -111,6 +113,7 @@ class Server:
             found = re.search(r'serving .* reach it at (https?)://[^:]+:(\d+)', line)
             if found:
                 self.scheme, self.port = found[1], int(found[2])
+                self.is_serving = True
                 ready.set()
         process.stderr.close()
         ready.set()

@@ -43,7 +43,7 @@ class Command(unittest.TestCase):
         return [re.split(r'  +', line) for line in lines[1:]]
 
     def enrol(self, name, **labels):
-        token = self.fleet('token', 'create', f'for-{name}', '--uses', '1', '--expires', '1h').strip()
+        token = self.fleet('token', 'create', f'for-{time.monotonic_ns()}', '--uses', '1', '--expires', '1h').strip()
         self.assertRegex(token, r'\Aaffix-join-\S{43}\Z')
         facts = describe(labels, **{'host.name': name})
         first = SocketAgent(self.server.address, authorization=f'Bearer {token}')
