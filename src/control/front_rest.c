@@ -159,6 +159,15 @@ static void grant(struct exchange *exchange)
 		refuse_internal(exchange);
 		return;
 	}
+	/* What had come with the head was not held back. */
+	if (rest_spool(exchange, exchange->body.data, exchange->body.size) != 0)
+		refuse_internal(exchange);
+	buffer_done(&exchange->body);
+	exchange->body = BUFFER_INIT;
+	if (exchange->is_complete && !exchange->is_answered) {
+		rest_complete(exchange);
+		return;
+	}
 	exchange->wants_continue = lws_hdr_total_length(exchange->wsi, WSI_TOKEN_HTTP_EXPECT) > 0;
 	if (exchange->wants_continue)
 		lws_callback_on_writable(exchange->wsi);

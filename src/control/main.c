@@ -111,16 +111,14 @@ static int read_file(const char *path, struct config *config)
 {
 	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
 	const char *name = path ? path : CONFIG_PATH;
-	/* The administrator's word: links in it are meant. */
-	cleanup_fd int fd = open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	cleanup_free char *text = NULL;
+	cleanup_fd int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	size_t size = 0;
-	int r = fd < 0 ? -errno : 0;
+	int r;
 
+	r = fd < 0 ? -errno : fd_read_all(fd, CONFIG_SIZE_MAX, &text, &size);
 	if (r == -ENOENT && !path)
 		return 0;
-	if (r == 0)
-		r = fd_read_all(fd, CONFIG_SIZE_MAX, &text, &size);
 	if (r < 0) {
 		log_line(LOG_ERR, "'%s' could not be read: %s", name, strerrordesc_np(-r));
 		return 1;

@@ -199,12 +199,17 @@ class WebSocket:
                 f'Sec-WebSocket-Key: {key}', 'Sec-WebSocket-Version: 13']
         if authorization:
             head.append(f'Authorization: {authorization}')
-        self.socket.sendall(('\r\n'.join(head) + '\r\n\r\n').encode())
-        while b'\r\n\r\n' not in self.buffer:
-            self.fill()
+        try:
+            self.socket.sendall(('\r\n'.join(head) + '\r\n\r\n').encode())
+            while b'\r\n\r\n' not in self.buffer:
+                self.fill()
+        except (OSError, Closed):
+            self.close()
+            raise
         answer, self.buffer = self.buffer.split(b'\r\n\r\n', 1)
         status = int(answer.split()[1])
         if status != 101:
+            self.close()
             raise Refused(status, {}, answer)
 
     def fill(self):
