@@ -282,7 +282,6 @@ static void remember(struct fleet *fleet, struct fleet_session *session, const s
 	if (offer->has_packages) {
 		memcpy(session->packages_hash, draft->packages_hash, FLEET_HASH_SIZE);
 		session->has_packages = true;
-		session->offered_at = fleet_now(fleet);
 	}
 	if (offer->has_config) {
 		memcpy(session->config_hash, draft->config_hash, FLEET_HASH_SIZE);

@@ -320,21 +320,28 @@ static void a_confirmed_removal_holds_for_the_offer_it_was_for(void **state)
 	assert_null(strstr(config_of(message, "affix"), "confirm_removal"));
 }
 
+static bool is_offered_packages(struct control *c, struct control_agent *agent)
+{
+	cleanup_opamp_arena struct opamp_arena *arena = NULL;
+
+	return control_decode(control_last(c, agent), &arena)->packages_available != NULL;
+}
+
 static void a_host_that_names_another_offer_gets_it_again_but_not_in_a_circle(void **state)
 {
 	struct control *c = *state;
 	struct control_agent agent = {0};
-	cleanup_opamp_arena struct opamp_arena *soon = NULL;
-	cleanup_opamp_arena struct opamp_arena *later = NULL;
 	struct fleet_report report = {.has_packages = true};
 
 	control_package(c, "1.0.0");
 	control_enrol(c, &agent, "web1");
 	control_report(c, &agent, &report);
-	assert_null(control_decode(control_last(c, &agent), &soon)->packages_available);
+	assert_true(is_offered_packages(c, &agent));
+	control_report(c, &agent, &report);
+	assert_false(is_offered_packages(c, &agent));
 	control_time += 31;
 	control_report(c, &agent, &report);
-	assert_non_null(control_decode(control_last(c, &agent), &later)->packages_available);
+	assert_true(is_offered_packages(c, &agent));
 }
 
 static void a_silent_host_is_stale(void **state)
