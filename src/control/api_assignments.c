@@ -15,11 +15,9 @@
 #define DEFAULT_WAIT_SECONDS    60U
 #define DEFAULT_TIMEOUT_SECONDS 900U
 
-typedef int (*to_json)(struct fleet *fleet, int64_t id, json_t **ret);
-
 /* A page of what *sql* names by id: $1 the id after which it begins, $2 *filter*. */
 static int answer_ids(struct api_call *call, const char *sql, struct store_value filter,
-		      to_json make)
+		      int (*make)(struct fleet *fleet, int64_t id, json_t **ret))
 {
 	cleanup_rows struct store_rows *rows = NULL;
 	cleanup_json json_t *items = json_array();
@@ -51,7 +49,8 @@ static int answer_ids(struct api_call *call, const char *sql, struct store_value
 	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
 }
 
-static int answer_one(struct api_call *call, unsigned status, int64_t id, to_json make)
+static int answer_one(struct api_call *call, unsigned status, int64_t id,
+		      int (*make)(struct fleet *fleet, int64_t id, json_t **ret))
 {
 	json_t *object = NULL;
 	int r = make(call->fleet, id, &object);
@@ -152,6 +151,10 @@ static int read_spec(struct api_call *call, struct rollout_spec *spec)
 		return api_refuse(&call->problem, 400, "bad-rollout", "/timeout_seconds",
 				  "it must be more than wait_seconds, or no host can make it");
 	spec->assignment = (int64_t)assignment;
+	if (!json_object_get(call->body, "waves") &&
+	    json_object_set_new(call->body, "waves", json_pack("[s, s, s]", "10%", "50%", "100%")) <
+		    0)
+		return -ENOMEM;
 	spec->waves = json_object_get(call->body, "waves");
 	return 0;
 }

@@ -38,14 +38,12 @@ struct api_call {
 	struct api_problem problem;
 };
 
-/* A handler: 0, the response is set; 1, the problem is; -errno. */
-typedef int (*api_handler)(struct api_call *call);
-
 struct api_route {
 	const char *method;
 	const char *path; /* "{name}" stands for a segment */
 	enum token_role role;
-	api_handler handler;
+	/* 0, the response is set; 1, the problem is; -errno. */
+	int (*handler)(struct api_call *call);
 	bool has_body; /* a JSON object */
 };
 

@@ -34,6 +34,7 @@
 #define RETRY_SECONDS     30U
 #define OFFERS_PER_TICK   256U
 #define TICK_MS           1000U
+#define ROLLOUT_REST      20U /* times as long as looking took */
 
 uint64_t fleet_now(const struct fleet *fleet)
 {
@@ -348,15 +349,24 @@ static int offer_slice(struct fleet *fleet)
 	return 0;
 }
 
+/* Every second, or less often where looking takes its time. */
+static int look_at_rollouts(struct fleet *fleet, uint64_t now)
+{
+	uint64_t begin = clock_monotonic_usec();
+	int r = rollout_tick(fleet);
+
+	fleet->rollouts_next =
+		now + 1 + (clock_monotonic_usec() - begin) * ROLLOUT_REST / CLOCK_USEC_PER_SEC;
+	return r;
+}
+
 int fleet_tick(struct fleet *fleet, unsigned *ret_wait_ms)
 {
 	uint64_t now = fleet_now(fleet);
 	int r = 0;
 
-	if (fleet->has_rollouts && fleet->rollouts_looked != now) {
-		fleet->rollouts_looked = now;
-		r = rollout_tick(fleet);
-	}
+	if (fleet->has_rollouts && now >= fleet->rollouts_next)
+		r = look_at_rollouts(fleet, now);
 	if (r == 0 && fleet->is_offering)
 		r = offer_slice(fleet);
 	if (r == 0)

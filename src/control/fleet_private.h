@@ -86,8 +86,8 @@ struct fleet {
 	size_t offer_cursor;            /* sessions before it know of this generation */
 	bool is_offering;
 	size_t seen_cursor;
-	bool has_rollouts; /* one may be running */
-	uint64_t rollouts_looked;
+	bool has_rollouts;      /* one may be running */
+	uint64_t rollouts_next; /* when to look at them again */
 	struct fleet_counters counters;
 };
 

@@ -6,6 +6,8 @@
  * names and texts are bounded, what has no use here is left out.
  */
 
+#include "control/fleet_report.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "control/fleet_digest.h"
 #include "control/fleet_private.h"
 #include "control/status.h"
 #include "manifest/manifest.h"
@@ -86,7 +89,8 @@ static int put_labels(struct store *store, int64_t host, const struct fleet_repo
 	for (size_t i = 0; i < report->n_attributes && r == 0 && n < LABELS_MAX; i++) {
 		const struct fleet_attribute *attribute = &report->attributes[i];
 
-		if (attribute->identifying || !str_starts_with(attribute->key, LABEL_PREFIX))
+		if (attribute->identifying || !attribute->key ||
+		    !str_starts_with(attribute->key, LABEL_PREFIX))
 			continue;
 		r = put_label(store, host, attribute);
 		n++;
@@ -386,45 +390,103 @@ static int update_states(struct fleet *fleet, int64_t host)
 	return r;
 }
 
-static int put_parts(struct fleet *fleet, struct fleet_session *session,
-		     const struct fleet_report *report)
+static int put_part(struct fleet *fleet, int64_t host, const struct fleet_report *report,
+		    enum fleet_part part)
 {
-	struct store *store = fleet->store;
-	int64_t host = session->host;
+	switch (part) {
+	case FLEET_PART_DESCRIPTION:
+		return put_description(fleet, host, report);
+	case FLEET_PART_HEALTH:
+		return put_health(fleet->store, host, report);
+	case FLEET_PART_PACKAGES:
+		return put_packages(fleet->store, host, report);
+	case FLEET_PART_CUSTOM:
+		return put_custom(fleet->store, host, report);
+	case FLEET_PART_EFFECTIVE_CONFIG:
+		return put_effective(fleet->store, host, report);
+	case FLEET_PART_CONFIG_STATUS:
+		return put_config_status(fleet->store, host, report);
+	case FLEET_PART_N:
+	default:
+		return 0;
+	}
+}
+
+static int load_digests(struct store *store, int64_t host, struct fleet_digests *ret)
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	const void *data;
+	size_t size = 0;
+	bool row = false;
+	int r;
+
+	r = store_select(store, &rows, "SELECT digests FROM host WHERE id = $1", STORE_INT(host));
+	if (r == 0)
+		r = store_next(rows, &row);
+	if (r != 0 || !row)
+		return r;
+	data = store_blob(rows, 0, &size);
+	if (size == sizeof(*ret))
+		memcpy(ret, data, sizeof(*ret));
+	return 0;
+}
+
+/* Writes the parts whose digests are others than those in *digests*, which is brought up to date.
+ */
+static int put_parts(struct fleet *fleet, struct fleet_session *session,
+		     const struct fleet_report *report, struct fleet_digests *digests)
+{
+	bool is_state = false;
 	int r = 0;
 
-	if (report->has_description)
-		r = put_description(fleet, host, report);
-	if (r == 0 && report->has_health)
-		r = put_health(store, host, report);
-	if (r == 0 && report->has_packages)
-		r = put_packages(store, host, report);
-	if (r == 0 && report->has_custom_message)
-		r = put_custom(store, host, report);
-	if (r == 0 && report->has_effective_config)
-		r = put_effective(store, host, report);
-	if (r == 0 && report->has_config_status)
-		r = put_config_status(store, host, report);
-	if (r == 0 && (report->has_health || report->has_packages || report->has_custom_message))
-		r = update_states(fleet, host);
+	for (unsigned i = 0; i < FLEET_PART_N && r == 0; i++) {
+		uint64_t digest;
+
+		if (!fleet_part_is_present(report, i))
+			continue;
+		digest = fleet_part_digest(report, i);
+		if (digest == digests->parts[i])
+			continue;
+		digests->parts[i] = digest;
+		is_state = is_state || i == FLEET_PART_HEALTH || i == FLEET_PART_PACKAGES ||
+			   i == FLEET_PART_CUSTOM;
+		r = put_part(fleet, session->host, report, i);
+	}
+	if (r == 0 && is_state)
+		r = update_states(fleet, session->host);
 	if (r == 0)
-		r = store_run(store,
-			      "UPDATE host SET last_seen = $1, sequence = $2, capabilities = $3 "
-			      "WHERE id = $4",
-			      STORE_INT(session->last_seen), STORE_INT(report->sequence),
-			      STORE_INT(report->capabilities), STORE_INT(host));
+		r = store_run(fleet->store,
+			      "UPDATE host SET last_seen = $1, digests = $2 WHERE id = $3",
+			      STORE_INT(session->last_seen), STORE_BLOB(digests, sizeof(*digests)),
+			      STORE_INT(session->host));
+	if (r == 0)
+		session->last_written = session->last_seen;
 	return r;
+}
+
+static bool has_news(const struct fleet_report *report, const struct fleet_digests *digests)
+{
+	for (unsigned i = 0; i < FLEET_PART_N; i++) {
+		if (fleet_part_is_present(report, i) &&
+		    fleet_part_digest(report, i) != digests->parts[i])
+			return true;
+	}
+	return false;
 }
 
 static int take_report(struct fleet *fleet, struct fleet_session *session,
 		       const struct fleet_report *report)
 {
+	struct fleet_digests digests = {0};
 	int r;
 
+	r = load_digests(fleet->store, session->host, &digests);
+	if (r != 0 || !has_news(report, &digests))
+		return r;
 	r = store_mark(fleet->store);
 	if (r != 0)
 		return r;
-	r = put_parts(fleet, session, report);
+	r = put_parts(fleet, session, report, &digests);
 	if (r == 0)
 		r = store_keep(fleet->store);
 	if (r != 0)
@@ -454,7 +516,6 @@ int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 	r = take_report(fleet, session, report);
 	if (r == 0) {
 		session->sequence = report->sequence;
-		session->last_written = session->last_seen;
 		/* An agent that names another offer than ours has lost it, or its URLs. */
 		if (report->has_packages && session->has_packages &&
 		    session->offered_at + OFFER_AGAIN_SECONDS <= session->last_seen &&

@@ -111,6 +111,7 @@ static int add_session(struct fleet *fleet, const struct fleet_hello *hello, int
 struct visitor {
 	int64_t host; /* 0: none */
 	bool is_revoked;
+	bool is_confirmed;
 	struct token credential; /* made for it now; "" text: none */
 };
 
@@ -128,6 +129,7 @@ static int find_host(struct fleet *fleet, const char *sql, struct store_value ke
 		return r;
 	visitor->host = store_int(rows, 0);
 	visitor->is_revoked = store_int(rows, 1) != 0;
+	visitor->is_confirmed = store_int(rows, 2) != 0;
 	return 0;
 }
 
@@ -199,18 +201,20 @@ static int identify(struct fleet *fleet, const struct fleet_hello *hello, struct
 
 	if (text) {
 		token_hash(text, hash);
-		r = find_host(fleet, "SELECT id, revoked FROM host WHERE credential = $1",
+		r = find_host(fleet,
+			      "SELECT id, revoked, confirmed FROM host WHERE credential = $1",
 			      STORE_BLOB(hash, sizeof(hash)), visitor);
-		if (r == 0 && visitor->host != 0)
+		if (r != 0 || visitor->is_confirmed)
+			return r;
+		if (visitor->host != 0)
 			return store_run(fleet->store,
-					 "UPDATE host SET confirmed = 1 WHERE id = $1 AND "
-					 "confirmed = 0",
+					 "UPDATE host SET confirmed = 1 WHERE id = $1",
 					 STORE_INT(visitor->host));
-		return r == 0 ? enrol(fleet, hello, text, visitor) : r;
+		return enrol(fleet, hello, text, visitor);
 	}
 	if (!fleet->options.trust_certificates || str_is_empty(hello->certificate_name))
 		return 0;
-	r = find_host(fleet, "SELECT id, revoked FROM host WHERE certificate = $1",
+	r = find_host(fleet, "SELECT id, revoked, confirmed FROM host WHERE certificate = $1",
 		      STORE_TEXT(hello->certificate_name), visitor);
 	return r == 0 && visitor->host == 0 ? insert_host(fleet, hello, 0, visitor) : r;
 }

@@ -57,9 +57,13 @@ const char *store_problem(const struct store *store)
 	return store->problem;
 }
 
-static int error_number(int code)
+/* *system* is errno as the database left it: it takes a full quota, or a file that may not grow,
+ * for a broken disk. */
+static int error_number(int code, int system)
 {
 	switch (code & 0xff) {
+	case SQLITE_IOERR:
+		return system == EDQUOT || system == EFBIG || system == ENOSPC ? -ENOSPC : -EIO;
 	case SQLITE_FULL:
 		return -ENOSPC;
 	case SQLITE_BUSY:
@@ -79,6 +83,7 @@ static int error_number(int code)
 
 static int fail(struct store *store, int code)
 {
+	int system = errno;
 	int extended = sqlite3_extended_errcode(store->db);
 	int r;
 
@@ -90,7 +95,7 @@ static int fail(struct store *store, int code)
 		    extended == SQLITE_CONSTRAINT_PRIMARYKEY)
 			return STORE_E_EXISTS;
 	}
-	r = error_number(code);
+	r = error_number(code, system);
 	if (store->in_transaction && sqlite3_get_autocommit(store->db))
 		store->lost = r;
 	return r;
@@ -98,8 +103,10 @@ static int fail(struct store *store, int code)
 
 static int run_text(struct store *store, const char *sql)
 {
-	int code = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
+	int code;
 
+	errno = 0;
+	code = sqlite3_exec(store->db, sql, NULL, NULL, NULL);
 	return code == SQLITE_OK ? 0 : fail(store, code);
 }
 
@@ -235,8 +242,10 @@ int store_select_values(struct store *store, struct store_rows **ret, const char
 
 int store_next(struct store_rows *rows, bool *ret_row)
 {
-	int code = sqlite3_step(rows->statement);
+	int code;
 
+	errno = 0;
+	code = sqlite3_step(rows->statement);
 	if (code != SQLITE_ROW && code != SQLITE_DONE)
 		return fail(rows->store, code);
 	*ret_row = code == SQLITE_ROW;

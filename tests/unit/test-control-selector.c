@@ -113,16 +113,16 @@ static void terms_values_and_length_are_bounded(void **state)
 {
 	cleanup_selector struct selector *selector = NULL;
 	char problem[SELECTOR_PROBLEM_MAX] = "";
-	char text[SELECTOR_SIZE_MAX + 2] = "a";
+	char text[SELECTOR_SIZE_MAX + 2] = "k in (";
+	size_t n = strlen(text);
 
 	(void)state;
-	for (size_t i = 0; i < SELECTOR_TERMS_MAX; i++)
-		(void)strcat(text, ",a");
-	assert_int_equal(selector_parse(text, &selector, problem), 1);
-	(void)strcpy(text, "k in (a");
-	for (size_t i = 0; i < SELECTOR_VALUES_MAX; i++)
-		(void)strcat(text, ",a");
-	(void)strcat(text, ")");
+	for (size_t i = 0; i <= SELECTOR_TERMS_MAX; i++)
+		memcpy(text + n + 2 * i, "a,", 3);
+	text[n + 2 * SELECTOR_TERMS_MAX + 1] = '\0';
+	assert_int_equal(selector_parse(text + n, &selector, problem), 1);
+	text[n + 2 * SELECTOR_VALUES_MAX + 1] = ')';
+	text[n + 2 * SELECTOR_VALUES_MAX + 2] = '\0';
 	assert_int_equal(selector_parse(text, &selector, problem), 1);
 	memset(text, 'a', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';

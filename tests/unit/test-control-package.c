@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Packages: what is taken in, and what becomes of it. */
+
+#include "control_fixture.h"
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
+
+static void an_imported_package_waits_for_approval(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *package = NULL;
+	cleanup_json json_t *approved = NULL;
+	const json_t *artifact;
+	char target[128];
+	struct stat status;
+
+	bundle_maker_init(&maker);
+	package = control_upload(c, 201, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(package, "state"), "imported");
+	assert_string_equal(control_text(package, "base_agent"), ">=0.1.0");
+	artifact = json_array_get(json_object_get(package, "artifacts"), 0);
+	assert_string_equal(control_text(artifact, "arch"), "amd64");
+	assert_string_equal(control_text(artifact, "key_name"), "maker");
+	(void)snprintf(target, sizeof(target), "artifacts/%s", control_text(artifact, "sha256"));
+	assert_int_equal(fstatat(c->dir, target, &status, 0), 0);
+	assert_int_equal(status.st_size, control_number(artifact, "size"));
+	control_refused(c, 409, "not-approved", "POST", "/api/v1/assignments",
+			"{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+	approved = control_ask(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve", "{}");
+	assert_string_equal(control_text(approved, "state"), "approved");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+}
+
+static void the_same_bundle_again_changes_nothing_and_another_is_refused(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *again = NULL;
+	cleanup_json json_t *other = NULL;
+	cleanup_json json_t *audit = NULL;
+
+	bundle_maker_init(&maker);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "amd64"));
+	again = control_upload(c, 201, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(again, "state"), "imported");
+	audit = control_ask(c, 200, "GET", "/api/v1/audit?object=package%20demo+1.0.0", NULL);
+	assert_int_equal(control_count(audit), 1);
+	maker.binary[900] = 1;
+	other = control_upload(c, 409, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(json_object_get(other, "error"), "name"),
+			    "artifact-exists");
+}
+
+static void bundles_for_other_architectures_join_the_package(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *both = NULL;
+	cleanup_json json_t *differs = NULL;
+
+	bundle_maker_init(&maker);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "amd64"));
+	bundle_maker_elf(maker.binary, EM_AARCH64);
+	both = control_upload(c, 201, &maker, "1.0.0", "arm64");
+	assert_int_equal(json_array_size(json_object_get(both, "artifacts")), 2);
+	bundle_maker_init(&maker);
+	maker.binary[900] = 1;
+	bundle_maker_set_text(&maker, "config.schema.json",
+			      "{\"type\": \"object\", \"title\": \"\"}");
+	differs = control_upload(c, 409, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(json_object_get(differs, "error"), "name"),
+			    "manifest-differs");
+}
+
+static void what_a_host_would_refuse_is_refused(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *identity = NULL;
+	cleanup_json json_t *unit = NULL;
+	cleanup_json json_t *key = NULL;
+	cleanup_json json_t *packages = NULL;
+	struct minisign_public_key public;
+
+	bundle_maker_init(&maker);
+	identity = control_upload(c, 422, &maker, "1.0.1", "amd64");
+	assert_string_equal(control_text(json_object_get(identity, "error"), "name"),
+			    "identity-mismatch");
+	bundle_maker_set_text(&maker, "affix-demo.service",
+			      "[Service]\nExecStart=/bin/sh\nUser=affix-demo\n"
+			      "[Install]\nWantedBy=multi-user.target\n");
+	unit = control_upload(c, 422, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(json_object_get(unit, "error"), "name"), "unit-exec");
+	bundle_maker_init(&maker);
+	minisign_keygen(&c->secret, &public);
+	key = control_upload(c, 422, &maker, "1.0.0", "amd64");
+	assert_string_equal(control_text(json_object_get(key, "error"), "name"), "untrusted-key");
+	packages = control_ask(c, 200, "GET", "/api/v1/packages", NULL);
+	assert_int_equal(control_count(packages), 0);
+}
+
+static void an_upload_without_a_good_signature_parameter_is_refused(void **state)
+{
+	struct control *c = *state;
+
+	assert_true(api_is_upload("POST", "/api/v1/packages"));
+	assert_false(api_is_upload("GET", "/api/v1/packages"));
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/packages", NULL);
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/packages?signature=*", NULL);
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/packages?signature=YWJj", NULL);
+}
+
+static void approval_may_take_capabilities_away_but_add_none(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *package = NULL;
+	char manifest[512];
+
+	bundle_maker_init(&maker);
+	control_manifest(manifest, sizeof(manifest), "1.0.0",
+			 "  os_capabilities: [net_raw, net_admin]\n");
+	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	bundle_maker_set_text(&maker, "affix-demo.service",
+			      "[Service]\nExecStart=/opt/affix/demo/current/demo\n"
+			      "User=affix-demo\nAmbientCapabilities=CAP_NET_RAW\n"
+			      "CapabilityBoundingSet=CAP_NET_RAW\n"
+			      "[Install]\nWantedBy=multi-user.target\n");
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "amd64"));
+	control_refused(c, 409, "capability-not-requested", "POST",
+			"/api/v1/packages/demo/1.0.0/approve", "{\"capabilities\": [\"bpf\"]}");
+	control_refused(c, 400, "bad-request", "POST", "/api/v1/packages/demo/1.0.0/approve",
+			"{\"capabilities\": [\"fly\"]}");
+	package = control_ask(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve",
+			      "{\"capabilities\": [\"CAP_NET_RAW\"]}");
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(package, "capabilities"), 0)),
+		"cap_net_raw");
+}
+
+static void artifacts_and_signatures_can_be_had_by_name(void **state)
+{
+	struct control *c = *state;
+	struct api_request request = {
+		.method = "GET",
+		.path = "/api/v1/packages/demo/1.0.0/artifacts/linux/amd64",
+		.authorization = c->admin,
+	};
+	cleanup_api_response struct api_response response = API_RESPONSE_INIT;
+	cleanup_json json_t *signature = NULL;
+
+	control_package(c, "1.0.0");
+	api_handle(c->fleet, &request, &response);
+	assert_int_equal(response.status, 200);
+	assert_int_equal(strlen(response.artifact), 64);
+	signature = control_ask(
+		c, 200, "GET", "/api/v1/packages/demo/1.0.0/artifacts/linux/amd64/signature", NULL);
+	assert_non_null(strstr(json_string_value(signature), "trusted comment: affix:1 id=demo"));
+	control_refused(c, 404, "not-found", "GET",
+			"/api/v1/packages/demo/1.0.0/artifacts/linux/arm64", NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(an_imported_package_waits_for_approval),
+		TEST(the_same_bundle_again_changes_nothing_and_another_is_refused),
+		TEST(bundles_for_other_architectures_join_the_package),
+		TEST(what_a_host_would_refuse_is_refused),
+		TEST(an_upload_without_a_good_signature_parameter_is_refused),
+		TEST(approval_may_take_capabilities_away_but_add_none),
+		TEST(artifacts_and_signatures_can_be_had_by_name),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
