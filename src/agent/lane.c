@@ -9,6 +9,7 @@
 #include "agent/lane.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
@@ -20,8 +21,9 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-#define STACK_SIZE (256UL * 1024)
-#define PIECE_SIZE (64UL * 1024)
+#define STACK_SIZE       (256UL * 1024)
+#define PIECE_SIZE       (64UL * 1024)
+#define END_MILLISECONDS 500
 
 struct lane {
 	sd_event *event;
@@ -142,18 +144,28 @@ int lane_new(sd_event *event, const char *path,
 	return 0;
 }
 
+/* Whether the request ends within the moment that questions take. */
+static bool has_ended(const struct lane *lane)
+{
+	struct pollfd wait = {.fd = lane->eventfd, .events = POLLIN};
+
+	return poll(&wait, 1, END_MILLISECONDS) == 1;
+}
+
 struct lane *lane_free(struct lane *lane)
 {
 	if (!lane)
 		return NULL;
 	(void)sd_event_source_disable_unref(lane->io);
 	(void)sd_event_unref(lane->event);
-	if (lane->is_busy) {
-		/* The updater goes on without us; the thread ends with the process, which is about
-		 * to, and owns what it uses until then. */
+	/* The updater goes on without us; the thread ends with the process, which is about to, and
+	 * owns what it uses until then. */
+	if (lane->is_busy && !has_ended(lane)) {
 		(void)pthread_detach(lane->thread);
 		return NULL;
 	}
+	if (lane->is_busy)
+		(void)pthread_join(lane->thread, NULL);
 	(void)fd_close(lane->eventfd);
 	lane_request_done(&lane->request);
 	result_done(&lane->answer.result);

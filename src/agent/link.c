@@ -58,9 +58,11 @@ uint64_t link_pause(unsigned n, uint64_t max, uint64_t retry_after, uint32_t ran
 	uint64_t pause = half + half * random / UINT32_MAX;
 
 	/* Everybody was told the same number: spread over as much again. */
-	if (retry_after > 0)
-		pause = MAX(pause, (retry_after * CLOCK_USEC_PER_SEC) +
-					   retry_after * CLOCK_USEC_PER_SEC / UINT32_MAX * random);
+	if (retry_after > 0) {
+		uint64_t least = retry_after * CLOCK_USEC_PER_SEC;
+
+		pause = MAX(pause, least + least / (UINT16_MAX + 1U) * (random >> 16U));
+	}
 	return pause;
 }
 

@@ -202,6 +202,7 @@ struct lists {
 	struct report_addon *addons;
 	Opamp__Proto__ComponentHealth__ComponentHealthMapEntry **health;
 	Opamp__Proto__PackageStatuses__PackagesEntry **packages;
+	size_t count;
 	size_t n_packages;
 };
 
@@ -232,7 +233,12 @@ static void fill_entry(const struct report_input *input, struct memory *memory, 
 	bool is_active = strcmp(input->active_id, step->id) == 0;
 	struct addon_state state = addon_state_judge(step, wanted, addon, kept,
 						     is_active ? input->activity : ACTIVITY_NONE);
-	struct entry *entry = &lists->entries[i];
+	struct entry *entry = &lists->entries[lists->count];
+
+	/* What was here once and is neither here nor wanted any more is nobody's concern. */
+	if (!is_active && step->kind == STEP_NONE && addon && !addon->is_installed &&
+	    !(wanted && wanted->is_offered) && strcmp(addon->state, "not-installed") == 0)
+		return;
 
 	if (kept && strcmp(kept->state, state.word) != 0) {
 		(void)snprintf(kept->state, sizeof(kept->state), "%s", state.word);
@@ -250,10 +256,10 @@ static void fill_entry(const struct report_input *input, struct memory *memory, 
 	entry->health_entry.value = &entry->health;
 	entry->package_entry.key = (char *)step->id;
 	entry->package_entry.value = &entry->package;
-	lists->health[i] = &entry->health_entry;
+	lists->health[lists->count] = &entry->health_entry;
 	if ((addon && addon->is_installed) || (wanted && wanted->is_offered))
 		lists->packages[lists->n_packages++] = &entry->package_entry;
-	lists->addons[i] = (struct report_addon){
+	lists->addons[lists->count++] = (struct report_addon){
 		.step = step, .wanted = wanted, .host = addon, .memory = kept, .state = state};
 }
 
@@ -269,7 +275,7 @@ static int set_health(struct opamp_client *client, const struct report_input *in
 	health.last_error = (char *)problem;
 	health.start_time_unix_nano = input->started * NANOSECONDS;
 	health.status_time_unix_nano = input->started * NANOSECONDS;
-	health.n_component_health_map = input->result->count;
+	health.n_component_health_map = lists->count;
 	health.component_health_map = lists->health;
 	return opamp_client_set(client, OPAMP_PART_HEALTH, &health);
 }
@@ -368,11 +374,10 @@ static int set_effective(struct opamp_client *client, const struct report_input 
 	return r;
 }
 
-static int set_status_message(struct opamp_client *client, const struct report_input *input,
-			      const struct lists *lists)
+static int set_status_message(struct opamp_client *client, const struct lists *lists)
 {
 	Opamp__Proto__CustomMessage message = OPAMP__PROTO__CUSTOM_MESSAGE__INIT;
-	cleanup_json json_t *json = report_status(lists->addons, input->result->count);
+	cleanup_json json_t *json = report_status(lists->addons, lists->count);
 	cleanup_free char *text = json ? json_to_canonical(json) : NULL;
 
 	if (!text)
@@ -400,5 +405,5 @@ int report_update(struct opamp_client *client, const struct report_input *input,
 		r = set_config_status(client, input);
 	if (r == 0)
 		r = set_effective(client, input);
-	return r < 0 ? r : set_status_message(client, input, &lists);
+	return r < 0 ? r : set_status_message(client, &lists);
 }

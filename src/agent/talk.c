@@ -33,11 +33,15 @@
 /* The secret of a file that the administrator names; he may have ended it with a newline. */
 static int load_token(const char *path, char **ret)
 {
+	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	cleanup_free char *text = NULL;
 	size_t size = 0;
-	int r = fd_read_file_at(AT_FDCWD, path, STATE_CREDENTIAL_MAX, &text, &size);
+	int r;
 
 	*ret = NULL;
+	if (fd < 0)
+		return -errno;
+	r = fd_read_all(fd, STATE_CREDENTIAL_MAX, &text, &size);
 	if (r < 0)
 		return r;
 	text[strcspn(text, "\r\n")] = '\0';
@@ -285,7 +289,8 @@ static void take_failure(struct talk *talk, const Opamp__Proto__ServerErrorRespo
 	if (failure->details_case == OPAMP__PROTO__SERVER_ERROR_RESPONSE__DETAILS_RETRY_INFO &&
 	    failure->retry_info)
 		seconds = failure->retry_info->retry_after_nanoseconds / NANOSECONDS + 1;
-	link_reconnect(talk->agent->link, MIN(MAX(seconds, (uint64_t)1), (uint64_t)RETRY_MAX_SECONDS));
+	link_reconnect(talk->agent->link,
+		       MIN(MAX(seconds, (uint64_t)1), (uint64_t)RETRY_MAX_SECONDS));
 }
 
 static int take_offers(struct talk *talk, const Opamp__Proto__ServerToAgent *message)

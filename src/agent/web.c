@@ -7,8 +7,11 @@
 
 #include "agent/web.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/epoll.h>
 
 #include "base/clock.h"
@@ -17,6 +20,8 @@
 #define CONNECT_SECONDS   30L
 #define KEEPALIVE_SECONDS 60L
 #define BUFFER_SIZE       16384L
+#define CERTIFICATES_PATH "/etc/ssl/certs"
+#define HASHED_NAME_SIZE  10U /* "0123abcd.0" */
 
 struct web {
 	sd_event *event;
@@ -146,6 +151,35 @@ struct web *web_free(struct web *web)
 	return NULL;
 }
 
+/* Whether the directory's certificates can be found by their hashes. */
+static bool is_hashed(const char *path)
+{
+	DIR *directory = opendir(path);
+	const struct dirent *entry;
+	bool found = false;
+
+	while (directory && !found && (entry = readdir(directory)))
+		found = strlen(entry->d_name) == HASHED_NAME_SIZE &&
+			strspn(entry->d_name, "0123456789abcdef") == HASHED_NAME_SIZE - 2 &&
+			str_ends_with(entry->d_name, ".0");
+	if (directory)
+		(void)closedir(directory);
+	return found;
+}
+
+/* One authority is looked up where the system allows that: all of them, parsed, are more memory
+ * than the rest of the agent. */
+static void set_authorities(CURL *easy, const struct config *config)
+{
+	if (config->ca_file) {
+		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
+	} else if (is_hashed(CERTIFICATES_PATH)) {
+		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+		(void)curl_easy_setopt(easy, CURLOPT_CAPATH, CERTIFICATES_PATH);
+	}
+	(void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+}
+
 static void set_options(CURL *easy, const struct config *config)
 {
 	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -156,12 +190,9 @@ static void set_options(CURL *easy, const struct config *config)
 	(void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_SECONDS);
 	(void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
 	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "affix-agent/" AFFIX_VERSION);
-	/* Parsed certificates of a hundred authorities are a megabyte that nobody needs twice. */
-	(void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+	set_authorities(easy, config);
 	if (config->proxy)
 		(void)curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy);
-	if (config->ca_file)
-		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
 	if (config->client_certificate) {
 		(void)curl_easy_setopt(easy, CURLOPT_SSLCERT, config->client_certificate);
 		(void)curl_easy_setopt(easy, CURLOPT_SSLKEY, config->client_key);

@@ -9,15 +9,13 @@
 
 #include "agent/websocket.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <openssl/evp.h>
 #include <sodium.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <wslay/wslay.h>
 
+#include "agent/websocket_answer.h"
 #include "base/str.h"
 #include "opamp/decode.h"
 
@@ -27,9 +25,6 @@
 #define KEY_SIZE        25U
 #define HANDSHAKE_USEC  (30ULL * 1000 * 1000)
 #define STATUS_UPGRADED 101
-#define RETRY_MAX       86400U
-#define ACCEPT_GUID     "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-#define SHA1_SIZE       20U
 
 enum phase {
 	PHASE_CONNECTING,
@@ -62,70 +57,6 @@ static void end(struct websocket *websocket, long status, uint64_t retry_after, 
 	websocket->io = sd_event_source_disable_unref(websocket->io);
 	websocket->deadline = sd_event_source_disable_unref(websocket->deadline);
 	websocket->handler.on_end(websocket->handler.userdata, status, retry_after, reason);
-}
-
-int websocket_accept(const char *key, char ret[WEBSOCKET_ACCEPT_SIZE])
-{
-	cleanup_free char *text = NULL;
-	unsigned char digest[SHA1_SIZE];
-	int r = str_format(&text, "%s" ACCEPT_GUID, key);
-
-	if (r < 0)
-		return r;
-	if (EVP_Digest(text, strlen(text), digest, NULL, EVP_sha1(), NULL) != 1)
-		return -EIO;
-	(void)sodium_bin2base64(ret, WEBSOCKET_ACCEPT_SIZE, digest, sizeof(digest),
-				sodium_base64_VARIANT_ORIGINAL);
-	return 0;
-}
-
-/* The value behind "NAME:" if *line* is that header, else NULL. */
-static const char *header_value(const char *line, const char *name)
-{
-	size_t n = strlen(name);
-
-	if (strncasecmp(line, name, n) != 0 || line[n] != ':')
-		return NULL;
-	line += n + 1;
-	return line + strspn(line, " \t");
-}
-
-static void read_header(const char *line, struct websocket_answer *answer)
-{
-	const char *value = header_value(line, "Sec-WebSocket-Accept");
-	size_t n;
-
-	if (value) {
-		n = strcspn(value, " \t\r\n");
-		if (n < sizeof(answer->accept)) {
-			memcpy(answer->accept, value, n);
-			answer->accept[n] = '\0';
-		}
-	}
-	value = header_value(line, "Retry-After");
-	if (value && isdigit((unsigned char)*value)) {
-		unsigned long seconds = strtoul(value, NULL, 10);
-
-		answer->retry_after = MIN(seconds, (unsigned long)RETRY_MAX);
-	}
-}
-
-int websocket_parse_answer(const char *text, struct websocket_answer *ret)
-{
-	struct websocket_answer answer = {0};
-	const char *line = text;
-
-	if (!str_starts_with(text, "HTTP/1.1 ") || !isdigit((unsigned char)text[9]) ||
-	    !isdigit((unsigned char)text[10]) || !isdigit((unsigned char)text[11]) ||
-	    isdigit((unsigned char)text[12]))
-		return 1;
-	answer.status = strtol(text + 9, NULL, 10);
-	while ((line = strchr(line, '\n'))) {
-		line++;
-		read_header(line, &answer);
-	}
-	*ret = answer;
-	return 0;
 }
 
 static void want(struct websocket *websocket, uint32_t events)
@@ -411,7 +342,8 @@ struct websocket *websocket_close(struct websocket *websocket)
 {
 	if (!websocket)
 		return NULL;
-	if (websocket->phase == PHASE_OPEN &&
+	/* What is queued first: nothing is sent behind a close. */
+	if (websocket->phase == PHASE_OPEN && wslay_event_send(websocket->frames) == 0 &&
 	    wslay_event_queue_close(websocket->frames, WSLAY_CODE_NORMAL_CLOSURE, NULL, 0) == 0)
 		(void)wslay_event_send(websocket->frames);
 	(void)sd_event_source_disable_unref(websocket->io);

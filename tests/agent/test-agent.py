@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """affix-agent between a server and an updater that are both ours, on loopback and in a temporary directory."""
 
+import contextlib
 import json
 import os
 import pathlib
 import signal
+import ssl
 import stat
 import subprocess
 import sys
@@ -225,10 +227,11 @@ class Transport(Case):
     def test_a_message_above_its_bound_ends_the_connection_and_not_the_agent(self):
         self.start()
         self.server.wait(lambda report: True)
+        count = len(self.server.reports)
         with self.server.lock:
             for connection in list(self.server.sockets):
-                fleet_server.send_frame(connection.wfile, 2, bytes(5 << 20))
-        count = len(self.server.reports)
+                with contextlib.suppress(ConnectionError):
+                    fleet_server.send_frame(connection.wfile, 2, bytes(5 << 20))
         self.server.wait(lambda report: 3 in report.parts, after=count)
 
 
@@ -452,16 +455,21 @@ class Downloads(Case):
         self.assertEqual([range_ for _, range_, _ in self.server.downloads], [None, 'bytes=200000-'])
 
     def test_a_part_of_something_else_is_thrown_away(self):
-        package = self.package()
-        self.state('bundles').mkdir()
-        part = self.state('bundles') / f"{package['content_hash'].hex()}.part"
-        part.write_bytes(b'xx')
+        package = self.package(more=bytes(100))
+
+        def cut(handler, whole):
+            handler.wfile.write(f'HTTP/1.1 200 OK\r\nContent-Length: {len(whole)}\r\n\r\n'.encode() + b'other')
+            return False
+        self.server.artifact_answers = [cut]
         self.server.offer(push=False, probe=package)
         self.start()
+        until(lambda: 'download-failed' in self.log.read_text())
+        self.process.send_signal(signal.SIGHUP)
         until(lambda: 'hash-mismatch' in self.log.read_text())
+        self.assertEqual(self.updater.verbs(), [])
         self.process.send_signal(signal.SIGHUP)
         self.running('probe')
-        self.assertEqual([range_ for _, range_, _ in self.server.downloads], ['bytes=2-', None])
+        self.assertEqual([range_ for _, range_, _ in self.server.downloads], [None, 'bytes=5-', None])
 
     def test_other_bytes_than_offered_never_reach_the_updater(self):
         package = self.package()
@@ -566,6 +574,72 @@ class Bad(Case):
         path = self.config(server={'url': 'ws://fleet.example/v1/opamp'})
         done = subprocess.run([AGENT, '--config', path, '--check-config'], capture_output=True, text=True)
         self.assertIn('not encrypted', done.stderr)
+
+
+class Tls(Case):
+    @classmethod
+    def setUpClass(cls):
+        directory = tempfile.TemporaryDirectory(prefix='affix-agent-tls-')
+        cls.addClassCleanup(directory.cleanup)
+        cls.files = pathlib.Path(directory.name)
+        for name in ('ca', 'other'):
+            cls.openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj',
+                        f'/CN={name}', '-keyout', f'{name}.key', '-out', f'{name}.pem')
+        for name in ('server', 'host'):
+            (cls.files / 'extensions').write_text('subjectAltName=IP:127.0.0.1')
+            cls.openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', f'/CN={name}',
+                        '-keyout', f'{name}.key', '-out', f'{name}.csr')
+            cls.openssl('x509', '-req', '-in', f'{name}.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-days', '2', '-extfile',
+                        'extensions', '-out', f'{name}.pem')
+        cls.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        cls.tls.load_cert_chain(cls.files / 'server.pem', cls.files / 'server.key')
+
+    @classmethod
+    def openssl(cls, *words):
+        subprocess.run(['openssl', *words], cwd=cls.files, check=True, capture_output=True)
+
+    def start(self, ca='ca', **changes):
+        server = changes.pop('server', {})
+        super().start(server={'ca_file': str(self.files / f'{ca}.pem'), **server}, **changes)
+
+    def test_everything_goes_over_tls(self):
+        self.server.offer(push=False, probe=self.package(more=os.urandom(100000)))
+        self.start()
+        self.assertEqual(self.running('probe').transport, 'websocket')
+        count = len(self.server.reports)
+        self.restart(server={'transport': 'http'})
+        self.server.wait(lambda report: report.transport == 'http', after=count)
+
+    def test_a_server_that_is_not_vouched_for_hears_nothing(self):
+        self.start(ca='other')
+        until(lambda: 'certificate' in self.log.read_text())
+        self.assertEqual((self.server.reports, dict(self.server.authorizations)), ([], {}))
+
+    def test_a_client_certificate_is_shown(self):
+        self.tls.verify_mode = ssl.CERT_REQUIRED
+        self.tls.load_verify_locations(self.files / 'ca.pem')
+        self.addCleanup(setattr, self.tls, 'verify_mode', ssl.CERT_NONE)
+        self.start(server={'client_certificate': str(self.files / 'host.pem'), 'client_key': str(self.files / 'host.key')})
+        self.server.wait(lambda report: True)
+
+    def test_an_idle_agent_is_small_and_still(self):
+        self.server.offer(push=False, probe=self.package())
+        self.start(intervals={'heartbeat_seconds': 30, 'status_seconds': 60, 'drift_seconds': 900})
+        self.running('probe')
+        time.sleep(3)
+        process = pathlib.Path('/proc') / str(self.process.pid)
+        if b'libasan' in (process / 'maps').read_bytes():
+            self.skipTest('a sanitizer has memory of its own')
+        private = sum(int(line.split()[1]) for line in (process / 'smaps_rollup').read_text().splitlines()
+                      if line.startswith(('Private_Clean', 'Private_Dirty')))
+
+        def switches():
+            return sum(int(line.split()[1]) for line in (process / 'status').read_text().splitlines() if 'ctxt_switches' in line)
+        before = switches()
+        time.sleep(5)
+        self.assertLessEqual(switches() - before, 2)
+        print(f'private memory: {private} KiB', file=sys.stderr)
+        self.assertLessEqual(private, 6 * 1024)
 
 
 if __name__ == '__main__':
