@@ -16,7 +16,7 @@
 #define BUNDLE_TEXT_SIZE_MAX  262144U      /* manifest, schema, a unit: kept in memory */
 #define BUNDLE_WINDOW_LOG_MAX 23           /* the largest zstd window we decode: 8 MiB */
 /* A bundle is a row of zstd frames that hold so much each; the last one may hold any less. */
-#define BUNDLE_FRAME_SIZE_MAX  (2UL << 20)
+#define BUNDLE_FRAME_SIZE_MAX  (1UL << 20)
 #define BUNDLE_FRAME_SIZE_UNIT (64UL << 10)
 
 /* One file of a bundle. */

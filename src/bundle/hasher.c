@@ -20,7 +20,7 @@
 #define QUEUE_SIZE 32U
 /* The threads wake each other when this much has gathered, not for every job: on a busy machine
  * each wake-up is a wait for a processor. */
-#define BATCH_SIZE (1UL << 20)
+#define BATCH_SIZE (256UL << 10)
 
 struct job {
 	struct digest_state *state;

@@ -2,7 +2,7 @@
 
 /*
  * The writer: a plain ustar archive in a row of zstd frames, each small enough to be decompressed
- * in one step and beside the next (frames.c), which costs 6 % of the size. Whatever could differ
+ * in one step and beside the next (frames.c), which costs 12 % of the size. Whatever could differ
  * from one machine or moment to the next is fixed: times and owners are zero, modes are two, the
  * compressor runs in one thread with the parameters below.
  */
@@ -20,9 +20,12 @@
 #include "bundle/tar.h"
 
 /* Measured on programs: higher levels take two to eight times as long for 2 % of the size. */
-#define PACK_LEVEL  9
-#define OUTPUT_SIZE (128U * 1024U)
-#define CHUNK_SIZE  (128U * 1024U)
+#define PACK_LEVEL 9
+/* Measured: decompressed in a processor's own cache, installs are a fifth faster than with 2 MiB,
+ * for 5 % of the size. */
+#define PACK_FRAME_SIZE (512UL << 10)
+#define OUTPUT_SIZE     (128U * 1024U)
+#define CHUNK_SIZE      (128U * 1024U)
 
 struct pack {
 	struct archive *archive;
@@ -47,7 +50,7 @@ DEFINE_CLEANUP(struct pack *, pack, pack_free)
 
 static int begin_frame(struct pack *pack)
 {
-	pack->room = (size_t)MIN(pack->left, (uint64_t)BUNDLE_FRAME_SIZE_MAX);
+	pack->room = (size_t)MIN(pack->left, (uint64_t)PACK_FRAME_SIZE);
 	pack->left -= pack->room;
 	return ZSTD_isError(ZSTD_CCtx_setPledgedSrcSize(pack->zstd, pack->room)) ? -EINVAL : 0;
 }

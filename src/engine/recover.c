@@ -44,7 +44,10 @@ static int set_identity(struct operation *operation)
 	result->version = transaction->to ? strdup(transaction->to->identity.version) : NULL;
 	result->request_id = transaction->request_id[0] ? strdup(transaction->request_id) : NULL;
 	result->time = clock_realtime_sec();
-	return result->verb && result->id ? 0 : -ENOMEM;
+	if (!result->verb || !result->id || (transaction->to && !result->version) ||
+	    (transaction->request_id[0] && !result->request_id))
+		return -ENOMEM;
+	return 0;
 }
 
 #pragma GCC diagnostic pop
