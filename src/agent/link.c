@@ -139,12 +139,6 @@ static void send_now(struct link *link)
 	plan_heartbeat(link);
 }
 
-static void opened(struct link *link)
-{
-	link->state = LINK_OPEN;
-	link->failures = 0;
-}
-
 static void begin_connection(struct link *link)
 {
 	do
@@ -157,7 +151,7 @@ static void on_websocket_open(void *userdata)
 {
 	struct link *link = userdata;
 
-	opened(link);
+	link->state = LINK_OPEN;
 	begin_connection(link);
 	send_now(link);
 }
@@ -203,7 +197,7 @@ static void on_poll_answer(void *userdata, const void *data, size_t size)
 {
 	struct link *link = userdata;
 
-	opened(link);
+	link->state = LINK_OPEN;
 	link->handler->on_message(link->handler->userdata, data, size);
 	if (link->has_news)
 		send_now(link);
@@ -320,6 +314,11 @@ int link_start(struct link *link)
 	return 0;
 }
 
+void link_confirm(struct link *link)
+{
+	link->failures = 0;
+}
+
 void link_send(struct link *link)
 {
 	link->has_news = true;
@@ -329,8 +328,10 @@ void link_send(struct link *link)
 
 void link_reconnect(struct link *link, uint64_t pause)
 {
+	uint64_t usec = link_pause(0, 0, pause, randombytes_random());
+
 	if (link->state != LINK_WAITING)
-		end_soon(link, MAX(pause * CLOCK_USEC_PER_SEC, SOON_USEC));
+		end_soon(link, MAX(usec, SOON_USEC));
 }
 
 void link_set_heartbeat(struct link *link, uint64_t seconds)

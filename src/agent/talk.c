@@ -264,8 +264,10 @@ static void promote(struct talk *talk)
 	agent_log(LOG_NOTICE, NULL, "this host has joined the fleet");
 }
 
+/* An answer that is not an error: this server and this credential are good. */
 static void heard(struct talk *talk)
 {
+	link_confirm(talk->agent->link);
 	if (talk->was_heard)
 		return;
 	talk->was_heard = true;
@@ -282,7 +284,8 @@ static void take_failure(struct talk *talk, const Opamp__Proto__ServerErrorRespo
 		str_escape(failure->error_message, strlen(failure->error_message), SHOWN_MAX);
 	uint64_t seconds = 0;
 
-	agent_log(LOG_WARNING, NULL, "the server answers with an error: '%s'", shown ? shown : "");
+	agent_log(talk->quiet_failures == 0 ? LOG_WARNING : LOG_DEBUG, NULL,
+		  "the server answers with an error: '%s'", shown ? shown : "");
 	if (failure->type !=
 	    OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable)
 		return;
@@ -327,14 +330,15 @@ static int take_message(struct talk *talk, const Opamp__Proto__ServerToAgent *me
 			  "the server sent a message for another instance, ignoring");
 		return 0;
 	}
-	heard(talk);
+	if (message->error_response)
+		take_failure(talk, message->error_response);
+	else
+		heard(talk);
 	if (is_new_uid) {
 		r = state_store_uid(talk->agent->statefd, opamp_client_uid(talk->agent->client));
 		if (r == 0)
 			r = report_describe(talk->agent->client, talk->agent->config);
 	}
-	if (message->error_response)
-		take_failure(talk, message->error_response);
 	if (r == 0 && message->connection_settings)
 		r = take_settings(talk, message->connection_settings);
 	return r < 0 ? r : take_offers(talk, message);
