@@ -29,6 +29,7 @@
 #define STATUS_UNAUTHORIZED 401
 #define STATUS_FORBIDDEN    403
 #define SHOWN_MAX           200U
+#define ROTATION_PAUSE_MAX  300U
 
 /* The secret of a file that the administrator names; he may have ended it with a newline. */
 static int load_token(const char *path, char **ret)
@@ -235,7 +236,9 @@ static int take_settings(struct talk *talk, const Opamp__Proto__ConnectionSettin
 		r = state_store_secret(talk->agent->statefd, STATE_CANDIDATE, secret);
 		if (r < 0)
 			return r;
-		link_reconnect(talk->agent->link, 0);
+		/* At once the first time; a server that always has another one has to wait. */
+		link_reconnect(talk->agent->link, MIN(talk->rotations, ROTATION_PAUSE_MAX));
+		talk->rotations++;
 		return set_settings_status(
 			talk, offers,
 			OPAMP__PROTO__CONNECTION_SETTINGS_STATUSES__ConnectionSettingsStatuses_APPLYING,
