@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import socketserver
@@ -214,6 +215,27 @@ class Transport(Case):
         self.assertLessEqual(self.server.connections, 5)
         self.assertGreaterEqual(self.server.connections, 2)
         self.assertEqual(self.log.read_text().count('revoked'), 1)
+
+    def test_a_server_that_always_asks_for_everything_is_answered_at_leisure(self):
+        for transport in ('websocket', 'http'):
+            count = len(self.server.reports)
+            self.server.extra = fleet_server.wire.number(6, fleet_server.FULL_STATE)
+            self.start(server={'transport': transport})
+            self.server.wait(lambda report: True, after=count)
+            time.sleep(2)
+            self.assertLessEqual(len(self.server.reports) - count, 13)
+            self.stop()
+
+    def test_a_server_that_always_has_another_credential_waits(self):
+        numbers = iter(range(1000))
+        self.server.credential = 'x'
+        self.server.is_let_in = lambda _: True
+        self.server.compose = lambda uid, report=None, authorization='', compose=self.server.compose: (
+            setattr(self.server, 'credential', f'c{next(numbers)}'),
+            self.server.tokens.add(authorization.removeprefix('Bearer ')), compose(uid, report, authorization))[2]
+        self.start()
+        time.sleep(5)
+        self.assertLessEqual(self.server.connections, 6)
 
     def test_nonsense_from_the_server_does_no_harm(self):
         self.updater.put('probe', '1.0.0', 'plan')
@@ -617,6 +639,24 @@ class Bad(Case):
         self.server.offer(push=False, probe=self.package())
         self.start()
         self.running('probe')
+
+    def test_killed_at_any_moment_it_comes_to_the_same(self):
+        self.server.offer(push=False, **{name: self.package(more=name.encode() * 1000) for name in ('one', 'two', 'three')})
+        self.server.credential = 'secret'
+        chance = random.Random(7)
+        for _ in range(15):
+            self.start()
+            time.sleep(chance.random() * 0.4)
+            self.stop(signal.SIGKILL)
+            for path in (self.state('offer.json'), self.state('memory.json'), self.state('settings.json')):
+                if path.exists():
+                    json.loads(path.read_text())
+        self.start()
+        for name in ('one', 'two', 'three'):
+            self.running(name)
+        time.sleep(1)
+        self.assertEqual(sorted(set(self.updater.verbs())), [('install', name) for name in ('one', 'three', 'two')])
+        self.assertEqual(len({report.uid for report in self.server.reports}), 1)
 
     def test_a_wrong_configuration_file_is_explained(self):
         path = self.config(server={'url': 'ftp://x', 'client_key': 'relative'}, labels={'a b': 'c'}, nonsense=True)
