@@ -27,6 +27,8 @@
 
 #define TICK_SLACK_USEC CLOCK_USEC_PER_SEC
 #define RETRY_USEC      (5 * CLOCK_USEC_PER_SEC)
+/* How long the first answer of the updater is waited for. */
+#define PATIENCE_USEC (10 * CLOCK_USEC_PER_SEC)
 
 static uint64_t boot_usec(void)
 {
@@ -153,7 +155,7 @@ void agent_evaluate(struct agent *agent)
 		r = report(agent);
 	if (r < 0) {
 		agent_log(LOG_ERR, NULL, "the add-ons could not be looked at: %s, retrying",
-			  strerror(-r));
+			  strerrordesc_np(-r));
 		wake_at(agent, boot_usec() + RETRY_USEC);
 		return;
 	}
@@ -169,7 +171,8 @@ void agent_keep_offer(struct agent *agent)
 	int r = json ? state_store_json(agent->statefd, STATE_OFFER, json) : -ENOMEM;
 
 	if (r < 0)
-		agent_log(LOG_ERR, NULL, "the offer could not be kept: %s, ignoring", strerror(-r));
+		agent_log(LOG_ERR, NULL, "the offer could not be kept: %s, ignoring",
+			  strerrordesc_np(-r));
 	agent_evaluate(agent);
 }
 
@@ -183,7 +186,7 @@ static void ask(struct agent *agent, enum request_verb verb)
 	r = lane_start(agent->questions, &request);
 	if (r < 0) {
 		agent_log(LOG_ERR, NULL, "the updater could not be asked: %s, retrying",
-			  strerror(-r));
+			  strerrordesc_np(-r));
 		agent->status_at = boot_usec() + RETRY_USEC;
 		wake_at(agent, agent->status_at);
 	}
@@ -218,7 +221,7 @@ static int take_answer(struct agent *agent, const struct lane_answer *answer)
 
 	if (answer->error < 0)
 		(void)snprintf(problem, sizeof(problem), "the updater does not answer at '%s': %s",
-			       agent->paths->updater, strerror(-answer->error));
+			       agent->paths->updater, strerrordesc_np(-answer->error));
 	else if (answer->result.outcome != RESULT_DONE)
 		(void)snprintf(problem, sizeof(problem), "the updater refuses to answer: %s",
 			       answer->result.message ? answer->result.message : "");
@@ -261,27 +264,33 @@ static int look_after_ipc(struct agent *agent, uint64_t now)
 	return r;
 }
 
+/* The server hears of this host when there is something to tell, or nothing to wait for any more.
+ */
+static void begin_link(struct agent *agent)
+{
+	if (agent->is_linked)
+		return;
+	agent->is_linked = true;
+	operation_prune(&agent->operation);
+	ignore_result(link_start(agent->link));
+}
+
 static void on_question(void *userdata, struct lane_answer *answer)
 {
 	struct agent *agent = userdata;
-	bool was_first = agent->status_at == UINT64_MAX;
 	bool is_due = agent->status_at == 0;
 	uint64_t now = boot_usec();
 	int r = take_answer(agent, answer);
 
-	if (r < 0)
-		agent_log(LOG_ERR, NULL, "the updater's answer cannot be used: %s, retrying",
-			  strerror(-r));
 	if (r == 0 && !agent->is_asking_drift)
 		r = look_after_ipc(agent, now);
-	if (!agent->is_asking_drift || was_first)
+	if (r < 0)
+		agent_log(LOG_ERR, NULL, "the updater's answer cannot be used: %s, retrying",
+			  strerrordesc_np(-r));
+	if (!agent->is_asking_drift)
 		agent->status_at = now + agent->config->status_seconds * CLOCK_USEC_PER_SEC;
 	agent_evaluate(agent);
-	if (was_first) {
-		operation_prune(&agent->operation);
-		ignore_result(link_start(agent->link));
-		(void)sd_notify(0, "READY=1");
-	}
+	begin_link(agent);
 	if (is_due)
 		agent_ask_status(agent);
 	else if (!agent->is_asking_drift && now >= agent->drift_at && has_installed(&agent->host) &&
@@ -298,6 +307,10 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
+	if (!agent->is_linked) {
+		set_updater_problem(agent, "the updater has not answered yet");
+		begin_link(agent);
+	}
 	if (boot_usec() >= agent->status_at)
 		agent_ask_status(agent);
 	else
@@ -371,7 +384,9 @@ static int add_signals(struct agent *agent)
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
 	(void)sigaddset(&set, SIGHUP);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	(void)signal(SIGPIPE, SIG_IGN);
 	r = sd_event_add_signal(agent->event, NULL, SIGTERM, on_stop, agent);
 	if (r >= 0)
@@ -449,10 +464,13 @@ int agent_run(const struct config *config, const struct agent_paths *paths)
 	int r;
 
 	/* One heap for all threads: they come and go, and their memory would stay. */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	(void)mallopt(M_ARENA_MAX, 1);
 	r = init(&agent);
 	if (r < 0)
 		return r;
 	agent_ask_status(&agent);
+	wake_at(&agent, boot_usec() + PATIENCE_USEC);
+	(void)sd_notify(0, "READY=1");
 	return sd_event_loop(agent.event);
 }

@@ -96,6 +96,10 @@ static void memory_comes_back_and_nonsense_does_not(void **state)
 	json_t *members;
 
 	(void)state;
+	if (!addon) {
+		fail_msg("no memory");
+		return;
+	}
 	(void)snprintf(addon->key, sizeof(addon->key), "key");
 	(void)snprintf(addon->failed_text, sizeof(addon->failed_text), "größer");
 	addon->failure = MEMORY_QUARANTINED;
