@@ -86,8 +86,8 @@ static int host_json(struct fleet *fleet, struct store_rows *rows, const struct 
 		json_from_strv(&host->agent_capabilities), "labels", labels_json(host), "enrolled",
 		fleet_time_json(store_int(rows, AT_ENROLLED)), "revoked",
 		fleet_time_json(store_int(rows, AT_REVOKED)), "last_seen",
-		fleet_time_json((int64_t)fleet_last_seen(fleet, host->id,
-							 (uint64_t)store_int(rows, AT_SEEN))),
+		fleet_time_json(
+			fleet_last_seen(fleet, host->id, (uint64_t)store_int(rows, AT_SEEN))),
 		"healthy", store_int(rows, AT_HEALTHY) != 0, "health_error",
 		store_text(rows, AT_HEALTH_ERROR), "config_status",
 		config >= 0 && config < (int64_t)ARRAY_SIZE(config_states) ? config_states[config]

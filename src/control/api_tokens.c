@@ -176,7 +176,7 @@ int api_join_create(struct api_call *call)
 		return r;
 	return answer_token(call, "join-token", id,
 			    json_pack("{s:I, s:s, s:o, s:I}", "id", (json_int_t)id, "name",
-				      join.name, "expires", fleet_time_json((int64_t)join.expires),
+				      join.name, "expires", fleet_time_json(join.expires),
 				      "max_uses", (json_int_t)join.max_uses),
 			    &token);
 }
@@ -216,8 +216,7 @@ int api_token_create(struct api_call *call)
 		return r;
 	return answer_token(call, "api-token", id,
 			    json_pack("{s:I, s:s, s:s, s:o}", "id", (json_int_t)id, "name", name,
-				      "role", role_name, "expires",
-				      fleet_time_json((int64_t)seconds)),
+				      "role", role_name, "expires", fleet_time_json(seconds)),
 			    &token);
 }
 

@@ -41,11 +41,11 @@ uint64_t fleet_now(const struct fleet *fleet)
 	return fleet->options.clock ? fleet->options.clock() : clock_realtime_sec();
 }
 
-json_t *fleet_time_json(int64_t time)
+json_t *fleet_time_json(uint64_t time)
 {
 	char text[CLOCK_TEXT_SIZE];
 
-	clock_format((uint64_t)time, text);
+	clock_format(time, text);
 	return time > 0 ? json_string(text) : json_null();
 }
 

@@ -93,7 +93,7 @@ struct fleet {
 
 uint64_t fleet_now(const struct fleet *fleet);
 /* RFC 3339, or null for 0. NULL: no memory. */
-json_t *fleet_time_json(int64_t time);
+json_t *fleet_time_json(uint64_t time);
 
 /* The catalog as the database has it now. */
 must_check int fleet_catalog(struct fleet *fleet, const struct assign_catalog **ret);

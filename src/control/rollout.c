@@ -63,6 +63,7 @@ int rollout_load(struct store *store, int64_t id, struct rollout *ret)
 	if (!rollout.addon || !rollout.from_version || !rollout.to_version || !rollout.state)
 		return -ENOMEM;
 	*ret = rollout;
+	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): its cleanup reads it */
 	rollout = ROLLOUT_INIT;
 	return 0;
 }
