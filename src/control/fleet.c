@@ -112,7 +112,7 @@ static int make_first_token(struct fleet *fleet)
 {
 	const struct file_attributes attributes = {0600, (uid_t)-1, (gid_t)-1};
 	const struct audit_actor actor = {"affixd", NULL, fleet_now(fleet)};
-	struct token token;
+	struct token token = {0};
 	char line[TOKEN_TEXT_SIZE + 1];
 	int64_t n = 0;
 	int64_t id = 0;
