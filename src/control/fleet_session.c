@@ -140,7 +140,7 @@ static int audit_host(struct fleet *fleet, const struct fleet_hello *hello, int6
 	char object[64];
 
 	(void)snprintf(object, sizeof(object), "host %lld", (long long)host);
-	return fleet_audit(fleet, &actor, action, object, NULL, NULL);
+	return audit_add(fleet->store, &actor, action, object, NULL, NULL);
 }
 
 static int insert_host(struct fleet *fleet, const struct fleet_hello *hello, int64_t join_token,
