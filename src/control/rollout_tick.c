@@ -53,7 +53,9 @@ static const char *judge(const struct fleet *fleet, const struct rollout *rollou
 	}
 	if (!host->is_waiting)
 		return NULL;
-	if (is_new && host->state == STATUS_RUNNING &&
+	/* Degraded is how an add-on runs that names what it lacks; it is no failure of the version.
+	 */
+	if (is_new && (host->state == STATUS_RUNNING || host->state == STATUS_DEGRADED) &&
 	    now >= MAX(host->state_since, rollout->wave_started) + rollout->wait_seconds)
 		return "healthy";
 	*ret_reason = "it did not become healthy in time";

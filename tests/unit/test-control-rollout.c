@@ -205,6 +205,17 @@ static void a_host_that_goes_silent_fails(void **state)
 	assert_string_equal(control_text(control_item(hosts, 0), "reason"), "the host went silent");
 }
 
+static void a_degraded_addon_runs(void **state)
+{
+	struct control *c = *state;
+
+	make_hosts(c);
+	start(c, "\"waves\": [1]");
+	follow(c, "2.0.0", "degraded");
+	live_for(c, 20);
+	is_state(c, "running", 2);
+}
+
 static void a_host_that_was_healthy_may_fail_later(void **state)
 {
 	struct control *c = *state;
@@ -367,6 +378,7 @@ int main(void)
 		TEST(as_many_may_fail_as_were_allowed),
 		TEST(who_says_nothing_of_the_new_version_fails_in_the_end),
 		TEST(a_host_that_goes_silent_fails),
+		TEST(a_degraded_addon_runs),
 		TEST(a_host_that_was_healthy_may_fail_later),
 		TEST(it_survives_a_restart_in_the_middle),
 		TEST(pause_resume_and_abort),
