@@ -40,13 +40,17 @@ static int decode(const char *text, size_t size, bool is_query, char **ret)
 	for (size_t i = 0; i < size; i++) {
 		int high = text[i] == '%' && size - i > 2 ? hex_value(text[i + 1]) : -1;
 		int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+		uint8_t byte = (uint8_t)text[i];
 
-		if (text[i] == '%' && low < 0)
-			return 1;
-		decoded[n++] = text[i] == '%'               ? (char)(high * 16 + low)
-			       : text[i] == '+' && is_query ? ' '
-							    : text[i];
-		i += text[i] == '%' ? 2 : 0;
+		if (text[i] == '%') {
+			if (low < 0)
+				return 1;
+			byte = (uint8_t)(high * 16 + low);
+			i += 2;
+		} else if (text[i] == '+' && is_query) {
+			byte = ' ';
+		}
+		memcpy(decoded + n++, &byte, 1);
 	}
 	if (!str_is_utf8(decoded, n))
 		return 1;
@@ -201,6 +205,7 @@ static int read_body(struct api_call *call)
 static int run_change(struct api_call *call, const struct api_route *route)
 {
 	struct fleet *fleet = call->fleet;
+	uint64_t generation = fleet->generation;
 	int r;
 
 	r = store_mark(fleet->store);
@@ -212,8 +217,9 @@ static int run_change(struct api_call *call, const struct api_route *route)
 	if (r == 0)
 		return fleet_flush(fleet);
 	store_undo(fleet->store);
-	/* What was loaded may be what was undone. */
-	fleet_changed(fleet);
+	/* What was loaded since may be what was undone. */
+	if (fleet->generation != generation)
+		fleet_changed(fleet);
 	return r;
 }
 

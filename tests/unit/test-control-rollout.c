@@ -205,6 +205,17 @@ static void a_host_that_goes_silent_fails(void **state)
 	assert_string_equal(control_text(control_item(hosts, 0), "reason"), "the host went silent");
 }
 
+static void a_degraded_addon_runs(void **state)
+{
+	struct control *c = *state;
+
+	make_hosts(c);
+	start(c, "\"waves\": [1]");
+	follow(c, "2.0.0", "degraded");
+	live_for(c, 20);
+	is_state(c, "running", 2);
+}
+
 static void a_host_that_was_healthy_may_fail_later(void **state)
 {
 	struct control *c = *state;
@@ -306,6 +317,27 @@ static void hosts_by_another_assignment_are_not_in_it(void **state)
 	assert_int_equal(control_count(hosts), 3);
 }
 
+static void a_host_that_cannot_have_the_new_version_is_left_out(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *hosts = NULL;
+
+	make_hosts(c);
+	agents[1].arch = "arm64";
+	control_describe(c, &agents[1]);
+	start(c, "\"waves\": [\"100%\"]");
+	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?outcome=skipped", NULL);
+	assert_int_equal(control_count(hosts), 1);
+	assert_string_equal(control_text(control_item(hosts, 0), "host_name"), "web2");
+	assert_non_null(strstr(control_text(control_item(hosts, 0), "reason"), "linux/arm64"));
+	/* And so is one that goes another way while its wave runs. */
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"host\": 3}");
+	follow(c, "2.0.0", "running");
+	live_for(c, 60);
+	is_state(c, "completed", 1);
+}
+
 static void a_rollout_that_makes_no_sense_is_refused(void **state)
 {
 	static const struct {
@@ -346,12 +378,14 @@ int main(void)
 		TEST(as_many_may_fail_as_were_allowed),
 		TEST(who_says_nothing_of_the_new_version_fails_in_the_end),
 		TEST(a_host_that_goes_silent_fails),
+		TEST(a_degraded_addon_runs),
 		TEST(a_host_that_was_healthy_may_fail_later),
 		TEST(it_survives_a_restart_in_the_middle),
 		TEST(pause_resume_and_abort),
 		TEST(resuming_a_halted_one_accepts_the_failures_so_far),
 		TEST(a_new_version_of_the_assignment_ends_it),
 		TEST(hosts_by_another_assignment_are_not_in_it),
+		TEST(a_host_that_cannot_have_the_new_version_is_left_out),
 		TEST(a_rollout_that_makes_no_sense_is_refused),
 	};
 
