@@ -576,7 +576,7 @@ static void beat(struct load *load, uint64_t tick)
 		struct agent *agent = &load->agents[at - 1];
 
 		at = agent->next;
-		if (agent->phase == PHASE_TALKING && agent->is_counted && !agent->is_waiting)
+		if (agent->phase == PHASE_TALKING && !agent->is_waiting)
 			(void)send_heartbeat(load, agent);
 	}
 }
