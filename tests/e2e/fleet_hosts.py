@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet for tests: affixd on one side, scratch hosts with agents on the other, one switch between them.
 
-    with fleet.Fleet() as fleet:
-        fleet.start()                                     # affixd serves
-        web = fleet.host('web-1', {'role': 'web'})        # booted, its agent enrols
-        fleet.publish(addon)                              # built, signed, imported, approved
-        fleet.cli('assign', 'probe', '1.0.0', '--selector', 'role=web')
-        fleet.wait_state(web, 'probe', 'running', '1.0.0')
+    class Case(fleet_hosts.Case):
+        labels = {'web-1': {'role': 'web'}}               # hosts, booted once per class
+
+        def test_…(self):
+            self.fleet.publish(self.addon('probe', '1.0.0'))   # built, signed, imported, approved
+            self.fleet.assign('probe', '1.0.0', '--selector', 'role=web')
+            self.wait('web-1', 'probe', state='running', running='1.0.0')
 
 The switch and affixd are in a network namespace that the test made, each host in one of its own: nothing leads out of
 them, and all of it ends with the test. A wait is for a condition; its limit only says when a test has failed.
@@ -18,12 +19,15 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+import unittest
 
 import fixture
 import host
 
+COMPARE = fixture.TOP / 'tests' / 'fleet' / 'compare'
 AFFIXD = fixture.BUILD / 'src' / 'control' / 'affixd'
 ADDRESS = '10.213.0.1'
 PORT = 4320
@@ -61,7 +65,7 @@ def until(condition, what, seconds=LONG):
             return value
         if time.monotonic() > end:
             raise AssertionError(f'{what() if callable(what) else what}: not in {seconds} s')
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 class Namespace:
@@ -176,6 +180,7 @@ class Fleet:
         until(self.answers, lambda: f'affixd does not answer:\n{self.log()}', 60)
 
     def answers(self):
+        """affixd does, to the administrator."""
         if self.affixd.poll() is not None:
             raise AssertionError(f'affixd ended with {self.affixd.returncode}:\n{self.log()}')
         return (self.data / 'admin-token').exists() and self.try_cli('hosts').returncode == 0
@@ -245,3 +250,77 @@ class Fleet:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             list(pool.map(lambda one: one.boot(timeout=LONG), made))
         return {one.name: one for one in made}
+
+
+class Case(unittest.TestCase):
+    """Hosts, an affixd and what tests ask of them. After each test the fleet is compared with what affixd says of it."""
+
+    labels = {}
+
+    @classmethod
+    def setUpClass(cls):
+        reason = unavailable()
+        if reason:
+            print(reason, file=sys.stderr)
+            raise SystemExit(host.SKIP)
+        cls.fleet = Fleet()
+        cls.addClassCleanup(cls.fleet.close)
+        cls.fleet.start()
+        cls.hosts = cls.fleet.add_hosts(cls.labels)
+        until(lambda: sorted(item['name'] for item in cls.fleet.items('hosts', '--presence', 'connected')) == sorted(cls.labels),
+              lambda: f"not all hosts came: {cls.fleet.cli('hosts')}{[one.log() for one in cls.hosts.values()]}")
+
+    def tearDown(self):
+        self.assertComparable()
+
+    def addon(self, identifier, version, options='', window=1):
+        addon = self.fleet.work.addon(identifier, version, options)
+        addon.manifest['health']['window_seconds'] = window
+        return addon
+
+    def status(self, name, identifier):
+        """What affixd says of an add-on on a host, or None."""
+        items = self.fleet.items('status', '--host', name, '--addon', identifier)
+        return items[0] if items else None
+
+    def wait(self, names, identifier, **wanted):
+        """Waits until affixd says so of all hosts; `drift` means that it names this kind."""
+        def is_so(item):
+            return item is not None and all(
+                value in item['drift'] if key == 'drift' else item[key] == value for key, value in wanted.items())
+        found = {}
+        def all_are():
+            found.update({name: self.status(name, identifier) for name in names})
+            return all(map(is_so, found.values()))
+        names = [names] if isinstance(names, str) else names
+        until(all_are, lambda: f'{wanted}, but {found}\n' + '\n'.join(self.hosts[name].log() for name in names))
+        return found[names[0]]
+
+    def wait_gone(self, names, identifier):
+        """Waits until nothing of an add-on is left on the hosts, and affixd knows that."""
+        for name in [names] if isinstance(names, str) else names:
+            until(lambda one=self.hosts[name]: not one.path(f'/opt/affix/{identifier}').exists(),
+                  lambda one=self.hosts[name]: f'{identifier} stayed on {one.name}:\n{one.log()}')
+            until(lambda name=name: (self.status(name, identifier) or {'running': None})['running'] is None,
+                  f'affixd was not told that {identifier} is gone from {name}')
+
+    def cycles(self, name, count=3):
+        """Waits until the agent has looked at its host a few times more."""
+        def looked():
+            return self.hosts[name].log(100000).count('drift: done')
+        before = looked()
+        until(lambda: looked() >= before + count, 'the agent does not look at its host any more')
+
+    def assertRuns(self, names, identifier, version):
+        for name in [names] if isinstance(names, str) else names:
+            self.assertEqual(self.hosts[name].executable(identifier), f'/opt/affix/{identifier}/versions/{version}/{identifier}', name)
+
+    def assertComparable(self):
+        """The fleet comes to rest in a state in which all witnesses agree."""
+        pids = [f'{one.name}={one.leader}' for one in self.hosts.values() if one.is_running]
+        said = []
+        def agree():
+            done = fixture.run(self.fleet.switch.command([COMPARE, '--server', URL, '--data', self.fleet.data, *pids]), check=False)
+            said[:] = [done.stdout + done.stderr]
+            return done.returncode == 0
+        until(agree, lambda: f'affixd and its hosts differ:\n{said[0]}{self.fleet.log()}', 60)
