@@ -20,6 +20,7 @@
 #include "agent/log.h"
 #include "agent/report.h"
 #include "agent/state.h"
+#include "agent/trim.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/json.h"
@@ -114,6 +115,8 @@ static int report(struct agent *agent)
 		.desired = &agent->desired,
 		.host = &agent->host,
 		.result = &agent->result,
+		.ipc = agent->ipc,
+		.events = agent->events,
 		.overrides_problem = agent->overrides.problem,
 		.updater_problem = agent->updater_problem,
 		.offer_problem = agent->offer_problem,
@@ -245,6 +248,19 @@ static bool has_installed(const struct host *host)
 	return false;
 }
 
+/* Sockets of add-ons are looked after with each status, and what came is told as seldom as drift:
+ * counters change all the time. */
+static int look_after_ipc(struct agent *agent, uint64_t now)
+{
+	int r = addon_ipc_tick(agent->ipc, &agent->host, &agent->desired);
+
+	if (r == 0 && now >= agent->drift_at) {
+		json_decref(agent->events);
+		agent->events = addon_ipc_events(agent->ipc);
+	}
+	return r;
+}
+
 static void on_question(void *userdata, struct lane_answer *answer)
 {
 	struct agent *agent = userdata;
@@ -256,6 +272,8 @@ static void on_question(void *userdata, struct lane_answer *answer)
 	if (r < 0)
 		agent_log(LOG_ERR, NULL, "the updater's answer cannot be used: %s, retrying",
 			  strerror(-r));
+	if (r == 0 && !agent->is_asking_drift)
+		r = look_after_ipc(agent, now);
 	if (!agent->is_asking_drift || was_first)
 		agent->status_at = now + agent->config->status_seconds * CLOCK_USEC_PER_SEC;
 	agent_evaluate(agent);
@@ -271,7 +289,7 @@ static void on_question(void *userdata, struct lane_answer *answer)
 		agent->drift_at = now + agent->config->drift_seconds * CLOCK_USEC_PER_SEC;
 		ask(agent, REQUEST_DRIFT);
 	}
-	(void)malloc_trim(0);
+	trim_memory();
 }
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
@@ -381,6 +399,9 @@ static int init(struct agent *agent)
 		r = lane_new(agent->event, agent->paths->updater, on_question, agent,
 			     &agent->questions);
 	if (r == 0)
+		r = addon_ipc_new(agent->event, agent->paths->installed, agent->paths->run,
+				  &agent->ipc);
+	if (r == 0)
 		r = operation_init(&agent->operation, agent);
 	if (r == 0)
 		r = sd_event_add_time(agent->event, &agent->tick, CLOCK_BOOTTIME, UINT64_MAX / 2,
@@ -396,6 +417,7 @@ static void done(struct agent *agent)
 	operation_done(&agent->operation);
 	agent->questions = lane_free(agent->questions);
 	agent->link = link_free(agent->link);
+	agent->ipc = addon_ipc_free(agent->ipc);
 	agent->web = web_free(agent->web);
 	talk_done(&agent->talk);
 	agent->client = opamp_client_free(agent->client);
@@ -408,6 +430,7 @@ static void done(struct agent *agent)
 	offer_done(&agent->offer);
 	overrides_done(&agent->overrides);
 	json_decref(agent->drift);
+	json_decref(agent->events);
 	free(agent->memory_text);
 	(void)fd_close(agent->statefd);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "agent/addon_ipc.h"
 #include "agent/config.h"
 #include "agent/desired.h"
 #include "agent/host.h"
@@ -26,6 +27,8 @@ struct agent_paths {
 	const char *state;
 	const char *overrides;
 	const char *updater;
+	const char *installed; /* add-ons, and their sockets */
+	const char *run;
 };
 
 /* The running agent. Its parts (talk, operation) work on it and on each other through it. */
@@ -40,7 +43,9 @@ struct agent {
 	struct talk talk;
 	struct operation operation;
 	struct lane *questions; /* status and drift */
-	sd_event_source *tick;  /* the next status, or what time alone changes */
+	struct addon_ipc *ipc;
+	json_t *events;        /* what add-ons sent, as last sampled, or NULL */
+	sd_event_source *tick; /* the next status, or what time alone changes */
 	struct offer offer;
 	struct overrides overrides;
 	struct desired desired; /* borrows from the two before */

@@ -104,7 +104,9 @@ int main(int argc, char **argv)
 		.config = CONFIG_PATH,
 		.paths = {.state = STATE_PATH,
 			  .overrides = OVERRIDES_PATH,
-			  .updater = REQUEST_FLEET_SOCKET},
+			  .updater = REQUEST_FLEET_SOCKET,
+			  .installed = "/opt/affix",
+			  .run = "/run/affix"},
 	};
 	cleanup_config struct config *config = NULL;
 	int r = parse_options(argc, argv, &options);

@@ -233,6 +233,7 @@ static void fill_entry(const struct report_input *input, struct memory *memory, 
 	bool is_active = strcmp(input->active_id, step->id) == 0;
 	struct addon_state state = addon_state_judge(step, wanted, addon, kept,
 						     is_active ? input->activity : ACTIVITY_NONE);
+	const char *ipc_problem = addon_ipc_problem(input->ipc, step->id);
 	struct entry *entry = &lists->entries[lists->count];
 
 	/* What was here once and is neither here nor wanted any more is nobody's concern. */
@@ -240,6 +241,12 @@ static void fill_entry(const struct report_input *input, struct memory *memory, 
 	    !(wanted && wanted->is_offered) && strcmp(addon->state, "not-installed") == 0)
 		return;
 
+	if (ipc_problem && state.is_healthy) {
+		state.word = "degraded";
+		state.name = "ipc";
+		state.reason = ipc_problem;
+		state.is_healthy = false;
+	}
 	if (kept && strcmp(kept->state, state.word) != 0) {
 		(void)snprintf(kept->state, sizeof(kept->state), "%s", state.word);
 		kept->since = input->now;
@@ -259,8 +266,13 @@ static void fill_entry(const struct report_input *input, struct memory *memory, 
 	lists->health[lists->count] = &entry->health_entry;
 	if ((addon && addon->is_installed) || (wanted && wanted->is_offered))
 		lists->packages[lists->n_packages++] = &entry->package_entry;
-	lists->addons[lists->count++] = (struct report_addon){
-		.step = step, .wanted = wanted, .host = addon, .memory = kept, .state = state};
+	lists->addons[lists->count++] =
+		(struct report_addon){.step = step,
+				      .wanted = wanted,
+				      .host = addon,
+				      .memory = kept,
+				      .events = json_object_get(input->events, step->id),
+				      .state = state};
 }
 
 static int set_health(struct opamp_client *client, const struct report_input *input,

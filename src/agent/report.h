@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/addon_ipc.h"
 #include "agent/addon_state.h"
 #include "agent/config.h"
 #include "base/cleanup.h"
@@ -23,6 +24,8 @@ struct report_input {
 	const struct desired *desired;
 	const struct host *host;
 	const struct reconcile_result *result;
+	const struct addon_ipc *ipc;
+	const json_t *events;          /* addon_ipc_events() at some time, or NULL */
 	const char *overrides_problem; /* "" for none */
 	const char *updater_problem;   /* "" for none */
 	const char *offer_problem;     /* of this process, "" for none */

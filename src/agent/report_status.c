@@ -98,6 +98,8 @@ static json_t *describe(const struct report_addon *addon)
 		r = json_add(json, "held", json_boolean(host && host->is_held));
 	if (r == 0)
 		r = json_add_string(json, "plan", host ? host->plan : NULL);
+	if (r == 0 && addon->events)
+		r = json_add(json, "events", json_incref((json_t *)addon->events));
 	return r < 0 ? NULL : TAKE_PTR(json);
 }
 

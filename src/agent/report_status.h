@@ -12,6 +12,7 @@ struct report_addon {
 	const struct wanted *wanted;
 	const struct host_addon *host;
 	const struct memory_addon *memory;
+	const json_t *events; /* or NULL */
 	struct addon_state state;
 };
 
@@ -19,7 +20,8 @@ struct report_addon {
  * The status message, affix-agent(8), "Status message":
  *
  *   {"schema":1,"addons":[{"id", "wanted": VERSION|null, "version": VERSION|null, "state",
- * "reason", "name", "restarts", "since": SECONDS, "drift": [WORD], "origin", "held", "plan"}]}
+ * "reason", "name", "restarts", "since": SECONDS, "drift": [WORD], "origin", "held", "plan",
+ * "events": {KIND: COUNT}?}]}
  *
  * NULL: no memory.
  */
