@@ -40,13 +40,17 @@ static int decode(const char *text, size_t size, bool is_query, char **ret)
 	for (size_t i = 0; i < size; i++) {
 		int high = text[i] == '%' && size - i > 2 ? hex_value(text[i + 1]) : -1;
 		int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+		uint8_t byte = (uint8_t)text[i];
 
-		if (text[i] == '%' && low < 0)
-			return 1;
-		decoded[n++] = text[i] == '%'               ? (char)(high * 16 + low)
-			       : text[i] == '+' && is_query ? ' '
-							    : text[i];
-		i += text[i] == '%' ? 2 : 0;
+		if (text[i] == '%') {
+			if (low < 0)
+				return 1;
+			byte = (uint8_t)(high * 16 + low);
+			i += 2;
+		} else if (text[i] == '+' && is_query) {
+			byte = ' ';
+		}
+		memcpy(decoded + n++, &byte, 1);
 	}
 	if (!str_is_utf8(decoded, n))
 		return 1;

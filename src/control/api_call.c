@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
 
@@ -122,14 +121,6 @@ int api_answer_nothing(struct api_call *call)
 {
 	call->response->status = 204;
 	return 0;
-}
-
-json_t *api_time(int64_t time)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	clock_format((uint64_t)time, text);
-	return time > 0 ? json_string(text) : json_null();
 }
 
 static const json_t *member(const struct api_call *call, const char *key)

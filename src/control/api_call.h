@@ -73,9 +73,6 @@ must_check int api_answer_nothing(struct api_call *call);
 must_check int api_answer_text(struct api_call *call, const char *content_type, char *text,
 			       size_t size);
 
-/* RFC 3339, or null for 0. */
-json_t *api_time(int64_t time);
-
 /* Members of the body. 0; 1 with the problem. Absent or null: the fallback. */
 must_check int api_body_uint(struct api_call *call, const char *key, uint64_t max,
 			     uint64_t fallback, uint64_t *ret);

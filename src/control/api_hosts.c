@@ -84,10 +84,10 @@ static int host_json(struct fleet *fleet, struct store_rows *rows, const struct 
 		"uid", uid, "os", host->os, "arch", host->arch, "agent_version",
 		host->agent_version, "agent_capabilities",
 		json_from_strv(&host->agent_capabilities), "labels", labels_json(host), "enrolled",
-		api_time(store_int(rows, AT_ENROLLED)), "revoked",
-		api_time(store_int(rows, AT_REVOKED)), "last_seen",
-		api_time((int64_t)fleet_last_seen(fleet, host->id,
-						  (uint64_t)store_int(rows, AT_SEEN))),
+		fleet_time_json(store_int(rows, AT_ENROLLED)), "revoked",
+		fleet_time_json(store_int(rows, AT_REVOKED)), "last_seen",
+		fleet_time_json(
+			fleet_last_seen(fleet, host->id, (uint64_t)store_int(rows, AT_SEEN))),
 		"healthy", store_int(rows, AT_HEALTHY) != 0, "health_error",
 		store_text(rows, AT_HEALTH_ERROR), "config_status",
 		config >= 0 && config < (int64_t)ARRAY_SIZE(config_states) ? config_states[config]
@@ -489,6 +489,11 @@ int api_host_remove(struct api_call *call)
 				  "host %lld is not revoked; revoke it first", (long long)host.id);
 	if (r == 0)
 		r = whole_host(call->fleet, &host, &before);
+	if (r == 0)
+		r = store_run(call->fleet->store,
+			      "INSERT INTO revoked_certificate (name) SELECT certificate FROM host "
+			      "WHERE id = $1 AND certificate IS NOT NULL",
+			      STORE_INT(host.id));
 	if (r == 0)
 		r = store_run(call->fleet->store, "DELETE FROM host WHERE id = $1",
 			      STORE_INT(host.id));

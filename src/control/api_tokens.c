@@ -19,19 +19,20 @@
 
 static json_t *join_json(struct store_rows *rows)
 {
-	return json_pack("{s:I, s:s, s:o, s:o, s:o, s:I, s:I}", "id",
-			 (json_int_t)store_int(rows, 0), "name", store_text(rows, 1), "created",
-			 api_time(store_int(rows, 2)), "expires", api_time(store_int(rows, 3)),
-			 "revoked", api_time(store_int(rows, 4)), "max_uses",
-			 (json_int_t)store_int(rows, 5), "uses", (json_int_t)store_int(rows, 6));
+	return json_pack(
+		"{s:I, s:s, s:o, s:o, s:o, s:I, s:I}", "id", (json_int_t)store_int(rows, 0), "name",
+		store_text(rows, 1), "created", fleet_time_json(store_int(rows, 2)), "expires",
+		fleet_time_json(store_int(rows, 3)), "revoked", fleet_time_json(store_int(rows, 4)),
+		"max_uses", (json_int_t)store_int(rows, 5), "uses", (json_int_t)store_int(rows, 6));
 }
 
 static json_t *token_json(struct store_rows *rows)
 {
 	return json_pack("{s:I, s:s, s:o, s:o, s:o, s:s}", "id", (json_int_t)store_int(rows, 0),
-			 "name", store_text(rows, 1), "created", api_time(store_int(rows, 2)),
-			 "expires", api_time(store_int(rows, 3)), "revoked",
-			 api_time(store_int(rows, 4)), "role", store_text(rows, 5));
+			 "name", store_text(rows, 1), "created",
+			 fleet_time_json(store_int(rows, 2)), "expires",
+			 fleet_time_json(store_int(rows, 3)), "revoked",
+			 fleet_time_json(store_int(rows, 4)), "role", store_text(rows, 5));
 }
 
 static json_t *audit_json(struct store_rows *rows)
@@ -42,10 +43,10 @@ static json_t *audit_json(struct store_rows *rows)
 		store_is_null(rows, 7) ? json_null() : json_loads(store_text(rows, 7), 0, NULL);
 
 	return json_pack("{s:I, s:o, s:s, s:s, s:s, s:s, s:o, s:o}", "id",
-			 (json_int_t)store_int(rows, 0), "time", api_time(store_int(rows, 1)),
-			 "who", store_text(rows, 2), "peer", store_text(rows, 3), "action",
-			 store_text(rows, 4), "object", store_text(rows, 5), "before", before,
-			 "after", after);
+			 (json_int_t)store_int(rows, 0), "time",
+			 fleet_time_json(store_int(rows, 1)), "who", store_text(rows, 2), "peer",
+			 store_text(rows, 3), "action", store_text(rows, 4), "object",
+			 store_text(rows, 5), "before", before, "after", after);
 }
 
 /* A page of rows whose first column is the id; *sql* has $1 for where it begins. */
@@ -175,7 +176,7 @@ int api_join_create(struct api_call *call)
 		return r;
 	return answer_token(call, "join-token", id,
 			    json_pack("{s:I, s:s, s:o, s:I}", "id", (json_int_t)id, "name",
-				      join.name, "expires", api_time((int64_t)join.expires),
+				      join.name, "expires", fleet_time_json(join.expires),
 				      "max_uses", (json_int_t)join.max_uses),
 			    &token);
 }
@@ -215,7 +216,7 @@ int api_token_create(struct api_call *call)
 		return r;
 	return answer_token(call, "api-token", id,
 			    json_pack("{s:I, s:s, s:s, s:o}", "id", (json_int_t)id, "name", name,
-				      "role", role_name, "expires", api_time((int64_t)seconds)),
+				      "role", role_name, "expires", fleet_time_json(seconds)),
 			    &token);
 }
 

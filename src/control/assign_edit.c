@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "control/fleet_private.h"
@@ -383,14 +382,6 @@ static json_t *json_column(struct store_rows *rows, unsigned column)
 					   : json_loads(store_text(rows, column), 0, NULL);
 }
 
-static json_t *time_json(int64_t time)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	clock_format((uint64_t)time, text);
-	return json_string(text);
-}
-
 int assign_to_json(struct fleet *fleet, int64_t id, json_t **ret)
 {
 	cleanup_rows struct store_rows *rows = NULL;
@@ -415,6 +406,7 @@ int assign_to_json(struct fleet *fleet, int64_t id, json_t **ret)
 		json_column(rows, 6), "priority", (json_int_t)store_int(rows, 7), "enabled",
 		store_int(rows, 8) != 0, "rollout",
 		store_int(rows, 9) != 0 ? json_integer(store_int(rows, 9)) : json_null(), "created",
-		time_json(store_int(rows, 10)), "updated", time_json(store_int(rows, 11)));
+		fleet_time_json(store_int(rows, 10)), "updated",
+		fleet_time_json(store_int(rows, 11)));
 	return *ret ? 0 : -ENOMEM;
 }

@@ -41,6 +41,14 @@ uint64_t fleet_now(const struct fleet *fleet)
 	return fleet->options.clock ? fleet->options.clock() : clock_realtime_sec();
 }
 
+json_t *fleet_time_json(uint64_t time)
+{
+	char text[CLOCK_TEXT_SIZE];
+
+	clock_format(time, text);
+	return time > 0 ? json_string(text) : json_null();
+}
+
 const uint8_t *fleet_url_key(const struct fleet *fleet)
 {
 	return fleet->url_key;

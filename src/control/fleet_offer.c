@@ -187,6 +187,8 @@ static void hash_packages(struct draft *draft)
 	for (size_t i = 0; i < draft->n_packages; i++) {
 		const struct opamp_package *package = &draft->packages[i];
 
+		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): what is counted is
+		 * filled */
 		hash_piece(&state, package->name, strlen(package->name));
 		hash_piece(&state, package->version, strlen(package->version));
 		hash_piece(&state, package->hash.data, package->hash.size);
@@ -282,7 +284,6 @@ static void remember(struct fleet *fleet, struct fleet_session *session, const s
 	if (offer->has_packages) {
 		memcpy(session->packages_hash, draft->packages_hash, FLEET_HASH_SIZE);
 		session->has_packages = true;
-		session->offered_at = fleet_now(fleet);
 	}
 	if (offer->has_config) {
 		memcpy(session->config_hash, draft->config_hash, FLEET_HASH_SIZE);
@@ -324,6 +325,7 @@ static int say_with_credential(struct fleet *fleet, struct fleet_session *sessio
 	settings.authorization = header;
 	offer->settings = &settings;
 	r = say_offer(fleet, session, offer);
+	offer->settings = NULL;
 	sodium_memzero(header, strlen(header));
 	sodium_memzero(session->credential, strlen(session->credential));
 	free(session->credential);

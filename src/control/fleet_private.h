@@ -29,8 +29,8 @@ struct fleet_session {
 	uint64_t last_seen;
 	uint64_t last_written; /* what the database has as last_seen */
 	uint64_t sequence;
-	uint64_t offered_at; /* packages */
-	uint64_t generation; /* of the catalog that it was last told of; 0: never */
+	uint64_t offered_again; /* the same packages once more, when it asked */
+	uint64_t generation;    /* of the catalog that it was last told of; 0: never */
 	uint32_t capabilities;
 	bool is_polling;
 	bool has_packages; /* was sent an offer with this hash */
@@ -92,6 +92,8 @@ struct fleet {
 };
 
 uint64_t fleet_now(const struct fleet *fleet);
+/* RFC 3339, or null for 0. NULL: no memory. */
+json_t *fleet_time_json(uint64_t time);
 
 /* The catalog as the database has it now. */
 must_check int fleet_catalog(struct fleet *fleet, const struct assign_catalog **ret);

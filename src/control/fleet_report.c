@@ -20,14 +20,13 @@
 #include "control/status.h"
 #include "manifest/manifest.h"
 
-#define ADDONS_MAX      256U
-#define LABELS_MAX      64U
-#define CONFIG_BODY_MAX 262144U
-#define TEXT_MAX        1024U
-#define LABEL_PREFIX    "affix.label."
-#define CUSTOM_STATUS   "io.affix.status"
-#define REPORT_FULL     1U /* ServerToAgentFlags */
-/* So that an agent that never names an offer is not offered things in a circle. */
+#define ADDONS_MAX          256U
+#define LABELS_MAX          64U
+#define CONFIG_BODY_MAX     262144U
+#define TEXT_MAX            1024U
+#define LABEL_PREFIX        "affix.label."
+#define CUSTOM_STATUS       "io.affix.status"
+#define REPORT_FULL         1U /* ServerToAgentFlags */
 #define OFFER_AGAIN_SECONDS 30U
 #define RETRY_SECONDS       30U
 
@@ -494,6 +493,17 @@ static int take_report(struct fleet *fleet, struct fleet_session *session,
 	return r > 0 ? -EIO : r;
 }
 
+/* An agent that names another offer than ours has lost it, or its URLs. Not too often, or one that
+ * never names an offer would be offered things in a circle. */
+static bool names_other_offer(const struct fleet_session *session, const struct fleet_bytes *hash)
+{
+	if (!session->has_packages ||
+	    session->last_seen < session->offered_again + OFFER_AGAIN_SECONDS)
+		return false;
+	return hash->size != FLEET_HASH_SIZE ||
+	       memcmp(hash->data, session->packages_hash, FLEET_HASH_SIZE) != 0;
+}
+
 int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 {
 	struct fleet_session *session = fleet_session_find(fleet, report->connection);
@@ -516,13 +526,10 @@ int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 	r = take_report(fleet, session, report);
 	if (r == 0) {
 		session->sequence = report->sequence;
-		/* An agent that names another offer than ours has lost it, or its URLs. */
-		if (report->has_packages && session->has_packages &&
-		    session->offered_at + OFFER_AGAIN_SECONDS <= session->last_seen &&
-		    (report->packages_hash.size != FLEET_HASH_SIZE ||
-		     memcmp(report->packages_hash.data, session->packages_hash, FLEET_HASH_SIZE) !=
-			     0))
+		if (report->has_packages && names_other_offer(session, &report->packages_hash)) {
 			session->has_packages = false;
+			session->offered_again = session->last_seen;
+		}
 		r = fleet_offer(fleet, session, true, flags);
 	}
 	if (r != 0)

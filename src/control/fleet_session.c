@@ -214,7 +214,10 @@ static int identify(struct fleet *fleet, const struct fleet_hello *hello, struct
 	}
 	if (!fleet->options.trust_certificates || str_is_empty(hello->certificate_name))
 		return 0;
-	r = find_host(fleet, "SELECT id, revoked, confirmed FROM host WHERE certificate = $1",
+	/* A revoked host that was forgotten must not enrol by the same certificate. */
+	r = find_host(fleet,
+		      "SELECT id, revoked, confirmed FROM host WHERE certificate = $1 "
+		      "UNION ALL SELECT -1, 1, 1 FROM revoked_certificate WHERE name = $1",
 		      STORE_TEXT(hello->certificate_name), visitor);
 	return r == 0 && visitor->host == 0 ? insert_host(fleet, hello, 0, visitor) : r;
 }

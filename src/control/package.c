@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "control/fleet_private.h"
@@ -154,14 +153,6 @@ int package_revoke(struct fleet *fleet, const char *addon, const char *version, 
 	return r == 0 ? enter(fleet, package, PACKAGE_REVOKED, reason, NULL, actor) : r;
 }
 
-static json_t *time_json(int64_t time)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	clock_format((uint64_t)time, text);
-	return time > 0 ? json_string(text) : json_null();
-}
-
 static int add_artifacts(struct fleet *fleet, int64_t id, json_t *object)
 {
 	cleanup_rows struct store_rows *rows = NULL;
@@ -187,10 +178,10 @@ static int add_artifacts(struct fleet *fleet, int64_t id, json_t *object)
 					  store_text(rows, 3), "size",
 					  (json_int_t)store_int(rows, 4), "key_id",
 					  store_text(rows, 5), "key_name", store_text(rows, 6),
-					  "created", time_json(store_int(rows, 7)), "expires",
-					  time_json(store_int(rows, 8)), "epoch",
+					  "created", fleet_time_json(store_int(rows, 7)), "expires",
+					  fleet_time_json(store_int(rows, 8)), "epoch",
 					  (json_int_t)store_int(rows, 9), "imported",
-					  time_json(store_int(rows, 10))));
+					  fleet_time_json(store_int(rows, 10))));
 	}
 	return r == 0 ? json_add(object, "artifacts", TAKE_PTR(list)) : r;
 }
@@ -215,8 +206,9 @@ int package_to_json(struct fleet *fleet, int64_t id, json_t **ret)
 	object = json_pack(
 		"{s:s, s:s, s:s, s:o, s:o, s:o, s:s, s:o}", "addon", store_text(rows, 0), "version",
 		store_text(rows, 1), "state", store_text(rows, 2), "imported",
-		time_json(store_int(rows, 3)), "approved", time_json(store_int(rows, 4)), "revoked",
-		time_json(store_int(rows, 5)), "reason", store_text(rows, 6), "capabilities",
+		fleet_time_json(store_int(rows, 3)), "approved",
+		fleet_time_json(store_int(rows, 4)), "revoked", fleet_time_json(store_int(rows, 5)),
+		"reason", store_text(rows, 6), "capabilities",
 		store_is_null(rows, 8) ? json_null() : json_loads(store_text(rows, 8), 0, NULL));
 	if (!object || !facts)
 		return -ENOMEM;

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "control/assign_edit.h"
@@ -64,6 +63,7 @@ int rollout_load(struct store *store, int64_t id, struct rollout *ret)
 	if (!rollout.addon || !rollout.from_version || !rollout.to_version || !rollout.state)
 		return -ENOMEM;
 	*ret = rollout;
+	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): its cleanup reads it */
 	rollout = ROLLOUT_INIT;
 	return 0;
 }
@@ -468,14 +468,6 @@ static int add_counts(struct fleet *fleet, int64_t id, json_t *object)
 	return r == 0 ? json_add(object, "hosts", TAKE_PTR(counts)) : r;
 }
 
-static json_t *time_json(int64_t time)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	clock_format((uint64_t)time, text);
-	return time > 0 ? json_string(text) : json_null();
-}
-
 int rollout_to_json(struct fleet *fleet, int64_t id, json_t **ret)
 {
 	cleanup_json json_t *object = NULL;
@@ -500,10 +492,11 @@ int rollout_to_json(struct fleet *fleet, int64_t id, json_t **ret)
 		store_text(rows, 3), "state", store_text(rows, 4), "reason", store_text(rows, 5),
 		"waves", json_loads(store_text(rows, 6), 0, NULL), "wave",
 		(json_int_t)store_int(rows, 7), "n_waves", (json_int_t)store_int(rows, 8),
-		"wave_started", time_json(store_int(rows, 9)), "wait_seconds",
+		"wave_started", fleet_time_json(store_int(rows, 9)), "wait_seconds",
 		(json_int_t)store_int(rows, 10), "timeout_seconds", (json_int_t)store_int(rows, 11),
 		"max_failures", (json_int_t)store_int(rows, 12), "revert", store_int(rows, 13) != 0,
-		"created", time_json(store_int(rows, 14)), "ended", time_json(store_int(rows, 15)));
+		"created", fleet_time_json(store_int(rows, 14)), "ended",
+		fleet_time_json(store_int(rows, 15)));
 	if (!object)
 		return -ENOMEM;
 	r = add_counts(fleet, id, object);

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "control/fleet_private.h"
@@ -249,14 +248,6 @@ static int make_drift(const struct entry *entry, enum status_state state, json_t
 	return r;
 }
 
-static json_t *time_json(uint64_t time)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	clock_format(time, text);
-	return time > 0 ? json_string(text) : json_null();
-}
-
 static json_t *text_json(const struct entry *entry, unsigned column)
 {
 	const char *text = entry->observed ? store_text(entry->observed, column) : NULL;
@@ -299,13 +290,13 @@ static int add_entry(json_t *list, const struct entry *entry)
 		"running", version_json(running_version(entry)), "state", state_names[state],
 		"reason", reason, "name", text_json(entry, AT_NAME), "restarts",
 		(json_int_t)(observed ? store_int(observed, AT_RESTARTS) : 0), "since",
-		time_json(entry->is_stale ? entry->last_seen
-			  : observed      ? (uint64_t)store_int(observed, AT_SINCE)
-					  : 0),
+		fleet_time_json(entry->is_stale ? entry->last_seen
+				: observed      ? (uint64_t)store_int(observed, AT_SINCE)
+						: 0),
 		"drift", drift, "origin", text_json(entry, AT_ORIGIN), "held",
 		observed && store_int(observed, AT_HELD) != 0, "plan", text_json(entry, AT_PLAN),
 		"revoked", entry->choice && entry->choice->is_revoked, "last_seen",
-		time_json(entry->last_seen));
+		fleet_time_json(entry->last_seen));
 	return json_append(list, object);
 }
 

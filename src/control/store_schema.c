@@ -44,6 +44,8 @@ static const char first_step[] =
 	"CREATE INDEX host_uid ON host (uid);"
 	"CREATE INDEX host_seen ON host (last_seen);"
 
+	"CREATE TABLE revoked_certificate (name TEXT PRIMARY KEY);"
+
 	"CREATE TABLE label ("
 	" host BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,"
 	" key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (host, key));"

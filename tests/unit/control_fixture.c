@@ -56,6 +56,7 @@ int control_try_open(struct control *c, char *problem)
 		.trust_dirfd = -EBADF,
 		.public_url = "https://fleet.example:4320",
 		.clock = control_clock,
+		.trust_certificates = c->trust_certificates,
 	};
 	const struct fleet_output output = {c, control_on_message, control_on_refuse};
 
@@ -301,6 +302,7 @@ void control_hello(struct control *c, struct control_agent *agent)
 		.authorization = agent->authorization[0] != '\0' ? agent->authorization : NULL,
 		.peer = "192.0.2.7",
 		.transport = "ws",
+		.certificate_name = agent->certificate,
 	};
 	struct fleet_hello copy = hello;
 

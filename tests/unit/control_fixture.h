@@ -44,6 +44,7 @@ struct control {
 	size_t n_said;
 	char admin[80]; /* "Bearer …" */
 	uint64_t next_connection;
+	bool trust_certificates; /* from the next control_reopen() on */
 };
 
 /* What their clock says. */
@@ -89,6 +90,7 @@ struct control_agent {
 	const char *name;
 	const char *env;
 	const char *arch;
+	const char *certificate;
 };
 
 void control_join_token(struct control *c, const char *body, char *ret, size_t size);

@@ -125,6 +125,33 @@ static void a_revoked_host_is_out_at_once_and_stays_out(void **state)
 	assert_int_equal(refusal_of(c, &agent), 403);
 }
 
+static void a_certificate_counts_only_where_it_was_said_to(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {.name = "web1", .certificate = "web1.example"};
+	cleanup_json json_t *hosts = NULL;
+
+	control_hello(c, &agent);
+	assert_int_equal(refusal_of(c, &agent), 401);
+	c->trust_certificates = true;
+	control_reopen(c);
+	for (int i = 0; i < 2; i++) {
+		control_hello(c, &agent);
+		control_describe(c, &agent);
+		assert_int_equal(refusal_of(c, &agent), 0);
+	}
+	hosts = control_ask(c, 200, "GET", "/api/v1/hosts", NULL);
+	assert_int_equal(control_count(hosts), 1);
+	assert_string_equal(control_text(control_item(hosts, 0), "certificate"), "web1.example");
+	control_do(c, 204, "POST", "/api/v1/hosts/1/revoke", NULL);
+	control_hello(c, &agent);
+	assert_int_equal(refusal_of(c, &agent), 403);
+	/* Forgetting the host does not let it in again. */
+	control_do(c, 204, "DELETE", "/api/v1/hosts/1", NULL);
+	control_hello(c, &agent);
+	assert_int_equal(refusal_of(c, &agent), 403);
+}
+
 static void of_two_connections_of_one_host_the_newer_stays(void **state)
 {
 	struct control *c = *state;
@@ -320,21 +347,28 @@ static void a_confirmed_removal_holds_for_the_offer_it_was_for(void **state)
 	assert_null(strstr(config_of(message, "affix"), "confirm_removal"));
 }
 
+static bool is_offered_packages(struct control *c, struct control_agent *agent)
+{
+	cleanup_opamp_arena struct opamp_arena *arena = NULL;
+
+	return control_decode(control_last(c, agent), &arena)->packages_available != NULL;
+}
+
 static void a_host_that_names_another_offer_gets_it_again_but_not_in_a_circle(void **state)
 {
 	struct control *c = *state;
 	struct control_agent agent = {0};
-	cleanup_opamp_arena struct opamp_arena *soon = NULL;
-	cleanup_opamp_arena struct opamp_arena *later = NULL;
 	struct fleet_report report = {.has_packages = true};
 
 	control_package(c, "1.0.0");
 	control_enrol(c, &agent, "web1");
 	control_report(c, &agent, &report);
-	assert_null(control_decode(control_last(c, &agent), &soon)->packages_available);
+	assert_true(is_offered_packages(c, &agent));
+	control_report(c, &agent, &report);
+	assert_false(is_offered_packages(c, &agent));
 	control_time += 31;
 	control_report(c, &agent, &report);
-	assert_non_null(control_decode(control_last(c, &agent), &later)->packages_available);
+	assert_true(is_offered_packages(c, &agent));
 }
 
 static void a_silent_host_is_stale(void **state)
@@ -406,6 +440,7 @@ int main(void)
 		TEST(a_join_token_is_good_for_as_many_hosts_as_it_says),
 		TEST(a_join_token_ends_with_its_time_and_when_it_is_revoked),
 		TEST(a_revoked_host_is_out_at_once_and_stays_out),
+		TEST(a_certificate_counts_only_where_it_was_said_to),
 		TEST(of_two_connections_of_one_host_the_newer_stays),
 		TEST(nothing_is_said_before_it_is_committed),
 		TEST(who_has_not_told_everything_is_asked_for_it),
