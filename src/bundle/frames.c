@@ -185,6 +185,8 @@ static int check_head(struct slot *slot, size_t n, struct refusal *reterr_refusa
 
 	if (n < sizeof(magic) || memcmp(slot->compressed, magic, sizeof(magic)) != 0)
 		return refuse_trailing(reterr_refusal);
+	if (ZSTD_getDictID_fromFrame(slot->compressed, n) != 0)
+		return refuse_broken((size_t)-ZSTD_error_dictionary_wrong, reterr_refusal);
 	content = ZSTD_getFrameContentSize(slot->compressed, n);
 	if (content == ZSTD_CONTENTSIZE_ERROR || content == ZSTD_CONTENTSIZE_UNKNOWN ||
 	    content == 0 || content > BUNDLE_FRAME_SIZE_MAX)

@@ -251,20 +251,19 @@ static int verify(const struct verify_options *options, struct trust **ret_trust
 				     options->key_path     ? options->key_path
 				     : options->trust_path ? options->trust_path
 							   : TRUST_PATH);
-	if (r == 0) {
-		r = load_signature(options, &signature, reterr_refusal);
-		if (r < 0)
-			return command_broke(r, "the signature of '%s' could not be read",
-					     options->bundle_path);
-	}
-	if (r == 0) {
-		r = command_open_file(options->bundle_path, &fd);
-		if (r == 0)
-			r = check_bundle(fd, *ret_trust, &signature, ret, reterr_refusal);
-		if (r < 0)
-			return command_broke(r, "the bundle '%s' could not be read",
-					     options->bundle_path);
-	}
+	if (r > 0)
+		return command_refuse(reterr_refusal);
+	r = command_open_file(options->bundle_path, &fd);
+	if (r < 0)
+		return command_broke(r, "the bundle '%s' could not be read", options->bundle_path);
+	r = load_signature(options, &signature, reterr_refusal);
+	if (r < 0)
+		return command_broke(r, "the signature of '%s' could not be read",
+				     options->bundle_path);
+	if (r == 0)
+		r = check_bundle(fd, *ret_trust, &signature, ret, reterr_refusal);
+	if (r < 0)
+		return command_broke(r, "the bundle '%s' could not be read", options->bundle_path);
 	return r > 0 ? command_refuse(reterr_refusal) : COMMAND_DONE;
 }
 
