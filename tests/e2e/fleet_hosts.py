@@ -14,10 +14,12 @@ them, and all of it ends with the test. A wait is for a condition; its limit onl
 """
 
 import concurrent.futures
+import contextlib
 import json
 import pathlib
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -31,7 +33,6 @@ COMPARE = fixture.TOP / 'tests' / 'fleet' / 'compare'
 AFFIXD = fixture.BUILD / 'src' / 'control' / 'affixd'
 ADDRESS = '10.213.0.1'
 PORT = 4320
-URL = f'http://{ADDRESS}:{PORT}'
 LONG = 180
 
 AFFIXD_SETTINGS = '''
@@ -39,7 +40,7 @@ heartbeat_seconds: 5
 stale_seconds: {stale}
 '''
 AGENT_SETTINGS = '''
-server: {{url: '{url}', plaintext: true, token_file: /etc/affix/join-token}}
+server: {server}
 labels: {labels}
 intervals: {{heartbeat_seconds: 2, status_seconds: 1, drift_seconds: 2, reconnect_max_seconds: 1}}
 removal: {{delay_seconds: {removal}, mass_seconds: 600}}
@@ -139,7 +140,9 @@ class FleetHost(host.Host):
 class Fleet:
     """See the module."""
 
-    def __init__(self, stale=20):
+    def __init__(self, stale=20, is_secure=False, transport='auto'):
+        self.is_secure, self.transport = is_secure, transport
+        self.url = f"{'https' if is_secure else 'http'}://{ADDRESS}:{PORT}"
         self.work = fixture.Workshop()
         self.data = pathlib.Path(tempfile.mkdtemp(prefix='affix-fleet-'))
         self.log_path = self.data.with_suffix('.log')
@@ -151,7 +154,13 @@ class Fleet:
         self.hosts = []
         (self.data / 'trust.d').mkdir(mode=0o755)
         shutil.copy(self.work.public, self.data / 'trust.d' / 'test.pub')
-        (self.data / 'affixd.yaml').write_text(AFFIXD_SETTINGS.format(stale=stale))
+        settings = AFFIXD_SETTINGS.format(stale=stale)
+        if is_secure:
+            self.certificate, key = self.data / 'server.pem', self.data / 'server.key'
+            fixture.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
+                         '-subj', '/CN=affixd', '-addext', f'subjectAltName=IP:{ADDRESS}', '-keyout', key, '-out', self.certificate])
+            settings += f'tls_certificate: {self.certificate}\ntls_key: {key}\n'
+        (self.data / 'affixd.yaml').write_text(settings)
 
     def __enter__(self):
         return self
@@ -203,7 +212,9 @@ class Fleet:
     # the operator
 
     def command(self, words):
-        return self.switch.command([fixture.AFFIX, 'fleet', '--server', URL, '--token-file', self.data / 'admin-token', *words])
+        trust = ['--ca', self.certificate] if self.is_secure else []
+        return self.switch.command(
+            [fixture.AFFIX, 'fleet', '--server', self.url, *trust, '--token-file', self.data / 'admin-token', *words])
 
     def try_cli(self, *words):
         return fixture.run(self.command(words), check=False)
@@ -217,11 +228,17 @@ class Fleet:
     def items(self, *words):
         return self.json(*words)['items']
 
-    def get(self, path):
-        """The REST API's answer, for what no command prints."""
-        program = 'import sys, urllib.request as u; print(u.urlopen(u.Request(sys.argv[1], headers={"Authorization": sys.argv[2]})).read().decode())'
-        token = (self.data / 'admin-token').read_text().strip()
-        return json.loads(fixture.run(self.switch.command([sys.executable, '-c', program, f'{URL}/api/v1/{path}', f'Bearer {token}'])).stdout)
+    def compare(self):
+        """What tests/fleet/compare says of affixd and the hosts that run."""
+        trust = ['--ca', self.certificate] if self.is_secure else []
+        pids = [f'{one.name}={one.leader}' for one in self.hosts if one.is_running]
+        return fixture.run(self.switch.command([COMPARE, '--server', self.url, *trust, '--data', self.data, *pids]), check=False)
+
+    def rollout_hosts(self, rollout):
+        """How each host of a rollout fared, from the database: no command prints it."""
+        with contextlib.closing(sqlite3.connect(f'file:{self.data}/affixd.db?mode=ro', uri=True)) as database:
+            return database.execute('SELECT h.name, r.wave, r.outcome, r.reason FROM rollout_host r JOIN host h ON h.id = r.host '
+                                    'WHERE r.rollout = ?', [rollout]).fetchall()
 
     def join_token(self, name='test'):
         return self.json('token', 'create', name)['token']
@@ -250,7 +267,14 @@ class Fleet:
             if not made:
                 one.install()
                 one.put(self.work.public, '/etc/affix/trust.d/test.pub', mode=0o644)
-            one.write('/etc/affix/agent.yaml', AGENT_SETTINGS.format(url=URL, labels=json.dumps(labels[name]), removal=removal))
+            server = {'url': self.url, 'transport': self.transport, 'token_file': '/etc/affix/join-token'}
+            if self.is_secure:
+                one.put(self.certificate, '/etc/affix/fleet.pem', mode=0o644)
+                server['ca_file'] = '/etc/affix/fleet.pem'
+            else:
+                server['plaintext'] = True
+            one.write('/etc/affix/agent.yaml', AGENT_SETTINGS.format(
+                server=json.dumps(server), labels=json.dumps(labels[name]), removal=removal))
             one.write('/etc/affix/join-token', token + '\n')
             made.append(one)
         with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -262,6 +286,8 @@ class Case(unittest.TestCase):
     """Hosts, an affixd and what tests ask of them. After each test the fleet is compared with what affixd says of it."""
 
     labels = {}
+    options = {}
+    removal = 3
 
     @classmethod
     def setUpClass(cls):
@@ -269,10 +295,10 @@ class Case(unittest.TestCase):
         if reason:
             print(reason, file=sys.stderr)
             raise SystemExit(host.SKIP)
-        cls.fleet = Fleet()
+        cls.fleet = Fleet(**cls.options)
         cls.addClassCleanup(cls.fleet.close)
         cls.fleet.start()
-        cls.hosts = cls.fleet.add_hosts(cls.labels)
+        cls.hosts = cls.fleet.add_hosts(cls.labels, cls.removal)
         until(lambda: sorted(item['name'] for item in cls.fleet.items('hosts', '--presence', 'connected')) == sorted(cls.labels),
               lambda: f"not all hosts came: {cls.fleet.cli('hosts')}{[one.log() for one in cls.hosts.values()]}")
 
@@ -323,10 +349,9 @@ class Case(unittest.TestCase):
 
     def assertComparable(self):
         """The fleet comes to rest in a state in which all witnesses agree."""
-        pids = [f'{one.name}={one.leader}' for one in self.hosts.values() if one.is_running]
         said = []
         def agree():
-            done = fixture.run(self.fleet.switch.command([COMPARE, '--server', URL, '--data', self.fleet.data, *pids]), check=False)
+            done = self.fleet.compare()
             said[:] = [done.stdout + done.stderr]
             return done.returncode == 0
         until(agree, lambda: f'affixd and its hosts differ:\n{said[0]}{self.fleet.log()}', 60)

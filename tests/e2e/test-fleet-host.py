@@ -14,7 +14,6 @@ BROKEN = '--die-after 200 --exit 1'
 
 class OneHost(fleet_hosts.Case):
     labels = {'web-1': {'role': 'web', 'env': 'test'}}
-    removal = 3
 
     def setUp(self):
         self.host = self.hosts['web-1']
@@ -123,6 +122,36 @@ class OneHost(fleet_hosts.Case):
         self.assertIn('revoke', self.fleet.cli('audit'))
 
 
+class PollingHost(fleet_hosts.Case):
+    """Over TLS and HTTP, as behind a proxy that lets nothing else through."""
+
+    labels = {'edge-1': {'role': 'edge'}}
+    options = {'is_secure': True, 'transport': 'http'}
+    removal = 10
+
+    def test_losing_most_of_its_addons_at_once_waits_for_a_word(self):
+        host = self.hosts['edge-1']
+        self.assertNotIn('websocket', host.log(1000))
+        assignments = {}
+        for identifier in ('one', 'two', 'three'):
+            self.fleet.publish(self.addon(identifier, '1.0.0'))
+            assignments[identifier] = self.fleet.assign(identifier, '1.0.0', '--selector', 'role=edge')
+        for identifier in assignments:
+            self.wait('edge-1', identifier, state='running', running='1.0.0')
+        self.assertComparable()
+        for identifier in ('one', 'two'):
+            self.fleet.cli('unassign', str(assignments[identifier]))
+        item = self.wait('edge-1', 'one', name='mass-removal', drift='observed-but-unassigned')
+        self.assertEqual(item['running'], '1.0.0')
+        self.cycles('edge-1', 5)
+        for identifier in assignments:
+            self.assertRuns('edge-1', identifier, '1.0.0')
+        self.fleet.cli('confirm-removal', 'edge-1')
+        self.wait_gone('edge-1', 'one')
+        self.wait_gone('edge-1', 'two')
+        self.assertRuns('edge-1', 'three', '1.0.0')
+
+
 class RevokedHost(fleet_hosts.Case):
     labels = {'web-1': {'role': 'web'}}
 
@@ -143,7 +172,7 @@ class RevokedHost(fleet_hosts.Case):
         fleet_hosts.until(lambda: 'this host was revoked' in host.log(500), lambda: f'the agent is not told:\n{host.log()}')
         self.cycles('web-1', 5)
         self.assertRuns('web-1', 'probe', '1.0.0')
-        self.assertEqual([item['presence'] for item in self.fleet.items('hosts')], ['revoked'])
+        self.assertEqual([item['name'] for item in self.fleet.items('hosts', '--presence', 'revoked')], ['web-1'])
 
 
 if __name__ == '__main__':

@@ -46,9 +46,10 @@ class ThreeHosts(fleet_hosts.Case):
         self.fleet.publish(self.addon('wave', '1.1.0', options=BROKEN))
         rollout = self.rollout(assignment, '1.1.0', '--waves', '1,100%', '--wait', '1s', '--timeout', '10m', '--max-failures', '0')
         self.wait_rollout(rollout, 'halted')
+        self.assertEqual([reason for _, _, outcome, reason in self.fleet.rollout_hosts(rollout) if outcome == 'failed'], ['rolled-back'])
         self.assertEqual(self.running('wave'), dict.fromkeys(ALL, '1.0.0'))
         tried = [name for name in ALL if self.hosts[name].status('wave')['quarantine']]
-        self.assertEqual(len(tried), 1, self.fleet.get(f'rollouts/{rollout}/hosts'))
+        self.assertEqual(len(tried), 1, self.fleet.rollout_hosts(rollout))
         self.wait(tried, 'wave', state='rolled-back')
         self.fleet.cli('rollout', 'abort', str(rollout), '--revert')
         self.wait(ALL, 'wave', state='running', running='1.0.0', wanted='1.0.0')
