@@ -27,6 +27,8 @@
 
 #define TICK_SLACK_USEC CLOCK_USEC_PER_SEC
 #define RETRY_USEC      (5 * CLOCK_USEC_PER_SEC)
+/* How long the first answer of the updater is waited for. */
+#define PATIENCE_USEC (10 * CLOCK_USEC_PER_SEC)
 
 static uint64_t boot_usec(void)
 {
@@ -261,10 +263,20 @@ static int look_after_ipc(struct agent *agent, uint64_t now)
 	return r;
 }
 
+/* The server hears of this host when there is something to tell, or nothing to wait for any more.
+ */
+static void begin_link(struct agent *agent)
+{
+	if (agent->is_linked)
+		return;
+	agent->is_linked = true;
+	operation_prune(&agent->operation);
+	ignore_result(link_start(agent->link));
+}
+
 static void on_question(void *userdata, struct lane_answer *answer)
 {
 	struct agent *agent = userdata;
-	bool was_first = agent->status_at == UINT64_MAX;
 	bool is_due = agent->status_at == 0;
 	uint64_t now = boot_usec();
 	int r = take_answer(agent, answer);
@@ -274,14 +286,10 @@ static void on_question(void *userdata, struct lane_answer *answer)
 			  strerror(-r));
 	if (r == 0 && !agent->is_asking_drift)
 		r = look_after_ipc(agent, now);
-	if (!agent->is_asking_drift || was_first)
+	if (!agent->is_asking_drift)
 		agent->status_at = now + agent->config->status_seconds * CLOCK_USEC_PER_SEC;
 	agent_evaluate(agent);
-	if (was_first) {
-		operation_prune(&agent->operation);
-		ignore_result(link_start(agent->link));
-		(void)sd_notify(0, "READY=1");
-	}
+	begin_link(agent);
 	if (is_due)
 		agent_ask_status(agent);
 	else if (!agent->is_asking_drift && now >= agent->drift_at && has_installed(&agent->host) &&
@@ -298,6 +306,10 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
+	if (!agent->is_linked) {
+		set_updater_problem(agent, "the updater has not answered yet");
+		begin_link(agent);
+	}
 	if (boot_usec() >= agent->status_at)
 		agent_ask_status(agent);
 	else
@@ -454,5 +466,7 @@ int agent_run(const struct config *config, const struct agent_paths *paths)
 	if (r < 0)
 		return r;
 	agent_ask_status(&agent);
+	wake_at(&agent, boot_usec() + PATIENCE_USEC);
+	(void)sd_notify(0, "READY=1");
 	return sd_event_loop(agent.event);
 }

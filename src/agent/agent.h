@@ -60,6 +60,7 @@ struct agent {
 	uint64_t started;             /* seconds since 1970 */
 	uint64_t packages_connection; /* on which packages were last offered; 0: none */
 	bool is_asking_drift;
+	bool is_linked; /* the link was started */
 	char updater_problem[AGENT_PROBLEM_MAX];
 	char offer_problem[AGENT_PROBLEM_MAX];
 };

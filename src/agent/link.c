@@ -18,7 +18,8 @@
 #include "base/str.h"
 #include "opamp/decode.h"
 
-#define SLACK_USEC    (250 * CLOCK_USEC_PER_MSEC)
+#define SLACK_USEC    (100 * CLOCK_USEC_PER_MSEC)
+#define NEWS_USEC     (200 * CLOCK_USEC_PER_MSEC)
 #define FIRST_SECONDS 1U
 #define DOUBLINGS_MAX 16U
 #define SOON_USEC     (100 * CLOCK_USEC_PER_MSEC)
@@ -48,6 +49,8 @@ struct link {
 	bool is_http;           /* the server was found to have no WebSocket */
 	uint64_t is_http_until; /* monotonic microseconds */
 	bool has_news;
+	uint64_t sent_at; /* monotonic microseconds */
+	uint64_t pinged_at;
 	bool is_ending; /* decided, and carried out when the loop runs */
 };
 
@@ -118,6 +121,11 @@ static int on_ending(sd_event_source *source, void *userdata)
 	return 0;
 }
 
+static uint64_t heartbeat_usec(const struct link *link)
+{
+	return MAX(link->heartbeat_seconds, (uint64_t)1) * CLOCK_USEC_PER_SEC;
+}
+
 static void send_now(struct link *link)
 {
 	cleanup_free uint8_t *data = NULL;
@@ -128,6 +136,7 @@ static void send_now(struct link *link)
 	if (link->is_ending || (link->poll && poll_is_busy(link->poll)))
 		return;
 	link->has_news = false;
+	link->sent_at = clock_monotonic_usec();
 	r = link->handler->compose(link->handler->userdata, link->websocket ? 1 : 0, &data, &size);
 	if (r == 0)
 		r = link->websocket ? websocket_send(link->websocket, data, size)
@@ -139,14 +148,21 @@ static void send_now(struct link *link)
 	plan_heartbeat(link);
 }
 
-static void opened(struct link *link)
+/* What is new goes out, though not more often than NEWS_USEC: a server that keeps asking for
+ * everything is answered, and not at the speed of the network. */
+static void send_news(struct link *link)
 {
-	link->state = LINK_OPEN;
-	link->failures = 0;
+	uint64_t since = clock_monotonic_usec() - link->sent_at;
+
+	if (since >= NEWS_USEC)
+		send_now(link);
+	else
+		set_timer(link, NEWS_USEC - since);
 }
 
 static void begin_connection(struct link *link)
 {
+	link->pinged_at = clock_monotonic_usec();
 	do
 		randombytes_buf(&link->connection, sizeof(link->connection));
 	while (link->connection == 0);
@@ -157,7 +173,7 @@ static void on_websocket_open(void *userdata)
 {
 	struct link *link = userdata;
 
-	opened(link);
+	link->state = LINK_OPEN;
 	begin_connection(link);
 	send_now(link);
 }
@@ -203,10 +219,10 @@ static void on_poll_answer(void *userdata, const void *data, size_t size)
 {
 	struct link *link = userdata;
 
-	opened(link);
+	link->state = LINK_OPEN;
 	link->handler->on_message(link->handler->userdata, data, size);
 	if (link->has_news)
-		send_now(link);
+		send_news(link);
 }
 
 static void on_poll_failed(void *userdata, long status, uint64_t retry_after, const char *reason)
@@ -267,10 +283,14 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 		start_connection(link);
 		return 0;
 	}
-	/* Half-open connections show by pings that are not answered. */
-	if (link->websocket && websocket_ping(link->websocket) == -ETIMEDOUT) {
-		fail(link, 0, 0, "the server does not answer pings");
-		return 0;
+	if (link->websocket &&
+	    clock_monotonic_usec() + SLACK_USEC >= link->pinged_at + heartbeat_usec(link)) {
+		/* Half-open connections show by pings that are not answered. */
+		link->pinged_at = clock_monotonic_usec();
+		if (websocket_ping(link->websocket) == -ETIMEDOUT) {
+			fail(link, 0, 0, "the server does not answer pings");
+			return 0;
+		}
 	}
 	send_now(link);
 	return 0;
@@ -320,17 +340,24 @@ int link_start(struct link *link)
 	return 0;
 }
 
+void link_confirm(struct link *link)
+{
+	link->failures = 0;
+}
+
 void link_send(struct link *link)
 {
 	link->has_news = true;
-	if (link->state == LINK_OPEN)
-		send_now(link);
+	if (link->state == LINK_OPEN && !link->is_ending)
+		send_news(link);
 }
 
 void link_reconnect(struct link *link, uint64_t pause)
 {
+	uint64_t usec = link_pause(0, 0, pause, randombytes_random());
+
 	if (link->state != LINK_WAITING)
-		end_soon(link, MAX(pause * CLOCK_USEC_PER_SEC, SOON_USEC));
+		end_soon(link, MAX(usec, SOON_USEC));
 }
 
 void link_set_heartbeat(struct link *link, uint64_t seconds)

@@ -39,10 +39,12 @@ DEFINE_CLEANUP(struct link *, link, link_free)
 
 /* Connects as soon as the loop runs. */
 must_check int link_start(struct link *link);
+/* The server takes us: pauses begin small again when this connection ends. */
+void link_confirm(struct link *link);
 /* There is something to say. */
 void link_send(struct link *link);
-/* Ends the connection and makes another: soon, or after *pause* seconds. May be called from the
- * handler. */
+/* Ends the connection and makes another: soon, or after *pause* seconds and up to as many again, so
+ * that not all come at once. May be called from the handler. */
 void link_reconnect(struct link *link, uint64_t pause);
 /* Heartbeats and polls come this often from now on; 0: no heartbeats, and polls as before. */
 void link_set_heartbeat(struct link *link, uint64_t seconds);

@@ -411,8 +411,11 @@ int report_update(struct opamp_client *client, const struct report_input *input,
 	for (size_t i = 0; i < input->result->count; i++)
 		fill_entry(input, memory, i, &lists);
 	r = set_health(client, input, &lists);
-	if (r == 0)
-		r = set_packages(client, input, &lists);
+	/* Nothing is said of add-ons before anything is known: it would read as "there are none".
+	 */
+	if (r < 0 || !input->host->is_known)
+		return r;
+	r = set_packages(client, input, &lists);
 	if (r == 0)
 		r = set_config_status(client, input);
 	if (r == 0)

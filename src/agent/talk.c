@@ -29,6 +29,7 @@
 #define STATUS_UNAUTHORIZED 401
 #define STATUS_FORBIDDEN    403
 #define SHOWN_MAX           200U
+#define ROTATION_PAUSE_MAX  300U
 
 /* The secret of a file that the administrator names; he may have ended it with a newline. */
 static int load_token(const char *path, char **ret)
@@ -235,7 +236,9 @@ static int take_settings(struct talk *talk, const Opamp__Proto__ConnectionSettin
 		r = state_store_secret(talk->agent->statefd, STATE_CANDIDATE, secret);
 		if (r < 0)
 			return r;
-		link_reconnect(talk->agent->link, 0);
+		/* At once the first time; a server that always has another one has to wait. */
+		link_reconnect(talk->agent->link, MIN(talk->rotations, ROTATION_PAUSE_MAX));
+		talk->rotations++;
 		return set_settings_status(
 			talk, offers,
 			OPAMP__PROTO__CONNECTION_SETTINGS_STATUSES__ConnectionSettingsStatuses_APPLYING,
@@ -264,8 +267,10 @@ static void promote(struct talk *talk)
 	agent_log(LOG_NOTICE, NULL, "this host has joined the fleet");
 }
 
+/* An answer that is not an error: this server and this credential are good. */
 static void heard(struct talk *talk)
 {
+	link_confirm(talk->agent->link);
 	if (talk->was_heard)
 		return;
 	talk->was_heard = true;
@@ -282,7 +287,8 @@ static void take_failure(struct talk *talk, const Opamp__Proto__ServerErrorRespo
 		str_escape(failure->error_message, strlen(failure->error_message), SHOWN_MAX);
 	uint64_t seconds = 0;
 
-	agent_log(LOG_WARNING, NULL, "the server answers with an error: '%s'", shown ? shown : "");
+	agent_log(talk->quiet_failures == 0 ? LOG_WARNING : LOG_DEBUG, NULL,
+		  "the server answers with an error: '%s'", shown ? shown : "");
 	if (failure->type !=
 	    OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable)
 		return;
@@ -327,14 +333,15 @@ static int take_message(struct talk *talk, const Opamp__Proto__ServerToAgent *me
 			  "the server sent a message for another instance, ignoring");
 		return 0;
 	}
-	heard(talk);
+	if (message->error_response)
+		take_failure(talk, message->error_response);
+	else
+		heard(talk);
 	if (is_new_uid) {
 		r = state_store_uid(talk->agent->statefd, opamp_client_uid(talk->agent->client));
 		if (r == 0)
 			r = report_describe(talk->agent->client, talk->agent->config);
 	}
-	if (message->error_response)
-		take_failure(talk, message->error_response);
 	if (r == 0 && message->connection_settings)
 		r = take_settings(talk, message->connection_settings);
 	return r < 0 ? r : take_offers(talk, message);

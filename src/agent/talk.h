@@ -24,6 +24,7 @@ struct talk {
 	char *authorization; /* the header's value of this connection, or NULL */
 	bool was_heard;      /* something came on this connection */
 	unsigned quiet_failures;
+	unsigned rotations; /* credentials that were offered in this process */
 };
 
 void talk_init(struct talk *talk, struct agent *agent);

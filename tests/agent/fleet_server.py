@@ -86,7 +86,7 @@ class Server:
         self.packages = None         # None: the field is absent
         self.settings = None
         self.configs = None
-        self.announces = True
+        self.failure = None          # an error that every report is answered with, and the connection's end
         self.extra = b''             # fields added to every answer
         self.artifacts = {}          # path: bytes
         self.artifact_answers = []   # functions (handler, body) that answer the next downloads instead
@@ -325,7 +325,11 @@ class Server:
             report, reply = self.take(payload[1:], headers, 'websocket')
             with self.lock:
                 handler.uid = report.uid
+                if self.failure:
+                    reply = wire.data(1, report.uid) + wire.data(2, wire.number(1, 1) + wire.text(2, self.failure))
                 send_frame(handler.wfile, 2, b'\0' + reply)
+            if self.failure:
+                return
 
     def download(self, handler, path, headers):
         with self.lock:

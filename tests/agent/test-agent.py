@@ -6,7 +6,10 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
+import socket
+import socketserver
 import ssl
 import stat
 import subprocess
@@ -205,6 +208,35 @@ class Transport(Case):
         until(lambda: sum(self.server.authorizations.values()) == 2)
         self.assertGreater(time.monotonic() - began, 1.8)
 
+    def test_a_server_that_answers_with_errors_is_asked_less_and_less_often(self):
+        self.server.failure = 'this host was revoked'
+        self.start(intervals={'reconnect_max_seconds': 300})
+        time.sleep(4)
+        self.assertLessEqual(self.server.connections, 5)
+        self.assertGreaterEqual(self.server.connections, 2)
+        self.assertEqual(self.log.read_text().count('revoked'), 1)
+
+    def test_a_server_that_always_asks_for_everything_is_answered_at_leisure(self):
+        for transport in ('websocket', 'http'):
+            count = len(self.server.reports)
+            self.server.extra = fleet_server.wire.number(6, fleet_server.FULL_STATE)
+            self.start(server={'transport': transport})
+            self.server.wait(lambda report: True, after=count)
+            time.sleep(2)
+            self.assertLessEqual(len(self.server.reports) - count, 13)
+            self.stop()
+
+    def test_a_server_that_always_has_another_credential_waits(self):
+        numbers = iter(range(1000))
+        self.server.credential = 'x'
+        self.server.is_let_in = lambda _: True
+        self.server.compose = lambda uid, report=None, authorization='', compose=self.server.compose: (
+            setattr(self.server, 'credential', f'c{next(numbers)}'),
+            self.server.tokens.add(authorization.removeprefix('Bearer ')), compose(uid, report, authorization))[2]
+        self.start()
+        time.sleep(5)
+        self.assertLessEqual(self.server.connections, 6)
+
     def test_nonsense_from_the_server_does_no_harm(self):
         self.updater.put('probe', '1.0.0', 'plan')
         self.start()
@@ -233,6 +265,39 @@ class Transport(Case):
                 with contextlib.suppress(ConnectionError):
                     fleet_server.send_frame(connection.wfile, 2, bytes(5 << 20))
         self.server.wait(lambda report: 3 in report.parts, after=count)
+
+
+class Proxy(Case):
+    def test_the_way_leads_through_the_proxy(self):
+        seen = []
+
+        class Tunnel(socketserver.StreamRequestHandler):
+            def handle(self):
+                seen.append(self.rfile.readline().decode())
+                while self.rfile.readline().strip():
+                    pass
+                host, port = seen[-1].split()[1].split(':')
+                with socket.create_connection((host, int(port))) as far:
+                    self.wfile.write(b'HTTP/1.1 200 OK\r\n\r\n')
+                    back = threading.Thread(target=self.pump, args=(far, self.connection), daemon=True)
+                    back.start()
+                    self.pump(self.connection, far)
+
+            @staticmethod
+            def pump(source, sink):
+                with contextlib.suppress(OSError):
+                    while data := source.recv(65536):
+                        sink.sendall(data)
+                with contextlib.suppress(OSError):
+                    sink.shutdown(socket.SHUT_WR)
+        proxy = socketserver.ThreadingTCPServer(('127.0.0.1', 0), Tunnel)
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
+        self.addCleanup(proxy.server_close)
+        self.addCleanup(proxy.shutdown)
+        self.start(server={'proxy': f'http://127.0.0.1:{proxy.server_address[1]}'})
+        self.assertEqual(self.server.wait(lambda report: True).transport, 'websocket')
+        self.assertEqual(seen[0].split()[:2], ['CONNECT', f'127.0.0.1:{self.server.port}'])
 
 
 class Delivery(Case):
@@ -303,6 +368,16 @@ class Delivery(Case):
         self.server.wait(lambda report: not report.healthy and 'updater' in report.health_error)
         os.rename(self.updater.path + '.away', self.updater.path)
         self.running('probe')
+
+    def test_a_silent_updater_does_not_keep_the_host_from_the_fleet(self):
+        released = threading.Event()
+        self.updater.answers['status'] = lambda *_: released.wait(60) and None
+        self.updater.put('probe', '1.0.0', 'plan')
+        self.start()
+        report = self.server.wait(lambda report: not report.healthy and 'not answered' in report.health_error, 20)
+        self.assertNotIn(8, report.parts)
+        released.set()
+        self.server.wait(lambda report: report.healthy and 'probe' in report.packages)
 
     def test_a_failed_upgrade_is_reported_and_not_repeated(self):
         self.server.offer(push=False, probe=self.package('1.0.0'))
@@ -564,6 +639,24 @@ class Bad(Case):
         self.server.offer(push=False, probe=self.package())
         self.start()
         self.running('probe')
+
+    def test_killed_at_any_moment_it_comes_to_the_same(self):
+        self.server.offer(push=False, **{name: self.package(more=name.encode() * 1000) for name in ('one', 'two', 'three')})
+        self.server.credential = 'secret'
+        chance = random.Random(7)
+        for _ in range(15):
+            self.start()
+            time.sleep(chance.random() * 0.4)
+            self.stop(signal.SIGKILL)
+            for path in (self.state('offer.json'), self.state('memory.json'), self.state('settings.json')):
+                if path.exists():
+                    json.loads(path.read_text())
+        self.start()
+        for name in ('one', 'two', 'three'):
+            self.running(name)
+        time.sleep(1)
+        self.assertEqual(sorted(set(self.updater.verbs())), [('install', name) for name in ('one', 'three', 'two')])
+        self.assertEqual(len({report.uid for report in self.server.reports}), 1)
 
     def test_a_wrong_configuration_file_is_explained(self):
         path = self.config(server={'url': 'ftp://x', 'client_key': 'relative'}, labels={'a b': 'c'}, nonsense=True)

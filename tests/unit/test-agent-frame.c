@@ -191,7 +191,6 @@ static void a_refused_configuration_is_told(void **state)
 static void unanswered_pings_are_a_problem_until_one_is_answered(void **state)
 {
 	struct addon *addon = *state;
-	cleanup_opamp_arena struct opamp_arena *arena = NULL;
 
 	tick(addon, "one");
 	accept_it(addon);
@@ -294,7 +293,6 @@ static void only_addons_whose_manifest_says_so_have_a_socket(void **state)
 	cleanup_addon_ipc struct addon_ipc *ipc = NULL;
 	struct world world;
 	char path[200];
-	cleanup_free char *text = NULL;
 	int fd;
 
 	world_begin(&world);
