@@ -205,6 +205,7 @@ static int read_body(struct api_call *call)
 static int run_change(struct api_call *call, const struct api_route *route)
 {
 	struct fleet *fleet = call->fleet;
+	uint64_t generation = fleet->generation;
 	int r;
 
 	r = store_mark(fleet->store);
@@ -216,8 +217,9 @@ static int run_change(struct api_call *call, const struct api_route *route)
 	if (r == 0)
 		return fleet_flush(fleet);
 	store_undo(fleet->store);
-	/* What was loaded may be what was undone. */
-	fleet_changed(fleet);
+	/* What was loaded since may be what was undone. */
+	if (fleet->generation != generation)
+		fleet_changed(fleet);
 	return r;
 }
 

@@ -156,7 +156,7 @@ int api_join_create(struct api_call *call)
 {
 	static const char *const known[] = {"name", "expires_in", "max_uses", NULL};
 	struct token_join join = {0};
-	struct token token;
+	struct token token = {0};
 	uint64_t seconds = 0;
 	int64_t id = 0;
 	int r;
@@ -187,7 +187,7 @@ int api_token_create(struct api_call *call)
 	const char *role_name = NULL;
 	const char *name = NULL;
 	enum token_role role;
-	struct token token;
+	struct token token = {0};
 	uint64_t seconds = 0;
 	int64_t id = 0;
 	int r;

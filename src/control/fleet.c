@@ -23,6 +23,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "control/fleet_private.h"
+#include "control/package.h"
 #include "control/rollout.h"
 #include "control/token.h"
 
@@ -31,7 +32,8 @@
 #define TOKEN_NAME        "admin-token"
 #define HEARTBEAT_SECONDS 30U
 #define URL_SECONDS       3600U
-#define RETRY_SECONDS     30U
+#define RETRY_SECONDS     15U
+#define RETRY_SPREAD      30U
 #define OFFERS_PER_TICK   256U
 #define TICK_MS           1000U
 #define ROLLOUT_REST      20U /* times as long as looking took */
@@ -112,7 +114,7 @@ static int make_first_token(struct fleet *fleet)
 {
 	const struct file_attributes attributes = {0600, (uid_t)-1, (gid_t)-1};
 	const struct audit_actor actor = {"affixd", NULL, fleet_now(fleet)};
-	struct token token;
+	struct token token = {0};
 	char line[TOKEN_TEXT_SIZE + 1];
 	int64_t n = 0;
 	int64_t id = 0;
@@ -150,7 +152,9 @@ static int open_parts(struct fleet *fleet, char *reterr)
 		r = load_url_key(fleet);
 	if (r == 0)
 		r = make_first_token(fleet);
-	return r == 0 ? store_commit(fleet->store) : r;
+	if (r == 0)
+		r = store_commit(fleet->store);
+	return r == 0 ? package_clean(fleet) : r;
 }
 
 int fleet_open(const struct fleet_options *options, const struct fleet_output *output,
@@ -311,7 +315,8 @@ static void take_back(struct fleet *fleet)
 			fleet_session_end(fleet, session);
 		if (said->status == 0)
 			said->status = 503;
-		said->retry_after = RETRY_SECONDS;
+		/* Not all at once. */
+		said->retry_after = RETRY_SECONDS + randombytes_uniform(RETRY_SPREAD);
 	}
 }
 

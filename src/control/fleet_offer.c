@@ -61,6 +61,11 @@ static void hash_piece(crypto_hash_sha256_state *state, const void *data, size_t
 	(void)crypto_hash_sha256_update(state, data, size);
 }
 
+static void hash_text(crypto_hash_sha256_state *state, const char *text)
+{
+	hash_piece(state, text, text ? strlen(text) : 0);
+}
+
 /* The Linux capabilities that approval and assignment leave; NULL: all of the manifest's. */
 static int add_capabilities(json_t *object, const struct assign_choice *choice)
 {
@@ -115,7 +120,7 @@ static int hash_package(const struct assign_choice *choice, const json_t *own,
 		return -ENOMEM;
 	(void)crypto_hash_sha256_init(&state);
 	hash_piece(&state, choice->artifact->digest, sizeof(choice->artifact->digest));
-	hash_piece(&state, narrowing, strlen(narrowing));
+	hash_text(&state, narrowing);
 	(void)crypto_hash_sha256_final(&state, ret);
 	return 0;
 }
@@ -187,10 +192,8 @@ static void hash_packages(struct draft *draft)
 	for (size_t i = 0; i < draft->n_packages; i++) {
 		const struct opamp_package *package = &draft->packages[i];
 
-		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): what is counted is
-		 * filled */
-		hash_piece(&state, package->name, strlen(package->name));
-		hash_piece(&state, package->version, strlen(package->version));
+		hash_text(&state, package->name);
+		hash_text(&state, package->version);
 		hash_piece(&state, package->hash.data, package->hash.size);
 	}
 	(void)crypto_hash_sha256_final(&state, draft->packages_hash);
@@ -204,7 +207,7 @@ static void hash_configs(struct draft *draft)
 	for (size_t i = 0; i < draft->n_configs; i++) {
 		const struct opamp_config *config = &draft->configs[i];
 
-		hash_piece(&state, config->name, strlen(config->name));
+		hash_text(&state, config->name);
 		hash_piece(&state, config->body.data, config->body.size);
 	}
 	(void)crypto_hash_sha256_final(&state, draft->config_hash);

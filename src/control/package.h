@@ -44,6 +44,10 @@ must_check int package_revoke(struct fleet *fleet, const char *addon, const char
 			      const char *reason, const struct audit_actor *actor,
 			      struct api_problem *reterr);
 
+/* Removes what an import that was interrupted left: uploads, and bundles that no package knows. For
+ * the start, before there is another. 0 or -errno. */
+must_check int package_clean(struct fleet *fleet);
+
 /* The object of GET /api/v1/packages/ADDON/VERSION. 0; 1 where there is none; -errno. */
 must_check int package_to_json(struct fleet *fleet, int64_t id, json_t **ret);
 /* Its number; 1 where there is none. */

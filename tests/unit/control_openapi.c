@@ -54,7 +54,7 @@ const json_t *openapi_operation(const char *method, const char *path)
 	const json_t *methods;
 	char name[16] = "";
 
-	for (size_t i = 0; method[i] != '\0' && i < sizeof(name) - 1; i++)
+	for (size_t i = 0; i < sizeof(name) - 1 && method[i] != '\0'; i++)
 		name[i] = (char)(method[i] | 0x20);
 	json_object_foreach(json_object_get(openapi_load(), "paths"), pattern, methods)
 	{

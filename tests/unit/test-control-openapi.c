@@ -81,7 +81,10 @@ static void check_references(const json_t *value)
 	const char *key;
 	size_t i;
 
-	json_array_foreach(value, i, member) check_references(member);
+	json_array_foreach(value, i, member)
+	{
+		check_references(member);
+	}
 	json_object_foreach((json_t *)value, key, member)
 	{
 		if (strcmp(key, "$ref") == 0)

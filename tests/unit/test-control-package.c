@@ -163,6 +163,34 @@ static void artifacts_and_signatures_can_be_had_by_name(void **state)
 			"/api/v1/packages/demo/1.0.0/artifacts/linux/arm64", NULL);
 }
 
+static bool is_there(struct control *c, const char *name)
+{
+	struct stat status;
+
+	return fstatat(c->dir, name, &status, 0) == 0;
+}
+
+static void what_a_crash_leaves_is_removed_at_the_start(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *package = NULL;
+	const json_t *artifact;
+	char known[128];
+
+	control_package(c, "1.0.0");
+	package = control_ask(c, 200, "GET", "/api/v1/packages/demo/1.0.0", NULL);
+	artifact = json_array_get(json_object_get(package, "artifacts"), 0);
+	(void)snprintf(known, sizeof(known), "artifacts/%s", control_text(artifact, "sha256"));
+	assert_int_equal(fd_close(openat(c->dir, "incoming/upload", O_CREAT | O_WRONLY, 0600)),
+			 -EBADF);
+	assert_int_equal(fd_close(openat(c->dir, "artifacts/0123", O_CREAT | O_WRONLY, 0600)),
+			 -EBADF);
+	assert_true(is_there(c, "incoming/upload") && is_there(c, "artifacts/0123"));
+	control_reopen(c);
+	assert_false(is_there(c, "incoming/upload") || is_there(c, "artifacts/0123"));
+	assert_true(is_there(c, known));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -173,6 +201,7 @@ int main(void)
 		TEST(an_upload_without_a_good_signature_parameter_is_refused),
 		TEST(approval_may_take_capabilities_away_but_add_none),
 		TEST(artifacts_and_signatures_can_be_had_by_name),
+		TEST(what_a_crash_leaves_is_removed_at_the_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

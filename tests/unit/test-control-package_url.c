@@ -50,6 +50,7 @@ static void what_was_written_is_read(void **state)
 	struct package_url read;
 
 	(void)state;
+	assert_non_null(url);
 	assert_int_equal(package_url_parse(key, path, query, NOW, &read), 0);
 	assert_string_equal(read.sha256, sample.sha256);
 	assert_int_equal(read.host, 17);
@@ -63,6 +64,7 @@ static void it_ends_with_its_time(void **state)
 	cleanup_free char *url = make(&path, &query);
 
 	(void)state;
+	assert_non_null(url);
 	assert_int_equal(read_again(path, query, NOW + 60), 0);
 	assert_int_equal(read_again(path, query, NOW + 61), PACKAGE_URL_E_EXPIRED);
 }
@@ -74,6 +76,7 @@ static void any_changed_byte_is_noticed(void **state)
 	cleanup_free char *url = make(&path, &query);
 
 	(void)state;
+	assert_non_null(url);
 	for (char *at = path + strlen(PACKAGE_URL_PREFIX); *at != '\0'; at++) {
 		*at ^= 1;
 		assert_int_not_equal(read_again(path, query, NOW), 0);
@@ -96,6 +99,7 @@ static void another_key_signs_another_url(void **state)
 	struct package_url read;
 
 	(void)state;
+	assert_non_null(url);
 	assert_int_equal(package_url_parse(other, path, query, NOW, &read),
 			 PACKAGE_URL_E_SIGNATURE);
 }
