@@ -41,10 +41,12 @@
 #define KEEPALIVE_SECONDS 75
 #define HEAD_SECONDS      10
 #define HEAD_BYTES        8192U
-#define HEADS_MAX         2048U
-#define SERVICE_BYTES     16384U
-#define SOCKET_BYTES      512U /* what each WebSocket keeps to read into */
-#define SPARE_FDS         64U
+/* Above any number of connections: a request that waits for the store keeps its head, and no other
+ * has to wait for that. They are made when they are needed. */
+#define HEADS_MAX     1048576U
+#define SERVICE_BYTES 16384U
+#define SOCKET_BYTES  512U /* what each WebSocket keeps to read into */
+#define SPARE_FDS     64U
 
 uint64_t front_msec(void)
 {

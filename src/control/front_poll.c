@@ -15,6 +15,7 @@
 #include "control/front_agent_private.h"
 
 #define POLL_MSEC     2000U
+#define HELLO_MSEC    20000U /* who is nobody yet has nothing to do but wait */
 #define HTTP_TOO_MANY 429U
 
 int agent_compare_keys(const void *a, const void *b)
@@ -135,7 +136,7 @@ static int poll_message(struct exchange *exchange)
 		agent_answer_poll(agent);
 	agent->waits = exchange;
 	exchange->agent = agent;
-	exchange->deadline = front_msec() + POLL_MSEC;
+	exchange->deadline = front_msec() + (agent->is_accepted ? POLL_MSEC : HELLO_MSEC);
 	r = agent_take_message(agent, exchange->wsi, message);
 	if (r != 0)
 		agent_forget_exchange(exchange);
