@@ -109,6 +109,10 @@ class OneHost(fleet_hosts.Case):
         unit.write_bytes(good + b'# changed\n')
         self.wait('web-1', 'bent', drift='units')
         self.assertIn('bent', self.fleet.cli('drift', '--kind', 'units'))
+        # The comparison after each test would not miss it either.
+        compared = self.fleet.compare()
+        self.assertEqual(compared.returncode, 1)
+        self.assertIn('web-1/bent: /etc/systemd/system/affix-bent.service', compared.stdout)
         unit.write_bytes(good)
         fleet_hosts.until(lambda: self.status('web-1', 'bent')['drift'] == [], 'drift stays though it is mended')
 
