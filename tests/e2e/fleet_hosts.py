@@ -1,33 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet for tests: affixd on one side, scratch hosts with agents on the other, one switch between them.
 
-    with fleet.Fleet() as fleet:
-        fleet.start()                                     # affixd serves
-        web = fleet.host('web-1', {'role': 'web'})        # booted, its agent enrols
-        fleet.publish(addon)                              # built, signed, imported, approved
-        fleet.cli('assign', 'probe', '1.0.0', '--selector', 'role=web')
-        fleet.wait_state(web, 'probe', 'running', '1.0.0')
+    class Case(fleet_hosts.Case):
+        labels = {'web-1': {'role': 'web'}}               # hosts, booted once per class
+
+        def test_…(self):
+            self.fleet.publish(self.addon('probe', '1.0.0'))   # built, signed, imported, approved
+            self.fleet.assign('probe', '1.0.0', '--selector', 'role=web')
+            self.wait('web-1', 'probe', state='running', running='1.0.0')
 
 The switch and affixd are in a network namespace that the test made, each host in one of its own: nothing leads out of
 them, and all of it ends with the test. A wait is for a condition; its limit only says when a test has failed.
 """
 
 import concurrent.futures
+import contextlib
 import json
 import pathlib
 import shutil
 import signal
+import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
+import unittest
 
 import fixture
 import host
 
+COMPARE = fixture.TOP / 'tests' / 'fleet' / 'compare'
 AFFIXD = fixture.BUILD / 'src' / 'control' / 'affixd'
 ADDRESS = '10.213.0.1'
 PORT = 4320
-URL = f'http://{ADDRESS}:{PORT}'
 LONG = 180
 
 AFFIXD_SETTINGS = '''
@@ -35,7 +40,7 @@ heartbeat_seconds: 5
 stale_seconds: {stale}
 '''
 AGENT_SETTINGS = '''
-server: {{url: '{url}', plaintext: true, token_file: /etc/affix/join-token}}
+server: {server}
 labels: {labels}
 intervals: {{heartbeat_seconds: 2, status_seconds: 1, drift_seconds: 2, reconnect_max_seconds: 1}}
 removal: {{delay_seconds: {removal}, mass_seconds: 600}}
@@ -61,7 +66,7 @@ def until(condition, what, seconds=LONG):
             return value
         if time.monotonic() > end:
             raise AssertionError(f'{what() if callable(what) else what}: not in {seconds} s')
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 class Namespace:
@@ -135,7 +140,9 @@ class FleetHost(host.Host):
 class Fleet:
     """See the module."""
 
-    def __init__(self, stale=20):
+    def __init__(self, stale=20, is_secure=False, transport='auto'):
+        self.is_secure, self.transport = is_secure, transport
+        self.url = f"{'https' if is_secure else 'http'}://{ADDRESS}:{PORT}"
         self.work = fixture.Workshop()
         self.data = pathlib.Path(tempfile.mkdtemp(prefix='affix-fleet-'))
         self.log_path = self.data.with_suffix('.log')
@@ -147,7 +154,13 @@ class Fleet:
         self.hosts = []
         (self.data / 'trust.d').mkdir(mode=0o755)
         shutil.copy(self.work.public, self.data / 'trust.d' / 'test.pub')
-        (self.data / 'affixd.yaml').write_text(AFFIXD_SETTINGS.format(stale=stale))
+        settings = AFFIXD_SETTINGS.format(stale=stale)
+        if is_secure:
+            self.certificate, key = self.data / 'server.pem', self.data / 'server.key'
+            fixture.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2',
+                         '-subj', '/CN=affixd', '-addext', f'subjectAltName=IP:{ADDRESS}', '-keyout', key, '-out', self.certificate])
+            settings += f'tls_certificate: {self.certificate}\ntls_key: {key}\n'
+        (self.data / 'affixd.yaml').write_text(settings)
 
     def __enter__(self):
         return self
@@ -176,6 +189,7 @@ class Fleet:
         until(self.answers, lambda: f'affixd does not answer:\n{self.log()}', 60)
 
     def answers(self):
+        """affixd does, to the administrator."""
         if self.affixd.poll() is not None:
             raise AssertionError(f'affixd ended with {self.affixd.returncode}:\n{self.log()}')
         return (self.data / 'admin-token').exists() and self.try_cli('hosts').returncode == 0
@@ -198,7 +212,9 @@ class Fleet:
     # the operator
 
     def command(self, words):
-        return self.switch.command([fixture.AFFIX, 'fleet', '--server', URL, '--token-file', self.data / 'admin-token', *words])
+        trust = ['--ca', self.certificate] if self.is_secure else []
+        return self.switch.command(
+            [fixture.AFFIX, 'fleet', '--server', self.url, *trust, '--token-file', self.data / 'admin-token', *words])
 
     def try_cli(self, *words):
         return fixture.run(self.command(words), check=False)
@@ -211,6 +227,18 @@ class Fleet:
 
     def items(self, *words):
         return self.json(*words)['items']
+
+    def compare(self):
+        """What tests/fleet/compare says of affixd and the hosts that run."""
+        trust = ['--ca', self.certificate] if self.is_secure else []
+        pids = [f'{one.name}={one.leader}' for one in self.hosts if one.is_running]
+        return fixture.run(self.switch.command([COMPARE, '--server', self.url, *trust, '--data', self.data, *pids]), check=False)
+
+    def rollout_hosts(self, rollout):
+        """How each host of a rollout fared, from the database: no command prints it."""
+        with contextlib.closing(sqlite3.connect(f'file:{self.data}/affixd.db?mode=ro', uri=True)) as database:
+            return database.execute('SELECT h.name, r.wave, r.outcome, r.reason FROM rollout_host r JOIN host h ON h.id = r.host '
+                                    'WHERE r.rollout = ?', [rollout]).fetchall()
 
     def join_token(self, name='test'):
         return self.json('token', 'create', name)['token']
@@ -239,9 +267,91 @@ class Fleet:
             if not made:
                 one.install()
                 one.put(self.work.public, '/etc/affix/trust.d/test.pub', mode=0o644)
-            one.write('/etc/affix/agent.yaml', AGENT_SETTINGS.format(url=URL, labels=json.dumps(labels[name]), removal=removal))
+            server = {'url': self.url, 'transport': self.transport, 'token_file': '/etc/affix/join-token'}
+            if self.is_secure:
+                one.put(self.certificate, '/etc/affix/fleet.pem', mode=0o644)
+                server['ca_file'] = '/etc/affix/fleet.pem'
+            else:
+                server['plaintext'] = True
+            one.write('/etc/affix/agent.yaml', AGENT_SETTINGS.format(
+                server=json.dumps(server), labels=json.dumps(labels[name]), removal=removal))
             one.write('/etc/affix/join-token', token + '\n')
             made.append(one)
         with concurrent.futures.ThreadPoolExecutor() as pool:
             list(pool.map(lambda one: one.boot(timeout=LONG), made))
         return {one.name: one for one in made}
+
+
+class Case(unittest.TestCase):
+    """Hosts, an affixd and what tests ask of them. After each test the fleet is compared with what affixd says of it."""
+
+    labels = {}
+    options = {}
+    removal = 3
+
+    @classmethod
+    def setUpClass(cls):
+        reason = unavailable()
+        if reason:
+            print(reason, file=sys.stderr)
+            raise SystemExit(host.SKIP)
+        cls.fleet = Fleet(**cls.options)
+        cls.addClassCleanup(cls.fleet.close)
+        cls.fleet.start()
+        cls.hosts = cls.fleet.add_hosts(cls.labels, cls.removal)
+        until(lambda: sorted(item['name'] for item in cls.fleet.items('hosts', '--presence', 'connected')) == sorted(cls.labels),
+              lambda: f"not all hosts came: {cls.fleet.cli('hosts')}{[one.log() for one in cls.hosts.values()]}")
+
+    def tearDown(self):
+        self.assertComparable()
+
+    def addon(self, identifier, version, options='', window=1):
+        addon = self.fleet.work.addon(identifier, version, options)
+        addon.manifest['health']['window_seconds'] = window
+        return addon
+
+    def status(self, name, identifier):
+        """What affixd says of an add-on on a host, or None."""
+        items = self.fleet.items('status', '--host', name, '--addon', identifier)
+        return items[0] if items else None
+
+    def wait(self, names, identifier, **wanted):
+        """Waits until affixd says so of all hosts; `drift` means that it names this kind."""
+        def is_so(item):
+            return item is not None and all(
+                value in item['drift'] if key == 'drift' else item[key] == value for key, value in wanted.items())
+        found = {}
+        def all_are():
+            found.update({name: self.status(name, identifier) for name in names})
+            return all(map(is_so, found.values()))
+        names = [names] if isinstance(names, str) else names
+        until(all_are, lambda: f'{wanted}, but {found}\n' + '\n'.join(self.hosts[name].log() for name in names))
+        return found[names[0]]
+
+    def wait_gone(self, names, identifier):
+        """Waits until nothing of an add-on is left on the hosts, and affixd knows that."""
+        for name in [names] if isinstance(names, str) else names:
+            until(lambda one=self.hosts[name]: not one.path(f'/opt/affix/{identifier}').exists(),
+                  lambda one=self.hosts[name]: f'{identifier} stayed on {one.name}:\n{one.log()}')
+            until(lambda name=name: (self.status(name, identifier) or {'running': None})['running'] is None,
+                  f'affixd was not told that {identifier} is gone from {name}')
+
+    def cycles(self, name, count=3):
+        """Waits until the agent has looked at its host a few times more."""
+        def looked():
+            return self.hosts[name].log(100000).count('drift: done')
+        before = looked()
+        until(lambda: looked() >= before + count, 'the agent does not look at its host any more')
+
+    def assertRuns(self, names, identifier, version):
+        for name in [names] if isinstance(names, str) else names:
+            self.assertEqual(self.hosts[name].executable(identifier), f'/opt/affix/{identifier}/versions/{version}/{identifier}', name)
+
+    def assertComparable(self):
+        """The fleet comes to rest in a state in which all witnesses agree."""
+        said = []
+        def agree():
+            done = self.fleet.compare()
+            said[:] = [done.stdout + done.stderr]
+            return done.returncode == 0
+        until(agree, lambda: f'affixd and its hosts differ:\n{said[0]}{self.fleet.log()}', 60)

@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Three hosts and affixd: what an operator does on a good day, while machines, network and affixd itself do what they do on a bad one."""
+
+import json
+import unittest
+
+import fleet_hosts
+
+BROKEN = '--die-after 200 --exit 1'
+WEB = ['web-1', 'web-2']
+ALL = [*WEB, 'db-1']
+
+
+class ThreeHosts(fleet_hosts.Case):
+    labels = {'web-1': {'role': 'web', 'env': 'test'}, 'web-2': {'role': 'web', 'env': 'test'}, 'db-1': {'role': 'db', 'env': 'test'}}
+
+    def everywhere(self, identifier, **addon):
+        """1.0.0 runs on all; the assignment."""
+        self.fleet.publish(self.addon(identifier, '1.0.0', **addon))
+        assignment = self.fleet.assign(identifier, '1.0.0', '--selector', 'env=test')
+        self.wait(ALL, identifier, state='running', running='1.0.0')
+        return assignment
+
+    def rollout(self, assignment, version, *arguments):
+        return self.fleet.json('rollout', 'start', str(assignment), version, *arguments)['id']
+
+    def wait_rollout(self, rollout, state):
+        def is_so():
+            return next(item for item in self.fleet.items('rollout') if item['id'] == rollout)['state'] == state
+        fleet_hosts.until(is_so, lambda: f"it did not become {state}: {self.fleet.cli('rollout')}{self.fleet.cli('status')}")
+
+    def running(self, identifier):
+        return {item['host_name']: item['running'] for item in self.fleet.items('status', '--addon', identifier)}
+
+    def test_assigned_by_label(self):
+        self.fleet.publish(self.addon('label', '1.0.0'))
+        self.fleet.assign('label', '1.0.0', '--selector', 'role=web,env=test')
+        self.wait(WEB, 'label', state='running', running='1.0.0')
+        self.assertRuns(WEB, 'label', '1.0.0')
+        self.assertIsNone(self.status('db-1', 'label'))
+        self.assertFalse(self.hosts['db-1'].path('/opt/affix/label').exists())
+
+    def test_rollout_halts_at_the_first_wave_that_fails_and_spares_the_rest(self):
+        assignment = self.everywhere('wave')
+        self.fleet.publish(self.addon('wave', '1.1.0', options=BROKEN))
+        rollout = self.rollout(assignment, '1.1.0', '--waves', '1,100%', '--wait', '1s', '--timeout', '10m', '--max-failures', '0')
+        self.wait_rollout(rollout, 'halted')
+        self.assertEqual([reason for _, _, outcome, reason in self.fleet.rollout_hosts(rollout) if outcome == 'failed'], ['rolled-back'])
+        self.assertEqual(self.running('wave'), dict.fromkeys(ALL, '1.0.0'))
+        tried = [name for name in ALL if self.hosts[name].status('wave')['quarantine']]
+        self.assertEqual(len(tried), 1, self.fleet.rollout_hosts(rollout))
+        self.wait(tried, 'wave', state='rolled-back')
+        self.fleet.cli('rollout', 'abort', str(rollout), '--revert')
+        self.wait(ALL, 'wave', state='running', running='1.0.0', wanted='1.0.0')
+
+    def test_affixd_killed_in_the_middle_of_a_rollout(self):
+        assignment = self.everywhere('killed', window=2)
+        self.fleet.publish(self.addon('killed', '1.1.0', window=2))
+        rollout = self.rollout(assignment, '1.1.0', '--waves', '1,2,100%', '--wait', '1s', '--timeout', '10m')
+        fleet_hosts.until(lambda: '1.1.0' in self.running('killed').values(), 'the first wave does not begin')
+        self.fleet.kill()
+        # What runs does not depend on it.
+        self.cycles('web-1')
+        for name in ALL:
+            self.assertIsNotNone(self.hosts[name].executable('killed'))
+        self.fleet.start()
+        self.wait_rollout(rollout, 'completed')
+        self.wait(ALL, 'killed', state='running', running='1.1.0', wanted='1.1.0')
+        self.assertRuns(ALL, 'killed', '1.1.0')
+
+    def test_affixd_killed_while_hosts_download_and_install(self):
+        self.everywhere('storm')
+        for minor in (1, 2, 3):
+            version = f'1.{minor}.0'
+            self.fleet.publish(self.addon('storm', version))
+            self.fleet.assign('storm', version, '--selector', 'env=test')
+            self.fleet.kill()
+            self.fleet.start()
+        self.wait(ALL, 'storm', state='running', running='1.3.0', wanted='1.3.0')
+
+    def test_host_rebooted_in_the_middle_of_an_upgrade(self):
+        self.everywhere('reboot')
+        self.fleet.publish(self.addon('reboot', '1.1.0', window=8))
+        self.fleet.assign('reboot', '1.1.0', '--selector', 'env=test')
+        host = self.hosts['web-2']
+        fleet_hosts.until(lambda: (host.status('reboot') or {})['transaction'], 'the upgrade does not begin')
+        host.reboot(timeout=fleet_hosts.LONG)
+        self.wait(ALL, 'reboot', state='running', running='1.1.0', wanted='1.1.0')
+        self.assertRuns(ALL, 'reboot', '1.1.0')
+
+    def test_host_reset_in_the_middle_of_an_upgrade(self):
+        self.everywhere('reset')
+        self.fleet.publish(self.addon('reset', '1.1.0', window=8))
+        self.fleet.assign('reset', '1.1.0', '--selector', 'env=test')
+        host = self.hosts['web-2']
+        fleet_hosts.until(lambda: (host.status('reset') or {})['transaction'], 'the upgrade does not begin')
+        host.kill()
+        host.boot(timeout=fleet_hosts.LONG)
+        self.wait(ALL, 'reset', state='running', running='1.1.0', wanted='1.1.0')
+
+    def test_network_cut_in_the_middle(self):
+        self.everywhere('cut')
+        host = self.hosts['web-2']
+        pid = host.run(['systemctl', 'show', '-P', 'MainPID', 'affix-cut.service']).stdout
+        host.cable(False)
+        self.addCleanup(host.cable, True)
+        self.fleet.publish(self.addon('cut', '1.1.0'))
+        self.fleet.assign('cut', '1.1.0', '--selector', 'env=test')
+        self.wait(['web-1', 'db-1'], 'cut', state='running', running='1.1.0')
+        self.wait('web-2', 'cut', state='stale')
+        self.assertIn('web-2', self.fleet.cli('hosts', '--presence', 'stale'))
+        self.assertEqual(host.run(['systemctl', 'show', '-P', 'MainPID', 'affix-cut.service']).stdout, pid)
+        self.assertRuns('web-2', 'cut', '1.0.0')
+        host.cable(True)
+        self.wait('web-2', 'cut', state='running', running='1.1.0')
+
+    def test_local_override_wins_and_is_shown(self):
+        self.everywhere('mine')
+        host = self.hosts['db-1']
+        host.write('/etc/affix/addons.local.json', json.dumps({'schema': 1, 'addons': {'mine': {'enabled': False}}}))
+        self.addCleanup(host.path('/etc/affix/addons.local.json').unlink, missing_ok=True)
+        self.wait('db-1', 'mine', running=None, drift='local-override')
+        self.wait(WEB, 'mine', state='running', running='1.0.0')
+        self.assertComparable()
+        host.path('/etc/affix/addons.local.json').unlink()
+        self.wait('db-1', 'mine', state='running', running='1.0.0')
+
+    def test_unassigned_is_uninstalled_everywhere(self):
+        assignment = self.everywhere('leaving')
+        self.fleet.cli('unassign', str(assignment))
+        self.wait_gone(ALL, 'leaving')
+        for name in ALL:
+            self.assertEqual(self.hosts[name].run(['systemctl', 'show', '-P', 'LoadState', 'affix-leaving.service']).stdout.strip(), 'not-found')
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
