@@ -35,6 +35,13 @@ _affix_candidates() {
 		case $name in
 		ID) compgen -W "$(_affix_installed "$root")" -- "$current" ;;
 		COMMAND) compgen -W "$(_affix_words "$program")" -- "$current" ;;
+		VERB)
+			if ((COMP_CWORD == 2)); then
+				compgen -W "$(_affix_words "$program" "${COMP_WORDS[1]}")" -- "$current" | grep -v ^-
+			else
+				compgen -f -- "$current"
+			fi
+			;;
 		DIR | OUT | OUTDIR) compgen -d -- "$current" ;;
 		OS/ARCH=PATH) compgen -W 'linux/amd64= linux/arm64=' -- "$current" ;;
 		FILE | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;

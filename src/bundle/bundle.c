@@ -3,7 +3,7 @@
 /*
  * A bundle from outside in: file → one compressed stream (decompress.c) → plain tar entries (tar.c)
  * → the entries of an add-on (contents.c) → which agree with each other (agree.c). Bytes flow
- * through in pieces of one size and nothing is held whole but the texts that affix reads, so memory
+ * through in pieces and nothing is held whole but the texts that affix reads, so memory
  * does not grow with the bundle.
  */
 
@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "bundle/contents.h"
 #include "bundle/decompress.h"
+#include "crypto/digest.h"
 
 static int read_piece(void *context, const void **ret, size_t *ret_size,
 		      struct refusal *reterr_refusal)
@@ -39,7 +40,9 @@ int bundle_open(int fd, const struct identity *identity, int spool_dirfd, struct
 			  &bundle, reterr_refusal);
 	if (r != 0)
 		return r;
-	decompress_digest(stream, &bundle->digest);
+	r = identity ? 0 : digest_of_fd(fd, &bundle->digest, NULL);
+	if (r < 0)
+		return r;
 	*ret = TAKE_PTR(bundle);
 	return 0;
 }

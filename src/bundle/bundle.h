@@ -15,6 +15,9 @@
 #define BUNDLE_SIZE_MAX       (1ULL << 30) /* all entries together; and the compressed file */
 #define BUNDLE_TEXT_SIZE_MAX  262144U      /* manifest, schema, a unit: kept in memory */
 #define BUNDLE_WINDOW_LOG_MAX 23           /* the largest zstd window we decode: 8 MiB */
+/* A bundle is a row of zstd frames that hold so much each; the last one may hold any less. */
+#define BUNDLE_FRAME_SIZE_MAX  (1UL << 20)
+#define BUNDLE_FRAME_SIZE_UNIT (64UL << 10)
 
 /* One file of a bundle. */
 struct bundle_entry {
@@ -80,7 +83,8 @@ must_check int bundle_receive(int fd, const struct bundle_verify *verify,
  * model, schema compiles. With *spool_dirfd* (else -EBADF) each entry's content goes to an
  * O_TMPFILE there (mode 0600, writeback started, not yet synced). *identity* is what the comment
  * said and must agree with the manifest, or NULL: then os and arch come from the binary and the
- * other fields from the manifest. 0; refused; -errno.
+ * other fields from the manifest, and the bundle's digest is made; whoever has an identity has that
+ * too, and sets it. 0; refused; -errno.
  */
 must_check int bundle_open(int fd, const struct identity *identity, int spool_dirfd,
 			   struct bundle **ret, struct refusal *reterr_refusal);

@@ -155,6 +155,10 @@ static int stream_entry(struct reading *reading, const struct bundle_entry *entr
 	}
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind the bundle. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 static int read_entry(struct reading *reading, const char *name, uint64_t size,
 		      struct refusal *reterr_refusal)
 {
@@ -191,6 +195,8 @@ static int read_entry(struct reading *reading, const char *name, uint64_t size,
 	bundle->size += size;
 	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 static int parse_manifest(struct bundle *bundle, struct refusal *reterr_refusal)
 {

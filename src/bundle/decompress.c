@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The outermost layer of a bundle: one zstd frame or one gzip member that ends where the file ends.
+ * The outermost layer of a bundle: a row of small zstd frames (frames.c), or one zstd frame or gzip
+ * member of any length, that ends where the file ends.
  *
  * libarchive could decompress too, but it skips frames it does not know, joins members, ignores
  * what stands behind them, and takes any window a frame asks for. Here all of that is refused, so
@@ -20,22 +21,21 @@
 
 #include "base/fd.h"
 #include "bundle/bundle.h"
+#include "bundle/frames.h"
 
 #define INPUT_SIZE (128UL * 1024)
 
 struct decompressor {
 	int fd;
 	struct hasher *hasher;
-	uint64_t offset; /* of the file, behind *input* */
-	struct digest_state digest;
+	uint64_t offset;            /* of the file, behind *input* */
+	struct frames *frames;      /* or */
 	ZSTD_DCtx *zstd;            /* or */
-	struct inflate_state *gzip; /* one of the two */
+	struct inflate_state *gzip; /* one of the three */
 	size_t input_at;
 	size_t input_size;
 	bool is_finished;
-	uint8_t *input; /* one of: */
-	uint8_t inputs[HASHER_BUFFERS][INPUT_SIZE];
-	struct hasher_turns input_turns;
+	uint8_t input[INPUT_SIZE];
 	uint8_t *piece; /* one of: */
 	uint8_t pieces[HASHER_BUFFERS][DECOMPRESS_PIECE_SIZE];
 	struct hasher_turns piece_turns;
@@ -46,11 +46,9 @@ static int fill_input(struct decompressor *d, struct refusal *reterr_refusal)
 	size_t n = 0;
 	int r;
 
-	d->input = d->inputs[hasher_turn(d->hasher, &d->input_turns)];
 	r = fd_pread_full(d->fd, d->input, INPUT_SIZE, d->offset, &n);
 	if (r < 0)
 		return r;
-	hasher_post(d->hasher, &d->digest, d->input, n);
 	d->offset += n;
 	d->input_at = 0;
 	d->input_size = n;
@@ -94,13 +92,13 @@ int decompress_open(int fd, struct hasher *hasher, struct decompressor **ret,
 		return -ENOMEM;
 	d->fd = fd;
 	d->hasher = hasher;
-	digest_begin(&d->digest);
 	r = fill_input(d, reterr_refusal);
 	if (r != 0)
 		return r;
 	if (d->input_size >= sizeof(zstd_magic) &&
 	    memcmp(d->input, zstd_magic, sizeof(zstd_magic)) == 0)
-		r = open_zstd(d);
+		r = frames_is_first(d->input, d->input_size) ? frames_open(fd, hasher, &d->frames)
+							     : open_zstd(d);
 	else if (d->input_size >= sizeof(gzip_magic) &&
 		 memcmp(d->input, gzip_magic, sizeof(gzip_magic)) == 0)
 		r = open_gzip(d);
@@ -120,6 +118,7 @@ struct decompressor *decompress_close(struct decompressor *d)
 		return NULL;
 	/* It may be reading our buffers. */
 	hasher_wait(d->hasher, hasher_last(d->hasher));
+	(void)frames_close(d->frames);
 	(void)ZSTD_freeDCtx(d->zstd);
 	free(d->gzip);
 	free(d);
@@ -192,6 +191,8 @@ int decompress_read(struct decompressor *d, const void **ret, size_t *ret_size,
 	size_t size = 0;
 	int r;
 
+	if (d->frames)
+		return frames_read(d->frames, ret, ret_size, reterr_refusal);
 	d->piece = d->pieces[hasher_turn(d->hasher, &d->piece_turns)];
 	while (!d->is_finished && size < DECOMPRESS_PIECE_SIZE) {
 		size_t before = size;
@@ -219,10 +220,4 @@ int decompress_read(struct decompressor *d, const void **ret, size_t *ret_size,
 	*ret = d->piece;
 	*ret_size = size;
 	return 0;
-}
-
-void decompress_digest(struct decompressor *d, struct digest *ret)
-{
-	hasher_wait(d->hasher, hasher_last(d->hasher));
-	digest_end(&d->digest, ret);
 }

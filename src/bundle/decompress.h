@@ -6,18 +6,16 @@
 
 #include "base/cleanup.h"
 #include "bundle/hasher.h"
-#include "crypto/digest.h"
 #include "ipc/refusal.h"
 
-/* Every piece but the last of a stream has this size: a multiple of tar's block, and what the
- * spool writes at once. */
+/* What a stream of any length is read in: all pieces but the last have this size. */
 #define DECOMPRESS_PIECE_SIZE (256UL * 1024)
 
 struct decompressor;
 
 /*
- * Reads the bundle file *fd* (borrowed) from offset 0, whatever its file position: one zstd frame
- * or one gzip member, told apart by their first bytes. *hasher* (borrowed) digests it, and must
+ * Reads the bundle file *fd* (borrowed) from offset 0, whatever its file position: zstd or gzip,
+ * told apart by their first bytes. *hasher* (borrowed) may digest its pieces, and must
  * outlive *ret*. 0; refused with REFUSAL_MALFORMED_BUNDLE or
  * REFUSAL_BUNDLE_TOO_LARGE; -errno.
  */
@@ -29,13 +27,10 @@ DEFINE_CLEANUP(struct decompressor *, decompressor, decompress_close)
 #define cleanup_decompressor CLEANUP(cleanup_decompressor)
 
 /*
- * The next piece, valid until the next call and, to the hasher, for what is posted to it before
- * that; of size 0 at the end of the stream, which must be the
- * end of the file too. 0; refused with REFUSAL_MALFORMED_BUNDLE (broken, cut off) or
+ * The next piece, all but the last a multiple of tar's block; valid until the next call and, to the
+ * hasher, for what is posted to it before that; of size 0 at the end of the stream, which must be
+ * the end of the file too. 0; refused with REFUSAL_MALFORMED_BUNDLE (broken, cut off) or
  * REFUSAL_TRAILING_DATA; -errno.
  */
 must_check int decompress_read(struct decompressor *d, const void **ret, size_t *ret_size,
 			       struct refusal *reterr_refusal);
-
-/* The digest of the file's bytes, once decompress_read() has told the end. */
-void decompress_digest(struct decompressor *d, struct digest *ret);

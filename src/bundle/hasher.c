@@ -20,7 +20,7 @@
 #define QUEUE_SIZE 32U
 /* The threads wake each other when this much has gathered, not for every job: on a busy machine
  * each wake-up is a wait for a processor. */
-#define BATCH_SIZE 4U
+#define BATCH_SIZE (256UL << 10)
 
 struct job {
 	struct digest_state *state;
@@ -37,6 +37,7 @@ struct hasher {
 	struct job queue[QUEUE_SIZE]; /* job N is in slot N % QUEUE_SIZE */
 	uint64_t n_posted;
 	uint64_t n_done;
+	size_t gathered; /* bytes since the thread was woken */
 	bool is_stopping;
 	uint64_t wanted; /* the job that is waited for */
 };
@@ -132,8 +133,11 @@ void hasher_post(struct hasher *hasher, struct digest_state *state, const void *
 	if (hasher->n_posted - hasher->n_done == QUEUE_SIZE)
 		wait_until(hasher, hasher->n_posted - QUEUE_SIZE / 2);
 	hasher->queue[hasher->n_posted++ % QUEUE_SIZE] = (struct job){state, data, size};
-	if (hasher->n_posted - hasher->n_done >= BATCH_SIZE)
+	hasher->gathered += size;
+	if (hasher->gathered >= BATCH_SIZE) {
+		hasher->gathered = 0;
 		(void)pthread_cond_signal(&hasher->posted);
+	}
 	(void)pthread_mutex_unlock(&hasher->mutex);
 }
 

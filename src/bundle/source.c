@@ -53,6 +53,10 @@ static int report_unreadable(const char *name, size_t max, int r, struct diagnos
 	}
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind the source. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 /* Reads one text; *ret* is NULL where it cannot be read, which is a diagnostic. Valid until the
  * next call. */
 static int load_text(struct source *source, int dirfd, const char *name, size_t max,
@@ -79,6 +83,8 @@ static int load_text(struct source *source, int dirfd, const char *name, size_t 
 	*ret = &larger[source->n_texts++];
 	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 static int load_manifest(struct source *source, int dirfd, struct diagnostics *diagnostics)
 {

@@ -89,6 +89,17 @@ int command_refuse(const struct refusal *refusal)
 	return refusal_is_transient(refusal->code) ? COMMAND_TRY_AGAIN : COMMAND_REFUSED;
 }
 
+int command_unsigned(const char *bundle, const char *signature, struct refusal *reterr_refusal)
+{
+	cleanup_free char *bundle_shown = str_escape(bundle, strlen(bundle), REFUSAL_TEXT_MAX / 3);
+	cleanup_free char *shown = str_escape(signature, strlen(signature), REFUSAL_TEXT_MAX / 3);
+
+	return refuse(reterr_refusal, REFUSAL_BAD_SIGNATURE,
+		      "'%s' is not signed: there is no '%s'; sign it with 'affix sign', or name "
+		      "its signature with --signature",
+		      bundle_shown ? bundle_shown : "?", shown ? shown : "?");
+}
+
 int command_error(const char *format, ...)
 {
 	cleanup_free char *sentence = NULL;

@@ -28,3 +28,4 @@ extern const struct command command_status;
 extern const struct command command_uninstall;
 
 extern const struct command command_doctor;
+extern const struct command command_fleet;

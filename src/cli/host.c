@@ -28,29 +28,43 @@ void host_call_done(struct host_call *call)
 	request_done(&call->request);
 }
 
-int host_add_file(struct host_call *call, enum request_fd kind, const char *path)
+static int add_file(struct host_call *call, enum request_fd kind, const char *path)
 {
 	struct request *request = &call->request;
 	int r = command_open_file(path, &call->fds[kind]);
 
-	if (r < 0)
-		return command_broke(r, "the %s '%s' cannot be opened", request_fd_to_string(kind),
-				     path);
-	request->fds[request->n_fds++] = kind;
-	return COMMAND_DONE;
+	if (r == 0)
+		request->fds[request->n_fds++] = kind;
+	return r;
+}
+
+static int say_added(int r, enum request_fd kind, const char *path)
+{
+	return r < 0 ? command_broke(r, "the %s '%s' cannot be opened", request_fd_to_string(kind),
+				     path)
+		     : COMMAND_DONE;
+}
+
+int host_add_file(struct host_call *call, enum request_fd kind, const char *path)
+{
+	return say_added(add_file(call, kind, path), kind, path);
 }
 
 int host_add_bundle(struct host_call *call, const char *path)
 {
 	cleanup_free char *beside = NULL;
+	const char *signature;
 	int r = host_add_file(call, REQUEST_FD_BUNDLE, path);
 
 	if (r != COMMAND_DONE)
 		return r;
 	if (str_format(&beside, "%s.minisig", path) < 0)
 		return command_broke(-ENOMEM, "the signature's name could not be made");
-	return host_add_file(call, REQUEST_FD_SIGNATURE,
-			     call->signature ? call->signature : beside);
+	signature = call->signature ? call->signature : beside;
+	r = add_file(call, REQUEST_FD_SIGNATURE, signature);
+	if (r == -ENOENT && command_unsigned(path, signature, &call->refusal) > 0)
+		return COMMAND_DONE;
+	return say_added(r, REQUEST_FD_SIGNATURE, signature);
 }
 
 /* As root of its own root directory, or of a user namespace: what it makes belongs to whom it
@@ -161,7 +175,6 @@ static int ask(struct host_call *call, struct result *ret)
 int host_run(struct host_call *call)
 {
 	cleanup_result struct result result = RESULT_INIT;
-	struct refusal refusal = REFUSAL_INIT;
 	int code;
 	int r;
 
@@ -170,11 +183,12 @@ int host_run(struct host_call *call)
 			call->command,
 			"--root needs root or a user namespace ('unshare --map-root-user "
 			"--map-auto'): owners cannot be set otherwise");
-	r = check_request(&call->request, &refusal);
+	r = call->refusal.code != 0 ? (int)call->refusal.code
+				    : check_request(&call->request, &call->refusal);
 	if (r < 0)
 		return command_broke(r, "the request could not be made");
 	if (r > 0) {
-		if (result_set_refusal(&result, &refusal) < 0)
+		if (result_set_refusal(&result, &call->refusal) < 0)
 			return command_broke(-ENOMEM, "the request could not be made");
 		return show(call, &result, COMMAND_REFUSED);
 	}

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "cli/command.h"
+#include "ipc/refusal.h"
 #include "ipc/request.h"
 #include "ipc/result.h"
 
@@ -18,6 +19,7 @@ struct host_call {
 	const char *signature;
 	const char *bundle;
 	bool json;
+	struct refusal refusal; /* what is known before anybody is asked */
 };
 
 #define HOST_CALL_INIT(c)                                         \
@@ -42,7 +44,8 @@ must_check int host_set_id(struct host_call *call, const char *id);
  * stderr. */
 must_check int host_add_file(struct host_call *call, enum request_fd kind, const char *path);
 
-/* A bundle and its signature: --signature, or BUNDLE.minisig beside it. 0 or COMMAND_REFUSED. */
+/* A bundle and its signature: --signature, or BUNDLE.minisig beside it. 0 or COMMAND_REFUSED; a
+ * bundle that is not signed is refused by host_run(). */
 must_check int host_add_bundle(struct host_call *call, const char *path);
 
 /*

@@ -90,7 +90,6 @@ static int write_file(int dirfd, const char *name, const char *text)
 
 	if (fd < 0)
 		return -errno;
-	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): 0 means it was set */
 	return fd_write_full(fd, text, strlen(text));
 }
 
@@ -115,7 +114,9 @@ static int write_files(int dirfd, const char *id)
 		r = write_file(dirfd, unit_name, unit);
 	if (r == 0)
 		r = write_file(dirfd, "config.schema.json", schema_template);
-	return r < 0 ? r : write_file(dirfd, "main.c", program);
+	if (r == 0)
+		r = write_file(dirfd, "main.c", program);
+	return r;
 }
 
 static int run(int argc, char **argv)

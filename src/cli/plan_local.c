@@ -59,8 +59,6 @@ static int make_plan(const struct host_call *call, const char *path, struct plan
 		r = read_config(call->config, &config, reterr_refusal);
 	if (r == 0)
 		r = bundle_open(fd, NULL, -EBADF, &bundle, reterr_refusal);
-	if (r == 0)
-		r = digest_of_fd(fd, &bundle->digest, NULL);
 	configs.fleet = config;
 	return r != 0 ? r : plan_make(bundle, policy, &configs, &narrowing, ret, reterr_refusal);
 }

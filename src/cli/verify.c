@@ -114,14 +114,17 @@ static int load_signature(const struct verify_options *options, struct minisign_
 {
 	cleanup_free char *beside = NULL;
 	cleanup_free char *text = NULL;
+	const char *path;
 	size_t size = 0;
 	int r;
 
 	r = str_format(&beside, "%s" SIGNATURE_SUFFIX, options->bundle_path);
 	if (r < 0)
 		return r;
-	r = command_read_file(options->signature_path ? options->signature_path : beside,
-			      MINISIGN_FILE_MAX, &text, &size);
+	path = options->signature_path ? options->signature_path : beside;
+	r = command_read_file(path, MINISIGN_FILE_MAX, &text, &size);
+	if (r == -ENOENT)
+		return command_unsigned(options->bundle_path, path, reterr_refusal);
 	if (r == -EFBIG)
 		return refuse(reterr_refusal, REFUSAL_MALFORMED_SIGNATURE,
 			      "the signature file has more than %u bytes; no signature has",
@@ -248,20 +251,19 @@ static int verify(const struct verify_options *options, struct trust **ret_trust
 				     options->key_path     ? options->key_path
 				     : options->trust_path ? options->trust_path
 							   : TRUST_PATH);
-	if (r == 0) {
-		r = load_signature(options, &signature, reterr_refusal);
-		if (r < 0)
-			return command_broke(r, "the signature of '%s' could not be read",
-					     options->bundle_path);
-	}
-	if (r == 0) {
-		r = command_open_file(options->bundle_path, &fd);
-		if (r == 0)
-			r = check_bundle(fd, *ret_trust, &signature, ret, reterr_refusal);
-		if (r < 0)
-			return command_broke(r, "the bundle '%s' could not be read",
-					     options->bundle_path);
-	}
+	if (r > 0)
+		return command_refuse(reterr_refusal);
+	r = command_open_file(options->bundle_path, &fd);
+	if (r < 0)
+		return command_broke(r, "the bundle '%s' could not be read", options->bundle_path);
+	r = load_signature(options, &signature, reterr_refusal);
+	if (r < 0)
+		return command_broke(r, "the signature of '%s' could not be read",
+				     options->bundle_path);
+	if (r == 0)
+		r = check_bundle(fd, *ret_trust, &signature, ret, reterr_refusal);
+	if (r < 0)
+		return command_broke(r, "the bundle '%s' could not be read", options->bundle_path);
 	return r > 0 ? command_refuse(reterr_refusal) : COMMAND_DONE;
 }
 

@@ -8,8 +8,10 @@
 
 #include "control/config.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,6 +38,9 @@ static const char *const certificate_choices[] = {
 	[CONFIG_CERTIFICATE_OPTIONAL] = "optional",
 	NULL,
 };
+
+static_assert(ARRAY_SIZE(certificate_choices) == CONFIG_CERTIFICATE_N + 1,
+	      "every choice has a name");
 
 struct config *config_free(struct config *config)
 {
@@ -181,6 +186,46 @@ static int check_file(const char *key, const char *path, char **reterr)
 	return complain(reterr, what, path, strerrordesc_np(errno));
 }
 
+static void cleanup_context(SSL_CTX **context)
+{
+	SSL_CTX_free(*context);
+}
+
+/* A key that needs a password is not usable: nobody is asked. */
+static int no_password(char *buffer, int size, int is_write, void *userdata)
+{
+	(void)buffer;
+	(void)size;
+	(void)is_write;
+	(void)userdata;
+	return 0;
+}
+
+/* Whether OpenSSL can serve with these files; libwebsockets would only say that it cannot. */
+static int check_tls(const struct config *config, char **reterr)
+{
+	CLEANUP(cleanup_context) SSL_CTX *context = NULL;
+
+	if (!config->tls_certificate)
+		return 0;
+	context = SSL_CTX_new(TLS_server_method());
+	if (!context)
+		return -ENOMEM;
+	SSL_CTX_set_default_passwd_cb(context, no_password);
+	if (SSL_CTX_use_certificate_chain_file(context, config->tls_certificate) != 1)
+		return complain(reterr, "tls_certificate: ", config->tls_certificate,
+				"does not begin with a certificate in PEM");
+	if (SSL_CTX_use_PrivateKey_file(context, config->tls_key, SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_check_private_key(context) != 1)
+		return complain(reterr, "tls_key: ", config->tls_key,
+				"is not the key of the certificate, in PEM and without a password");
+	if (config->client_ca &&
+	    SSL_CTX_load_verify_locations(context, config->client_ca, NULL) != 1)
+		return complain(reterr, "client_ca: ", config->client_ca,
+				"does not hold certificates in PEM");
+	return 0;
+}
+
 int config_check(const struct config *config, char **reterr)
 {
 	int r;
@@ -209,5 +254,5 @@ int config_check(const struct config *config, char **reterr)
 		r = check_file("client_ca", config->client_ca, reterr);
 	if (r == 0)
 		r = check_file("trust", config->trust, reterr);
-	return r;
+	return r == 0 ? check_tls(config, reterr) : r;
 }

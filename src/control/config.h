@@ -14,6 +14,7 @@
 enum config_client_certificate {
 	CONFIG_CERTIFICATE_REQUIRED,
 	CONFIG_CERTIFICATE_OPTIONAL,
+	CONFIG_CERTIFICATE_N,
 };
 
 /* What affixd is told: affixd.yaml(5), and the options of affixd(8) over it. */
@@ -45,8 +46,8 @@ must_check int config_parse(const char *text, size_t size, const char *file, str
 			    struct diagnostics *diagnostics);
 
 /*
- * Whether it can be served with this: values that contradict each other, files that cannot be read.
- * 0, or 1 after the first problem, which is a sentence in *reterr* (the caller frees it; NULL: no
+ * Whether it can be served with this: values that contradict each other, files that cannot be read
+ * or are not what they should be. 0, -ENOMEM, or 1 after the first problem, which is a sentence in *reterr* (the caller frees it; NULL: no
  * memory).
  */
 must_check int config_check(const struct config *config, char **reterr);

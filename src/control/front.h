@@ -34,6 +34,13 @@ struct front_session {
 	struct agent *agent;
 };
 
+/* Numbers of agents, some perhaps gone by now. */
+struct front_numbers {
+	uint64_t *items;
+	size_t count;
+	size_t size;
+};
+
 struct front {
 	const struct config *config;
 	unsigned number;
@@ -47,14 +54,13 @@ struct front {
 	struct lws_vhost *vhost;
 	struct link *link;
 	struct limits limits;
-	struct slots agents;   /* struct agent, by connection number */
-	struct slots requests; /* struct exchange that wait for a HttpResponse */
-	void *polled;          /* tree (search.h) of agents that poll */
-	uint64_t *seen;        /* agents heard of since the last AgentsSeen */
-	size_t n_seen;
-	size_t seen_size;
-	uint64_t now;      /* seconds, monotonic */
-	uint64_t seen_due; /* when AgentsSeen goes out next */
+	struct slots agents;          /* struct agent, by connection number */
+	struct slots requests;        /* struct exchange that wait for a HttpResponse */
+	void *polled;                 /* tree (search.h) of agents that poll */
+	struct front_numbers seen;    /* agents heard of since the last AgentsSeen */
+	struct front_numbers closing; /* agents whose WebSockets are to be closed */
+	uint64_t now;                 /* seconds, monotonic */
+	uint64_t seen_due;            /* when AgentsSeen goes out next */
 	uint64_t stop_due;
 	uint64_t upload_count; /* names files in DATA/incoming */
 	bool has_key;

@@ -17,66 +17,23 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "control/front_agent_private.h"
 #include "control/front_report.h"
-#include "opamp/server.h"
 
-#define UID_SIZE            16U
-#define KEY_SIZE            32U
-#define MESSAGE_MAX         (OPAMP_TO_SERVER_MAX + 1) /* with its header */
-#define QUEUE_MAX           (2 * OPAMP_TO_AGENT_MAX)
-#define BURST_SECONDS       5U
-#define POLL_MSEC           2000U
-#define PING_AFTER_SECONDS  60U
-#define CLOSE_AFTER_SECONDS 90U
-#define HELLO_SECONDS       15U /* for the first message of a WebSocket */
-#define POLLS_MISSED        3U
-#define SEEN_SECONDS        3U
-#define PEER_MAX            64U
-#define NAME_MAX_SIZE       256U
-#define RETRY_SECONDS       10U
-#define HTTP_TOO_MANY       429U
+#define QUEUE_MAX     (2 * OPAMP_TO_AGENT_MAX)
+#define POLLS_MISSED  3U
+#define SEEN_SECONDS  3U
+#define NUMBERS_FIRST 256U
+#define PEER_MAX      64U
+#define NAME_MAX_SIZE 256U
+#define HTTP_TOO_MANY 429U
 
-/* A message to an agent, LWS_PRE bytes before it. */
-struct outgoing {
-	struct outgoing *next;
-	size_t size;
-	uint8_t bytes[];
-};
-
-struct agent {
-	struct front *front;
-	struct lws *wsi;        /* of a WebSocket */
-	struct exchange *waits; /* a poll that is to be answered */
-	char *authorization;    /* until the store was asked */
-	struct outgoing *queue;
-	size_t queued;
-	struct buffer received; /* of a message that is not whole yet */
-	uint64_t number;
-	uint64_t sequence;
-	uint64_t capabilities;
-	uint64_t heard; /* seconds */
-	struct limit_bucket bucket;
-	uint16_t close_code; /* 0: stays open */
-	bool is_poller;
-	bool is_greeted;  /* the store was told of it */
-	bool is_accepted; /* and has answered */
-	bool is_seen;     /* in front->seen */
-	bool wants_ping;
-	uint8_t uid[UID_SIZE];
-	uint8_t key[KEY_SIZE]; /* what a poller is found by */
-};
-
-static int compare(const void *a, const void *b)
-{
-	return memcmp(((const struct agent *)a)->key, ((const struct agent *)b)->key, KEY_SIZE);
-}
-
-static struct agent *agent_free(struct agent *agent)
+struct agent *agent_free(struct agent *agent)
 {
 	if (!agent)
 		return NULL;
 	if (agent->is_poller)
-		(void)tdelete(agent, &agent->front->polled, compare);
+		(void)tdelete(agent, &agent->front->polled, agent_compare_keys);
 	if (agent->waits)
 		agent->waits->agent = NULL;
 	slots_remove(&agent->front->agents, agent->number);
@@ -92,10 +49,7 @@ static struct agent *agent_free(struct agent *agent)
 	return NULL;
 }
 
-DEFINE_CLEANUP(struct agent *, agent, agent_free)
-#define cleanup_agent CLEANUP(cleanup_agent)
-
-static int agent_new(struct front *front, struct lws *wsi, struct agent **ret)
+int agent_new(struct front *front, struct lws *wsi, struct agent **ret)
 {
 	cleanup_agent struct agent *agent = calloc(1, sizeof(*agent));
 	int r;
@@ -112,7 +66,7 @@ static int agent_new(struct front *front, struct lws *wsi, struct agent **ret)
 	return 0;
 }
 
-static void send_gone(struct agent *agent)
+void agent_send_gone(struct agent *agent)
 {
 	Link__AgentGone gone = LINK__AGENT_GONE__INIT;
 	Link__Frame frame = LINK__FRAME__INIT;
@@ -127,14 +81,14 @@ static void send_gone(struct agent *agent)
 }
 
 /* Ends the connection once what is queued has gone out. */
-static void close_with(struct agent *agent, uint16_t code)
+void agent_close_with(struct agent *agent, uint16_t code)
 {
 	agent->close_code = code;
 	if (agent->wsi)
 		lws_callback_on_writable(agent->wsi);
 }
 
-static int queue_add(struct agent *agent, const void *data, size_t size)
+int agent_queue(struct agent *agent, const void *data, size_t size)
 {
 	struct outgoing **end = &agent->queue;
 	size_t header = agent->is_poller ? 0 : 1;
@@ -155,7 +109,7 @@ static int queue_add(struct agent *agent, const void *data, size_t size)
 	return 0;
 }
 
-static struct outgoing *queue_take(struct agent *agent)
+struct outgoing *agent_take_queued(struct agent *agent)
 {
 	struct outgoing *first = agent->queue;
 
@@ -166,69 +120,50 @@ static struct outgoing *queue_take(struct agent *agent)
 	return first;
 }
 
-/* What is waited for, or a message that says nothing. */
-static void answer_poll(struct agent *agent)
-{
-	static const uint8_t head[] = {0x0a, UID_SIZE}; /* field 1, bytes */
-	struct exchange *exchange = agent->waits;
-	cleanup_free struct outgoing *first = queue_take(agent);
-	size_t size = first ? first->size : sizeof(head) + UID_SIZE;
-	uint8_t *body = malloc(size);
-
-	agent->waits = NULL;
-	exchange->agent = NULL;
-	if (!body) {
-		exchange_refuse(exchange, HTTP_STATUS_SERVICE_UNAVAILABLE, "busy",
-				"the server is out of memory; try again");
-		return;
-	}
-	if (first) {
-		memcpy(body, first->bytes + LWS_PRE, size);
-	} else {
-		memcpy(body, head, sizeof(head));
-		memcpy(body + sizeof(head), agent->uid, UID_SIZE);
-	}
-	exchange_answer(exchange, HTTP_STATUS_OK, "application/x-protobuf", body, size);
-}
-
 /* Something is queued, or nothing is to come. */
 static void wake(struct agent *agent)
 {
 	if (agent->wsi)
 		lws_callback_on_writable(agent->wsi);
 	else if (agent->waits)
-		answer_poll(agent);
+		agent_answer_poll(agent);
 }
 
 static void answer_heartbeat(struct agent *agent)
 {
-	uint8_t bytes[2 + UID_SIZE] = {0x0a, UID_SIZE};
+	uint8_t bytes[2 + AGENT_UID_SIZE] = {0x0a, AGENT_UID_SIZE};
 
-	memcpy(bytes + 2, agent->uid, UID_SIZE);
+	memcpy(bytes + 2, agent->uid, AGENT_UID_SIZE);
 	/* With something queued the agent is answered by that. */
-	if (agent->wsi && !agent->queue && queue_add(agent, bytes, sizeof(bytes)) < 0)
-		close_with(agent, LWS_CLOSE_STATUS_UNEXPECTED_CONDITION);
+	if (agent->wsi && !agent->queue && agent_queue(agent, bytes, sizeof(bytes)) < 0)
+		agent_close_with(agent, LWS_CLOSE_STATUS_UNEXPECTED_CONDITION);
 	wake(agent);
 }
 
-static void mark_seen(struct agent *agent)
+int agent_note(struct front_numbers *list, uint64_t number)
+{
+	size_t size = list->size > 0 ? list->size * 2 : NUMBERS_FIRST;
+	uint64_t *larger;
+
+	if (list->count == list->size) {
+		larger = reallocarray(list->items, size, sizeof(*larger));
+		if (!larger)
+			return -ENOMEM;
+		list->items = larger;
+		list->size = size;
+	}
+	list->items[list->count++] = number;
+	return 0;
+}
+
+void agent_mark_seen(struct agent *agent)
 {
 	struct front *front = agent->front;
 
 	agent->heard = front->now;
 	if (agent->is_seen)
 		return;
-	if (front->n_seen == front->seen_size) {
-		size_t size = front->seen_size > 0 ? front->seen_size * 2 : 1024;
-		uint64_t *larger = reallocarray(front->seen, size, sizeof(*larger));
-
-		if (!larger)
-			return;
-		front->seen = larger;
-		front->seen_size = size;
-	}
-	front->seen[front->n_seen++] = agent->number;
-	agent->is_seen = true;
+	agent->is_seen = agent_note(&front->seen, agent->number) == 0;
 }
 
 static int greet(struct agent *agent, struct lws *wsi)
@@ -250,7 +185,7 @@ static int greet(struct agent *agent, struct lws *wsi)
 		(void)lws_strncpy(name, certificate.ns.name, sizeof(name));
 	hello.connection = agent->number;
 	hello.instance_uid.data = agent->uid;
-	hello.instance_uid.len = UID_SIZE;
+	hello.instance_uid.len = AGENT_UID_SIZE;
 	if (agent->authorization)
 		hello.authorization = agent->authorization;
 	hello.peer = peer;
@@ -266,14 +201,6 @@ static int greet(struct agent *agent, struct lws *wsi)
 	agent->authorization = NULL;
 	return 0;
 }
-
-/* Why a message is not taken. */
-enum message_error {
-	MESSAGE_E_MALFORMED = 1,
-	MESSAGE_E_TOO_LARGE,
-	MESSAGE_E_TOO_MANY,
-	MESSAGE_E_BUSY,
-};
 
 static int forward(struct agent *agent, struct lws *wsi, const Opamp__Proto__AgentToServer *message,
 		   bool is_next)
@@ -294,21 +221,24 @@ static int forward(struct agent *agent, struct lws *wsi, const Opamp__Proto__Age
 }
 
 /* Takes a message that was decoded. 0; message_error; -errno. */
-static int take_message(struct agent *agent, struct lws *wsi,
-			const Opamp__Proto__AgentToServer *message)
+int agent_take_message(struct agent *agent, struct lws *wsi,
+		       const Opamp__Proto__AgentToServer *message)
 {
 	bool is_first = !agent->is_greeted;
 	bool is_next = is_first || message->sequence_num == agent->sequence + 1;
-	bool is_same = message->instance_uid.len == UID_SIZE &&
-		       memcmp(message->instance_uid.data, agent->uid, UID_SIZE) == 0;
-	bool is_known = agent->is_accepted && is_next && is_same &&
-			message->capabilities == agent->capabilities;
+	bool is_same = memcmp(message->instance_uid.data, agent->uid, AGENT_UID_SIZE) == 0;
+	bool is_known =
+		agent->is_accepted && is_next && message->capabilities == agent->capabilities;
 
+	if (!is_first && !is_same) {
+		/* The store knows the connection by the UID it began with: it may come back. */
+		agent_close_with(agent, LWS_CLOSE_STATUS_GOINGAWAY);
+		return 0;
+	}
 	agent->sequence = message->sequence_num;
 	agent->capabilities = message->capabilities;
-	if (!is_same)
-		memcpy(agent->uid, message->instance_uid.data, UID_SIZE);
-	mark_seen(agent);
+	memcpy(agent->uid, message->instance_uid.data, AGENT_UID_SIZE);
+	agent_mark_seen(agent);
 	if (is_known && report_is_heartbeat(message)) {
 		answer_heartbeat(agent);
 		return 0;
@@ -316,8 +246,8 @@ static int take_message(struct agent *agent, struct lws *wsi,
 	return forward(agent, wsi, message, is_next);
 }
 
-static int decode(const void *data, size_t size, struct opamp_arena **ret_arena,
-		  Opamp__Proto__AgentToServer **ret)
+int agent_decode(const void *data, size_t size, struct opamp_arena **ret_arena,
+		 Opamp__Proto__AgentToServer **ret)
 {
 	int r = opamp_decode_to_server(data, size, ret_arena, ret);
 
@@ -325,274 +255,7 @@ static int decode(const void *data, size_t size, struct opamp_arena **ret_arena,
 		return r;
 	if (r == OPAMP_E_TOO_LARGE)
 		return MESSAGE_E_TOO_LARGE;
-	return r > 0 || (*ret)->instance_uid.len != UID_SIZE ? MESSAGE_E_MALFORMED : 0;
-}
-
-/* WebSocket */
-
-int agent_open(struct front *front, struct lws *wsi, struct front_session *session)
-{
-	cleanup_agent struct agent *agent = NULL;
-	int r = agent_new(front, wsi, &agent);
-
-	if (r < 0)
-		return -1;
-	agent->authorization = front_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
-	session->agent = TAKE_PTR(agent);
-	return 0;
-}
-
-void agent_closed(struct front_session *session)
-{
-	if (!session->agent)
-		return;
-	send_gone(session->agent);
-	session->agent = agent_free(session->agent);
-}
-
-/* Tells the agent why, in OpAMP's words, before it closes. */
-static void fail(struct agent *agent, Opamp__Proto__ServerErrorResponseType type,
-		 const char *sentence, uint64_t retry_after, uint16_t code)
-{
-	const struct opamp_failure failure = {type, sentence, retry_after};
-	const struct opamp_offer offer = {
-		.uid = {agent->uid, UID_SIZE},
-                  .failure = &failure
-        };
-	cleanup_free uint8_t *bytes = NULL;
-	size_t size = 0;
-
-	if (opamp_offer_compose(&offer, 0, &bytes, &size) == 0)
-		ignore_result(queue_add(agent, bytes, size));
-	close_with(agent, code);
-}
-
-static void fail_message(struct agent *agent, int error)
-{
-	switch (error) {
-	case MESSAGE_E_MALFORMED:
-		fail(agent,
-		     OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_BadRequest,
-		     "the message is not an AgentToServer, is nested too deep, or has no instance "
-		     "UID of 16 bytes",
-		     0, LWS_CLOSE_STATUS_INVALID_PAYLOAD);
-		return;
-	case MESSAGE_E_TOO_LARGE:
-		fail(agent,
-		     OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_BadRequest,
-		     "the message is too large", 0, LWS_CLOSE_STATUS_MESSAGE_TOO_LARGE);
-		return;
-	case MESSAGE_E_TOO_MANY:
-		fail(agent,
-		     OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable,
-		     "there are too many messages", RETRY_SECONDS,
-		     LWS_CLOSE_STATUS_POLICY_VIOLATION);
-		return;
-	default:
-		fail(agent,
-		     OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable,
-		     "the server has more to do than it can", RETRY_SECONDS,
-		     LWS_CLOSE_STATUS_UNEXPECTED_CONDITION);
-	}
-}
-
-static int receive_message(struct agent *agent, const uint8_t *data, size_t size)
-{
-	cleanup_opamp_arena struct opamp_arena *arena = NULL;
-	Opamp__Proto__AgentToServer *message = NULL;
-	unsigned rate = agent->front->config->messages_per_second;
-	size_t offset = 0;
-	int r;
-
-	if (!limit_bucket_take(&agent->bucket, front_msec(), rate, rate * BURST_SECONDS))
-		return MESSAGE_E_TOO_MANY;
-	if (opamp_skip_header(data, size, &offset) != 0)
-		return MESSAGE_E_MALFORMED;
-	r = decode(data + offset, size - offset, &arena, &message);
-	return r == 0 ? take_message(agent, agent->wsi, message) : r;
-}
-
-int agent_receive(struct agent *agent, const void *data, size_t size)
-{
-	bool is_whole = lws_is_final_fragment(agent->wsi);
-	int r;
-
-	if (agent->close_code != 0)
-		return 0;
-	if (!lws_frame_is_binary(agent->wsi)) {
-		close_with(agent, LWS_CLOSE_STATUS_UNACCEPTABLE_OPCODE);
-		return 0;
-	}
-	if (agent->received.size + size > MESSAGE_MAX) {
-		fail_message(agent, MESSAGE_E_TOO_LARGE);
-		return 0;
-	}
-	if (is_whole && agent->received.size == 0) {
-		r = receive_message(agent, data, size);
-	} else {
-		if (buffer_add(&agent->received, data, size) < 0)
-			return -1;
-		if (!is_whole)
-			return 0;
-		r = receive_message(agent, (const uint8_t *)agent->received.data,
-				    agent->received.size);
-		buffer_done(&agent->received);
-		agent->received = BUFFER_INIT;
-	}
-	if (r != 0)
-		fail_message(agent, r);
-	return 0;
-}
-
-void agent_alive(struct agent *agent)
-{
-	mark_seen(agent);
-}
-
-int agent_write(struct agent *agent)
-{
-	cleanup_free struct outgoing *first = queue_take(agent);
-
-	if (first) {
-		if (lws_write(agent->wsi, first->bytes + LWS_PRE, first->size, LWS_WRITE_BINARY) <
-		    (int)first->size)
-			return -1;
-		if (agent->queue || agent->close_code != 0 || agent->wants_ping)
-			lws_callback_on_writable(agent->wsi);
-		return 0;
-	}
-	if (agent->close_code != 0) {
-		lws_close_reason(agent->wsi, agent->close_code, NULL, 0);
-		return -1;
-	}
-	if (agent->wants_ping) {
-		uint8_t ping[LWS_PRE + 1] = {0};
-
-		agent->wants_ping = false;
-		return lws_write(agent->wsi, ping + LWS_PRE, 0, LWS_WRITE_PING) < 0 ? -1 : 0;
-	}
-	return 0;
-}
-
-/* HTTP */
-
-static void make_key(const struct exchange *exchange, const uint8_t *uid, uint8_t key[KEY_SIZE])
-{
-	const char *authorization = exchange->authorization ? exchange->authorization : "";
-	crypto_generichash_state state;
-
-	(void)crypto_generichash_init(&state, NULL, 0, KEY_SIZE);
-	(void)crypto_generichash_update(&state, uid, UID_SIZE);
-	(void)crypto_generichash_update(&state, (const uint8_t *)authorization,
-					strlen(authorization));
-	(void)crypto_generichash_final(&state, key, KEY_SIZE);
-}
-
-static int find_poller(struct exchange *exchange, const uint8_t *uid, struct agent **ret)
-{
-	cleanup_agent struct agent *fresh = NULL;
-	struct front *front = exchange->front;
-	struct agent wanted;
-	void *node;
-	int r;
-
-	make_key(exchange, uid, wanted.key);
-	node = tfind(&wanted, &front->polled, compare);
-	if (node) {
-		*ret = *(struct agent **)node;
-		return 0;
-	}
-	r = agent_new(front, NULL, &fresh);
-	if (r < 0)
-		return r;
-	memcpy(fresh->key, wanted.key, KEY_SIZE);
-	memcpy(fresh->uid, uid, UID_SIZE);
-	if (exchange->authorization) {
-		fresh->authorization = strdup(exchange->authorization);
-		if (!fresh->authorization)
-			return -ENOMEM;
-	}
-	if (!tsearch(fresh, &front->polled, compare))
-		return -ENOMEM;
-	fresh->is_poller = true;
-	*ret = TAKE_PTR(fresh);
-	return 0;
-}
-
-static void refuse_poll(struct exchange *exchange, int error)
-{
-	switch (error) {
-	case MESSAGE_E_MALFORMED:
-		exchange_refuse(exchange, HTTP_STATUS_BAD_REQUEST, "bad-message",
-				"the body is not an AgentToServer, is nested too deep, or has no "
-				"instance UID of 16 bytes");
-		return;
-	case MESSAGE_E_TOO_LARGE:
-		exchange_refuse(exchange, HTTP_STATUS_REQ_ENTITY_TOO_LARGE, "too-large",
-				"the message is too large");
-		return;
-	case MESSAGE_E_TOO_MANY:
-		exchange_add_header(exchange, "retry-after:", "%u", RETRY_SECONDS);
-		exchange_refuse(exchange, HTTP_TOO_MANY, "too-many", "there are too many messages");
-		return;
-	default:
-		exchange_add_header(exchange, "retry-after:", "%u", RETRY_SECONDS);
-		exchange_refuse(exchange, HTTP_STATUS_SERVICE_UNAVAILABLE, "busy",
-				"the server has more to do than it can");
-	}
-}
-
-static int poll_message(struct exchange *exchange)
-{
-	cleanup_opamp_arena struct opamp_arena *arena = NULL;
-	Opamp__Proto__AgentToServer *message = NULL;
-	unsigned rate = exchange->front->config->messages_per_second;
-	struct agent *agent = NULL;
-	int r;
-
-	r = decode(exchange->body.data, exchange->body.size, &arena, &message);
-	if (r == 0)
-		r = find_poller(exchange, message->instance_uid.data, &agent);
-	if (r != 0)
-		return r;
-	if (!limit_bucket_take(&agent->bucket, front_msec(), rate, rate * BURST_SECONDS))
-		return MESSAGE_E_TOO_MANY;
-	/* Whoever polls again has given up on the poll before. */
-	if (agent->waits)
-		answer_poll(agent);
-	agent->waits = exchange;
-	exchange->agent = agent;
-	exchange->deadline = front_msec() + POLL_MSEC;
-	r = take_message(agent, exchange->wsi, message);
-	if (r != 0)
-		agent_forget_exchange(exchange);
-	return r;
-}
-
-void agent_poll(struct exchange *exchange)
-{
-	int r;
-
-	if (exchange->number == 0 &&
-	    slots_add(&exchange->front->requests, exchange, &exchange->number) < 0)
-		r = -ENOMEM;
-	else
-		r = poll_message(exchange);
-	if (r != 0)
-		refuse_poll(exchange, r);
-}
-
-void agent_forget_exchange(struct exchange *exchange)
-{
-	if (exchange->agent)
-		exchange->agent->waits = NULL;
-	exchange->agent = NULL;
-}
-
-void agent_poll_expired(struct exchange *exchange)
-{
-	if (exchange->agent)
-		answer_poll(exchange->agent);
+	return r > 0 || (*ret)->instance_uid.len != AGENT_UID_SIZE ? MESSAGE_E_MALFORMED : 0;
 }
 
 /* From the store */
@@ -600,7 +263,7 @@ void agent_poll_expired(struct exchange *exchange)
 static void end_poller(struct agent *agent)
 {
 	if (agent->waits)
-		answer_poll(agent);
+		agent_answer_poll(agent);
 	(void)agent_free(agent);
 }
 
@@ -614,13 +277,13 @@ void agent_on_message(struct front *front, const Link__AgentMessage *message)
 		front_prove(front, agent->wsi);
 	agent->is_accepted = true;
 	if (message->server_to_agent.len > 0 &&
-	    queue_add(agent, message->server_to_agent.data, message->server_to_agent.len) < 0) {
+	    agent_queue(agent, message->server_to_agent.data, message->server_to_agent.len) < 0) {
 		/* It does not read: when it comes back it is told everything. */
 		if (agent->is_poller) {
-			send_gone(agent);
+			agent_send_gone(agent);
 			(void)agent_free(agent);
 		} else {
-			close_with(agent, LWS_CLOSE_STATUS_UNEXPECTED_CONDITION);
+			agent_close_with(agent, LWS_CLOSE_STATUS_UNEXPECTED_CONDITION);
 		}
 		return;
 	}
@@ -647,44 +310,29 @@ static const char *sentence_of(unsigned status)
 	}
 }
 
-static void refuse_poller(struct agent *agent, const Link__AgentRefuse *refuse)
-{
-	struct exchange *exchange = agent->waits;
-
-	if (exchange) {
-		agent_forget_exchange(exchange);
-		if (refuse->retry_after > 0)
-			exchange_add_header(exchange, "retry-after:", "%u", refuse->retry_after);
-		exchange_refuse(exchange, refuse->status,
-				refuse->status == HTTP_STATUS_UNAUTHORIZED ? "unauthorized"
-				: refuse->status == HTTP_STATUS_FORBIDDEN  ? "forbidden"
-									   : "unavailable",
-				sentence_of(refuse->status));
-	}
-	(void)agent_free(agent);
-}
-
 void agent_on_refuse(struct front *front, const Link__AgentRefuse *refuse)
 {
 	struct agent *agent = slots_get(&front->agents, refuse->connection);
 	bool is_final = refuse->status == HTTP_STATUS_UNAUTHORIZED ||
 			refuse->status == HTTP_STATUS_FORBIDDEN;
 
-	if (!agent)
+	if (!agent || agent->close_code != 0)
 		return;
 	agent->is_greeted = false; /* the store has forgotten it */
 	agent->is_accepted = false;
 	if (agent->is_poller)
-		refuse_poller(agent, refuse);
+		agent_refuse_poll(agent, refuse, sentence_of(refuse->status));
 	else if (is_final)
-		fail(agent,
-		     OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_BadRequest,
-		     sentence_of(refuse->status), 0, LWS_CLOSE_STATUS_POLICY_VIOLATION);
+		agent_fail(
+			agent,
+			OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_BadRequest,
+			sentence_of(refuse->status), 0, LWS_CLOSE_STATUS_POLICY_VIOLATION);
 	else
-		fail(agent,
-		     OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable,
-		     sentence_of(refuse->status), refuse->retry_after,
-		     LWS_CLOSE_STATUS_UNEXPECTED_CONDITION);
+		agent_fail(
+			agent,
+			OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable,
+			sentence_of(refuse->status), refuse->retry_after,
+			LWS_CLOSE_STATUS_UNEXPECTED_CONDITION);
 }
 
 void agent_on_revoked(struct front *front, const Link__Revoked *revoked)
@@ -698,41 +346,26 @@ void agent_on_revoked(struct front *front, const Link__Revoked *revoked)
 
 /* Time */
 
-static void sweep_socket(struct agent *agent)
-{
-	uint64_t silent = agent->front->now - agent->heard;
-
-	if (!agent->is_greeted && silent > HELLO_SECONDS && agent->close_code == 0)
-		close_with(agent, LWS_CLOSE_STATUS_POLICY_VIOLATION);
-	if (silent > CLOSE_AFTER_SECONDS) {
-		/* Nobody is there to say goodbye to. */
-		lws_set_timeout(agent->wsi, PENDING_TIMEOUT_CLOSE_ACK, LWS_TO_KILL_ASYNC);
-	} else if (silent > PING_AFTER_SECONDS && !agent->wants_ping) {
-		agent->wants_ping = true;
-		lws_callback_on_writable(agent->wsi);
-	}
-}
-
 static void flush_seen(struct front *front)
 {
 	Link__AgentsSeen seen = LINK__AGENTS_SEEN__INIT;
 	Link__Frame frame = LINK__FRAME__INIT;
 
 	front->seen_due = front->now + SEEN_SECONDS;
-	if (front->n_seen == 0)
+	if (front->seen.count == 0)
 		return;
-	for (size_t i = 0; i < front->n_seen; i++) {
-		struct agent *agent = slots_get(&front->agents, front->seen[i]);
+	for (size_t i = 0; i < front->seen.count; i++) {
+		struct agent *agent = slots_get(&front->agents, front->seen.items[i]);
 
 		if (agent)
 			agent->is_seen = false;
 	}
-	seen.connections = front->seen;
-	seen.n_connections = front->n_seen;
+	seen.connections = front->seen.items;
+	seen.n_connections = front->seen.count;
 	frame.body_case = LINK__FRAME__BODY_AGENTS_SEEN;
 	frame.agents_seen = &seen;
 	if (front_send(front, &frame) == 0)
-		front->n_seen = 0;
+		front->seen.count = 0;
 }
 
 void agent_sweep(struct front *front)
@@ -745,22 +378,12 @@ void agent_sweep(struct front *front)
 		if (!agent)
 			continue;
 		if (!agent->is_poller) {
-			sweep_socket(agent);
+			agent_sweep_socket(agent);
 		} else if (!agent->waits && front->now - agent->heard > patience) {
-			send_gone(agent);
+			agent_send_gone(agent);
 			(void)agent_free(agent);
 		}
 	}
 	if (front->now >= front->seen_due)
 		flush_seen(front);
-}
-
-void agent_close_all(struct front *front)
-{
-	for (uint32_t i = 0; i < front->agents.count; i++) {
-		struct agent *agent = slots_at(&front->agents, i);
-
-		if (agent && agent->wsi)
-			close_with(agent, LWS_CLOSE_STATUS_GOINGAWAY);
-	}
 }

@@ -30,5 +30,8 @@ void agent_on_revoked(struct front *front, const Link__Revoked *revoked);
 
 /* Once a second: half-open connections, agents that poll no more, and what was heard. */
 void agent_sweep(struct front *front);
+/* Closes the WebSockets for which that was decided. Outside of callbacks of libwebsockets: where
+ * one for writing asks for it, it closes without a close frame. */
+void agent_close_decided(struct front *front);
 /* Closes all WebSockets in a way that has their agents come back. */
 void agent_close_all(struct front *front);

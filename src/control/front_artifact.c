@@ -134,7 +134,6 @@ void artifact_begin(struct exchange *exchange)
 	int r;
 
 	exchange->kind = EXCHANGE_ARTIFACT;
-	exchange->must_close = exchange->content_length > 0;
 	if (strcmp(exchange->method, "GET") != 0 && !exchange->is_head) {
 		exchange_refuse(exchange, HTTP_STATUS_METHOD_NOT_ALLOWED, "method-not-allowed",
 				"artifacts are fetched with GET");

@@ -31,13 +31,21 @@
 #define BODY_RATE      16384U /* ... of these bytes */
 #define ANSWER_SECONDS 30     /* without any progress */
 #define FRAGMENT_MAX   4096
+#define DISCARD_MAX    4194304U /* 4 MiB */
 #define STATUS_OK_END  300U
 
-static const char *const methods[] = {
-	[LWSHUMETH_GET] = "GET",         [LWSHUMETH_POST] = "POST",
-	[LWSHUMETH_OPTIONS] = "OPTIONS", [LWSHUMETH_PUT] = "PUT",
-	[LWSHUMETH_PATCH] = "PATCH",     [LWSHUMETH_DELETE] = "DELETE",
-	[LWSHUMETH_CONNECT] = "CONNECT", [LWSHUMETH_HEAD] = "HEAD",
+static const struct {
+	int number;
+	const char *name;
+} methods[] = {
+	{LWSHUMETH_GET,     "GET"    },
+        {LWSHUMETH_POST,    "POST"   },
+        {LWSHUMETH_OPTIONS, "OPTIONS"},
+	{LWSHUMETH_PUT,     "PUT"    },
+        {LWSHUMETH_PATCH,   "PATCH"  },
+        {LWSHUMETH_DELETE,  "DELETE" },
+	{LWSHUMETH_CONNECT, "CONNECT"},
+        {LWSHUMETH_HEAD,    "HEAD"   },
 };
 
 struct exchange *exchange_free(struct exchange *exchange)
@@ -141,11 +149,11 @@ static int read_head(struct exchange *exchange, const char *path)
 	return r == 0 ? copy_query(exchange) : r;
 }
 
-static void refuse_by_head(struct exchange *exchange, unsigned status, const char *name,
-			   const char *sentence)
+void exchange_refuse_body(struct exchange *exchange, unsigned status, const char *name,
+			  const char *sentence)
 {
 	exchange->must_close =
-		exchange->content_length > 0 || status == HTTP_STATUS_LENGTH_REQUIRED;
+		exchange->content_length > DISCARD_MAX || status == HTTP_STATUS_LENGTH_REQUIRED;
 	exchange_refuse(exchange, status, name, sentence);
 }
 
@@ -159,19 +167,21 @@ static void route_opamp(struct exchange *exchange)
 {
 	exchange->kind = EXCHANGE_OPAMP;
 	if (strcmp(exchange->method, "POST") != 0)
-		refuse_by_head(exchange, HTTP_STATUS_METHOD_NOT_ALLOWED, "method-not-allowed",
-			       "/v1/opamp takes POST, or a WebSocket");
+		exchange_refuse_body(exchange, HTTP_STATUS_METHOD_NOT_ALLOWED, "method-not-allowed",
+				     "/v1/opamp takes POST, or a WebSocket");
 	else if (!exchange->content_type ||
 		 strncasecmp(exchange->content_type, "application/x-protobuf",
 			     strlen("application/x-protobuf")) != 0)
-		refuse_by_head(exchange, HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE, "bad-content-type",
-			       "/v1/opamp takes 'application/x-protobuf'");
+		exchange_refuse_body(exchange, HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE,
+				     "bad-content-type",
+				     "/v1/opamp takes 'application/x-protobuf'");
 	else if (!exchange->authorization && !exchange->front->config->certificate_is_credential)
-		refuse_by_head(exchange, HTTP_STATUS_UNAUTHORIZED, "unauthorized",
-			       "a join token or a credential is wanted in 'Authorization: Bearer'");
+		exchange_refuse_body(
+			exchange, HTTP_STATUS_UNAUTHORIZED, "unauthorized",
+			"a join token or a credential is wanted in 'Authorization: Bearer'");
 	else if (exchange->content_length > FRONT_BODY_MAX)
-		refuse_by_head(exchange, HTTP_STATUS_REQ_ENTITY_TOO_LARGE, "too-large",
-			       "a message has at most 1 MiB");
+		exchange_refuse_body(exchange, HTTP_STATUS_REQ_ENTITY_TOO_LARGE, "too-large",
+				     "a message has at most 1 MiB");
 }
 
 static void route(struct exchange *exchange)
@@ -179,8 +189,8 @@ static void route(struct exchange *exchange)
 	if (lws_hdr_total_length(exchange->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0 ||
 	    (has_body(exchange) &&
 	     lws_hdr_total_length(exchange->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0))
-		refuse_by_head(exchange, HTTP_STATUS_LENGTH_REQUIRED, "length-required",
-			       "a body is taken with 'Content-Length' only");
+		exchange_refuse_body(exchange, HTTP_STATUS_LENGTH_REQUIRED, "length-required",
+				     "a body is taken with 'Content-Length' only");
 	else if (strcmp(exchange->path, "/v1/opamp") == 0)
 		route_opamp(exchange);
 	else if (str_starts_with(exchange->path, PACKAGE_URL_PREFIX))
@@ -189,8 +199,8 @@ static void route(struct exchange *exchange)
 		 strcmp(exchange->path, "/metrics") == 0 || strcmp(exchange->path, "/healthz") == 0)
 		rest_begin(exchange);
 	else
-		refuse_by_head(exchange, HTTP_STATUS_NOT_FOUND, "not-found",
-			       "there is nothing of this name");
+		exchange_refuse_body(exchange, HTTP_STATUS_NOT_FOUND, "not-found",
+				     "there is nothing of this name");
 }
 
 int exchange_begin(struct front *front, struct lws *wsi, struct front_session *session,
@@ -209,9 +219,12 @@ int exchange_begin(struct front *front, struct lws *wsi, struct front_session *s
 	exchange->file_fd = -EBADF;
 	exchange->spool_fd = -EBADF;
 	method = lws_http_get_uri_and_method(wsi, &uri, &length);
-	if (method < 0 || (size_t)method >= ARRAY_SIZE(methods) || !methods[method])
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		if (methods[i].number == method)
+			exchange->method = methods[i].name;
+	}
+	if (!exchange->method)
 		return -EINVAL;
-	exchange->method = methods[method];
 	exchange->is_head = method == LWSHUMETH_HEAD;
 	r = read_head(exchange, path);
 	if (r < 0)
@@ -336,7 +349,9 @@ void exchange_answer(struct exchange *exchange, unsigned status, const char *con
 	if (status < STATUS_OK_END && (exchange->authorization || exchange->file_fd >= 0))
 		front_prove(exchange->front, exchange->wsi);
 	lws_set_timeout(exchange->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_SECONDS);
-	lws_callback_on_writable(exchange->wsi);
+	/* Else when the rest of the request is here. */
+	if (exchange->is_complete || exchange->must_close)
+		lws_callback_on_writable(exchange->wsi);
 }
 
 void exchange_refuse(struct exchange *exchange, unsigned status, const char *name,
@@ -448,7 +463,8 @@ int exchange_write(struct front_session *session)
 
 	if (exchange && exchange->wants_continue && !exchange->is_answered)
 		return write_continue(exchange);
-	if (!exchange || !exchange->is_answered)
+	if (!exchange || !exchange->is_answered ||
+	    (!exchange->is_complete && !exchange->must_close))
 		return 0;
 	wsi = exchange->wsi;
 	if (!exchange->is_started) {

@@ -85,6 +85,10 @@ void exchange_answer(struct exchange *exchange, unsigned status, const char *con
 		     uint8_t *body, size_t size);
 void exchange_refuse(struct exchange *exchange, unsigned status, const char *name,
 		     const char *sentence);
+/* The same for a request whose body is not wanted: a short one is read and forgotten, so that the
+ * client gets to reading the answer; behind a long one the connection is closed. */
+void exchange_refuse_body(struct exchange *exchange, unsigned status, const char *name,
+			  const char *sentence);
 /* A header of the answer, before it is decided; *name* is static. */
 void exchange_add_header(struct exchange *exchange, const char *name, const char *format, ...)
 	format_check(3, 4);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
 #include "control/link.h"
 #include "opamp/decode.h"
 

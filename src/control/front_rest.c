@@ -90,20 +90,17 @@ static int ask(struct exchange *exchange, bool is_question)
 
 static void refuse_internal(struct exchange *exchange)
 {
-	exchange->must_close = !exchange->is_complete;
-	exchange_refuse(exchange, HTTP_STATUS_INTERNAL_SERVER_ERROR, "internal",
-			"the server could not handle the request; its log says why");
+	exchange_refuse_body(exchange, HTTP_STATUS_INTERNAL_SERVER_ERROR, "internal",
+			     "the server could not handle the request; its log says why");
 }
 
 static void begin_upload(struct exchange *exchange)
 {
-	exchange->must_close = true;
 	if (exchange->content_length > UPLOAD_MAX) {
-		exchange_refuse(exchange, HTTP_STATUS_REQ_ENTITY_TOO_LARGE, "too-large",
-				"a bundle has at most 1 GiB");
+		exchange_refuse_body(exchange, HTTP_STATUS_REQ_ENTITY_TOO_LARGE, "too-large",
+				     "a bundle has at most 1 GiB");
 		return;
 	}
-	exchange->must_close = false;
 	/* Nothing is read before the store has said yes. */
 	if (ask(exchange, true) < 0 || lws_rx_flow_control(exchange->wsi, 0) != 0)
 		refuse_internal(exchange);
@@ -113,16 +110,14 @@ void rest_begin(struct exchange *exchange)
 {
 	exchange->kind = EXCHANGE_REST;
 	if (front_is_congested(exchange->front)) {
-		exchange->must_close = exchange->content_length > 0;
 		exchange_add_header(exchange, "retry-after:", "5");
-		exchange_refuse(exchange, HTTP_STATUS_SERVICE_UNAVAILABLE, "busy",
-				"the server has more to do than it can; try again");
+		exchange_refuse_body(exchange, HTTP_STATUS_SERVICE_UNAVAILABLE, "busy",
+				     "the server has more to do than it can; try again");
 	} else if (is_upload(exchange) && exchange->content_length > 0) {
 		begin_upload(exchange);
 	} else if (exchange->content_length > FRONT_BODY_MAX) {
-		exchange->must_close = true;
-		exchange_refuse(exchange, HTTP_STATUS_REQ_ENTITY_TOO_LARGE, "too-large",
-				"a body has at most 1 MiB");
+		exchange_refuse_body(exchange, HTTP_STATUS_REQ_ENTITY_TOO_LARGE, "too-large",
+				     "a body has at most 1 MiB");
 	}
 }
 
@@ -133,9 +128,8 @@ int rest_spool(struct exchange *exchange, const void *data, size_t size)
 	if (exchange->spool_size + size > UPLOAD_MAX)
 		return -1;
 	if (fd_write_full(exchange->spool_fd, data, size) < 0) {
-		exchange->must_close = true;
-		exchange_refuse(exchange, HTTP_INSUFFICIENT_STORAGE, "no-space",
-				"the server could not keep the upload: its disk may be full");
+		exchange_refuse_body(exchange, HTTP_INSUFFICIENT_STORAGE, "no-space",
+				     "the server could not keep the upload: its disk may be full");
 		return 0;
 	}
 	exchange->spool_size += size;
@@ -163,6 +157,15 @@ static void grant(struct exchange *exchange)
 	exchange->deadline = 0;
 	if (exchange->spool_fd < 0 || lws_rx_flow_control(exchange->wsi, 1) != 0) {
 		refuse_internal(exchange);
+		return;
+	}
+	/* What had come with the head was not held back. */
+	if (rest_spool(exchange, exchange->body.data, exchange->body.size) != 0)
+		refuse_internal(exchange);
+	buffer_done(&exchange->body);
+	exchange->body = BUFFER_INIT;
+	if (exchange->is_complete && !exchange->is_answered) {
+		rest_complete(exchange);
 		return;
 	}
 	exchange->wants_continue = lws_hdr_total_length(exchange->wsi, WSI_TOKEN_HTTP_EXPECT) > 0;

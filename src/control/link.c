@@ -166,7 +166,8 @@ int link_flush(struct link *link)
 }
 
 /* Hands over each whole frame that was read. */
-static int dispatch(struct link *link, link_handler handler, void *userdata)
+static int dispatch(struct link *link, int (*handler)(void *userdata, const Link__Frame *frame),
+		    void *userdata)
 {
 	while (queue_size(&link->in) >= SIZE_BYTES) {
 		const uint8_t *start = link->in.data + link->in.start;
@@ -190,7 +191,8 @@ static int dispatch(struct link *link, link_handler handler, void *userdata)
 	return 0;
 }
 
-int link_receive(struct link *link, link_handler handler, void *userdata)
+int link_receive(struct link *link, int (*handler)(void *userdata, const Link__Frame *frame),
+		 void *userdata)
 {
 	for (unsigned i = 0; i < READS_MAX; i++) {
 		ssize_t n;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <stdbool.h>
+#include <link.pb-c.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
-#include "link.pb-c.h"
 
 /*
  * One end of the socket between a front and the store (proto/link.proto). It belongs to whatever
@@ -33,14 +32,14 @@ must_check int link_flush(struct link *link);
 /* Bytes that wait to be written. */
 size_t link_queued(const struct link *link);
 
-typedef int (*link_handler)(void *userdata, const Link__Frame *frame);
-
 /*
  * Reads what is there, at most a few MiB, and calls *handler* for each frame until it returns
  * another value than 0, which is then returned. 0; -ECONNRESET: the peer is gone; -EBADMSG: what
  * came is no frame; -errno.
  */
-must_check int link_receive(struct link *link, link_handler handler, void *userdata);
+must_check int link_receive(struct link *link,
+			    int (*handler)(void *userdata, const Link__Frame *frame),
+			    void *userdata);
 
 DEFINE_CLEANUP(struct link *, link, link_free)
 #define cleanup_link CLEANUP(cleanup_link)

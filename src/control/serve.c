@@ -9,6 +9,7 @@
  * sense ends the front, not the store.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -29,6 +30,7 @@
 #include "control/fleet.h"
 #include "control/link.h"
 #include "control/log.h"
+#include "control/serve_report.h"
 
 #define FLUSH_USEC      (50 * CLOCK_USEC_PER_MSEC)
 #define TICK_ACCURACY   (5 * CLOCK_USEC_PER_MSEC)
@@ -169,167 +171,6 @@ static int take_hello(struct front_link *front, const Link__AgentHello *from)
 	return fleet_hello(front->store->fleet, &hello);
 }
 
-static struct fleet_bytes bytes_of(ProtobufCBinaryData data)
-{
-	return (struct fleet_bytes){data.data, data.len};
-}
-
-/* The lists of a report in the fleet's form, freed together. */
-struct lists {
-	struct fleet_attribute *attributes;
-	struct fleet_health *health;
-	struct fleet_package_status *packages;
-	struct fleet_config_entry *config;
-};
-
-static void lists_done(struct lists *lists)
-{
-	free(lists->attributes);
-	free(lists->health);
-	free(lists->packages);
-	free(lists->config);
-}
-
-static int take_description(const Link__Description *from, struct lists *lists,
-			    struct fleet_report *report)
-{
-	size_t n;
-
-	if (!from)
-		return 0;
-	n = from->n_identifying + from->n_non_identifying;
-	lists->attributes = calloc(n + 1, sizeof(*lists->attributes));
-	if (!lists->attributes)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		bool is_identifying = i < from->n_identifying;
-		const Link__Attribute *attribute =
-			is_identifying ? from->identifying[i]
-				       : from->non_identifying[i - from->n_identifying];
-
-		lists->attributes[i] =
-			(struct fleet_attribute){attribute->key, attribute->value, is_identifying};
-	}
-	report->has_description = true;
-	report->attributes = lists->attributes;
-	report->n_attributes = n;
-	return 0;
-}
-
-static int take_health(const Link__Health *from, struct lists *lists, struct fleet_report *report)
-{
-	if (!from)
-		return 0;
-	lists->health = calloc(from->n_entries + 1, sizeof(*lists->health));
-	if (!lists->health)
-		return -ENOMEM;
-	for (size_t i = 0; i < from->n_entries; i++) {
-		const Link__HealthEntry *entry = from->entries[i];
-
-		lists->health[i] =
-			(struct fleet_health){entry->path, entry->healthy, entry->status,
-					      entry->last_error, entry->start_time_unix_nano};
-	}
-	report->has_health = true;
-	report->health = lists->health;
-	report->n_health = from->n_entries;
-	return 0;
-}
-
-static int take_packages(const Link__PackageStatuses *from, struct lists *lists,
-			 struct fleet_report *report)
-{
-	if (!from)
-		return 0;
-	lists->packages = calloc(from->n_packages + 1, sizeof(*lists->packages));
-	if (!lists->packages)
-		return -ENOMEM;
-	for (size_t i = 0; i < from->n_packages; i++) {
-		const Link__PackageStatus *package = from->packages[i];
-
-		lists->packages[i] = (struct fleet_package_status){
-			.name = package->name,
-			.has_version = package->agent_version,
-			.has_hash = bytes_of(package->agent_hash),
-			.offered_version = package->offered_version,
-			.offered_hash = bytes_of(package->offered_hash),
-			.status = package->status,
-			.error = package->error,
-		};
-	}
-	report->has_packages = true;
-	report->packages = lists->packages;
-	report->n_packages = from->n_packages;
-	report->packages_hash = bytes_of(from->all_packages_hash);
-	report->packages_error = from->error;
-	return 0;
-}
-
-static int take_config(const Link__EffectiveConfig *from, struct lists *lists,
-		       struct fleet_report *report)
-{
-	if (!from)
-		return 0;
-	lists->config = calloc(from->n_files + 1, sizeof(*lists->config));
-	if (!lists->config)
-		return -ENOMEM;
-	for (size_t i = 0; i < from->n_files; i++)
-		lists->config[i] = (struct fleet_config_entry){from->files[i]->name,
-							       from->files[i]->content_type,
-							       bytes_of(from->files[i]->body)};
-	report->has_effective_config = true;
-	report->effective_config = lists->config;
-	report->n_effective_config = from->n_files;
-	return 0;
-}
-
-static void take_plain_parts(const Link__AgentReport *from, struct fleet_report *report)
-{
-	const Link__RemoteConfigStatus *status = from->remote_config_status;
-
-	if (status) {
-		report->has_config_status = true;
-		report->config_hash = bytes_of(status->last_hash);
-		report->config_status = status->status;
-		report->config_error = status->error;
-	}
-	if (from->custom_capabilities) {
-		report->has_custom_capabilities = true;
-		report->custom_capabilities = (const char *const *)from->custom_capabilities->names;
-		report->n_custom_capabilities = from->custom_capabilities->n_names;
-	}
-	if (from->custom_message) {
-		report->has_custom_message = true;
-		report->custom_capability = from->custom_message->capability;
-		report->custom_type = from->custom_message->type;
-		report->custom_data = bytes_of(from->custom_message->data);
-	}
-}
-
-static int take_report(struct front_link *front, const Link__AgentReport *from)
-{
-	CLEANUP(lists_done) struct lists lists = {0};
-	struct fleet_report report = {
-		.connection = FLEET_CONNECTION(front->number, from->connection),
-		.sequence = from->sequence_num,
-		.is_after_gap = from->is_after_gap,
-		.capabilities = from->capabilities,
-		.flags = from->flags,
-		.disconnect = from->is_disconnect,
-	};
-	int r;
-
-	take_plain_parts(from, &report);
-	r = take_description(from->description, &lists, &report);
-	if (r == 0)
-		r = take_health(from->health, &lists, &report);
-	if (r == 0)
-		r = take_packages(from->package_statuses, &lists, &report);
-	if (r == 0)
-		r = take_config(from->effective_config, &lists, &report);
-	return r == 0 ? fleet_report(front->store->fleet, &report) : r;
-}
-
 static int take_seen(struct front_link *front, const Link__AgentsSeen *from)
 {
 	for (size_t i = 0; i < from->n_connections; i++)
@@ -420,7 +261,7 @@ static int on_frame(void *userdata, const Link__Frame *frame)
 		r = take_hello(front, frame->agent_hello);
 		break;
 	case LINK__FRAME__BODY_AGENT_REPORT:
-		r = take_report(front, frame->agent_report);
+		r = serve_report(store->fleet, front->number, frame->agent_report);
 		break;
 	case LINK__FRAME__BODY_AGENTS_SEEN:
 		r = take_seen(front, frame->agents_seen);
@@ -596,6 +437,28 @@ static int add_sources(struct store *store)
 	return r;
 }
 
+/* What was on its way in when affixd ended is nobody's any more. */
+static int empty_incoming(const struct store *store)
+{
+	int fd = dup(store->incoming_fd);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	int r = 0;
+
+	if (!directory) {
+		r = -errno;
+		(void)fd_close(fd);
+		return r;
+	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
+	while (r == 0 && (entry = readdir(directory))) {
+		if (path_is_safe_name(entry->d_name))
+			r = file_remove(store->incoming_fd, entry->d_name, NULL);
+	}
+	(void)closedir(directory);
+	return r;
+}
+
 static int run(struct store *store, const struct config *config)
 {
 	const char ready = 1;
@@ -607,6 +470,9 @@ static int run(struct store *store, const struct config *config)
 	if (path_open_beneath(STORE_FD_DATA, "incoming", O_RDONLY | O_DIRECTORY, 0,
 			      &store->incoming_fd) < 0)
 		return -ENOENT;
+	r = empty_incoming(store);
+	if (r < 0)
+		return r;
 	r = add_sources(store);
 	if (r < 0)
 		return r;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The parent of affixd's processes. It makes what needs names (sockets, directories, the lock on
- * the data), gives each child its part by descriptor, and then only watches: it reads no byte that
- * came from the network. Fronts hold nothing that their peers cannot say again, so one that dies
- * is started anew; without the store there is nothing to serve, so its end is ours.
+ * The parent of affixd's processes. It makes what needs names (sockets and directories), gives each
+ * child its part by descriptor, and then only watches: it reads no byte that came from the network.
+ * Fronts hold nothing that their peers cannot say again, so one that dies is started anew; without
+ * the store there is nothing to serve, so its end is ours.
  */
 
 #include "control/supervise.h"
@@ -14,7 +14,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,7 +25,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/file.h"
 #include "base/str.h"
 #include "control/child.h"
 #include "control/listen.h"
@@ -54,7 +52,6 @@ struct supervisor {
 	struct config *effective; /* with the public URL filled in */
 	sd_event *event;
 	int data_fd;
-	int lock_fd;
 	int artifacts_fd;
 	int incoming_fd;
 	int trust_fd;
@@ -88,7 +85,6 @@ static void supervisor_done(struct supervisor *supervisor)
 	supervisor->trust_fd = fd_close(supervisor->trust_fd);
 	supervisor->incoming_fd = fd_close(supervisor->incoming_fd);
 	supervisor->artifacts_fd = fd_close(supervisor->artifacts_fd);
-	supervisor->lock_fd = fd_close(supervisor->lock_fd);
 	supervisor->data_fd = fd_close(supervisor->data_fd);
 }
 
@@ -111,28 +107,6 @@ static int open_directory_at(int dirfd, const char *name, int *ret_fd)
 	return 0;
 }
 
-static int lock_data(struct supervisor *supervisor)
-{
-	supervisor->lock_fd = openat(supervisor->data_fd, "lock",
-				     O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (supervisor->lock_fd < 0)
-		return complain(-errno, "the lock could not be made in", supervisor->config->data);
-	if (flock(supervisor->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	log_line(LOG_ERR, "the data directory '%s' is in use by another affixd",
-		 supervisor->config->data);
-	return -EBUSY;
-}
-
-/* What was on its way in when affixd ended is nobody's any more. */
-static int open_incoming(struct supervisor *supervisor)
-{
-	int r = tree_remove(supervisor->data_fd, "incoming");
-
-	return r < 0 ? r
-		     : open_directory_at(supervisor->data_fd, "incoming", &supervisor->incoming_fd);
-}
-
 static int open_data(struct supervisor *supervisor)
 {
 	const struct config *config = supervisor->config;
@@ -143,12 +117,9 @@ static int open_data(struct supervisor *supervisor)
 	supervisor->data_fd = open(config->data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (supervisor->data_fd < 0)
 		return complain(-errno, "the data directory could not be opened:", config->data);
-	r = lock_data(supervisor);
-	if (r < 0)
-		return r;
 	r = open_directory_at(supervisor->data_fd, "artifacts", &supervisor->artifacts_fd);
 	if (r == 0)
-		r = open_incoming(supervisor);
+		r = open_directory_at(supervisor->data_fd, "incoming", &supervisor->incoming_fd);
 	if (r < 0)
 		return complain(r, "the directories could not be made in", config->data);
 	if (!config->trust)
@@ -427,7 +398,6 @@ int supervise(const struct config *config)
 		.config = config,
 		.effective = &effective,
 		.data_fd = -EBADF,
-		.lock_fd = -EBADF,
 		.artifacts_fd = -EBADF,
 		.incoming_fd = -EBADF,
 		.trust_fd = -EBADF,

@@ -175,12 +175,14 @@ static int read_narrowing(struct operation *operation, struct plan_narrowing *re
 	size_t i;
 	int r = 0;
 
+	/* Another configuration is no reason to grant more than was granted. */
 	ret->has_capabilities = request->has_capabilities;
 	if (request->verb == REQUEST_CONFIGURE && !request->has_capabilities) {
-		/* Another configuration is no reason to grant more than was granted. */
 		ret->has_capabilities = true;
 		ret->capabilities = operation->record->current->capabilities;
 	}
+	if (request->verb == REQUEST_CONFIGURE && !limits)
+		ret->limits = operation->record->current->limits;
 	json_array_foreach(request->capabilities, i, name)
 	{
 		int bit = manifest_capability_from_string(json_string_value(name));

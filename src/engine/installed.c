@@ -30,6 +30,10 @@ static int changed(struct operation *operation, const struct plan_object *object
 		object->path, operation->record->id);
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind *entry. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 static int load_entry(struct operation *operation, int directory, const struct plan_object *object,
 		      struct bundle_entry *entry)
 {
@@ -55,6 +59,8 @@ static int load_entry(struct operation *operation, int directory, const struct p
 	digest_of(entry->text, size, &digest);
 	return digest_is_equal(&digest, &object->digest) ? 0 : changed(operation, object);
 }
+
+#pragma GCC diagnostic pop
 
 static int load_entries(struct operation *operation, const struct plan *plan, struct bundle *bundle)
 {

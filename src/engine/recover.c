@@ -25,6 +25,10 @@ static bool is_same_boot(const struct record_transaction *transaction)
 	return boot && *boot && strcmp(boot, transaction->boot_id) == 0;
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind the result. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 static int set_identity(struct operation *operation)
 {
 	const struct record *record = operation->record;
@@ -40,8 +44,13 @@ static int set_identity(struct operation *operation)
 	result->version = transaction->to ? strdup(transaction->to->identity.version) : NULL;
 	result->request_id = transaction->request_id[0] ? strdup(transaction->request_id) : NULL;
 	result->time = clock_realtime_sec();
-	return result->verb && result->id ? 0 : -ENOMEM;
+	if (!result->verb || !result->id || (transaction->to && !result->version) ||
+	    (transaction->request_id[0] && !result->request_id))
+		return -ENOMEM;
+	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 /* Intent without deed: nothing that runs has changed. */
 static int drop_intent(struct operation *operation)

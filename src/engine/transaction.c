@@ -29,6 +29,10 @@
 #include "plan/apply_objects.h"
 #include "plan/plan_paths.h"
 
+/* gcc 12's analyzer takes for lost what is kept behind the record. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 /* The intent, on disk before anything else is. */
 static int begin(struct operation *operation, struct transaction_order *order)
 {
@@ -55,6 +59,8 @@ static int begin(struct operation *operation, struct transaction_order *order)
 					      &transaction->created);
 	return r < 0 ? r : store_save(&operation->store, operation->record);
 }
+
+#pragma GCC diagnostic pop
 
 int transaction_set_phase(struct operation *operation, enum record_phase phase)
 {

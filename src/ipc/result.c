@@ -94,6 +94,10 @@ json_t *result_to_json(const struct result *result)
 	return TAKE_PTR(json);
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind *ret. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 /* A member that is a string or null. 0; 1 for anything else; -ENOMEM. */
 static int take_text(const json_t *json, const char *key, char **ret)
 {
@@ -110,6 +114,8 @@ static int take_text(const json_t *json, const char *key, char **ret)
 	*ret = copy;
 	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 static int take_outcome(const json_t *json, enum result_outcome *ret)
 {

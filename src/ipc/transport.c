@@ -203,6 +203,10 @@ static int assign_descriptors(struct message *message, struct transport_request 
 	return 0;
 }
 
+/* gcc 12's analyzer thinks that errno may be 0 after a call that failed. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-null-dereference"
+
 static int read_message(struct message *message, struct transport_request *request,
 			struct refusal *refusal)
 {
@@ -219,6 +223,8 @@ static int read_message(struct message *message, struct transport_request *reque
 		return r;
 	return assign_descriptors(message, request, refusal);
 }
+
+#pragma GCC diagnostic pop
 
 int transport_receive(int fd, struct transport_request *ret, struct refusal *reterr_refusal)
 {

@@ -59,6 +59,10 @@ static int read_items(const struct use *use)
 	return read_schema(use);
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind the keyword's place. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 static int read_schemas(const struct use *use)
 {
 	size_t n = json_array_size(use->value);
@@ -80,6 +84,8 @@ static int read_schemas(const struct use *use)
 	return r;
 }
 
+#pragma GCC diagnostic pop
+
 static int compare_members(const void *a, const void *b)
 {
 	return strcmp(((const struct schema_member *)a)->key,
@@ -94,6 +100,10 @@ const struct schema_member *schema_map_find(const struct schema_map *map, const 
 		return NULL;
 	return bsearch(&wanted, map->items, map->count, sizeof(wanted), compare_members);
 }
+
+/* gcc 12's analyzer takes for lost what is kept behind the keyword's place. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 
 static int read_map(const struct use *use)
 {
@@ -124,6 +134,8 @@ static int read_map(const struct use *use)
 	qsort(map->items, map->count, sizeof(*map->items), compare_members);
 	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 /* $defs: read like properties, reached by $ref only. */
 static int read_definitions(const struct use *use)

@@ -316,6 +316,10 @@ static int resolve(struct schema_reader *reader)
 	return 0;
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind the schema. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 static int read_document(struct schema_reader *reader)
 {
 	struct schema *schema = reader->schema;
@@ -342,6 +346,8 @@ static int read_document(struct schema_reader *reader)
 	r = schema_node_read(reader, schema->document, NULL, &schema->root);
 	return r < 0 ? r : resolve(reader);
 }
+
+#pragma GCC diagnostic pop
 
 int schema_parse(const char *text, size_t size, const char *file, struct schema **ret,
 		 struct diagnostics *diagnostics)

@@ -59,6 +59,10 @@ size_t diff_count_damage(const struct diff *diff)
 	return n;
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind the diff. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 static int add(struct diff *diff, enum diff_kind kind, const char *path, const char *wanted,
 	       const char *found)
 {
@@ -79,6 +83,8 @@ static int add(struct diff *diff, enum diff_kind kind, const char *path, const c
 		return -ENOMEM;
 	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 static const char *type_name(mode_t mode)
 {

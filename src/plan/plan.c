@@ -74,8 +74,8 @@ static int lower(uint64_t manifest, uint64_t wanted, const char *name, const cha
 	return 0;
 }
 
-static int make_limits(const struct manifest *manifest, const struct manifest_limits *wanted,
-		       struct manifest_limits *ret, struct refusal *reterr_refusal)
+static int set_limits(struct plan *plan, const struct manifest *manifest,
+		      const struct manifest_limits *wanted, struct refusal *reterr_refusal)
 {
 	const struct manifest_limits *own = &manifest->limits;
 	struct manifest_limits limits = {0};
@@ -93,7 +93,7 @@ static int make_limits(const struct manifest *manifest, const struct manifest_li
 		r = lower(own->tasks_max, wanted->tasks_max, "tasks_max", manifest->id,
 			  &limits.tasks_max, reterr_refusal);
 	if (r == 0)
-		*ret = limits;
+		plan->limits = limits;
 	return r;
 }
 
@@ -267,7 +267,7 @@ static int check_supported(const struct manifest *manifest, struct refusal *rete
 /* What stands outside the version directory, in the order in which it can be made. */
 static int add_host_objects(struct plan *plan, const struct bundle *bundle,
 			    const struct host_policy *policy, const struct plan_config *config,
-			    const struct manifest_limits *limits, struct refusal *reterr_refusal)
+			    struct refusal *reterr_refusal)
 {
 	int r = plan_add_directory(plan, "/etc", true);
 
@@ -278,7 +278,7 @@ static int add_host_objects(struct plan *plan, const struct bundle *bundle,
 	if (r == 0)
 		r = add_config(plan, bundle, config, reterr_refusal);
 	if (r == 0)
-		r = plan_add_units(plan, bundle, policy, limits, reterr_refusal);
+		r = plan_add_units(plan, bundle, policy, reterr_refusal);
 	return r;
 }
 
@@ -287,7 +287,6 @@ int plan_make(const struct bundle *bundle, const struct host_policy *policy,
 	      struct plan **ret, struct refusal *reterr_refusal)
 {
 	cleanup_plan struct plan *plan = calloc(1, sizeof(*plan));
-	struct manifest_limits limits = {0};
 	int r;
 
 	if (!plan)
@@ -301,7 +300,7 @@ int plan_make(const struct bundle *bundle, const struct host_policy *policy,
 	if (r == 0)
 		r = set_user(plan, bundle->manifest, policy, reterr_refusal);
 	if (r == 0)
-		r = make_limits(bundle->manifest, &narrowing->limits, &limits, reterr_refusal);
+		r = set_limits(plan, bundle->manifest, &narrowing->limits, reterr_refusal);
 	if (r == 0)
 		r = copy_manifest(plan, bundle->manifest);
 	if (r == 0)
@@ -309,7 +308,7 @@ int plan_make(const struct bundle *bundle, const struct host_policy *policy,
 	if (r == 0)
 		r = add_current(plan);
 	if (r == 0)
-		r = add_host_objects(plan, bundle, policy, config, &limits, reterr_refusal);
+		r = add_host_objects(plan, bundle, policy, config, reterr_refusal);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
 	return r;

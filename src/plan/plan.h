@@ -58,7 +58,8 @@ struct plan {
 	uint64_t capabilities; /* granted, ambient and bounding; with file capabilities: bounding
 				  only */
 	bool file_capabilities;
-	char *binary; /* absolute path below current/ */
+	char *binary;                  /* absolute path below current/ */
+	struct manifest_limits limits; /* granted: the manifest's, or lower */
 	struct manifest_health health;
 	struct strv state_dirs; /* absolute; removed by uninstall --purge only */
 	struct plan_object *objects;

@@ -97,6 +97,26 @@ static json_t *health_to_json(const struct manifest_health *health)
 	return TAKE_PTR(json);
 }
 
+/* The order of struct manifest_limits. */
+#define N_LIMITS 4U
+static const char *const limit_names[] = {"cpu_max_percent", "memory_high_bytes",
+					  "memory_max_bytes", "tasks_max", NULL};
+
+static int add_limits(json_t *json, const struct manifest_limits *limits)
+{
+	const uint64_t values[N_LIMITS] = {limits->cpu_max_percent, limits->memory_high_bytes,
+					   limits->memory_max_bytes, limits->tasks_max};
+	cleanup_json json_t *object = json_object();
+
+	for (size_t i = 0; object && i < N_LIMITS; i++) {
+		if (values[i] > 0 && json_add_uint(object, limit_names[i], values[i]) < 0)
+			return -ENOMEM;
+	}
+	if (!object)
+		return -ENOMEM;
+	return json_object_size(object) > 0 ? json_add(json, "limits", TAKE_PTR(object)) : 0;
+}
+
 /* What only files have. */
 static int add_file(json_t *json, const struct plan_object *object)
 {
@@ -169,6 +189,7 @@ json_t *plan_to_json(const struct plan *plan)
 	    json_add(json, "capabilities", capabilities_to_json(plan->capabilities)) < 0 ||
 	    json_add(json, "file_capabilities", json_boolean(plan->file_capabilities)) < 0 ||
 	    json_add_string(json, "binary", plan->binary) < 0 ||
+	    add_limits(json, &plan->limits) < 0 ||
 	    json_add(json, "health", health_to_json(&plan->health)) < 0 ||
 	    json_add(json, "state_dirs", json_from_strv(&plan->state_dirs)) < 0 ||
 	    json_add(json, "objects", objects_to_json(plan)) < 0 ||
@@ -281,6 +302,21 @@ static void read_health(struct json_reader *reader, const json_t *json, struct p
 	if (socket && (!str_starts_with(socket, "/run/") ||
 		       !plan_bounds_allow_state(plan->identity.id, socket)))
 		json_reader_fail_value(reader, "foreign 'ready_socket'", socket);
+}
+
+static void read_limits(struct json_reader *reader, const json_t *json, struct plan *plan)
+{
+	uint64_t values[N_LIMITS] = {0};
+
+	json_reader_keys(reader, json, limit_names);
+	for (size_t i = 0; i < N_LIMITS; i++) {
+		if (json_object_get(json, limit_names[i]))
+			values[i] = json_reader_uint(reader, json, limit_names[i], INT64_MAX);
+	}
+	plan->limits = (struct manifest_limits){.cpu_max_percent = values[0],
+						.memory_high_bytes = values[1],
+						.memory_max_bytes = values[2],
+						.tasks_max = values[3]};
 }
 
 /* Every object belongs to root; only the binary with file capabilities to the group of the user. */
@@ -473,9 +509,9 @@ static void read_process(struct json_reader *reader, const json_t *json, struct 
 int plan_from_json(const json_t *json, struct plan **ret, struct json_problem *reterr)
 {
 	static const char *const known[] = {
-		"schema", "addon",  "user",       "capabilities", "file_capabilities",
-		"binary", "health", "state_dirs", "objects",      "units",
-		NULL};
+		"schema", "addon",  "user",   "capabilities", "file_capabilities",
+		"binary", "limits", "health", "state_dirs",   "objects",
+		"units",  NULL};
 	struct json_reader reader = {.problem = reterr};
 	cleanup_plan struct plan *plan = calloc(1, sizeof(*plan));
 
@@ -485,6 +521,8 @@ int plan_from_json(const json_t *json, struct plan **ret, struct json_problem *r
 	json_reader_keys(&reader, json, known);
 	read_addon(&reader, json_reader_object(&reader, json, "addon"), plan);
 	read_process(&reader, json, plan);
+	if (json_object_get(json, "limits"))
+		read_limits(&reader, json_reader_object(&reader, json, "limits"), plan);
 	read_health(&reader, json_reader_object(&reader, json, "health"), plan);
 	read_objects(&reader, json, plan);
 	reader.number = 0;

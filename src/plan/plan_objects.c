@@ -24,6 +24,10 @@ const struct plan_object *plan_find_entry(const struct plan *plan, const char *n
 	return NULL;
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind the plan. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 static int add_object(struct plan *plan, const char *path, enum plan_object_type type, mode_t mode,
 		      struct plan_object **ret)
 {
@@ -47,6 +51,8 @@ static int add_object(struct plan *plan, const char *path, enum plan_object_type
 	*ret = object;
 	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 int plan_add_directory(struct plan *plan, const char *path, bool shared)
 {

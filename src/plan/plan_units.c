@@ -116,8 +116,9 @@ static int make_policy_drop_in(const struct plan *plan, struct buffer *text)
 }
 
 static int make_resources_drop_in(const struct plan *plan, const struct manifest *manifest,
-				  const struct manifest_limits *limits, struct buffer *text)
+				  struct buffer *text)
 {
+	const struct manifest_limits *limits = &plan->limits;
 	int r = buffer_format(
 		text,
 		"# Configuration and limits. Changes here are undone by 'affix repair'.\n"
@@ -140,15 +141,14 @@ static int make_resources_drop_in(const struct plan *plan, const struct manifest
 	return r;
 }
 
-static int add_drop_ins(struct plan *plan, const char *unit, const struct manifest *manifest,
-			const struct manifest_limits *limits)
+static int add_drop_ins(struct plan *plan, const char *unit, const struct manifest *manifest)
 {
 	cleanup_buffer struct buffer resources = BUFFER_INIT;
 	cleanup_buffer struct buffer policy = BUFFER_INIT;
 	char path[512];
 	int r;
 
-	r = make_resources_drop_in(plan, manifest, limits, &resources);
+	r = make_resources_drop_in(plan, manifest, &resources);
 	if (r == 0)
 		r = make_policy_drop_in(plan, &policy);
 	if (r < 0)
@@ -205,8 +205,7 @@ static int add_unit(struct plan *plan, const char *name, bool is_primary)
 }
 
 static int add_unit_objects(struct plan *plan, const struct bundle *bundle,
-			    const struct unit_set *set, const char *primary,
-			    const struct manifest_limits *limits)
+			    const struct unit_set *set, const char *primary)
 {
 	int r = plan_add_directory(plan, "/etc/systemd", true);
 
@@ -221,7 +220,7 @@ static int add_unit_objects(struct plan *plan, const struct bundle *bundle,
 		if (r == 0)
 			r = add_unit(plan, name, strcmp(name, primary) == 0);
 		if (r == 0 && str_ends_with(name, ".service"))
-			r = add_drop_ins(plan, name, bundle->manifest, limits);
+			r = add_drop_ins(plan, name, bundle->manifest);
 		if (r == 0)
 			r = add_enablement(plan, set->files[i], name);
 	}
@@ -229,7 +228,7 @@ static int add_unit_objects(struct plan *plan, const struct bundle *bundle,
 }
 
 int plan_add_units(struct plan *plan, const struct bundle *bundle, const struct host_policy *policy,
-		   const struct manifest_limits *limits, struct refusal *reterr_refusal)
+		   struct refusal *reterr_refusal)
 {
 	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
 	CLEANUP(unit_set_done) struct unit_set set = {0};
@@ -246,5 +245,5 @@ int plan_add_units(struct plan *plan, const struct bundle *bundle, const struct 
 		diagnostics_sort(&diagnostics);
 		return diagnostics_refuse(&diagnostics, reterr_refusal);
 	}
-	return add_unit_objects(plan, bundle, &set, primary, limits);
+	return add_unit_objects(plan, bundle, &set, primary);
 }

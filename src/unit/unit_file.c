@@ -117,6 +117,10 @@ static void trim(const char *text, size_t *start, size_t *end)
 		(*end)--;
 }
 
+/* gcc 12's analyzer takes for lost what is kept behind the unit. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
 static int add_section(struct reader *reader, const char *name, size_t length, unsigned line)
 {
 	struct unit_file *unit = reader->unit;
@@ -133,6 +137,8 @@ static int add_section(struct reader *reader, const char *name, size_t length, u
 	larger[unit->n_sections++] = (struct unit_section){copy, line};
 	return 0;
 }
+
+#pragma GCC diagnostic pop
 
 static int add_entry(struct unit_file *unit, const struct unit_entry *entry)
 {

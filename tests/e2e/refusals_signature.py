@@ -46,6 +46,13 @@ def no_key(place):
     place.refuses('no-trusted-key', 'install', bundle)
 
 
+@case('bad-signature', 'there is no signature')
+def no_signature(place):
+    bundle = place.bundle()
+    signature_of(bundle).unlink()
+    place.refuses('bad-signature', 'install', bundle)
+
+
 @case('no-trusted-key', 'there is no directory of keys')
 def no_directory(place):
     bundle = place.bundle()

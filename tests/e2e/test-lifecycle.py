@@ -214,6 +214,14 @@ class Lifecycle(live.Case):
         self.assertRefused(self.install(bundle, '--limit', 'tasks_max=30'), 'bad-limits')
         self.assertDone(self.install(bundle, '--limit', 'tasks_max=10'))
         self.assertEqual(self.show('affix-limit.service', 'TasksMax'), '10')
+        # Another configuration takes nothing back.
+        self.host.path('/root/limit.json').write_text('{"level": 1}')
+        self.assertDone(self.affix('configure', 'limit', '/root/limit.json'))
+        self.assertEqual(self.show('affix-limit.service', 'TasksMax'), '10')
+        # Another version has the manifest's own again, unless it is asked for less.
+        addon.manifest['version'] = '1.1.0'
+        self.assertDone(self.install(self.work.bundle(addon)))
+        self.assertEqual(self.show('affix-limit.service', 'TasksMax'), '20')
 
 
 if __name__ == '__main__':

@@ -18,18 +18,12 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "bundle/contents.h"
+#include "must.h"
 
 #define BLOCK 512U
 #define PIECE (2U * BLOCK)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* A broken promise stops the fuzzer, also where assert() is compiled out. */
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 struct memory {
 	struct hasher *hasher;

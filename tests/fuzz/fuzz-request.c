@@ -2,12 +2,12 @@
 
 /* Request headers: whatever is accepted can be written, reads back as itself, and is judged. */
 
-#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "ipc/request.h"
+#include "must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,16 +22,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	r = request_parse((const char *)data, size, &request, &refusal);
 	if (r != 0) {
-		assert(r < 0 || (refusal.code == (enum refusal_code)r && refusal.text[0]));
+		must(r < 0 || (refusal.code == (enum refusal_code)r && refusal.text[0]));
 		return 0;
 	}
-	assert(request_format(&request, &first) == 0);
-	assert(request_parse(first, strlen(first), &again, &refusal) == 0);
-	assert(request_format(&again, &second) == 0);
-	assert(strcmp(first, second) == 0);
+	must(request_format(&request, &first) == 0);
+	must(request_parse(first, strlen(first), &again, &refusal) == 0);
+	must(request_format(&again, &second) == 0);
+	must(strcmp(first, second) == 0);
 	if (request_check_fleet(&request, &refusal) == 0)
-		assert(!request.purge && !request.version[0] && !request.allow_downgrade &&
-		       request.verb != REQUEST_HOLD && request.verb != REQUEST_PRUNE &&
-		       request.verb != REQUEST_CLEAR_QUARANTINE);
+		must(!request.purge && !request.version[0] && !request.allow_downgrade &&
+		     request.verb != REQUEST_HOLD && request.verb != REQUEST_PRUNE &&
+		     request.verb != REQUEST_CLEAR_QUARANTINE);
 	return 0;
 }

@@ -2,12 +2,12 @@
 
 /* Results as a client and a record read them: what is accepted is written as it was read. */
 
-#include <assert.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "ipc/result.h"
+#include "must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,9 +18,9 @@ static void check_message(struct result *result)
 	cleanup_json json_t *json = result_to_json(result);
 
 	for (const char *p = result->message; *p; p++)
-		assert((unsigned char)*p >= ' ');
-	assert(json && result_from_json(json, &again) == 0);
-	assert(strcmp(again.message, result->message) == 0);
+		must((unsigned char)*p >= ' ');
+	must(json && result_from_json(json, &again) == 0);
+	must(strcmp(again.message, result->message) == 0);
 }
 
 static void check_text(const uint8_t *data, size_t size)
@@ -30,9 +30,9 @@ static void check_text(const uint8_t *data, size_t size)
 
 	(void)refuse(&refusal, REFUSAL_BUSY, "%.*s", (int)MIN(size, 4096U), (const char *)data);
 	result.verb = strdup("status");
-	assert(result.verb && result_set_refusal(&result, &refusal) == 0);
+	must(result.verb && result_set_refusal(&result, &refusal) == 0);
 	check_message(&result);
-	assert(result_set(&result, RESULT_FAILED, "error", "%s", refusal.text) == 0);
+	must(result_set(&result, RESULT_FAILED, "error", "%s", refusal.text) == 0);
 	check_message(&result);
 }
 
@@ -49,8 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (result_from_json(json, &result) != 0)
 		return 0;
 	code = result_exit_code(&result);
-	assert(code == 0 || code == 1 || code == 3 || code == 4);
+	must(code == 0 || code == 1 || code == 3 || code == 4);
 	again = result_to_json(&result);
-	assert(again && json_equal(json, again));
+	must(again && json_equal(json, again));
 	return 0;
 }

@@ -13,15 +13,9 @@
 
 #include "bundle/identity.h"
 #include "crypto/minisign.h"
+#include "must.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* A broken promise stops the fuzzer, also where assert() is compiled out. */
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static void check_comment(const char *comment)
 {

@@ -102,6 +102,10 @@ class Manual(unittest.TestCase):
                 self.assertIn(f'\n*affix {command}*', text)
                 part = text[text.index(f'\n*affix {command}*') + 1:]
                 part = re.split(r'\n(?=\*affix |# )', part)[0]
+                own = MANUAL.with_name(f'affix-{command}.1.scd')
+                if own.exists():
+                    self.assertIn(f'*affix-{command}*(1)', part)
+                    part = own.read_text()
                 for option in help_words(command):
                     self.assertRegex(part + common, r'\*' + re.escape(option) + r'\b[^\n]*\*')
 

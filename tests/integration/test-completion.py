@@ -68,6 +68,12 @@ class Bash(Scratch):
     def test_help_completes_commands(self):
         self.assertEqual(self.complete('affix', 'help', 'keyg'), {'keygen'})
 
+    def test_verbs_of_the_fleet_and_then_files_are_offered(self):
+        verbs = {word for word in help_words('fleet') if not word.startswith('-')}
+        self.assertEqual(self.complete('affix', 'fleet', ''), verbs)
+        self.assertEqual(self.complete('affix', 'fleet', 'ex'), {'explain'})
+        self.assertEqual(self.complete('affix', 'fleet', 'import', 'some'), {'some-file'})
+
     def test_installed_addons_of_the_root_are_offered_as_ids(self):
         for command in ('rollback', 'uninstall'):
             if command not in help_words():

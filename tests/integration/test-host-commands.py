@@ -116,7 +116,7 @@ class Trees(unittest.TestCase):
         beside = pathlib.Path(f'{self.one}.minisig')
         beside.rename(elsewhere)
         try:
-            self.assertFails(self.affix('install', self.one), 1, 'error', '.minisig', 'No such file')
+            self.assertFails(self.affix('install', self.one), 1, 'bad-signature', 'is not signed', '.minisig')
             self.assertEqual(self.affix('install', self.one, '--signature', elsewhere).returncode, 0)
         finally:
             elsewhere.rename(beside)

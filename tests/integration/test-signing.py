@@ -373,7 +373,7 @@ class Verify(Case):
 
     def test_signature_elsewhere_is_found_where_it_is_said_to_be(self):
         self.path(f'{self.bundle}.minisig').rename(self.path('elsewhere'))
-        self.assertRefused(self.affix('verify', '-p', self.public, self.bundle, wanted=1), 'error')
+        self.assertRefused(self.affix('verify', '-p', self.public, self.bundle, wanted=1), 'bad-signature')
         self.affix('verify', '-p', self.public, '--signature', 'elsewhere', self.bundle)
         self.path('elsewhere').write_bytes(b'x' * 5000)
         self.assertRefused(self.affix('verify', '-p', self.public, '--signature', 'elsewhere', self.bundle, wanted=1),

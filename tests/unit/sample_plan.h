@@ -23,6 +23,7 @@ static const char sample_plan_text[] =
 	"\",\"key\":\"0123456789ABCDEF\",\"supervision\":\"systemd-service\"},"
 	"\"user\":\"affix-node-exporter\",\"capabilities\":[\"cap_dac_read_search\",\"cap_bpf\"],"
 	"\"file_capabilities\":true,\"binary\":\"/opt/affix/node-exporter/current/exporter\","
+	"\"limits\":{\"memory_max_bytes\":268435456,\"tasks_max\":64},"
 	"\"health\":{\"window_seconds\":10,\"max_restarts\":1,"
 	"\"ready_socket\":\"/run/affix/node-exporter/ready.sock\",\"run_once\":true},"
 	"\"state_dirs\":[\"/var/lib/affix/node-exporter\"],\"objects\":["

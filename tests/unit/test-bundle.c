@@ -76,8 +76,6 @@ static void whole_bundle_is_read_with_its_texts_digests_and_files(void **state)
 	assert_string_equal(bundle->manifest->id, "demo");
 	assert_int_equal(bundle->identity.epoch, 7);
 	assert_string_equal(bundle->key_id, "");
-	assert_int_equal(digest_of_fd(fd, &digest, &size), 0);
-	assert_true(digest_is_equal(&digest, &bundle->digest));
 	entry = bundle_find(bundle, "demo");
 	assert_true(entry->is_binary);
 	assert_null(entry->text);
@@ -130,11 +128,14 @@ static void identity_that_nobody_gave_comes_from_manifest_and_program(void **sta
 		cleanup_bundle struct bundle *bundle = NULL;
 		struct bundle_maker maker;
 		struct refusal refusal = REFUSAL_INIT;
+		struct digest digest;
 
 		bundle_maker_init(&maker);
 		bundle_maker_elf(maker.binary, cases[i].machine);
 		fd = bundle_maker_file(&maker);
 		assert_int_equal(bundle_open(fd, NULL, -EBADF, &bundle, &refusal), 0);
+		assert_int_equal(digest_of_fd(fd, &digest, NULL), 0);
+		assert_true(digest_is_equal(&digest, &bundle->digest));
 		assert_string_equal(bundle->identity.id, "demo");
 		assert_string_equal(bundle->identity.version, "1.0.0");
 		assert_string_equal(bundle->identity.os, "linux");
@@ -404,6 +405,9 @@ static void sum_of_entries_is_held_to_the_limit_to_the_byte(void **state)
 	struct refusal refusal = REFUSAL_INIT;
 
 	(void)state;
+	/* Two GiB take minutes there. */
+	if (getenv("AFFIX_VALGRIND"))
+		skip();
 	bundle_maker_init(&maker);
 	for (size_t i = 0; i < maker.n_entries; i++)
 		rest -= maker.entries[i].data_size;

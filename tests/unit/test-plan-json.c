@@ -60,6 +60,9 @@ static void members_reach_their_fields(void **state)
 	assert_int_equal(plan->supervision, MANIFEST_SUPERVISION_SYSTEMD_SERVICE);
 	assert_int_equal(plan->capabilities, 1ULL << 2 | 1ULL << 39);
 	assert_true(plan->file_capabilities);
+	assert_int_equal(plan->limits.memory_max_bytes, 268435456);
+	assert_int_equal(plan->limits.tasks_max, 64);
+	assert_int_equal(plan->limits.cpu_max_percent, 0);
 	assert_int_equal(plan->health.max_restarts, 1);
 	assert_string_equal(plan->health.ready_socket, "/run/affix/node-exporter/ready.sock");
 	assert_int_equal(binary->type, PLAN_FILE);
@@ -108,8 +111,8 @@ static void digest_of_a_plan_is_the_same_everywhere(void **state)
 	assert_int_equal(plan_digest(plan, &digest), 0);
 	digest_to_string(&digest, text);
 	assert_string_equal(text,
-			    "859ae483751b9eb0dcae2516a0602ce70b7466fc30f9f752ea9a77272b6487e2"
-			    "9625869c3efd7863e589078334cb2410cc2bde5dc57fe818246f0f3760fd39fa");
+			    "5302ab841d9057b753e406eb38cfcfa81d3c649992d4ad0541491cf474e72f2b"
+			    "4938b920cdad7d644a8ab79cd5869f527d7d6b7d28031ba4554d61c51e0a1fba");
 }
 
 static void digest_changes_with_configuration(void **state)
@@ -177,6 +180,7 @@ static void unknown_members_are_refused_everywhere(void **state)
 		{"more",                   "1",             "unknown key 'more'"             },
 		{"addon/more",             "1",             "unknown key 'more'"             },
 		{"health/more",            "1",             "unknown key 'more'"             },
+		{"limits/more",            "1",             "unknown key 'more'"             },
 		{"objects/0/target",       "\"x\"",         "object 1: unknown key 'target'" },
 		{"objects/2/content",      "\"x\"",         "object 3: unknown key 'content'"},
 		{"objects/3/shared",       "true",          "object 4: unknown key 'shared'" },
@@ -215,6 +219,7 @@ static void values_have_one_spelling(void **state)
 		{"objects/0/type",         "\"fifo\"",                              "unknown type 'fifo'"             },
 		{"objects/2/capabilities", "[]",                                    "not granted"                     },
 		{"objects/2/size",         "536870913",                             "'size' is not a number in range" },
+		{"limits/tasks_max",       "-1",                                    "not a number in range"           },
 		{"health/window_seconds",  "0",                                     "'window_seconds' is 0"           },
 		{"health/window_seconds",  "901",                                   "not a number in range"           },
 		{"units/0/type",           "\"socket\"",                            "unknown type 'socket'"           },
@@ -307,7 +312,7 @@ static void problem_is_optional(void **state)
 
 static void plan_without_options_reads_back(void **state)
 {
-	static const char *const absent[] = {"addon/expires", "health/ready_socket",
+	static const char *const absent[] = {"addon/expires", "health/ready_socket", "limits",
 					     "objects/2/capabilities"};
 	cleanup_json json_t *json = sample_json(sample_plan_text);
 	cleanup_plan struct plan *plan = NULL;

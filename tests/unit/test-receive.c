@@ -243,10 +243,10 @@ static void descriptor_of_anything_but_a_readable_file_is_refused(void **state)
 		const char *path;
 		int flags;
 	} cases[] = {
-		{"/tmp",           O_RDONLY | O_DIRECTORY},
-		{"/dev/zero",      O_RDONLY              },
-		{"/proc/self/exe", O_PATH                },
-		{"/tmp",           O_WRONLY | O_TMPFILE  },
+		{"/tmp",            O_RDONLY | O_DIRECTORY},
+		{"/dev/zero",       O_RDONLY              },
+		{"/proc/self/stat", O_PATH                },
+		{"/tmp",            O_WRONLY | O_TMPFILE  },
 	};
 
 	int ends[2] = {-EBADF, -EBADF};

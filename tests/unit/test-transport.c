@@ -144,7 +144,7 @@ static void a_directory_is_no_bundle(void **state)
 
 static void a_path_descriptor_is_no_bundle(void **state)
 {
-	assert_descriptor_refused(*state, open("/proc/self/exe", O_PATH), "O_RDONLY");
+	assert_descriptor_refused(*state, open("/proc/self/stat", O_PATH), "O_RDONLY");
 }
 
 static void a_device_is_no_bundle(void **state)

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "agent/config.h"
+#include "agent/desired.h"
+#include "agent/host.h"
+#include "agent/lane.h"
+#include "agent/link.h"
+#include "agent/memory.h"
+#include "agent/offer.h"
+#include "agent/operation.h"
+#include "agent/overrides.h"
+#include "agent/reconcile.h"
+#include "agent/talk.h"
+#include "base/cleanup.h"
+#include "opamp/client.h"
+
+#define AGENT_PROBLEM_MAX 256U
+
+/* Where everything is; the defaults are those of the host. */
+struct agent_paths {
+	const char *state;
+	const char *overrides;
+	const char *updater;
+};
+
+/* The running agent. Its parts (talk, operation) work on it and on each other through it. */
+struct agent {
+	sd_event *event;
+	const struct config *config;
+	const struct agent_paths *paths;
+	int statefd;
+	struct web *web;
+	struct link *link;
+	struct opamp_client *client;
+	struct talk talk;
+	struct operation operation;
+	struct lane *questions; /* status and drift */
+	sd_event_source *tick;  /* the next status, or what time alone changes */
+	struct offer offer;
+	struct overrides overrides;
+	struct desired desired; /* borrows from the two before */
+	struct host host;
+	struct memory memory;
+	struct reconcile_result result;
+	char *memory_text;  /* as it is on disk */
+	json_t *drift;      /* the last answer, or NULL */
+	uint64_t status_at; /* when to ask next, boot time in microseconds */
+	uint64_t drift_at;
+	uint64_t evaluated_at;
+	uint64_t started;             /* seconds since 1970 */
+	uint64_t packages_connection; /* on which packages were last offered; 0: none */
+	bool is_asking_drift;
+	char updater_problem[AGENT_PROBLEM_MAX];
+	char offer_problem[AGENT_PROBLEM_MAX];
+};
+
+/* Runs until SIGTERM or SIGINT. 0 or -errno. */
+must_check int agent_run(const struct config *config, const struct agent_paths *paths);
+
+/* Looks at everything anew: what is wanted, what to do, what to tell. */
+void agent_evaluate(struct agent *agent);
+/* Asks the updater how the host is; agent_evaluate() follows. */
+void agent_ask_status(struct agent *agent);
+/* The offer changed: it is kept, and heeded. */
+void agent_keep_offer(struct agent *agent);

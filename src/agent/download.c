@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Downloads. Nothing that a server says is believed: sizes are counted as bytes come, space is
+ * looked at before the first byte is written, a slow trickle ends at a speed and at a time. What
+ * came stays, so that the next attempt asks for the rest only; whether the whole is the right one
+ * is a digest's business and not ours.
+ */
+
+#include "agent/download.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/str.h"
+
+#define REDIRECTS_MAX  3L
+#define SLOW_SECONDS   60L
+#define SPACE_INTERVAL (16ULL << 20)
+#define STATUS_RANGE   416
+
+struct download {
+	struct web_transfer *transfer;
+	struct download_spec spec;
+	int fd;
+	uint64_t offset;     /* where this attempt began */
+	uint64_t written;    /* of the whole file */
+	uint64_t next_check; /* of space */
+	/* Why writing stopped, or NULL. */
+	const char *stop_name;
+	enum memory_failure stop_kind;
+};
+
+void download_part_name(const char *hash, char ret[DOWNLOAD_NAME_SIZE])
+{
+	(void)snprintf(ret, DOWNLOAD_NAME_SIZE, "%.64s.part", hash);
+}
+
+int download_resolve(const char *server, const char *url, char **ret)
+{
+	const char *host = strstr(server, "://");
+	size_t n;
+
+	if (url[0] != '/' || !host)
+		return str_format(ret, "%s", url);
+	n = (size_t)(host - server) + 3 + strcspn(host + 3, "/?");
+	return str_format(ret, "%.*s%s", (int)n, server, url);
+}
+
+static size_t stop(struct download *download, enum memory_failure kind, const char *name)
+{
+	download->stop_kind = kind;
+	download->stop_name = name;
+	return 0;
+}
+
+/* Whether *more* bytes fit, and leave free what others need. */
+static bool has_space(const struct download *download, uint64_t more)
+{
+	struct statvfs st;
+
+	if (fstatvfs(download->fd, &st) < 0)
+		return true;
+	return (uint64_t)st.f_bavail * st.f_frsize >=
+	       more + download->spec.config->download_keep_free;
+}
+
+static bool check_space(struct download *download)
+{
+	curl_off_t length = -1;
+	uint64_t more = SPACE_INTERVAL;
+
+	if (download->written < download->next_check)
+		return true;
+	(void)curl_easy_getinfo(download->transfer->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T,
+				&length);
+	/* All that is announced, before the first byte; piece by piece afterwards. */
+	if (download->next_check == 0 && length > 0)
+		more = (uint64_t)length;
+	download->next_check = download->written + SPACE_INTERVAL;
+	return has_space(download, MIN(more, download->spec.config->download_max_bytes));
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *userdata)
+{
+	struct download *download = userdata;
+	size_t length = size * count;
+
+	if (length > download->spec.config->download_max_bytes - download->written)
+		return stop(download, MEMORY_PERMANENT, "too-large");
+	if (!check_space(download))
+		return stop(download, MEMORY_TRANSIENT, "no-space");
+	if (fd_write_full(download->fd, data, length) < 0)
+		return stop(download, MEMORY_TRANSIENT, "write-failed");
+	download->written += length;
+	return length;
+}
+
+static void finish(struct download *download, const struct download_end *end)
+{
+	download->spec.on_end(download->spec.userdata, end);
+}
+
+static const char *stop_text(const struct download *download)
+{
+	if (strcmp(download->stop_name, "too-large") == 0)
+		return "the download is larger than agent.yaml allows";
+	if (strcmp(download->stop_name, "no-space") == 0)
+		return "there is not enough space for the download";
+	return "the download could not be written";
+}
+
+static void on_done(void *userdata, CURLcode code)
+{
+	struct download *download = userdata;
+	struct download_end end = {.is_resumed = download->offset > 0};
+	char text[CURL_ERROR_SIZE + 64];
+	curl_off_t retry_after = 0;
+	long status = 0;
+
+	(void)curl_easy_getinfo(download->transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	(void)curl_easy_getinfo(download->transfer->easy, CURLINFO_RETRY_AFTER, &retry_after);
+	end.retry_after = retry_after > 0 ? (uint64_t)retry_after : 0;
+	if (download->stop_name) {
+		end.kind = download->stop_kind;
+		end.name = download->stop_name;
+		end.text = stop_text(download);
+	} else if (code == CURLE_RANGE_ERROR || status == STATUS_RANGE) {
+		/* The server does not go on where we stopped, or there is nothing more: anew. */
+		ignore_result(ftruncate(download->fd, 0));
+		end.kind = MEMORY_TRANSIENT;
+		end.name = "download-failed";
+		end.text = "the server does not resume the download; it begins anew";
+	} else if (code == CURLE_HTTP_RETURNED_ERROR) {
+		(void)snprintf(text, sizeof(text), "the download was answered with HTTP status %ld",
+			       status);
+		end.kind = reconcile_judge_status(status);
+		end.name = "download-refused";
+		end.text = text;
+	} else if (code != CURLE_OK) {
+		(void)snprintf(text, sizeof(text), "the download failed: %s",
+			       web_transfer_error(download->transfer, code));
+		end.kind = MEMORY_TRANSIENT;
+		end.name = "download-failed";
+		end.text = text;
+	}
+	finish(download, &end);
+}
+
+static int open_part(struct download *download)
+{
+	char name[DOWNLOAD_NAME_SIZE];
+	struct stat st;
+
+	download_part_name(download->spec.hash, name);
+	download->fd = openat(download->spec.dirfd, name,
+			      O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (download->fd < 0 || fstat(download->fd, &st) < 0)
+		return -errno;
+	download->offset = (uint64_t)st.st_size;
+	if (download->offset >= download->spec.config->download_max_bytes) {
+		if (ftruncate(download->fd, 0) < 0)
+			return -errno;
+		download->offset = 0;
+	}
+	download->written = download->offset;
+	return 0;
+}
+
+static void set_options(struct download *download, const char *url)
+{
+	const struct config *config = download->spec.config;
+	CURL *easy = download->transfer->easy;
+
+	(void)curl_easy_setopt(easy, CURLOPT_FAILONERROR, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_MAXREDIRS, REDIRECTS_MAX);
+	/* From a safe place to no unsafe one. */
+	(void)curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR,
+			       str_starts_with(url, "https://") ? "https" : "http,https");
+	(void)curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE,
+			       (curl_off_t)config->download_max_bytes);
+	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)config->download_min_speed);
+	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, SLOW_SECONDS);
+	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)config->download_max_seconds);
+	(void)curl_easy_setopt(easy, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)download->offset);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, download);
+}
+
+int download_start(struct web *web, const struct download_spec *spec, struct download **ret)
+{
+	cleanup_download struct download *download = calloc(1, sizeof(*download));
+	cleanup_free char *url = NULL;
+	const char *key;
+	json_t *value;
+	int r;
+
+	if (!download)
+		return -ENOMEM;
+	download->fd = -EBADF;
+	download->spec = *spec;
+	r = download_resolve(spec->config->url, spec->url, &url);
+	if (r == 0)
+		r = open_part(download);
+	if (r == 0)
+		r = web_transfer_new(web, url, &download->transfer);
+	if (r < 0)
+		return r;
+	set_options(download, url);
+	json_object_foreach((json_t *)spec->headers, key, value)
+	{
+		if (!json_is_string(value))
+			continue;
+		r = web_transfer_add_header(download->transfer, key, json_string_value(value));
+		if (r < 0)
+			return r;
+	}
+	download->transfer->on_done = on_done;
+	download->transfer->userdata = download;
+	r = web_transfer_start(download->transfer);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(download);
+	return 0;
+}
+
+struct download *download_free(struct download *download)
+{
+	if (!download)
+		return NULL;
+	(void)web_transfer_free(download->transfer);
+	(void)fd_close(download->fd);
+	free(download);
+	return NULL;
+}

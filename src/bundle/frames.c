@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A bundle as `affix build` writes it: a row of small zstd frames. None needs another to be
+ * decompressed, so a second thread takes some of them; and each goes to its place in one step,
+ * without the window that a stream of any length is copied through. Stock zstd sees one stream.
+ *
+ * Slots are filled, and given out, in the order of the frames. Files are the first thread's: it
+ * reads ahead, and decompresses itself what the other one has not begun when it is wanted.
+ */
+
+#include "bundle/frames.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#include "base/fd.h"
+#include "bundle/bundle.h"
+
+#define N_SLOTS 6U
+/* ZSTD_compressBound() of the greatest frame, as a constant: what it takes uncompressed. */
+#define COMPRESSED_SIZE_MAX (BUNDLE_FRAME_SIZE_MAX + BUNDLE_FRAME_SIZE_MAX / 256)
+#define FIRST_GUESS         (BUNDLE_FRAME_SIZE_MAX / 2)
+
+static_assert(BUNDLE_FRAME_SIZE_MAX % BUNDLE_FRAME_SIZE_UNIT == 0,
+	      "the greatest frame is no last one");
+
+struct slot {
+	uint8_t *compressed; /* room for COMPRESSED_SIZE_MAX */
+	size_t compressed_size;
+	uint8_t *content; /* room for BUNDLE_FRAME_SIZE_MAX */
+	size_t size;      /* as the frame says */
+	size_t result;    /* of ZSTD_decompressDCtx() */
+	bool is_done;
+	uint64_t last; /* the hasher's last job that can be about it */
+};
+
+struct frames {
+	int fd;
+	struct hasher *hasher;
+	uint64_t offset; /* of the file, behind the last frame that was read */
+	bool is_at_end;  /* of the file */
+	size_t guess;    /* of a frame's compressed size */
+	ZSTD_DCtx *zstd;
+	struct slot slots[N_SLOTS]; /* frame N is in slot N % N_SLOTS */
+	uint64_t n_read;
+	uint64_t n_given;
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t mutex; /* for what follows, and the results in the slots */
+	pthread_cond_t ready;  /* or stopping */
+	pthread_cond_t done;
+	uint64_t n_ready;
+	uint64_t n_begun;
+	bool is_stopping;
+};
+
+bool frames_is_first(const void *head, size_t size)
+{
+	unsigned long long content = ZSTD_getFrameContentSize(head, size);
+
+	return content > 0 && content <= BUNDLE_FRAME_SIZE_MAX;
+}
+
+static void decompress_slot(ZSTD_DCtx *zstd, struct slot *slot)
+{
+	slot->result = ZSTD_decompressDCtx(zstd, slot->content, slot->size, slot->compressed,
+					   slot->compressed_size);
+}
+
+/* With the mutex, which is let go meanwhile: the next frame that nobody has begun. */
+static void take_one(struct frames *frames, ZSTD_DCtx *zstd)
+{
+	struct slot *slot = &frames->slots[frames->n_begun++ % N_SLOTS];
+
+	(void)pthread_mutex_unlock(&frames->mutex);
+	decompress_slot(zstd, slot);
+	(void)pthread_mutex_lock(&frames->mutex);
+	slot->is_done = true;
+	(void)pthread_cond_signal(&frames->done);
+}
+
+static void *work(void *argument)
+{
+	struct frames *frames = argument;
+	ZSTD_DCtx *zstd = ZSTD_createDCtx();
+
+	(void)pthread_mutex_lock(&frames->mutex);
+	while (zstd) {
+		while (frames->n_begun == frames->n_ready && !frames->is_stopping)
+			(void)pthread_cond_wait(&frames->ready, &frames->mutex);
+		if (frames->is_stopping)
+			break;
+		take_one(frames, zstd);
+	}
+	(void)pthread_mutex_unlock(&frames->mutex);
+	(void)ZSTD_freeDCtx(zstd);
+	return NULL;
+}
+
+/* Signals are for the first thread. Without a second one it does the work alone. */
+static bool start_thread(struct frames *frames)
+{
+	sigset_t all;
+	sigset_t before;
+	bool is_started;
+
+	(void)sigfillset(&all);
+	if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0)
+		return false;
+	is_started = pthread_create(&frames->thread, NULL, work, frames) == 0;
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return is_started;
+}
+
+int frames_open(int fd, struct hasher *hasher, struct frames **ret)
+{
+	cleanup_frames struct frames *frames = calloc(1, sizeof(*frames));
+
+	if (!frames)
+		return -ENOMEM;
+	frames->fd = fd;
+	frames->hasher = hasher;
+	frames->guess = FIRST_GUESS;
+	frames->mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	frames->ready = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	frames->done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	frames->zstd = ZSTD_createDCtx();
+	if (!frames->zstd)
+		return -ENOMEM;
+	*ret = TAKE_PTR(frames);
+	return 0;
+}
+
+struct frames *frames_close(struct frames *frames)
+{
+	if (!frames)
+		return NULL;
+	if (frames->has_thread) {
+		(void)pthread_mutex_lock(&frames->mutex);
+		frames->is_stopping = true;
+		(void)pthread_cond_signal(&frames->ready);
+		(void)pthread_mutex_unlock(&frames->mutex);
+		(void)pthread_join(frames->thread, NULL);
+	}
+	/* It may be reading our buffers. */
+	hasher_wait(frames->hasher, hasher_last(frames->hasher));
+	(void)pthread_cond_destroy(&frames->done);
+	(void)pthread_cond_destroy(&frames->ready);
+	(void)pthread_mutex_destroy(&frames->mutex);
+	for (size_t i = 0; i < N_SLOTS; i++) {
+		free(frames->slots[i].compressed);
+		free(frames->slots[i].content);
+	}
+	(void)ZSTD_freeDCtx(frames->zstd);
+	free(frames);
+	return NULL;
+}
+
+static int refuse_trailing(struct refusal *reterr_refusal)
+{
+	return refuse(
+		reterr_refusal, REFUSAL_TRAILING_DATA,
+		"the bundle's file goes on behind the end of its compressed stream: expected "
+		"nothing behind the first zstd frame that does not hold a multiple of %lu KiB",
+		BUNDLE_FRAME_SIZE_UNIT / 1024);
+}
+
+static int refuse_broken(size_t error, struct refusal *reterr_refusal)
+{
+	return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+		      "the bundle's zstd stream is broken: %s", ZSTD_getErrorName(error));
+}
+
+/* What the head of a frame says of it. */
+static int check_head(struct slot *slot, size_t n, struct refusal *reterr_refusal)
+{
+	static const uint8_t magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+	unsigned long long content;
+
+	if (n < sizeof(magic) || memcmp(slot->compressed, magic, sizeof(magic)) != 0)
+		return refuse_trailing(reterr_refusal);
+	if (ZSTD_getDictID_fromFrame(slot->compressed, n) != 0)
+		return refuse_broken((size_t)-ZSTD_error_dictionary_wrong, reterr_refusal);
+	content = ZSTD_getFrameContentSize(slot->compressed, n);
+	if (content == ZSTD_CONTENTSIZE_ERROR || content == ZSTD_CONTENTSIZE_UNKNOWN ||
+	    content == 0 || content > BUNDLE_FRAME_SIZE_MAX)
+		return refuse(
+			reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+			"the bundle has a zstd frame that does not say that it holds 1 to %lu "
+			"bytes, as its first one does: make it with 'affix build'",
+			BUNDLE_FRAME_SIZE_MAX);
+	slot->size = (size_t)content;
+	return 0;
+}
+
+/* The frame's own size, given the *n* bytes from its beginning; 0: it goes on behind them. */
+static int measure(const struct slot *slot, size_t n, size_t *ret, struct refusal *reterr_refusal)
+{
+	size_t size = ZSTD_findFrameCompressedSize(slot->compressed, n);
+
+	if (ZSTD_isError(size) && ZSTD_getErrorCode(size) != ZSTD_error_srcSize_wrong)
+		return refuse_broken(size, reterr_refusal);
+	*ret = ZSTD_isError(size) ? 0 : size;
+	return 0;
+}
+
+/* Reads the next frame to its slot. At the end of the file nothing is read. */
+static int read_frame(struct frames *frames, struct slot *slot, struct refusal *reterr_refusal)
+{
+	size_t wanted = frames->guess;
+	size_t size = 0;
+	size_t n = 0;
+
+	while (size == 0) {
+		size_t more = 0;
+		int r = fd_pread_full(frames->fd, slot->compressed + n, wanted - n,
+				      frames->offset + n, &more);
+
+		if (r < 0)
+			return r;
+		n += more;
+		frames->is_at_end = n == 0;
+		if (n == 0)
+			return 0;
+		r = check_head(slot, n, reterr_refusal);
+		if (r == 0)
+			r = measure(slot, n, &size, reterr_refusal);
+		if (r != 0)
+			return r;
+		if (size == 0 && n < wanted)
+			return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+				      "the bundle is cut off: its compressed stream does not end "
+				      "where the file does");
+		if (size == 0 && wanted == COMPRESSED_SIZE_MAX)
+			return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+				      "the bundle has a zstd frame longer than what it holds");
+		wanted = MIN(2 * wanted, COMPRESSED_SIZE_MAX);
+	}
+	slot->compressed_size = size;
+	frames->offset += size;
+	frames->guess = MIN(size + size / 8, COMPRESSED_SIZE_MAX);
+	if (frames->offset > BUNDLE_SIZE_MAX)
+		return refuse(reterr_refusal, REFUSAL_BUNDLE_TOO_LARGE,
+			      "the bundle file is larger than the %llu bytes it may have",
+			      BUNDLE_SIZE_MAX);
+	return 0;
+}
+
+/* gcc 12's analyzer takes for lost what is kept behind the slot. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
+static int prepare_slot(struct frames *frames, struct slot *slot)
+{
+	if (!slot->compressed)
+		slot->compressed = malloc(COMPRESSED_SIZE_MAX);
+	if (!slot->content)
+		slot->content = malloc(BUNDLE_FRAME_SIZE_MAX);
+	if (!slot->compressed || !slot->content)
+		return -ENOMEM;
+	hasher_wait(frames->hasher, slot->last);
+	slot->is_done = false;
+	return 0;
+}
+
+#pragma GCC diagnostic pop
+
+/* Reads ahead into every slot but the one that was given out last: the hasher may have that one. */
+static int read_ahead(struct frames *frames, struct refusal *reterr_refusal)
+{
+	while (!frames->is_at_end && frames->n_read - frames->n_given < N_SLOTS - 1) {
+		struct slot *slot = &frames->slots[frames->n_read % N_SLOTS];
+		int r = prepare_slot(frames, slot);
+
+		if (r == 0)
+			r = read_frame(frames, slot, reterr_refusal);
+		if (r != 0)
+			return r;
+		if (frames->is_at_end)
+			break;
+		frames->n_read++;
+		(void)pthread_mutex_lock(&frames->mutex);
+		frames->n_ready = frames->n_read;
+		(void)pthread_cond_signal(&frames->ready);
+		(void)pthread_mutex_unlock(&frames->mutex);
+		/* Not for a single frame. */
+		if (frames->n_read == 2)
+			frames->has_thread = start_thread(frames);
+	}
+	return 0;
+}
+
+static void await_slot(struct frames *frames, const struct slot *slot)
+{
+	(void)pthread_mutex_lock(&frames->mutex);
+	while (!slot->is_done) {
+		if (frames->n_begun == frames->n_given)
+			take_one(frames, frames->zstd);
+		else
+			(void)pthread_cond_wait(&frames->done, &frames->mutex);
+	}
+	(void)pthread_mutex_unlock(&frames->mutex);
+}
+
+int frames_read(struct frames *frames, const void **ret, size_t *ret_size,
+		struct refusal *reterr_refusal)
+{
+	struct slot *slot;
+	bool is_last;
+	int r;
+
+	if (frames->n_given > 0)
+		frames->slots[(frames->n_given - 1) % N_SLOTS].last = hasher_last(frames->hasher);
+	r = read_ahead(frames, reterr_refusal);
+	if (r != 0)
+		return r;
+	*ret = "";
+	*ret_size = 0;
+	if (frames->n_given == frames->n_read)
+		return 0;
+	slot = &frames->slots[frames->n_given % N_SLOTS];
+	await_slot(frames, slot);
+	frames->n_given++;
+	is_last = frames->is_at_end && frames->n_given == frames->n_read;
+	if (ZSTD_isError(slot->result))
+		return refuse_broken(slot->result, reterr_refusal);
+	if (slot->result != slot->size)
+		return refuse_broken((size_t)-ZSTD_error_corruption_detected, reterr_refusal);
+	if (!is_last && slot->size % BUNDLE_FRAME_SIZE_UNIT != 0)
+		return refuse_trailing(reterr_refusal);
+	*ret = slot->content;
+	*ret_size = slot->size;
+	return 0;
+}

@@ -1,0 +1,173 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""affix-agent and affixd, both real, with nothing between them; only the agent's updater is made for tests."""
+
+import hashlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import unittest
+
+from fleet import Workshop, scratch, start, wait_for
+
+sys.path.insert(0, str(pathlib.Path(os.environ['AFFIX_SOURCE']) / 'tests' / 'agent'))
+import fake_updater  # noqa: E402
+
+AGENT = pathlib.Path(os.environ['AFFIX_BUILD']) / 'src/agent/affix-agent'
+
+
+class Host:
+    """One agent with a state and an updater of its own."""
+
+    def __init__(self, case, server, name, versions, transport=None, **labels):
+        self.directory = scratch(case)
+        self.name = name
+        self.versions = versions  # SHA-256 of a bundle: its version
+        (self.directory / 'state').mkdir()
+        (self.directory / 'token').write_text(server.join_token().split()[1] + '\n')
+        self.updater = fake_updater.Updater(self.directory / 'updater.sock')
+        self.updater.answers['install'] = self.install
+        self.updater.__enter__()
+        case.addCleanup(self.updater.__exit__)
+        settings = {
+            'server': {'url': server.url + '/v1/opamp', 'token_file': str(self.directory / 'token')},
+            'labels': labels,
+            'intervals': {'heartbeat_seconds': 1, 'status_seconds': 1, 'drift_seconds': 1, 'reconnect_max_seconds': 1},
+            'removal': {'delay_seconds': 1, 'mass_seconds': 60},
+            'downloads': {'keep_free_bytes': 0},
+        }
+        if transport:
+            settings['server']['transport'] = transport
+        (self.directory / 'agent.yaml').write_text(json.dumps(settings))
+        self.process = None
+        case.addCleanup(self.stop)
+        self.start()
+
+    def start(self):
+        with open(self.directory / 'log', 'ab') as log:
+            self.process = subprocess.Popen(
+                [AGENT, '--config', self.directory / 'agent.yaml', '--state', self.directory / 'state', '--overrides',
+                 self.directory / 'addons.local.json', '--updater', self.updater.path], stderr=log, stdin=subprocess.DEVNULL)
+
+    def stop(self, number=signal.SIGKILL):
+        if self.process:
+            self.process.send_signal(number)
+            self.process.wait(20)
+            self.process = None
+
+    def log(self):
+        return (self.directory / 'log').read_text()
+
+    def install(self, request, files):
+        version = self.versions[hashlib.sha256(files['bundle']).hexdigest()]
+        plan = self.updater.plan_of(request, files)
+        self.updater.put(request['id'], version, plan)
+        return {'plan': plan, 'version': version}
+
+
+class AgentAndServer(unittest.TestCase):
+    def setUp(self):
+        self.server = start(self, fronts=2, config='heartbeat_seconds: 5\n')
+        self.workshop = Workshop(scratch(self))
+        self.server.trust(self.workshop)
+        self.versions = {}
+
+    def publish(self, version, **options):
+        bundle = self.workshop.bundle(version, **options)
+        self.versions[hashlib.sha256(bundle.read_bytes()).hexdigest()] = version
+        self.server.publish(bundle, version=version)
+
+    def host(self, name, **options):
+        return Host(self, self.server, name, self.versions, **options)
+
+    def status(self):
+        return {entry['addon']: entry for entry in self.server.api('GET', '/status')['items']}
+
+    def wait_state(self, state, version, hosts=None, seconds=20):
+        def there():
+            entry = self.status().get('sensor')
+            return entry if entry and (entry['state'], entry['running']) == (state, version) else None
+        try:
+            return wait_for(there, seconds, f'{state} {version}')
+        except AssertionError as error:
+            raise AssertionError(f'{error}: {self.status()} {[host.log()[-2000:] for host in hosts or []]}') from None
+
+    def assign(self, version, **more):
+        return self.server.api('POST', '/assignments', {'addon': 'sensor', 'version': version, 'selector': 'env=prod', **more})
+
+    def test_assigned_upgraded_configured_and_removed(self):
+        self.publish('1.0.0', size=200000)
+        host = self.host('a', env='prod')
+        made = self.assign('1.0.0', config={'interval': 3})
+        entry = self.wait_state('running', '1.0.0', [host])
+        self.assertEqual(entry['drift'], [])
+        request, files = host.updater.requests[0]
+        self.assertEqual((request['verb'], json.loads(files['config'])), ('install', {'interval': 3}))
+        self.publish('1.1.0')
+        self.server.api('PATCH', f'/assignments/{made["id"]}', {'version': '1.1.0'})
+        self.wait_state('running', '1.1.0', [host])
+        self.server.api('PATCH', f'/assignments/{made["id"]}', {'config': {'interval': 4}})
+        wait_for(lambda: json.loads(host.updater.requests[-1][1].get('config', b'{}')) == {'interval': 4}, 20, 'the new config')
+        self.server.api('DELETE', f'/assignments/{made["id"]}')
+        wait_for(lambda: ('uninstall', 'sensor') in host.updater.verbs(), 30, 'the removal')
+        wait_for(lambda: 'sensor' not in self.status(), 20, 'an empty status')
+
+    def test_polling_agent_gets_there_too(self):
+        self.publish('1.0.0')
+        host = self.host('a', transport='http', env='prod')
+        self.assign('1.0.0')
+        self.wait_state('running', '1.0.0', [host], 30)
+
+    def test_server_that_is_killed_and_an_agent_that_is_find_each_other_again(self):
+        self.publish('1.0.0')
+        host = self.host('a', env='prod')
+        made = self.assign('1.0.0')
+        self.wait_state('running', '1.0.0', [host])
+        self.server.restart(signal.SIGKILL)
+        self.publish('1.1.0')
+        self.server.api('PATCH', f'/assignments/{made["id"]}', {'version': '1.1.0'})
+        self.wait_state('running', '1.1.0', [host], 40)
+        host.stop()
+        self.publish('1.2.0')
+        self.server.api('PATCH', f'/assignments/{made["id"]}', {'version': '1.2.0'})
+        host.start()
+        self.wait_state('running', '1.2.0', [host], 40)
+        self.assertEqual(len(self.server.api('GET', '/hosts')['items']), 1)
+
+    def test_what_the_updater_says_of_a_bad_version_reaches_the_operator(self):
+        self.publish('1.0.0')
+        host = self.host('a', env='prod')
+        made = self.assign('1.0.0')
+        self.wait_state('running', '1.0.0', [host])
+        self.publish('2.0.0')
+
+        def roll_back(request, files):
+            addon = host.updater.addons['sensor']
+            addon['quarantine'] = [{'plan': host.updater.plan_of(request, files), 'version': '2.0.0', 'since': 1,
+                                    'reason': 'failed'}]
+            return {'outcome': 'rolled-back', 'name': 'unhealthy', 'message': 'the service failed', 'version': '2.0.0',
+                    'plan': host.updater.plan_of(request, files)}
+        host.updater.answers['install'] = roll_back
+        self.server.api('PATCH', f'/assignments/{made["id"]}', {'version': '2.0.0'})
+        entry = wait_for(lambda: (found := self.status().get('sensor')) and found['state'] in ('rolled-back', 'quarantined')
+                         and found, 30, 'the word of it')
+        self.assertEqual((entry['wanted'], entry['running']), ('2.0.0', '1.0.0'))
+        self.assertIn('version', entry['drift'])
+
+    def test_revoked_host_keeps_what_it_runs_and_hears_nothing_more(self):
+        self.publish('1.0.0')
+        host = self.host('a', env='prod')
+        self.assign('1.0.0')
+        self.wait_state('running', '1.0.0', [host])
+        number = self.server.api('GET', '/hosts')['items'][0]['id']
+        self.server.api('POST', f'/hosts/{number}/revoke')
+        wait_for(lambda: self.server.api('GET', f'/hosts/{number}')['presence'] == 'revoked', what='the revocation')
+        self.assertIn('sensor', host.updater.addons)
+        self.assertNotIn(('uninstall', 'sensor'), host.updater.verbs())
+
+
+if __name__ == '__main__':
+    sys.exit(unittest.main(verbosity=2))

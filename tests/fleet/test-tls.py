@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""affixd over TLS: hosts, operators, and client certificates."""
+
+import shutil
+import ssl
+import subprocess
+import sys
+import unittest
+
+from fleet import AFFIX, scratch, start
+from opamp import PollAgent, Refused, SocketAgent, credential_of, describe
+
+
+def openssl(*words):
+    subprocess.run(['openssl', *map(str, words)], check=True, capture_output=True, timeout=60)
+
+
+class Authority:
+    """A CA and what it signs."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.certificate = directory / 'ca.pem'
+        openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', 2,
+                '-subj', '/CN=test authority', '-keyout', directory / 'ca.key', '-out', self.certificate)
+
+    def sign(self, name, alternative=None):
+        key, request, made = (self.directory / f'{name}.{kind}' for kind in ('key', 'csr', 'pem'))
+        extra = ['-addext', f'subjectAltName={alternative}'] if alternative else []
+        openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', f'/CN={name}',
+                *extra, '-keyout', key, '-out', request)
+        openssl('x509', '-req', '-in', request, '-CA', self.certificate, '-CAkey', self.directory / 'ca.key', '-days', 2,
+                '-CAcreateserial', '-copy_extensions', 'copy', '-out', made)
+        return made, key
+
+    def context(self, pair=None):
+        context = ssl.create_default_context(cafile=self.certificate)
+        if pair:
+            context.load_cert_chain(*pair)
+        return context
+
+
+class Tls(unittest.TestCase):
+    def setUp(self):
+        self.authority = Authority(scratch(self))
+        certificate, key = self.authority.sign('server', 'IP:127.0.0.1')
+        self.options = ['--tls-cert', certificate, '--tls-key', key]
+
+    def serve(self, *options, context=None, **more):
+        server = start(self, *self.options, *options, **more)
+        server.context = context or self.authority.context()
+        return server
+
+    def connect(self, server, kind=SocketAgent, authorization=None, context=None):
+        agent = kind(server.address, authorization=authorization, context=context or server.context)
+        self.addCleanup(agent.close)
+        return agent
+
+    def test_hosts_and_operators_are_served(self):
+        server = self.serve()
+        self.assertTrue(server.url.startswith('https://'))
+        for kind in (SocketAgent, PollAgent):
+            agent = self.connect(server, kind, server.join_token())
+            self.assertTrue(credential_of(agent.ask(agent_description=describe({'long': 'x' * 50000}))))
+            self.assertEqual(agent.ask(), {'instance_uid': agent.uid})
+        self.assertEqual(len(server.api('GET', '/hosts')['items']), 2)
+
+    def test_old_versions_and_plain_http_are_not(self):
+        server = self.serve()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_ciphers('ALL:@SECLEVEL=0')
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        with self.assertRaises((ssl.SSLError, OSError)):
+            self.connect(server, authorization='Bearer x', context=context)
+        server.scheme = 'http'
+        with self.assertRaises(Exception):
+            server.request('GET', '/healthz', token='')
+        server.scheme = 'https'
+        self.assertEqual(server.request('GET', '/healthz', token='')[0], 200)
+
+    def test_client_certificate_is_demanded_where_configured(self):
+        good = self.authority.context(self.authority.sign('operator'))
+        server = self.serve('--client-ca', self.authority.certificate, context=good)
+        self.assertEqual(server.request('GET', '/healthz', token='')[0], 200)
+        stranger = Authority(scratch(self))
+        for context in (self.authority.context(), self.authority.context(stranger.sign('operator'))):
+            with self.assertRaises((ssl.SSLError, OSError)):
+                agent = self.connect(server, authorization='Bearer x', context=context)
+                agent.receive()
+        self.assertEqual(server.request('GET', '/healthz', token='')[0], 200)
+
+    def test_certificate_stands_for_the_credential_where_configured(self):
+        server = self.serve('--client-ca', self.authority.certificate,
+                            config='client_certificate: optional\ncertificate_is_credential: true\n')
+        named = self.authority.context(self.authority.sign('host-7.example'))
+        first = self.connect(server, authorization=server.join_token(), context=named)
+        first.ask(agent_description=describe())
+        first.close()
+        again = self.connect(server, context=named)
+        again.uid = first.uid
+        self.assertNotIn('error_response', again.ask(agent_description=describe()))
+        nameless = self.connect(server)
+        self.assertIn('error_response', nameless.ask(agent_description=describe()))
+        with self.assertRaises(Refused):
+            self.connect(server, PollAgent).ask(agent_description=describe())
+
+    def test_command_line_trusts_only_whom_it_is_told_to(self):
+        server = self.serve()
+        words = [AFFIX, 'fleet', 'hosts', '--server', server.url, '--token-file', server.data / 'admin-token']
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('untrusted-server: ', done.stderr)
+        done = subprocess.run([*words, '--ca', self.authority.certificate], capture_output=True, text=True, timeout=30)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+
+    def test_files_that_do_not_fit_are_said(self):
+        other = Authority(scratch(self)).sign('other')
+        server_options = ['--tls-cert', self.options[1], '--tls-key', other[1]]
+        with self.assertRaises(AssertionError) as caught:
+            start(self, *server_options)
+        self.assertIn('tls_key', str(caught.exception))
+
+
+if __name__ == '__main__':
+    if not shutil.which('openssl'):
+        print('openssl is not installed')
+        sys.exit(77)
+    sys.exit(unittest.main(verbosity=2))

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "agent/link.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/download.h"
+#include "agent/websocket_answer.h"
+#include "base/clock.h"
+
+static void pauses_double_up_to_the_bound_and_half_of_each_is_chance(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n < 40; n++) {
+		uint64_t whole = MIN(n < 20 ? 1ULL << n : 300ULL, 300ULL) * CLOCK_USEC_PER_SEC;
+
+		assert_int_equal(link_pause(n, 300, 0, 0), whole / 2);
+		assert_int_equal(link_pause(n, 300, 0, UINT32_MAX), whole);
+	}
+}
+
+static void what_the_server_asks_for_is_the_least_and_is_spread(void **state)
+{
+	(void)state;
+	assert_int_equal(link_pause(0, 300, 60, 0), 60 * CLOCK_USEC_PER_SEC);
+	assert_true(link_pause(0, 300, 60, UINT32_MAX) > 110 * CLOCK_USEC_PER_SEC);
+	assert_true(link_pause(0, 300, 60, UINT32_MAX) <= 120 * CLOCK_USEC_PER_SEC);
+	/* A longer pause of our own stays. */
+	assert_int_equal(link_pause(20, 300, 1, UINT32_MAX), 300 * CLOCK_USEC_PER_SEC);
+}
+
+static void a_websocket_key_is_answered_as_the_rfc_says(void **state)
+{
+	char accept[WEBSOCKET_ACCEPT_SIZE];
+
+	(void)state;
+	assert_int_equal(websocket_accept("dGhlIHNhbXBsZSBub25jZQ==", accept), 0);
+	assert_string_equal(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+}
+
+static void an_answer_is_read_as_far_as_it_matters(void **state)
+{
+	struct websocket_answer answer;
+
+	(void)state;
+	assert_int_equal(websocket_parse_answer("HTTP/1.1 101 Switching Protocols\r\n"
+						"upgrade: websocket\r\n"
+						"SEC-WEBSOCKET-ACCEPT:  abc= \r\n\r\n",
+						&answer),
+			 0);
+	assert_int_equal(answer.status, 101);
+	assert_string_equal(answer.accept, "abc=");
+	assert_int_equal(
+		websocket_parse_answer("HTTP/1.1 503 Busy\r\nRetry-After: 17\r\n\r\n", &answer), 0);
+	assert_int_equal(answer.status, 503);
+	assert_int_equal(answer.retry_after, 17);
+	assert_int_equal(
+		websocket_parse_answer("HTTP/1.1 503 Busy\r\nRetry-After: 99999999999999999999\r\n",
+				       &answer),
+		0);
+	assert_int_equal(answer.retry_after, 86400);
+	assert_int_equal(websocket_parse_answer("HTTP/1.1 503 Busy\r\nRetry-After: Wed, 21 Oct\r\n",
+						&answer),
+			 0);
+	assert_int_equal(answer.retry_after, 0);
+}
+
+static void what_is_no_answer_is_refused(void **state)
+{
+	static const char *const bad[] = {"",          "HTTP/1.0 101 a", "HTTP/2 101",
+					  "HTTP/1.1 ", "HTTP/1.1 1x1",   "HTTP/1.1 1011 a",
+					  "SSH-2.0-x"};
+	char longer[600] = "HTTP/1.1 101 a\r\nSec-WebSocket-Accept: ";
+	struct websocket_answer answer;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(websocket_parse_answer(bad[i], &answer), 1);
+	memset(longer + strlen(longer), 'a', 500);
+	assert_int_equal(websocket_parse_answer(longer, &answer), 0);
+	assert_string_equal(answer.accept, "");
+}
+
+static void a_path_is_the_servers_own(void **state)
+{
+	static const char *const cases[][3] = {
+		{"https://fleet:4320/v1/opamp", "/a/b",          "https://fleet:4320/a/b"},
+		{"https://fleet",               "/a",            "https://fleet/a"       },
+		{"http://fleet?x",              "/a",            "http://fleet/a"        },
+		{"https://fleet/v1",            "https://cdn/a", "https://cdn/a"         },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_free char *url = NULL;
+
+		assert_int_equal(download_resolve(cases[i][0], cases[i][1], &url), 0);
+		assert_string_equal(url, cases[i][2]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pauses_double_up_to_the_bound_and_half_of_each_is_chance),
+		cmocka_unit_test(what_the_server_asks_for_is_the_least_and_is_spread),
+		cmocka_unit_test(a_websocket_key_is_answered_as_the_rfc_says),
+		cmocka_unit_test(an_answer_is_read_as_far_as_it_matters),
+		cmocka_unit_test(what_is_no_answer_is_refused),
+		cmocka_unit_test(a_path_is_the_servers_own),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "agent_world.h"
+
+static int begin(void **state)
+{
+	struct world *world = malloc(sizeof(*world));
+
+	world_begin(world);
+	*state = world;
+	return 0;
+}
+
+static int end(void **state)
+{
+	world_end(*state);
+	free(*state);
+	return 0;
+}
+
+static void the_only_addon_goes_after_the_delay_and_two_connections(void **state)
+{
+	struct world *world = *state;
+
+	world_host(world, LIST("probe 1.0.0 p1"));
+	world_offer(world, NOTHING);
+	world_step(world, 0);
+	assert_wait(world, "probe", "removal-delay");
+	assert_int_equal(world->result.wake, WORLD_DELAY);
+	assert_false(world->result.wants_reconnect);
+	world_step(world, WORLD_DELAY - 1);
+	assert_wait(world, "probe", "removal-delay");
+	world_step(world, 1);
+	assert_wait(world, "probe", "removal-delay");
+	assert_true(world->result.wants_reconnect && world->result.wants_fresh_offer);
+	/* Reconnected, and not offered anything yet. */
+	world->connection = 0;
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_WAIT);
+	world->connection = 2;
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_UNINSTALL);
+}
+
+static void a_server_that_repeats_itself_does_not_get_through_sooner(void **state)
+{
+	struct world *world = *state;
+
+	world_host(world, LIST("probe 1.0.0 p1"));
+	for (unsigned i = 0; i < 100; i++) {
+		world_offer(world, NOTHING);
+		world->connection = i + 1;
+		world_step(world, 0);
+		assert_step(world, "probe", STEP_WAIT);
+	}
+	world_step(world, WORLD_DELAY);
+	assert_step(world, "probe", STEP_UNINSTALL);
+}
+
+static void the_delay_begins_anew_when_it_was_offered_in_between(void **state)
+{
+	struct world *world = *state;
+
+	world_host(world, LIST("probe 1.0.0 p1"));
+	world_offer(world, NOTHING);
+	world_step(world, 0);
+	world_step(world, WORLD_DELAY - 1);
+	world_offer(world, LIST("probe"));
+	world_step(world, 1);
+	world->connection = 2;
+	world_offer(world, NOTHING);
+	world_step(world, 1);
+	world->connection = 3;
+	world_step(world, WORLD_DELAY - 1);
+	assert_step(world, "probe", STEP_WAIT);
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_UNINSTALL);
+}
+
+static void the_delay_is_counted_over_a_restart_and_not_by_the_wall_clock(void **state)
+{
+	struct world *world = *state;
+	struct memory again = MEMORY_INIT;
+	json_t *json;
+
+	world_host(world, LIST("probe 1.0.0 p1"));
+	world_offer(world, NOTHING);
+	world_step(world, 0);
+	world_step(world, 600);
+	json = memory_to_json(&world->memory);
+	assert_int_equal(memory_from_json(json, &again), 0);
+	json_decref(json);
+	memory_done(&world->memory);
+	world->memory = again;
+	world->now += 10UL * 86400;
+	world->connection = 7;
+	world_step(world, 0);
+	assert_wait(world, "probe", "removal-delay");
+	assert_int_equal(world->result.wake, 300);
+	world_step(world, 300);
+	assert_step(world, "probe", STEP_UNINSTALL);
+}
+
+static void an_absent_packages_field_removes_nothing(void **state)
+{
+	struct world *world = *state;
+
+	world_host(world, LIST("probe 1.0.0 p1"));
+	world_step(world, 0);
+	world->connection = 2;
+	world_step(world, 10 * WORLD_MASS);
+	assert_step(world, "probe", STEP_NONE);
+}
+
+static void all_but_one_waits_for_a_confirmation(void **state)
+{
+	struct world *world = *state;
+
+	world_settings(world, "{\"configs\":{},\"is_affix\":true}");
+	world_host(world, LIST("one 1.0.0 p1", "two 1.0.0 p2", "three 1.0.0 p3"));
+	world_offer(world, LIST("one"));
+	world_step(world, 0);
+	world->connection = 2;
+	world_step(world, 10 * WORLD_MASS);
+	assert_wait(world, "two", "mass-removal");
+	assert_wait(world, "three", "mass-removal");
+	world_settings(
+		world,
+		"{\"configs\":{},\"is_affix\":true,\"confirm_removal\":[\"two\",\"three\"]}");
+	world_step(world, 0);
+	assert_step(world, "two", STEP_UNINSTALL);
+	assert_step(world, "three", STEP_UNINSTALL);
+}
+
+static void a_confirmation_does_not_shorten_the_delay(void **state)
+{
+	struct world *world = *state;
+
+	world_settings(world,
+		       "{\"configs\":{},\"is_affix\":true,\"confirm_removal\":[\"one\",\"two\"]}");
+	world_host(world, LIST("one 1.0.0 p1", "two 1.0.0 p2"));
+	world_offer(world, NOTHING);
+	world_step(world, 0);
+	world->connection = 2;
+	world_step(world, WORLD_DELAY - 1);
+	assert_step(world, "one", STEP_WAIT);
+	world_step(world, 1);
+	assert_step(world, "one", STEP_UNINSTALL);
+}
+
+static void a_mass_removal_by_another_server_waits_a_day(void **state)
+{
+	struct world *world = *state;
+
+	world_host(world, LIST("one 1.0.0 p1", "two 1.0.0 p2"));
+	world_offer(world, NOTHING);
+	world_step(world, 0);
+	world->connection = 2;
+	world_step(world, WORLD_MASS - 1);
+	assert_wait(world, "one", "mass-removal");
+	assert_int_equal(world->result.wake, 1);
+	world_step(world, 1);
+	assert_step(world, "one", STEP_UNINSTALL);
+	assert_step(world, "two", STEP_UNINSTALL);
+}
+
+static void half_of_two_is_no_mass_removal(void **state)
+{
+	struct world *world = *state;
+
+	world_settings(world, "{\"configs\":{},\"is_affix\":true}");
+	world_host(world, LIST("one 1.0.0 p1", "two 1.0.0 p2"));
+	world_offer(world, LIST("one"));
+	world_step(world, 0);
+	world->connection = 2;
+	world_step(world, WORLD_DELAY);
+	assert_step(world, "two", STEP_UNINSTALL);
+}
+
+static void what_the_administrator_installed_is_neither_removed_nor_counted(void **state)
+{
+	struct world *world = *state;
+
+	world_settings(world, "{\"configs\":{},\"is_affix\":true}");
+	world_host(world, LIST("mine 1.0.0 p1 {\"origin\":\"local\"}", "theirs 1.0.0 p2"));
+	world_offer(world, NOTHING);
+	world_step(world, 0);
+	world->connection = 2;
+	world_step(world, WORLD_DELAY);
+	assert_step(world, "mine", STEP_NONE);
+	assert_step(world, "theirs", STEP_UNINSTALL);
+}
+
+static void disabled_by_the_server_is_as_unassigned(void **state)
+{
+	struct world *world = *state;
+
+	world_host(world, LIST("probe 1.0.0 p1"));
+	world_offer(world, LIST("probe"));
+	world_applied(world, "probe", "p1");
+	world_settings(world, "{\"configs\":{},\"addons\":{\"probe\":{\"enabled\":false}}}");
+	world_step(world, 0);
+	assert_wait(world, "probe", "removal-delay");
+	world->connection = 2;
+	world_step(world, WORLD_DELAY);
+	assert_step(world, "probe", STEP_UNINSTALL);
+}
+
+static void a_broken_offer_removes_nothing(void **state)
+{
+	struct world *world = *state;
+
+	world_host(world, LIST("probe 1.0.0 p1"));
+	world->offer.packages =
+		world_json("{\"hash\":\"\",\"items\":{\"probe\":{\"problem\":\"no file\"}}}");
+	world_step(world, 0);
+	world->connection = 2;
+	world_step(world, 10 * WORLD_MASS);
+	assert_wait(world, "probe", "bad-offer");
+}
+
+static void the_administrator_switches_off_at_once_and_keeps_for_ever(void **state)
+{
+	struct world *world = *state;
+
+	world_host(world, LIST("off 1.0.0 p1", "on 1.0.0 p2"));
+	world_offer(world, LIST("off"));
+	world_override(
+		world,
+		"{\"schema\":1,\"addons\":{\"off\":{\"enabled\":false},\"on\":{\"enabled\":true}}}");
+	world_step(world, 0);
+	assert_step(world, "off", STEP_UNINSTALL);
+	assert_step(world, "on", STEP_NONE);
+	world->connection = 2;
+	world_step(world, 10 * WORLD_MASS);
+	assert_step(world, "on", STEP_NONE);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(the_only_addon_goes_after_the_delay_and_two_connections),
+		TEST(a_server_that_repeats_itself_does_not_get_through_sooner),
+		TEST(the_delay_begins_anew_when_it_was_offered_in_between),
+		TEST(the_delay_is_counted_over_a_restart_and_not_by_the_wall_clock),
+		TEST(an_absent_packages_field_removes_nothing),
+		TEST(all_but_one_waits_for_a_confirmation),
+		TEST(a_confirmation_does_not_shorten_the_delay),
+		TEST(a_mass_removal_by_another_server_waits_a_day),
+		TEST(half_of_two_is_no_mass_removal),
+		TEST(what_the_administrator_installed_is_neither_removed_nor_counted),
+		TEST(disabled_by_the_server_is_as_unassigned),
+		TEST(a_broken_offer_removes_nothing),
+		TEST(the_administrator_switches_off_at_once_and_keeps_for_ever),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
