@@ -75,7 +75,7 @@ static void report(const uint8_t *data, size_t size)
 	static uint64_t sequence;
 	const struct fleet_report said = {
 		.connection = CONNECTION,
-		.sequence = ++sequence,
+		.sequence = sequence,
 		.has_description = true,
 		.has_custom_message = true,
 		.custom_capability = "io.affix.status",
@@ -83,6 +83,7 @@ static void report(const uint8_t *data, size_t size)
 		.custom_data = {data, size},
 	};
 
+	sequence++;
 	must(fleet_report(fleet, &said) == 0 && fleet_flush(fleet) == 0);
 }
 

@@ -304,6 +304,32 @@ static void a_new_version_of_the_assignment_ends_it(void **state)
 	assert_int_equal(count_wanted(c, "2.0.0"), 4);
 }
 
+static void configuration_must_fit_both_versions_while_it_runs(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	char manifest[512];
+
+	make_hosts(c);
+	bundle_maker_init(&maker);
+	control_manifest(manifest, sizeof(manifest), "3.0.0", "");
+	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	bundle_maker_set_text(&maker, "config.schema.json",
+			      "{\"type\": \"object\", \"properties\": {\"level\": "
+			      "{\"type\": \"integer\", \"maximum\": 5}}}");
+	json_decref(control_upload(c, 201, &maker, "3.0.0", "amd64"));
+	control_do(c, 200, "POST", "/api/v1/packages/demo/3.0.0/approve", "{}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"config\": {\"level\": 9}}");
+	control_refused(c, 422, "bad-config", "POST", "/api/v1/rollouts",
+			"{\"assignment\": 1, \"version\": \"3.0.0\"}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"config\": {\"level\": 2}}");
+	control_do(c, 201, "POST", "/api/v1/rollouts",
+		   "{\"assignment\": 1, \"version\": \"3.0.0\"}");
+	control_refused(c, 422, "bad-config", "PATCH", "/api/v1/assignments/1",
+			"{\"config\": {\"level\": 9}}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"config\": {\"level\": 3}}");
+}
+
 static void hosts_by_another_assignment_are_not_in_it(void **state)
 {
 	struct control *c = *state;
@@ -384,6 +410,7 @@ int main(void)
 		TEST(pause_resume_and_abort),
 		TEST(resuming_a_halted_one_accepts_the_failures_so_far),
 		TEST(a_new_version_of_the_assignment_ends_it),
+		TEST(configuration_must_fit_both_versions_while_it_runs),
 		TEST(hosts_by_another_assignment_are_not_in_it),
 		TEST(a_host_that_cannot_have_the_new_version_is_left_out),
 		TEST(a_rollout_that_makes_no_sense_is_refused),
