@@ -155,7 +155,7 @@ void agent_evaluate(struct agent *agent)
 		r = report(agent);
 	if (r < 0) {
 		agent_log(LOG_ERR, NULL, "the add-ons could not be looked at: %s, retrying",
-			  strerror(-r));
+			  strerrordesc_np(-r));
 		wake_at(agent, boot_usec() + RETRY_USEC);
 		return;
 	}
@@ -171,7 +171,8 @@ void agent_keep_offer(struct agent *agent)
 	int r = json ? state_store_json(agent->statefd, STATE_OFFER, json) : -ENOMEM;
 
 	if (r < 0)
-		agent_log(LOG_ERR, NULL, "the offer could not be kept: %s, ignoring", strerror(-r));
+		agent_log(LOG_ERR, NULL, "the offer could not be kept: %s, ignoring",
+			  strerrordesc_np(-r));
 	agent_evaluate(agent);
 }
 
@@ -185,7 +186,7 @@ static void ask(struct agent *agent, enum request_verb verb)
 	r = lane_start(agent->questions, &request);
 	if (r < 0) {
 		agent_log(LOG_ERR, NULL, "the updater could not be asked: %s, retrying",
-			  strerror(-r));
+			  strerrordesc_np(-r));
 		agent->status_at = boot_usec() + RETRY_USEC;
 		wake_at(agent, agent->status_at);
 	}
@@ -220,7 +221,7 @@ static int take_answer(struct agent *agent, const struct lane_answer *answer)
 
 	if (answer->error < 0)
 		(void)snprintf(problem, sizeof(problem), "the updater does not answer at '%s': %s",
-			       agent->paths->updater, strerror(-answer->error));
+			       agent->paths->updater, strerrordesc_np(-answer->error));
 	else if (answer->result.outcome != RESULT_DONE)
 		(void)snprintf(problem, sizeof(problem), "the updater refuses to answer: %s",
 			       answer->result.message ? answer->result.message : "");
@@ -281,11 +282,11 @@ static void on_question(void *userdata, struct lane_answer *answer)
 	uint64_t now = boot_usec();
 	int r = take_answer(agent, answer);
 
-	if (r < 0)
-		agent_log(LOG_ERR, NULL, "the updater's answer cannot be used: %s, retrying",
-			  strerror(-r));
 	if (r == 0 && !agent->is_asking_drift)
 		r = look_after_ipc(agent, now);
+	if (r < 0)
+		agent_log(LOG_ERR, NULL, "the updater's answer cannot be used: %s, retrying",
+			  strerrordesc_np(-r));
 	if (!agent->is_asking_drift)
 		agent->status_at = now + agent->config->status_seconds * CLOCK_USEC_PER_SEC;
 	agent_evaluate(agent);
@@ -383,7 +384,9 @@ static int add_signals(struct agent *agent)
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
 	(void)sigaddset(&set, SIGHUP);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	(void)signal(SIGPIPE, SIG_IGN);
 	r = sd_event_add_signal(agent->event, NULL, SIGTERM, on_stop, agent);
 	if (r >= 0)
@@ -461,6 +464,7 @@ int agent_run(const struct config *config, const struct agent_paths *paths)
 	int r;
 
 	/* One heap for all threads: they come and go, and their memory would stay. */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	(void)mallopt(M_ARENA_MAX, 1);
 	r = init(&agent);
 	if (r < 0)

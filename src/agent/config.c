@@ -18,7 +18,7 @@
 #define LABELS_MAX       64U
 #define LABEL_KEY_MAX    63U
 #define LABEL_VALUE_MAX  255U
-#define DAY              86400U
+#define DAY              86400ULL
 #define MEBIBYTE         (1ULL << 20)
 #define DOWNLOAD_BYTES   (1ULL << 30)
 #define DOWNLOAD_SECONDS 3600U
@@ -120,9 +120,9 @@ static const struct yaml_field interval_fields[] = {
 
 static const struct yaml_field removal_fields[] = {
 	YAML_FIELD("delay_seconds", YAML_FIELD_UINT64, AT(policy.removal_delay), .min = 1,
-		   .max = 30U * DAY),
+		   .max = 30 * DAY),
 	YAML_FIELD("mass_seconds", YAML_FIELD_UINT64, AT(policy.mass_removal), .min = 1,
-		   .max = 365U * DAY),
+		   .max = 365 * DAY),
 	YAML_FIELD_END,
 };
 
@@ -132,7 +132,7 @@ static const struct yaml_field download_fields[] = {
 	YAML_FIELD("min_bytes_per_second", YAML_FIELD_UINT64, AT(download_min_speed), .min = 1,
 		   .max = DOWNLOAD_BYTES),
 	YAML_FIELD("max_seconds", YAML_FIELD_UINT64, AT(download_max_seconds), .min = 1,
-		   .max = 7U * DAY),
+		   .max = 7 * DAY),
 	YAML_FIELD("keep_free_bytes", YAML_FIELD_UINT64, AT(download_keep_free), .max = 1ULL << 50),
 	YAML_FIELD_END,
 };

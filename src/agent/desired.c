@@ -209,6 +209,7 @@ int desired_make(const struct offer *offer, const struct overrides *overrides, s
 		desired.count++;
 	}
 	*ret = desired;
+	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): its cleanup reads it */
 	desired = DESIRED_INIT;
 	return 0;
 }

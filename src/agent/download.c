@@ -211,7 +211,7 @@ int download_start(struct web *web, const struct download_spec *spec, struct dow
 		r = open_part(download);
 	if (r == 0)
 		r = web_transfer_new(web, url, &download->transfer);
-	if (r < 0)
+	if (r < 0 || !download->transfer)
 		return r;
 	set_options(download, url);
 	json_object_foreach((json_t *)spec->headers, key, value)

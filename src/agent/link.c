@@ -142,7 +142,7 @@ static void send_now(struct link *link)
 		r = link->websocket ? websocket_send(link->websocket, data, size)
 				    : poll_send(link->poll, data, size);
 	if (r < 0) {
-		fail(link, 0, 0, strerror(-r));
+		fail(link, 0, 0, strerrordesc_np(-r));
 		return;
 	}
 	plan_heartbeat(link);
@@ -270,7 +270,7 @@ static void start_connection(struct link *link)
 	if (r == 0)
 		r = is_http ? connect_poll(link, &headers) : connect_websocket(link, &headers);
 	if (r < 0)
-		fail(link, 0, 0, strerror(-r));
+		fail(link, 0, 0, strerrordesc_np(-r));
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)

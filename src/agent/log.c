@@ -19,6 +19,7 @@ void agent_log(int priority, const char *id, const char *format, ...)
 	va_start(arguments, format);
 	(void)vsnprintf(line, sizeof(line), format, arguments);
 	va_end(arguments);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets the environment */
 	if (!getenv("JOURNAL_STREAM")) {
 		if (priority < LOG_DEBUG)
 			(void)fprintf(stderr, "affix-agent: %s%s%s\n", id ? id : "", id ? ": " : "",

@@ -48,6 +48,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 	};
 	int option;
 
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		switch (option) {
 		case 'c':
@@ -89,7 +90,7 @@ static int load_config(const char *path, struct config **ret)
 	int r = config_load(path, ret, &diagnostics);
 
 	if (r < 0)
-		agent_log(LOG_ERR, NULL, "'%s' cannot be read: %s", path, strerror(-r));
+		agent_log(LOG_ERR, NULL, "'%s' cannot be read: %s", path, strerrordesc_np(-r));
 	diagnostics_sort(&diagnostics);
 	for (size_t i = 0; i < diagnostics.count; i++)
 		agent_log(LOG_ERR, NULL, "%s:%u:%u: %s", diagnostics.items[i].file,
@@ -122,7 +123,7 @@ int main(int argc, char **argv)
 		return 0;
 	r = agent_run(config, &options.paths);
 	if (r < 0) {
-		agent_log(LOG_ERR, NULL, "the agent cannot run: %s", strerror(-r));
+		agent_log(LOG_ERR, NULL, "the agent cannot run: %s", strerrordesc_np(-r));
 		return 1;
 	}
 	return 0;

@@ -97,7 +97,7 @@ static void fail_errno(struct operation *operation, int error)
 {
 	fail(operation, &(struct reconcile_failure){.kind = MEMORY_TRANSIENT,
 						    .name = "agent-error",
-						    .text = strerror(-error)});
+						    .text = strerrordesc_np(-error)});
 }
 
 /* A file in memory, for what the updater is to read. */
@@ -324,9 +324,10 @@ static void on_answer(void *userdata, struct lane_answer *answer)
 		return;
 	}
 	if (answer->error < 0) {
-		fail(operation, &(struct reconcile_failure){.kind = MEMORY_TRANSIENT,
-							    .name = "no-updater",
-							    .text = strerror(-answer->error)});
+		fail(operation,
+		     &(struct reconcile_failure){.kind = MEMORY_TRANSIENT,
+						 .name = "no-updater",
+						 .text = strerrordesc_np(-answer->error)});
 		return;
 	}
 	kind = reconcile_judge_result(result);
@@ -426,6 +427,7 @@ void operation_prune(struct operation *operation)
 	if (!directory)
 		return;
 	fd = -EBADF;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
 	while ((entry = readdir(directory))) {
 		if (entry->d_name[0] != '.' && !is_needed(operation->agent, entry->d_name))
 			(void)unlinkat(dirfd(directory), entry->d_name, 0);

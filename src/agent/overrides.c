@@ -153,7 +153,7 @@ int overrides_load(const char *path, struct overrides *ret)
 	if (fd < 0 && errno == ENOENT)
 		return 0;
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		ignore_result(wrong(ret, "it cannot be read: %s", strerror(errno)));
+		ignore_result(wrong(ret, "it cannot be read: %s", strerrordesc_np(errno)));
 		return 0;
 	}
 	if (!S_ISREG(st.st_mode) || st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
@@ -165,7 +165,7 @@ int overrides_load(const char *path, struct overrides *ret)
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0) {
-		ignore_result(wrong(ret, "it cannot be read: %s", strerror(-r)));
+		ignore_result(wrong(ret, "it cannot be read: %s", strerrordesc_np(-r)));
 		return 0;
 	}
 	r = overrides_parse(text, size, ret);

@@ -180,8 +180,9 @@ int poll_send(struct poll *poll, const void *data, size_t size)
 	r = set_body(poll, data, size, &body_size);
 	if (r == 0)
 		r = web_transfer_new(poll->web, poll->url, &transfer);
-	if (r == 0)
-		r = add_headers(poll, transfer, size >= COMPRESS_FROM);
+	if (r < 0 || !transfer)
+		return r;
+	r = add_headers(poll, transfer, size >= COMPRESS_FROM);
 	if (r < 0)
 		return r;
 	buffer_done(&poll->answer);

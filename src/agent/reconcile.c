@@ -181,14 +181,13 @@ static bool is_as_applied(const struct memory_addon *memory, const struct wanted
 	       strcmp(addon->plan, memory->plan) == 0 && strcmp(memory->key, wanted->key) == 0;
 }
 
-/* Only the configuration is another: the bundle that runs can stay. Limits are not kept by a
- * configure request, so an add-on with limits is installed again. */
+/* Only the configuration is another: the bundle that runs can stay, and keeps what was granted. */
 static bool is_only_config(const struct memory_addon *memory, const struct wanted *wanted,
 			   const struct host_addon *addon)
 {
 	return addon && addon->is_installed && addon->plan && memory->plan[0] != '\0' &&
 	       strcmp(addon->plan, memory->plan) == 0 &&
-	       strcmp(memory->bundle_key, wanted->bundle_key) == 0 && !wanted->limits;
+	       strcmp(memory->bundle_key, wanted->bundle_key) == 0;
 }
 
 static void keep_step(const struct reconcile_input *input, const struct memory_addon *memory,

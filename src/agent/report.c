@@ -218,8 +218,8 @@ static int lists_new(size_t count, struct lists *ret)
 {
 	ret->entries = calloc(count + 1, sizeof(*ret->entries));
 	ret->addons = calloc(count + 1, sizeof(*ret->addons));
-	ret->health = calloc(count + 1, sizeof(*ret->health));
-	ret->packages = calloc(count + 1, sizeof(*ret->packages));
+	ret->health = calloc(count + 1, sizeof(void *));
+	ret->packages = calloc(count + 1, sizeof(void *));
 	return ret->entries && ret->addons && ret->health && ret->packages ? 0 : -ENOMEM;
 }
 
@@ -373,7 +373,7 @@ static int set_effective(struct opamp_client *client, const struct report_input 
 	struct effective *items = calloc(count + 1, sizeof(*items));
 	int r = -ENOMEM;
 
-	map.config_map = calloc(count + 1, sizeof(*map.config_map));
+	map.config_map = calloc(count + 1, sizeof(void *));
 	config.config_map = &map;
 	if (items && map.config_map)
 		r = fill_effective(input->desired, items, &map);

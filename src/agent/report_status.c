@@ -68,6 +68,27 @@ static const char *origin(const struct host_addon *host)
 	return host->is_local ? "local" : "fleet";
 }
 
+/* What the host says of it, and since when it is so. */
+static int add_host(json_t *json, const struct report_addon *addon)
+{
+	const struct host_addon *host = addon->host;
+	int r = json_add_uint(json, "restarts", host ? host->restarts : 0);
+
+	if (r == 0)
+		r = json_add_uint(json, "since", addon->memory ? addon->memory->since : 0);
+	if (r == 0)
+		r = json_add(json, "drift", drift_words(addon));
+	if (r == 0)
+		r = json_add_string(json, "origin", origin(host));
+	if (r == 0)
+		r = json_add(json, "held", json_boolean(host && host->is_held));
+	if (r == 0)
+		r = json_add_string(json, "plan", host ? host->plan : NULL);
+	if (r == 0 && addon->events)
+		r = json_add(json, "events", json_incref((json_t *)addon->events));
+	return r;
+}
+
 static json_t *describe(const struct report_addon *addon)
 {
 	cleanup_json json_t *json = json_object();
@@ -87,19 +108,7 @@ static json_t *describe(const struct report_addon *addon)
 	if (r == 0)
 		r = json_add_string(json, "name", addon->state.name);
 	if (r == 0)
-		r = json_add_uint(json, "restarts", host ? host->restarts : 0);
-	if (r == 0)
-		r = json_add_uint(json, "since", addon->memory ? addon->memory->since : 0);
-	if (r == 0)
-		r = json_add(json, "drift", drift_words(addon));
-	if (r == 0)
-		r = json_add_string(json, "origin", origin(host));
-	if (r == 0)
-		r = json_add(json, "held", json_boolean(host && host->is_held));
-	if (r == 0)
-		r = json_add_string(json, "plan", host ? host->plan : NULL);
-	if (r == 0 && addon->events)
-		r = json_add(json, "events", json_incref((json_t *)addon->events));
+		r = add_host(json, addon);
 	return r < 0 ? NULL : TAKE_PTR(json);
 }
 

@@ -74,7 +74,7 @@ static int choose_credential(struct talk *talk, char **ret)
 	r = load_token(config->token_file, ret);
 	if (r < 0)
 		agent_log(LOG_WARNING, NULL, "'%s' cannot be used as join token: %s, ignoring",
-			  config->token_file, strerror(-r));
+			  config->token_file, strerrordesc_np(-r));
 	else if (*ret)
 		talk->used = TALK_TOKEN;
 	return 0;
@@ -260,7 +260,7 @@ static void promote(struct talk *talk)
 		r = state_remove(talk->agent->statefd, STATE_CANDIDATE);
 	if (r < 0) {
 		agent_log(LOG_ERR, NULL, "the host's credential could not be kept: %s, retrying",
-			  strerror(-r));
+			  strerrordesc_np(-r));
 		return;
 	}
 	talk->used = TALK_CREDENTIAL;
@@ -362,7 +362,7 @@ static void on_message(void *userdata, const void *data, size_t size)
 		r = take_message(talk, message);
 	if (r < 0)
 		agent_log(LOG_ERR, NULL, "the server's message could not be heeded: %s, ignoring",
-			  strerror(-r));
+			  strerrordesc_np(-r));
 	if (opamp_client_has_news(talk->agent->client))
 		link_send(talk->agent->link);
 }

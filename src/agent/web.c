@@ -158,6 +158,7 @@ static bool is_hashed(const char *path)
 	const struct dirent *entry;
 	bool found = false;
 
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
 	while (directory && !found && (entry = readdir(directory)))
 		found = strlen(entry->d_name) == HASHED_NAME_SIZE &&
 			strspn(entry->d_name, "0123456789abcdef") == HASHED_NAME_SIZE - 2 &&

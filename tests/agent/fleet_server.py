@@ -86,6 +86,7 @@ class Server:
         self.packages = None         # None: the field is absent
         self.settings = None
         self.configs = None
+        self.is_mute = False         # WebSockets stay open and answer nothing
         self.failure = None          # an error that every report is answered with, and the connection's end
         self.extra = b''             # fields added to every answer
         self.artifacts = {}          # path: bytes
@@ -311,6 +312,8 @@ class Server:
     def talk(self, handler, headers):
         while True:
             opcode, payload = read_frame(handler.rfile)
+            if self.is_mute:
+                continue
             if opcode == 8:
                 with self.lock:
                     send_frame(handler.wfile, 8, payload)

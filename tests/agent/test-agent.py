@@ -237,6 +237,14 @@ class Transport(Case):
         time.sleep(5)
         self.assertLessEqual(self.server.connections, 6)
 
+    def test_a_half_open_connection_is_noticed(self):
+        self.server.is_mute = True
+        self.start()
+        until(lambda: self.server.connections >= 2)
+        self.assertIn('pings', self.log.read_text())
+        self.server.is_mute = False
+        self.server.wait(lambda report: True)
+
     def test_nonsense_from_the_server_does_no_harm(self):
         self.updater.put('probe', '1.0.0', 'plan')
         self.start()
@@ -570,6 +578,34 @@ class Downloads(Case):
         self.start(downloads={'max_bytes': 1 << 20, 'keep_free_bytes': 0})
         until(lambda: 'too-large' in self.log.read_text())
         self.assertLessEqual(sum(p.stat().st_size for p in self.state('bundles').iterdir()), 1 << 20)
+
+    def test_a_trickle_ends(self):
+        def trickle(handler, whole):
+            handler.wfile.write(f'HTTP/1.1 200 OK\r\nContent-Length: {len(whole)}\r\n\r\n'.encode())
+            with contextlib.suppress(OSError):
+                for i in range(len(whole)):
+                    handler.wfile.write(whole[i:i + 1])
+                    time.sleep(0.2)
+            return False
+        self.server.artifact_answers = [trickle]
+        self.server.offer(push=False, probe=self.package(more=bytes(1000)))
+        self.start(downloads={'max_seconds': 2})
+        until(lambda: 'download-failed' in self.log.read_text())
+        self.assertIn('imeout', self.log.read_text().replace('timed out', 'timeout'))
+
+    def test_a_redirect_leads_to_http_only(self):
+        elsewhere = self.package()
+        self.server.artifacts['/artifacts/there'] = self.server.artifacts[elsewhere['url']]
+
+        def redirect(location):
+            return lambda handler, _: fleet_server.answer(handler, 302, headers={'Location': location}) or True
+        self.server.artifact_answers = [redirect('file:///etc/passwd'), redirect('/artifacts/there')]
+        self.server.offer(push=False, probe=elsewhere)
+        self.start()
+        until(lambda: 'download-failed' in self.log.read_text())
+        self.assertEqual(self.updater.verbs(), [])
+        self.process.send_signal(signal.SIGHUP)
+        self.running('probe')
 
     def test_space_is_looked_at_before_anything_is_written(self):
         self.server.offer(push=False, probe=self.package(more=bytes(100000)))

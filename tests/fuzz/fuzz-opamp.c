@@ -43,6 +43,33 @@ static void again(const ProtobufCMessage *message)
 	must(first_size == second_size && memcmp(first, second, first_size) == 0);
 }
 
+/* What the client says after that is a message, with what changed and then without. */
+static void answer(struct opamp_client *client, const Opamp__Proto__ServerToAgent *message)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		cleanup_opamp_arena struct opamp_arena *arena = NULL;
+		Opamp__Proto__AgentToServer *said = NULL;
+		cleanup_free uint8_t *data = NULL;
+		size_t size = 0;
+		bool is_news;
+
+		if (message->custom_message)
+			must(opamp_client_set(client, OPAMP_PART_CUSTOM_MESSAGE,
+					      message->custom_message) == 0);
+		is_news = opamp_client_has_news(client);
+		must((i < 2 ? opamp_client_compose(client, 0, &data, &size)
+			    : opamp_client_compose_disconnect(client, 0, &data, &size)) == 0);
+		if (opamp_decode_to_server(data, size, &arena, &said) != 0) {
+			must(size > OPAMP_TO_SERVER_MAX / 2);
+			return;
+		}
+		must(said->sequence_num == i + 1 && (said->agent_disconnect != NULL) == (i == 2));
+		must((said->custom_message != NULL) == is_news);
+		must(memcmp(said->instance_uid.data, opamp_client_uid(client), OPAMP_UID_SIZE) ==
+		     0);
+	}
+}
+
 static void to_agent(const uint8_t *data, size_t size)
 {
 	static const uint8_t uid[OPAMP_UID_SIZE] = "0123456789abcdef";
@@ -54,7 +81,8 @@ static void to_agent(const uint8_t *data, size_t size)
 	if (opamp_decode_to_agent(data, size, &arena, &message) != 0)
 		return;
 	again(&message->base);
-	(void)!opamp_client_handle(client, message, &is_changed);
+	if (opamp_client_handle(client, message, &is_changed) == 0)
+		answer(client, message);
 }
 
 static void to_server(const uint8_t *data, size_t size)
@@ -71,8 +99,15 @@ static void to_server(const uint8_t *data, size_t size)
 static void compressed(const uint8_t *data, size_t size)
 {
 	cleanup_free uint8_t *out = NULL;
+	cleanup_free uint8_t *packed = NULL;
+	cleanup_free uint8_t *back = NULL;
+	size_t packed_size = 0;
 	size_t out_size = 0;
+	size_t back_size = 0;
 
+	must(gzip_compress(data, size, &packed, &packed_size) == 0);
+	must(gzip_decompress(packed, packed_size, size, &back, &back_size) == 0);
+	must(back_size == size && (size == 0 || memcmp(back, data, size) == 0));
 	if (gzip_decompress(data, size, SMALL_MAX, &out, &out_size) == 0) {
 		must(out_size <= SMALL_MAX);
 		to_server(out, out_size);

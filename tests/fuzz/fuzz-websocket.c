@@ -25,6 +25,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(text != NULL);
 	memcpy(text, data, size);
 	text[size] = '\0';
+	if (size < 64) {
+		char accept[WEBSOCKET_ACCEPT_SIZE];
+
+		must(websocket_accept(text, accept) == 0);
+		must(strlen(accept) == WEBSOCKET_ACCEPT_SIZE - 1);
+	}
 	if (websocket_parse_answer(text, &answer) == 0) {
 		must(answer.status >= 0 && answer.status <= 999);
 		must(answer.retry_after <= 86400);

@@ -207,6 +207,7 @@ static void what_is_kept_comes_back(void **state)
 	assert_int_equal(offer_from_json(json, &back), 0);
 	assert_true(json_equal(offer.packages, back.packages));
 	assert_true(json_equal(offer.config, back.config));
+	offer_done(&back);
 	assert_int_equal(offer_from_json(wrong, &back), 0);
 	(void)json_object_set_new(json, "schema", json_integer(2));
 	assert_int_equal(offer_from_json(json, &back), 1);

@@ -13,14 +13,14 @@
 #include "base/path.h"
 
 static char path[64];
-static int dirfd_;
+static int state_fd;
 
 static int begin(void **state)
 {
 	(void)state;
 	(void)snprintf(path, sizeof(path), "/tmp/affix-state.XXXXXX");
 	assert_non_null(mkdtemp(path));
-	assert_int_equal(state_open(path, &dirfd_), 0);
+	assert_int_equal(state_open(path, &state_fd), 0);
 	return 0;
 }
 
@@ -29,7 +29,7 @@ static int end(void **state)
 	cleanup_fd int parent = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	(void)state;
-	dirfd_ = fd_close(dirfd_);
+	state_fd = fd_close(state_fd);
 	assert_int_equal(tree_remove(parent, path_last_name(path)), 0);
 	return 0;
 }
@@ -41,8 +41,8 @@ static void an_instance_is_a_uuid_of_version_7_and_stays(void **state)
 	char text[STATE_UID_TEXT_SIZE];
 
 	(void)state;
-	assert_int_equal(state_load_uid(dirfd_, first), 0);
-	assert_int_equal(state_load_uid(dirfd_, second), 0);
+	assert_int_equal(state_load_uid(state_fd, first), 0);
+	assert_int_equal(state_load_uid(state_fd, second), 0);
 	assert_memory_equal(first, second, OPAMP_UID_SIZE);
 	assert_int_equal(first[6] >> 4U, 7);
 	assert_int_equal(first[8] >> 6U, 2);
@@ -50,8 +50,8 @@ static void an_instance_is_a_uuid_of_version_7_and_stays(void **state)
 	assert_int_equal(strlen(text), 36);
 	assert_int_equal(text[14], '7');
 	second[0] ^= 1U;
-	assert_int_equal(state_store_uid(dirfd_, second), 0);
-	assert_int_equal(state_load_uid(dirfd_, first), 0);
+	assert_int_equal(state_store_uid(state_fd, second), 0);
+	assert_int_equal(state_load_uid(state_fd, first), 0);
 	assert_memory_equal(first, second, OPAMP_UID_SIZE);
 }
 
@@ -61,20 +61,20 @@ static void a_secret_is_for_the_agent_alone(void **state)
 	struct stat st;
 
 	(void)state;
-	assert_int_equal(state_load_secret(dirfd_, STATE_CREDENTIAL, &secret), 0);
+	assert_int_equal(state_load_secret(state_fd, STATE_CREDENTIAL, &secret), 0);
 	assert_null(secret);
-	assert_int_equal(state_store_secret(dirfd_, STATE_CREDENTIAL, "s3cret"), 0);
-	assert_int_equal(fstatat(dirfd_, STATE_CREDENTIAL, &st, 0), 0);
+	assert_int_equal(state_store_secret(state_fd, STATE_CREDENTIAL, "s3cret"), 0);
+	assert_int_equal(fstatat(state_fd, STATE_CREDENTIAL, &st, 0), 0);
 	assert_int_equal(st.st_mode & 07777U, 0600);
-	assert_int_equal(state_load_secret(dirfd_, STATE_CREDENTIAL, &secret), 0);
+	assert_int_equal(state_load_secret(state_fd, STATE_CREDENTIAL, &secret), 0);
 	assert_string_equal(secret, "s3cret");
 	free(secret);
 	secret = NULL;
-	assert_int_equal(state_store_secret(dirfd_, STATE_CREDENTIAL, "a\nInjected: b"), 0);
-	assert_int_equal(state_load_secret(dirfd_, STATE_CREDENTIAL, &secret), 0);
+	assert_int_equal(state_store_secret(state_fd, STATE_CREDENTIAL, "a\nInjected: b"), 0);
+	assert_int_equal(state_load_secret(state_fd, STATE_CREDENTIAL, &secret), 0);
 	assert_null(secret);
-	assert_int_equal(state_remove(dirfd_, STATE_CREDENTIAL), 0);
-	assert_int_equal(state_remove(dirfd_, STATE_CREDENTIAL), 0);
+	assert_int_equal(state_remove(state_fd, STATE_CREDENTIAL), 0);
+	assert_int_equal(state_remove(state_fd, STATE_CREDENTIAL), 0);
 }
 
 static void damaged_json_is_as_if_it_were_not_there(void **state)
@@ -82,8 +82,8 @@ static void damaged_json_is_as_if_it_were_not_there(void **state)
 	cleanup_json json_t *json = NULL;
 
 	(void)state;
-	assert_int_equal(state_store_secret(dirfd_, STATE_OFFER, "{\"a\":"), 0);
-	assert_int_equal(state_load_json(dirfd_, STATE_OFFER, &json), 0);
+	assert_int_equal(state_store_secret(state_fd, STATE_OFFER, "{\"a\":"), 0);
+	assert_int_equal(state_load_json(state_fd, STATE_OFFER, &json), 0);
 	assert_null(json);
 }
 
@@ -96,6 +96,10 @@ static void memory_comes_back_and_nonsense_does_not(void **state)
 	json_t *members;
 
 	(void)state;
+	if (!addon) {
+		fail_msg("no memory");
+		return;
+	}
 	(void)snprintf(addon->key, sizeof(addon->key), "key");
 	(void)snprintf(addon->failed_text, sizeof(addon->failed_text), "größer");
 	addon->failure = MEMORY_QUARANTINED;
