@@ -325,6 +325,27 @@ static int load(struct fleet *fleet, int64_t id, json_t **ret, struct api_proble
 			  (long long)id);
 }
 
+/* While it rolls out, some of its hosts have the other version: the configuration must fit both. */
+static int judge_rollout(struct fleet *fleet, int64_t id, const json_t *object,
+			 struct api_problem *reterr)
+{
+	const struct assign_catalog *catalog = NULL;
+	const struct assign_package *package = NULL;
+	const struct assignment *assignment;
+	const json_t *config =
+		is_given(object, "config") ? json_object_get(object, "config") : NULL;
+	int r;
+
+	r = fleet_catalog(fleet, &catalog);
+	if (r != 0)
+		return r;
+	assignment = assign_catalog_find_assignment(catalog, id);
+	if (assignment && assignment->rollout_version)
+		package = assign_catalog_find(catalog, assignment->addon,
+					      assignment->rollout_version);
+	return package ? assign_check_config(fleet, package, config, reterr) : 0;
+}
+
 int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 		  const struct audit_actor *actor, struct api_problem *reterr)
 {
@@ -346,8 +367,9 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 		ignore_result(
 			json_object_del(object, is_given(body, "host") ? "selector" : "host"));
 	r = judge(fleet, object, &wanted, reterr);
-	if (r == 0 && json_object_get(body, "version"))
-		r = rollout_supersede(fleet, id, actor);
+	if (r == 0)
+		r = json_object_get(body, "version") ? rollout_supersede(fleet, id, actor)
+						     : judge_rollout(fleet, id, object, reterr);
 	if (r == 0)
 		r = store_run(fleet->store,
 			      "UPDATE assignment SET addon = $1, version = $2, host = $3, "

@@ -281,12 +281,6 @@ int fleet_say_refusal(struct fleet *fleet, uint64_t connection, unsigned status,
 						    .retry_after = retry_after});
 }
 
-int fleet_audit(struct fleet *fleet, const struct audit_actor *actor, const char *action,
-		const char *object, const json_t *before, const json_t *after)
-{
-	return audit_add(fleet->store, actor, action, object, before, after);
-}
-
 static void let_out(struct fleet *fleet, const struct fleet_said *said)
 {
 	const struct fleet_output *output = &fleet->output;

@@ -117,6 +117,11 @@ must_check int fleet_write_seen(struct fleet *fleet);
 uint64_t fleet_last_seen(const struct fleet *fleet, int64_t host, uint64_t stored);
 bool fleet_is_stale(const struct fleet *fleet, int64_t host, uint64_t stored);
 
+/* A text of a host's for a column, cut at 1024 bytes. NULL is the null value. */
+struct store_value fleet_bounded_text(const char *text);
+/* fleet_said.c: the status message of a report, written down. 0 or -errno. */
+must_check int fleet_said_put(struct store *store, int64_t host, const struct fleet_report *report);
+
 /* fleet_offer.c: what a host gets now, as one ServerToAgent. Without *is_answer* nothing is said if
  * there is nothing new. */
 must_check int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answer,
@@ -131,7 +136,3 @@ void fleet_offer_again(struct fleet *fleet, int64_t host);
  */
 must_check int fleet_removal_load(struct fleet *fleet, int64_t host,
 				  const uint8_t hash[FLEET_HASH_SIZE], json_t **ret);
-
-/* The audit log, by affixd itself or by a host. */
-must_check int fleet_audit(struct fleet *fleet, const struct audit_actor *actor, const char *action,
-			   const char *object, const json_t *before, const json_t *after);

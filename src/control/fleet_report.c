@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "control/fleet_digest.h"
@@ -21,17 +20,17 @@
 #include "manifest/manifest.h"
 
 #define ADDONS_MAX          256U
+#define ATTRIBUTES_MAX      128U
 #define LABELS_MAX          64U
 #define CONFIG_BODY_MAX     262144U
 #define TEXT_MAX            1024U
 #define LABEL_PREFIX        "affix.label."
-#define CUSTOM_STATUS       "io.affix.status"
 #define REPORT_FULL         1U /* ServerToAgentFlags */
 #define OFFER_AGAIN_SECONDS 30U
 #define RETRY_SECONDS       30U
 
 /* A text of the host's for a column: not longer than TEXT_MAX. */
-static struct store_value bounded(const char *text)
+struct store_value fleet_bounded_text(const char *text)
 {
 	struct store_value value = STORE_TEXT(text);
 
@@ -46,7 +45,7 @@ static struct store_value bounded(const char *text)
 
 static struct store_value bounded_or_empty(const char *text)
 {
-	return bounded(text ? text : "");
+	return fleet_bounded_text(text ? text : "");
 }
 
 static const char *find_attribute(const struct fleet_report *report, const char *key)
@@ -101,10 +100,11 @@ static json_t *attributes_json(const struct fleet_report *report)
 {
 	json_t *object = json_object();
 
-	for (size_t i = 0; object && i < report->n_attributes; i++) {
+	for (size_t i = 0; object && i < MIN(report->n_attributes, (size_t)ATTRIBUTES_MAX); i++) {
 		const struct fleet_attribute *attribute = &report->attributes[i];
 
-		if (!attribute->key || !attribute->value)
+		if (!attribute->key || !attribute->value || strlen(attribute->key) > TEXT_MAX ||
+		    strlen(attribute->value) > TEXT_MAX)
 			continue;
 		if (json_object_set_new(object, attribute->key, json_string(attribute->value)) <
 		    0) {
@@ -167,9 +167,10 @@ static int put_health(struct store *store, int64_t host, const struct fleet_repo
 			      "health_status = excluded.health_status, "
 			      "health_error = excluded.health_error",
 			      STORE_INT(host), STORE_TEXT(health->component),
-			      STORE_INT(health->healthy), bounded(health->status),
-			      str_is_empty(health->last_error) ? STORE_NULL
-							       : bounded(health->last_error));
+			      STORE_INT(health->healthy), fleet_bounded_text(health->status),
+			      str_is_empty(health->last_error)
+				      ? STORE_NULL
+				      : fleet_bounded_text(health->last_error));
 	}
 	return r;
 }
@@ -196,7 +197,7 @@ static int put_package(struct store *store, int64_t host,
 		STORE_INT(host), STORE_TEXT(package->name), bounded_or_empty(package->has_version),
 		hash_value(&package->has_hash), bounded_or_empty(package->offered_version),
 		hash_value(&package->offered_hash), STORE_INT(package->status),
-		str_is_empty(package->error) ? STORE_NULL : bounded(package->error));
+		str_is_empty(package->error) ? STORE_NULL : fleet_bounded_text(package->error));
 }
 
 static int put_packages(struct store *store, int64_t host, const struct fleet_report *report)
@@ -224,87 +225,6 @@ static int put_packages(struct store *store, int64_t host, const struct fleet_re
 	return r;
 }
 
-static const char *string_member(const json_t *object, const char *key)
-{
-	return json_string_value(json_object_get(object, key));
-}
-
-/* RFC 3339, or seconds. */
-static int64_t time_member(const json_t *object, const char *key)
-{
-	const json_t *value = json_object_get(object, key);
-	uint64_t time = 0;
-
-	if (json_is_string(value) && clock_parse(json_string_value(value), &time) == 0)
-		return (int64_t)time;
-	return MAX(json_integer_value(value), (json_int_t)0);
-}
-
-static int put_said(struct store *store, int64_t host, const json_t *item)
-{
-	const json_t *drift = json_object_get(item, "drift");
-	cleanup_free char *drift_text = NULL;
-	const char *id = string_member(item, "id");
-	const char *state = string_member(item, "state");
-
-	if (!id || !manifest_id_is_valid(id))
-		return 0;
-	if (json_is_array(drift) && json_array_size(drift) <= STATUS_DRIFT_N) {
-		drift_text = json_dumps(drift, JSON_COMPACT);
-		if (!drift_text)
-			return -ENOMEM;
-	}
-	return store_run(
-		store,
-		"INSERT INTO observed (host, addon, said_state, said_version, said_reason, "
-		"said_name, said_restarts, said_since, said_origin, said_held, said_plan, "
-		"said_drift) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
-		"ON CONFLICT (host, addon) DO UPDATE SET said_state = excluded.said_state, "
-		"said_version = excluded.said_version, said_reason = excluded.said_reason, "
-		"said_name = excluded.said_name, said_restarts = excluded.said_restarts, "
-		"said_since = excluded.said_since, said_origin = excluded.said_origin, "
-		"said_held = excluded.said_held, said_plan = excluded.said_plan, "
-		"said_drift = excluded.said_drift",
-		STORE_INT(host), STORE_TEXT(id),
-		status_state_from_string(state) != STATUS_STATE_INVALID ? STORE_TEXT(state)
-									: STORE_NULL,
-		bounded(string_member(item, "version")), bounded(string_member(item, "reason")),
-		bounded(string_member(item, "name")),
-		STORE_INT(json_integer_value(json_object_get(item, "restarts"))),
-		STORE_INT(time_member(item, "since")), bounded(string_member(item, "origin")),
-		STORE_INT(json_is_true(json_object_get(item, "held"))),
-		bounded(string_member(item, "plan")), STORE_TEXT(drift_text));
-}
-
-static int put_custom(struct store *store, int64_t host, const struct fleet_report *report)
-{
-	cleanup_json json_t *message = NULL;
-	const json_t *list;
-	const json_t *item;
-	size_t i;
-	int r;
-
-	if (!str_equal(report->custom_capability, CUSTOM_STATUS) ||
-	    !str_equal(report->custom_type, "status"))
-		return 0;
-	r = json_parse_object(report->custom_data.data, report->custom_data.size, &message, NULL);
-	list = json_object_get(message, "addons");
-	if (r < 0 || !json_is_array(list))
-		return r < 0 ? r : 0;
-	r = store_run(store,
-		      "UPDATE observed SET said_state = NULL, said_version = NULL, "
-		      "said_reason = NULL, said_name = NULL, said_restarts = NULL, "
-		      "said_since = NULL, said_origin = NULL, said_held = NULL, "
-		      "said_plan = NULL, said_drift = NULL WHERE host = $1",
-		      STORE_INT(host));
-	json_array_foreach(list, i, item)
-	{
-		if (r == 0 && i < ADDONS_MAX)
-			r = put_said(store, host, item);
-	}
-	return r;
-}
-
 static int put_effective(struct store *store, int64_t host, const struct fleet_report *report)
 {
 	int r;
@@ -319,7 +239,7 @@ static int put_effective(struct store *store, int64_t host, const struct fleet_r
 		r = store_run(store,
 			      "INSERT INTO effective_config (host, name, content_type, body) "
 			      "VALUES ($1, $2, $3, $4) ON CONFLICT (host, name) DO NOTHING",
-			      STORE_INT(host), bounded(entry->name),
+			      STORE_INT(host), fleet_bounded_text(entry->name),
 			      bounded_or_empty(entry->content_type),
 			      (struct store_value){.type = STORE_VALUE_TEXT,
 						   .data = entry->body.data ? entry->body.data : "",
@@ -400,7 +320,7 @@ static int put_part(struct fleet *fleet, int64_t host, const struct fleet_report
 	case FLEET_PART_PACKAGES:
 		return put_packages(fleet->store, host, report);
 	case FLEET_PART_CUSTOM:
-		return put_custom(fleet->store, host, report);
+		return fleet_said_put(fleet->store, host, report);
 	case FLEET_PART_EFFECTIVE_CONFIG:
 		return put_effective(fleet->store, host, report);
 	case FLEET_PART_CONFIG_STATUS:

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "control/fleet_private.h"
 #include "control/token.h"
@@ -133,14 +134,21 @@ static int find_host(struct fleet *fleet, const char *sql, struct store_value ke
 	return 0;
 }
 
-static int audit_host(struct fleet *fleet, const struct fleet_hello *hello, int64_t host,
-		      const char *action)
+/* By what it came in is what an operator asks who finds a host that should not be there. */
+static int audit_enrolment(struct fleet *fleet, const struct fleet_hello *hello, int64_t host,
+			   int64_t join_token)
 {
 	const struct audit_actor actor = {"host", hello->peer, fleet_now(fleet)};
+	cleanup_json json_t *after = NULL;
 	char object[64];
 
+	after = join_token > 0 ? json_pack("{s:I}", "join_token", (json_int_t)join_token)
+			       : json_pack("{s:s}", "certificate", hello->certificate_name);
+	if (!after)
+		return -ENOMEM;
+
 	(void)snprintf(object, sizeof(object), "host %lld", (long long)host);
-	return fleet_audit(fleet, &actor, action, object, NULL, NULL);
+	return audit_add(fleet->store, &actor, "enrol", object, NULL, after);
 }
 
 static int insert_host(struct fleet *fleet, const struct fleet_hello *hello, int64_t join_token,
@@ -158,7 +166,7 @@ static int insert_host(struct fleet *fleet, const struct fleet_hello *hello, int
 		join_token > 0 ? STORE_NULL : STORE_TEXT(hello->certificate_name),
 		join_token > 0 ? STORE_INT(join_token) : STORE_NULL, STORE_INT(now),
 		STORE_INT(now));
-	return r == 0 ? audit_host(fleet, hello, visitor->host, "enrol") : r;
+	return r == 0 ? audit_enrolment(fleet, hello, visitor->host, join_token) : r;
 }
 
 /* Enrols by a join token; host 0 afterwards: the token is not good. */

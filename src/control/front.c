@@ -28,6 +28,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "control/child.h"
+#include "control/confine.h"
 #include "control/front_agent.h"
 #include "control/front_http.h"
 #include "control/front_rest.h"
@@ -488,6 +489,7 @@ static int set_up(struct front *front)
 int front_run(const struct config *config, unsigned number)
 {
 	static struct front front; /* in zeroed pages; the loop is in it */
+	bool has_files = false;
 	char name[32];
 	int r;
 
@@ -500,6 +502,16 @@ int front_run(const struct config *config, unsigned number)
 		log_line(LOG_ERR, "could not be started: %s", strerrordesc_np(-r));
 		return EXIT_FAILURE;
 	}
+	/* With TLS keys read and everything opened. */
+	r = confine(FRONT_FD_ARTIFACTS, FRONT_FD_INCOMING, &has_files);
+	if (r < 0) {
+		log_line(LOG_ERR, "could not be confined: %s", strerrordesc_np(-r));
+		return EXIT_FAILURE;
+	}
+	if (!has_files)
+		log_line(LOG_WARNING,
+			 "the kernel has no Landlock, so that files are open to a front that "
+			 "was taken over, ignoring");
 	set_listening(&front, true);
 	(void)uv_run(&front.loop, UV_RUN_DEFAULT);
 	/* What agents said last still goes out; all else the kernel frees. */

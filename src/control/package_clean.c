@@ -45,6 +45,7 @@ static int clean_directory(struct fleet *fleet, const char *directory, bool is_f
 	if (!dir)
 		return -errno;
 	fd = -EBADF;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
 	while ((entry = readdir(dir)) != NULL) {
 		bool known = false;
 

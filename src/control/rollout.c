@@ -41,7 +41,7 @@ int rollout_load(struct store *store, int64_t id, struct rollout *ret)
 	r = store_select(store, &rows,
 			 "SELECT assignment, addon, from_version, to_version, state, wave, "
 			 "n_waves, wave_started, wait_seconds, timeout_seconds, max_failures, "
-			 "revert FROM rollout WHERE id = $1",
+			 "revert, looked_over FROM rollout WHERE id = $1",
 			 STORE_INT(id));
 	if (r == 0)
 		r = store_next(rows, &row);
@@ -60,6 +60,7 @@ int rollout_load(struct store *store, int64_t id, struct rollout *ret)
 	rollout.timeout_seconds = (uint64_t)store_int(rows, 9);
 	rollout.max_failures = store_int(rows, 10);
 	rollout.revert = store_int(rows, 11) != 0;
+	rollout.looked_over = store_int(rows, 12);
 	if (!rollout.addon || !rollout.from_version || !rollout.to_version || !rollout.state)
 		return -ENOMEM;
 	*ret = rollout;

@@ -16,6 +16,7 @@ struct rollout {
 	char *state;
 	int64_t wave; /* from 1 */
 	int64_t n_waves;
+	int64_t looked_over; /* the last wave that was held against the gates */
 	uint64_t wave_started;
 	uint64_t wait_seconds;
 	uint64_t timeout_seconds;

@@ -53,7 +53,9 @@ static const char *judge(const struct fleet *fleet, const struct rollout *rollou
 	}
 	if (!host->is_waiting)
 		return NULL;
-	if (is_new && host->state == STATUS_RUNNING &&
+	/* Degraded is how an add-on runs that names what it lacks; it is no failure of the version.
+	 */
+	if (is_new && (host->state == STATUS_RUNNING || host->state == STATUS_DEGRADED) &&
 	    now >= MAX(host->state_since, rollout->wave_started) + rollout->wait_seconds)
 		return "healthy";
 	*ret_reason = "it did not become healthy in time";
@@ -72,6 +74,78 @@ static int write_outcome(struct fleet *fleet, const struct rollout *rollout, int
 			      STORE_TEXT(outcome), STORE_TEXT(reason), STORE_INT(rollout->id),
 			      STORE_INT(host));
 	return r;
+}
+
+/* Whether the host is offered the new version by this rollout; if not, why. 1: there is no such
+ * host any more. */
+static int is_offered(struct fleet *fleet, const struct rollout *rollout, int64_t id, bool *ret,
+		      char reason[ASSIGN_REASON_MAX])
+{
+	cleanup_assign_host struct assign_host host = ASSIGN_HOST_INIT;
+	const struct assign_catalog *catalog = NULL;
+	struct assign_choice choice = {0};
+	int r;
+
+	r = fleet_catalog(fleet, &catalog);
+	if (r == 0)
+		r = assign_host_load(fleet->store, id, &host);
+	if (r == 0)
+		r = assign_decide_one(catalog, fleet->store, &host, rollout->addon, &choice);
+	if (r != 0)
+		return r;
+	*ret = choice.verdict == ASSIGN_OFFERED && choice.by_rollout &&
+	       choice.assignment->rollout == rollout->id;
+	(void)snprintf(reason, ASSIGN_REASON_MAX, "%s",
+		       choice.verdict != ASSIGN_OFFERED ? choice.reason
+							: "another assignment counts by now");
+	return 0;
+}
+
+/* Hosts that cannot have the new version are no failures of it: when a wave begins, they are left
+ * out. */
+static int leave_out(struct fleet *fleet, const struct rollout *rollout)
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	bool row = false;
+	int r;
+
+	r = store_begin(fleet->store);
+	if (r == 0)
+		r = store_run(fleet->store, "UPDATE rollout SET looked_over = $1 WHERE id = $2",
+			      STORE_INT(rollout->wave), STORE_INT(rollout->id));
+	if (r == 0)
+		r = store_select(fleet->store, &rows,
+				 "SELECT host FROM rollout_host WHERE rollout = $1 AND wave = $2 "
+				 "AND outcome = 'waiting'",
+				 STORE_INT(rollout->id), STORE_INT(rollout->wave));
+	while (r == 0) {
+		char reason[ASSIGN_REASON_MAX] = "";
+		bool offered = false;
+
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			break;
+		r = is_offered(fleet, rollout, store_int(rows, 0), &offered, reason);
+		if (r == 0 && !offered)
+			r = write_outcome(fleet, rollout, store_int(rows, 0), "skipped", reason);
+	}
+	return r;
+}
+
+/* What is judged a failure is none if the host was not to have the new version any more. */
+static int write_judgement(struct fleet *fleet, const struct rollout *rollout, int64_t host,
+			   const char *outcome, const char *reason)
+{
+	char other_reason[ASSIGN_REASON_MAX] = "";
+	bool offered = true;
+	int r = 0;
+
+	if (strcmp(outcome, "failed") == 0)
+		r = is_offered(fleet, rollout, host, &offered, other_reason);
+	if (r != 0)
+		return r;
+	return write_outcome(fleet, rollout, host, offered ? outcome : "skipped",
+			     offered ? reason : other_reason);
 }
 
 static int look_at_hosts(struct fleet *fleet, const struct rollout *rollout)
@@ -108,7 +182,7 @@ static int look_at_hosts(struct fleet *fleet, const struct rollout *rollout)
 		};
 		outcome = judge(fleet, rollout, &host, &reason);
 		if (outcome)
-			r = write_outcome(fleet, rollout, host.id, outcome, reason);
+			r = write_judgement(fleet, rollout, host.id, outcome, reason);
 	}
 	return r;
 }
@@ -168,7 +242,9 @@ static int look_at(struct fleet *fleet, struct rollout *rollout)
 	int64_t left = 0;
 	int r;
 
-	r = look_at_hosts(fleet, rollout);
+	r = rollout->looked_over < rollout->wave ? leave_out(fleet, rollout) : 0;
+	if (r == 0)
+		r = look_at_hosts(fleet, rollout);
 	if (r == 0)
 		r = count(fleet, rollout, "failed", &failures);
 	if (r == 0)

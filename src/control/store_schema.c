@@ -96,7 +96,7 @@ static const char first_step[] =
 	" reason TEXT NOT NULL DEFAULT '', waves TEXT NOT NULL, wave BIGINT NOT NULL,"
 	" n_waves BIGINT NOT NULL, wave_started BIGINT NOT NULL, wait_seconds BIGINT NOT NULL,"
 	" timeout_seconds BIGINT NOT NULL, max_failures BIGINT NOT NULL,"
-	" revert BIGINT NOT NULL, created BIGINT NOT NULL, ended BIGINT NOT NULL DEFAULT 0);"
+	" revert BIGINT NOT NULL, looked_over BIGINT NOT NULL DEFAULT 0, created BIGINT NOT NULL, ended BIGINT NOT NULL DEFAULT 0);"
 
 	"CREATE TABLE rollout_host ("
 	" rollout BIGINT NOT NULL REFERENCES rollout (id) ON DELETE CASCADE,"

@@ -172,10 +172,12 @@ static bool is_program(const char *id)
 
 bool manifest_id_is_valid(const char *id)
 {
-	/* What we call things below /etc/affix, /var/lib/affix, /run/affix and /opt/affix. */
+	/* What we call things below /etc/affix, /var/lib/affix, /run/affix and /opt/affix; and our
+	 * own entry among the configurations that the fleet sends, `affix`. */
 	static const char *const reserved[] = {
-		"addons",   "cache", "current",  "fleet", "host",     "images", "local", "registry",
-		"releases", "store", "versions", "trust", "settings", "vm",     "vms",   NULL};
+		"addons", "affix",    "cache",    "current",  "fleet", "host",
+		"images", "local",    "registry", "releases", "store", "versions",
+		"trust",  "settings", "vm",       "vms",      NULL};
 
 	return name_is_words(id, MANIFEST_ID_MAX) && !is_program(id) && !is_one_of(id, reserved);
 }

@@ -47,6 +47,7 @@ static void a_join_token_makes_a_host_that_gets_a_credential_of_its_own(void **s
 	struct control *c = *state;
 	struct control_agent agent = {0};
 	cleanup_opamp_arena struct opamp_arena *arena = NULL;
+	cleanup_json json_t *audit = NULL;
 	cleanup_json json_t *host = NULL;
 
 	control_enrol(c, &agent, "web1");
@@ -57,6 +58,11 @@ static void a_join_token_makes_a_host_that_gets_a_credential_of_its_own(void **s
 	assert_string_equal(control_text(host, "name"), "web1");
 	assert_string_equal(control_text(host, "presence"), "connected");
 	assert_string_equal(control_text(json_object_get(host, "labels"), "env"), "prod");
+	audit = control_ask(c, 200, "GET", "/api/v1/audit?object=host+1", NULL);
+	assert_string_equal(control_text(control_item(audit, 0), "action"), "enrol");
+	assert_string_equal(control_text(control_item(audit, 0), "peer"), "192.0.2.7");
+	assert_int_equal(
+		control_number(json_object_get(control_item(audit, 0), "after"), "join_token"), 1);
 }
 
 static void an_answer_that_was_lost_does_not_make_a_second_host(void **state)

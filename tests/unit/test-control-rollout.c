@@ -205,6 +205,17 @@ static void a_host_that_goes_silent_fails(void **state)
 	assert_string_equal(control_text(control_item(hosts, 0), "reason"), "the host went silent");
 }
 
+static void a_degraded_addon_runs(void **state)
+{
+	struct control *c = *state;
+
+	make_hosts(c);
+	start(c, "\"waves\": [1]");
+	follow(c, "2.0.0", "degraded");
+	live_for(c, 20);
+	is_state(c, "running", 2);
+}
+
 static void a_host_that_was_healthy_may_fail_later(void **state)
 {
 	struct control *c = *state;
@@ -293,6 +304,32 @@ static void a_new_version_of_the_assignment_ends_it(void **state)
 	assert_int_equal(count_wanted(c, "2.0.0"), 4);
 }
 
+static void configuration_must_fit_both_versions_while_it_runs(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	char manifest[512];
+
+	make_hosts(c);
+	bundle_maker_init(&maker);
+	control_manifest(manifest, sizeof(manifest), "3.0.0", "");
+	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	bundle_maker_set_text(&maker, "config.schema.json",
+			      "{\"type\": \"object\", \"properties\": {\"level\": "
+			      "{\"type\": \"integer\", \"maximum\": 5}}}");
+	json_decref(control_upload(c, 201, &maker, "3.0.0", "amd64"));
+	control_do(c, 200, "POST", "/api/v1/packages/demo/3.0.0/approve", "{}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"config\": {\"level\": 9}}");
+	control_refused(c, 422, "bad-config", "POST", "/api/v1/rollouts",
+			"{\"assignment\": 1, \"version\": \"3.0.0\"}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"config\": {\"level\": 2}}");
+	control_do(c, 201, "POST", "/api/v1/rollouts",
+		   "{\"assignment\": 1, \"version\": \"3.0.0\"}");
+	control_refused(c, 422, "bad-config", "PATCH", "/api/v1/assignments/1",
+			"{\"config\": {\"level\": 9}}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"config\": {\"level\": 3}}");
+}
+
 static void hosts_by_another_assignment_are_not_in_it(void **state)
 {
 	struct control *c = *state;
@@ -304,6 +341,27 @@ static void hosts_by_another_assignment_are_not_in_it(void **state)
 	start(c, "");
 	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts", NULL);
 	assert_int_equal(control_count(hosts), 3);
+}
+
+static void a_host_that_cannot_have_the_new_version_is_left_out(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *hosts = NULL;
+
+	make_hosts(c);
+	agents[1].arch = "arm64";
+	control_describe(c, &agents[1]);
+	start(c, "\"waves\": [\"100%\"]");
+	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?outcome=skipped", NULL);
+	assert_int_equal(control_count(hosts), 1);
+	assert_string_equal(control_text(control_item(hosts, 0), "host_name"), "web2");
+	assert_non_null(strstr(control_text(control_item(hosts, 0), "reason"), "linux/arm64"));
+	/* And so is one that goes another way while its wave runs. */
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"host\": 3}");
+	follow(c, "2.0.0", "running");
+	live_for(c, 60);
+	is_state(c, "completed", 1);
 }
 
 static void a_rollout_that_makes_no_sense_is_refused(void **state)
@@ -346,12 +404,15 @@ int main(void)
 		TEST(as_many_may_fail_as_were_allowed),
 		TEST(who_says_nothing_of_the_new_version_fails_in_the_end),
 		TEST(a_host_that_goes_silent_fails),
+		TEST(a_degraded_addon_runs),
 		TEST(a_host_that_was_healthy_may_fail_later),
 		TEST(it_survives_a_restart_in_the_middle),
 		TEST(pause_resume_and_abort),
 		TEST(resuming_a_halted_one_accepts_the_failures_so_far),
 		TEST(a_new_version_of_the_assignment_ends_it),
+		TEST(configuration_must_fit_both_versions_while_it_runs),
 		TEST(hosts_by_another_assignment_are_not_in_it),
+		TEST(a_host_that_cannot_have_the_new_version_is_left_out),
 		TEST(a_rollout_that_makes_no_sense_is_refused),
 	};
 

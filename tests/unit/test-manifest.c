@@ -307,6 +307,7 @@ static void id_is_words_and_not_reserved(void **state)
 					  "updater-recover",
 					  "updater-settle",
 					  "addons",
+					  "affix",
 					  "versions",
 					  "current",
 					  "trust",

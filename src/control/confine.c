@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A front runs as the user that owns the database, beside the process that keeps it. What divides
+ * the two is not the user but this: Landlock for files, because paths are its business, and seccomp
+ * for the rest. Calls that are not allowed fail; they do not kill, so that a library which only
+ * tries something goes on without it.
+ */
+
+#include "control/confine.h"
+
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+#if defined(__x86_64__)
+#define CONFINE_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define CONFINE_ARCH AUDIT_ARCH_AARCH64
+#else
+#error "the system calls of this machine are not known"
+#endif
+
+/* Every right over files that the first version of Landlock knows. */
+#define FILES_ALL ((1ULL << 13) - 1)
+/* Since its third: linux/landlock.h may be older. */
+#define FILES_TRUNCATE         (1ULL << 14)
+#define FILES_TRUNCATE_VERSION 3
+
+static int allow_below(int ruleset, int directory, uint64_t rights)
+{
+	const struct landlock_path_beneath_attr rule = {.allowed_access = rights,
+							.parent_fd = directory};
+
+	return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0
+		       ? -errno
+		       : 0;
+}
+
+static int confine_files(int artifacts_fd, int incoming_fd, bool *ret_has_files)
+{
+	struct landlock_ruleset_attr rules = {.handled_access_fs = FILES_ALL};
+	cleanup_fd int ruleset = -EBADF;
+	long version;
+	int r;
+
+	version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	*ret_has_files = version > 0;
+	if (version <= 0)
+		return 0;
+	if (version >= FILES_TRUNCATE_VERSION)
+		rules.handled_access_fs |= FILES_TRUNCATE;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules), 0);
+	if (ruleset < 0)
+		return -errno;
+	r = allow_below(ruleset, artifacts_fd, LANDLOCK_ACCESS_FS_READ_FILE);
+	if (r == 0)
+		r = allow_below(ruleset, incoming_fd,
+				LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
+					LANDLOCK_ACCESS_FS_REMOVE_FILE);
+	if (r < 0)
+		return r;
+	return syscall(SYS_landlock_restrict_self, ruleset, 0) < 0 ? -errno : 0;
+}
+
+/* Skips the next statement unless the number in the accumulator is *call*. */
+#define REFUSE(call)                                                 \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)(call), 0, 1), \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
+
+static const struct sock_filter statements[] = {
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, arch)),
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CONFINE_ARCH, 1, 0),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, nr)),
+#if defined(__x86_64__)
+	/* The other numbering of the same machine. */
+	BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000U, 0, 1),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+	REFUSE(SYS_fork),
+	REFUSE(SYS_vfork),
+#endif
+	REFUSE(SYS_execve),
+	REFUSE(SYS_execveat),
+	REFUSE(SYS_clone),
+	REFUSE(SYS_clone3),
+	REFUSE(SYS_socket),
+	REFUSE(SYS_socketpair),
+	REFUSE(SYS_connect),
+	REFUSE(SYS_bind),
+	REFUSE(SYS_ptrace),
+	REFUSE(SYS_process_vm_readv),
+	REFUSE(SYS_process_vm_writev),
+	REFUSE(SYS_pidfd_open),
+	REFUSE(SYS_pidfd_getfd),
+	REFUSE(SYS_pidfd_send_signal),
+	REFUSE(SYS_kill),
+	REFUSE(SYS_bpf),
+	REFUSE(SYS_perf_event_open),
+	REFUSE(SYS_userfaultfd),
+	REFUSE(SYS_io_uring_setup),
+	REFUSE(SYS_keyctl),
+	REFUSE(SYS_add_key),
+	REFUSE(SYS_request_key),
+	REFUSE(SYS_unshare),
+	REFUSE(SYS_setns),
+	REFUSE(SYS_mount),
+	REFUSE(SYS_open_by_handle_at),
+	REFUSE(SYS_shmget),
+	REFUSE(SYS_msgget),
+	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+static int confine_calls(void)
+{
+	const struct sock_fprog program = {ARRAY_SIZE(statements),
+					   (struct sock_filter *)statements};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+int confine(int artifacts_fd, int incoming_fd, bool *ret_has_files)
+{
+	int r;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	r = confine_files(artifacts_fd, incoming_fd, ret_has_files);
+	return r == 0 ? confine_calls() : r;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "control/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct place {
+	char path[64];
+	int artifacts;
+	int incoming;
+};
+
+static int set_up(void **state)
+{
+	static struct place place;
+	char name[128];
+	int fd;
+
+	(void)snprintf(place.path, sizeof(place.path), "/tmp/affix-confine-XXXXXX");
+	if (!mkdtemp(place.path))
+		return -1;
+	for (unsigned i = 0; i < 2; i++) {
+		(void)snprintf(name, sizeof(name), "%s/%u", place.path, i);
+		if (mkdir(name, 0700) < 0)
+			return -1;
+		fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		*(i == 0 ? &place.artifacts : &place.incoming) = fd;
+	}
+	fd = openat(place.artifacts, "bundle", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	(void)close(fd);
+	*state = &place;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct place *place = *state;
+	char name[128];
+
+	(void)unlinkat(place->artifacts, "bundle", 0);
+	(void)unlinkat(place->incoming, "left", 0);
+	for (unsigned i = 0; i < 2; i++) {
+		(void)snprintf(name, sizeof(name), "%s/%u", place->path, i);
+		(void)rmdir(name);
+	}
+	(void)close(place->artifacts);
+	(void)close(place->incoming);
+	return rmdir(place->path);
+}
+
+/* Runs *probe* in a confined child: what it returns, 100 where files cannot be confined here. */
+static int confined(const struct place *place, int (*probe)(const struct place *place))
+{
+	bool has_files = false;
+	int status = 0;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (confine(place->artifacts, place->incoming, &has_files) < 0)
+			_exit(99);
+		_exit(has_files ? probe(place) : 100);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 100)
+		skip();
+	return WEXITSTATUS(status);
+}
+
+static int failed_with(long result, int error)
+{
+	return result < 0 && errno == error ? 0 : 1;
+}
+
+static int probe_strange_files(const struct place *place)
+{
+	int r = failed_with(open("/etc/passwd", O_RDONLY | O_CLOEXEC), EACCES);
+
+	r |= failed_with(open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), EACCES);
+	r |= failed_with(openat(place->artifacts, "..", O_RDONLY | O_CLOEXEC), EACCES);
+	r |= failed_with(openat(place->artifacts, "bundle", O_WRONLY | O_CLOEXEC), EACCES);
+	r |= failed_with(openat(place->artifacts, "new", O_WRONLY | O_CREAT | O_CLOEXEC, 0600),
+			 EACCES);
+	r |= failed_with(unlinkat(place->artifacts, "bundle", 0), EACCES);
+	return r;
+}
+
+static int probe_own_files(const struct place *place)
+{
+	int fd = openat(place->artifacts, "bundle", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 1;
+	fd = openat(place->incoming, "upload", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, "x", 1) != 1)
+		return 2;
+	return unlinkat(place->incoming, "upload", 0) < 0 ? 3 : 0;
+}
+
+static int probe_calls(const struct place *place)
+{
+	char *const none[] = {NULL};
+	int r = failed_with(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), EPERM);
+
+	(void)place;
+	r |= failed_with(execve("/bin/true", none, none), EPERM);
+	r |= failed_with(kill(getppid(), 0), EPERM);
+	r |= failed_with(fork(), EPERM);
+	return r;
+}
+
+static void other_files_are_out_of_reach(void **state)
+{
+	assert_int_equal(confined(*state, probe_strange_files), 0);
+}
+
+static void bundles_are_read_and_uploads_made(void **state)
+{
+	assert_int_equal(confined(*state, probe_own_files), 0);
+}
+
+static void nothing_is_started_connected_or_signalled(void **state)
+{
+	assert_int_equal(confined(*state, probe_calls), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(other_files_are_out_of_reach, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(bundles_are_read_and_uploads_made, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(nothing_is_started_connected_or_signalled, set_up,
+						tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
