@@ -48,9 +48,10 @@ static int reset_signals(void)
 
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGCHLD, &action, NULL);
-	/* A terminal sends SIGINT to all of us; the parent alone decides. */
+	/* A terminal sends these to all of us; the parent alone decides. */
 	action.sa_handler = SIG_IGN;
 	(void)sigaction(SIGINT, &action, NULL);
+	(void)sigaction(SIGHUP, &action, NULL);
 	(void)sigaction(SIGPIPE, &action, NULL);
 	(void)sigemptyset(&none);
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */

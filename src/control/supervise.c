@@ -61,6 +61,7 @@ struct supervisor {
 	sd_event_source *store_watch;
 	sd_event_source *control_watch;
 	struct front_child fronts[CONFIG_FRONTS_MAX];
+	unsigned renewing; /* the front that is being started anew, 0: none */
 	bool is_ready;
 	bool is_stopping;
 };
@@ -263,15 +264,36 @@ static int on_restart(sd_event_source *source, uint64_t usec, void *userdata)
 		     : 0;
 }
 
+/* One after another, so that the others serve meanwhile. */
+static void renew_next(struct supervisor *supervisor)
+{
+	supervisor->renewing++;
+	if (supervisor->renewing > supervisor->config->fronts)
+		supervisor->renewing = 0;
+	else if (supervisor->fronts[supervisor->renewing - 1].pid > 0)
+		(void)kill(supervisor->fronts[supervisor->renewing - 1].pid, SIGTERM);
+	else
+		renew_next(supervisor);
+}
+
 static int on_front_end(sd_event_source *source, const siginfo_t *info, void *userdata)
 {
 	struct front_child *front = userdata;
 	cleanup_free char *what = NULL;
+	int r;
 
 	(void)source;
 	front->pid = 0;
 	if (front->supervisor->is_stopping)
 		return stop_store_after_fronts(front->supervisor);
+	if (front->supervisor->renewing == front->number) {
+		r = start_front(front);
+		if (r >= 0)
+			renew_next(front->supervisor);
+		return r < 0 ? complain(r, "a front could not be started:",
+					front->supervisor->config->listen)
+			     : 0;
+	}
 	if (str_format(&what, "front %u", front->number) < 0)
 		return -ENOMEM;
 	log_end(what, info, ", restarting it");
@@ -324,6 +346,20 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	return stop_store_after_fronts(supervisor);
 }
 
+/* Certificates and keys are read again by fronts that start. */
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	struct supervisor *supervisor = userdata;
+
+	(void)source;
+	(void)info;
+	if (supervisor->is_stopping || supervisor->renewing > 0)
+		return 0;
+	log_line(LOG_INFO, "the fronts are started anew, one after another");
+	renew_next(supervisor);
+	return 0;
+}
+
 /* The store can serve: now there may be connections. */
 static int on_control(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
@@ -355,6 +391,7 @@ static int set_up_events(struct supervisor *supervisor)
 	(void)sigemptyset(&handled);
 	(void)sigaddset(&handled, SIGTERM);
 	(void)sigaddset(&handled, SIGINT);
+	(void)sigaddset(&handled, SIGHUP);
 	(void)sigaddset(&handled, SIGCHLD);
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
 	if (sigprocmask(SIG_BLOCK, &handled, NULL) < 0)
@@ -364,6 +401,8 @@ static int set_up_events(struct supervisor *supervisor)
 		r = sd_event_add_signal(supervisor->event, NULL, SIGTERM, on_stop, supervisor);
 	if (r >= 0)
 		r = sd_event_add_signal(supervisor->event, NULL, SIGINT, on_stop, supervisor);
+	if (r >= 0)
+		r = sd_event_add_signal(supervisor->event, NULL, SIGHUP, on_reload, supervisor);
 	if (r >= 0)
 		r = sd_event_set_watchdog(supervisor->event, 1);
 	return r < 0 ? r : 0;

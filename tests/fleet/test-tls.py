@@ -3,12 +3,14 @@
 """affixd over TLS: hosts, operators, and client certificates."""
 
 import shutil
+import signal
+import socket
 import ssl
 import subprocess
 import sys
 import unittest
 
-from fleet import AFFIX, scratch, start
+from fleet import AFFIX, scratch, start, wait_for
 from opamp import PollAgent, Refused, SocketAgent, credential_of, describe
 
 
@@ -115,6 +117,27 @@ class Tls(unittest.TestCase):
         self.assertIn('untrusted-server: ', done.stderr)
         done = subprocess.run([*words, '--ca', self.authority.certificate], capture_output=True, text=True, timeout=30)
         self.assertEqual((done.returncode, done.stderr), (0, ''))
+
+    def test_new_certificate_is_served_after_a_hangup(self):
+        server = self.serve(fronts=2)
+        agent = self.connect(server, authorization=server.join_token())
+        agent.ask(agent_description=describe())
+        before = server.children()
+        certificate, key = self.authority.sign('renewed', 'IP:127.0.0.1')
+        shutil.copy(certificate, self.options[1])
+        shutil.copy(key, self.options[3])
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: not set(before[1:]) & set(server.children()) and len(server.children()) == 3, 15, 'other fronts')
+        self.assertEqual(server.children()[0], before[0])
+        wait_for(lambda: self.name_of(server) == 'renewed', what='the new certificate')
+
+    def name_of(self, server):
+        try:
+            with socket.create_connection(server.address, 5) as plain, \
+                    server.context.wrap_socket(plain, server_hostname='127.0.0.1') as connection:
+                return dict(pair[0] for pair in connection.getpeercert()['subject'])['commonName']
+        except OSError:
+            return None
 
     def test_files_that_do_not_fit_are_said(self):
         other = Authority(scratch(self)).sign('other')
