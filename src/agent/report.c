@@ -312,19 +312,47 @@ static int set_packages(struct opamp_client *client, const struct report_input *
 	return opamp_client_set(client, OPAMP_PART_PACKAGE_STATUSES, &statuses);
 }
 
-static int set_config_status(struct opamp_client *client, const struct report_input *input)
+/* An add-on whose configuration was refused, or NULL. */
+static const struct report_addon *find_refused(const struct lists *lists)
+{
+	for (size_t i = 0; i < lists->count; i++) {
+		if (lists->addons[i].state.is_failed &&
+		    strcmp(lists->addons[i].state.name, "bad-config") == 0)
+			return &lists->addons[i];
+	}
+	return NULL;
+}
+
+static bool is_configuring(const struct reconcile_result *result)
+{
+	for (size_t i = 0; i < result->count; i++) {
+		if (result->steps[i].kind == STEP_CONFIGURE)
+			return true;
+	}
+	return false;
+}
+
+static int set_config_status(struct opamp_client *client, const struct report_input *input,
+			     const struct lists *lists)
 {
 	Opamp__Proto__RemoteConfigStatus status = OPAMP__PROTO__REMOTE_CONFIG_STATUS__INIT;
+	const struct report_addon *refused = find_refused(lists);
 	const char *problem = offer_config_problem(input->offer);
 	uint8_t hash[OFFER_HASH_MAX];
 
+	if (!problem && refused)
+		problem = refused->state.reason;
 	status.last_remote_config_hash = from_hex(offer_config_hash(input->offer), hash);
-	if (input->offer->config)
-		status.status =
-			problem ? OPAMP__PROTO__REMOTE_CONFIG_STATUSES__RemoteConfigStatuses_FAILED
-				: OPAMP__PROTO__REMOTE_CONFIG_STATUSES__RemoteConfigStatuses_APPLIED;
-	if (problem)
+	if (!input->offer->config)
+		return opamp_client_set(client, OPAMP_PART_REMOTE_CONFIG_STATUS, &status);
+	if (problem) {
+		status.status = OPAMP__PROTO__REMOTE_CONFIG_STATUSES__RemoteConfigStatuses_FAILED;
 		status.error_message = (char *)problem;
+	} else if (is_configuring(input->result)) {
+		status.status = OPAMP__PROTO__REMOTE_CONFIG_STATUSES__RemoteConfigStatuses_APPLYING;
+	} else {
+		status.status = OPAMP__PROTO__REMOTE_CONFIG_STATUSES__RemoteConfigStatuses_APPLIED;
+	}
 	return opamp_client_set(client, OPAMP_PART_REMOTE_CONFIG_STATUS, &status);
 }
 
@@ -417,7 +445,7 @@ int report_update(struct opamp_client *client, const struct report_input *input,
 		return r;
 	r = set_packages(client, input, &lists);
 	if (r == 0)
-		r = set_config_status(client, input);
+		r = set_config_status(client, input, &lists);
 	if (r == 0)
 		r = set_effective(client, input);
 	return r < 0 ? r : set_status_message(client, &lists);

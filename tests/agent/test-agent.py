@@ -668,6 +668,20 @@ class Bad(Case):
         time.sleep(1.5)
         self.assertEqual(len(self.updater.requests), 1)
 
+    def test_a_configuration_that_the_schema_refuses_is_reported_as_failed(self):
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        self.running('probe')
+        self.updater.answers['configure'] = lambda *_: {
+            'outcome': 'refused', 'name': 'bad-config', 'message': "the configuration of 'probe' does not fit: /level"}
+        self.server.configure({'probe': {'level': 'x'}})
+        report = self.server.wait(lambda report: report.config_status == 3)
+        self.assertIn('/level', report.config_error)
+        self.assertEqual(report.config_hash, self.server.config_hash())
+        del self.updater.answers['configure']
+        self.server.configure({'probe': {'level': 1}})
+        self.server.wait(lambda report: report.config_status == 1 and report.config_hash == self.server.config_hash())
+
     def test_damaged_state_is_no_reason_to_stop(self):
         self.state('offer.json').write_text('{"schema":1,"packages":[]}')
         self.state('memory.json').write_text('garbage')
