@@ -3,6 +3,9 @@
 """Three hosts and affixd: what an operator does on a good day, while machines, network and affixd itself do what they do on a bad one."""
 
 import json
+import os
+import random
+import time
 import unittest
 
 import fleet_hosts
@@ -125,6 +128,56 @@ class ThreeHosts(fleet_hosts.Case):
         self.assertComparable()
         host.path('/etc/affix/addons.local.json').unlink()
         self.wait('db-1', 'mine', state='running', running='1.0.0')
+
+    def test_after_any_row_of_accidents_they_agree(self):
+        seed = int(os.environ.get('AFFIX_TEST_SEED', time.time_ns() % 100000))
+        chance = random.Random(seed)
+        done = [f'AFFIX_TEST_SEED={seed}']
+        self.everywhere('chaos')
+        cut = set()
+
+        def assign(minor, options=''):
+            if self.fleet.affixd is None:
+                self.fleet.start()
+            version = f'1.{minor}.0'
+            self.fleet.publish(self.addon('chaos', version, options))
+            self.fleet.assign('chaos', version, '--selector', 'env=test')
+            return version
+
+        def pull_or_plug(name):
+            cut.symmetric_difference_update({name})
+            self.hosts[name].cable(name not in cut)
+
+        accidents = {
+            'upgrade': lambda name, minor: assign(minor),
+            'broken upgrade': lambda name, minor: assign(minor, BROKEN),
+            'affixd killed': lambda name, minor: self.fleet.affixd is None or self.fleet.kill(),
+            'reset': lambda name, minor: (self.hosts[name].kill(), self.hosts[name].boot(timeout=fleet_hosts.LONG)),
+            'reboot': lambda name, minor: self.hosts[name].reboot(timeout=fleet_hosts.LONG),
+            'cable': lambda name, minor: pull_or_plug(name),
+            'agent killed': lambda name, minor: self.hosts[name].run(['systemctl', 'kill', '-s', 'KILL', 'affix-agent']),
+            'configuration by hand': lambda name, minor: self.hosts[name].write('/etc/affix/addons/chaos.json', '{}'),
+        }
+        steps = int(os.environ.get('AFFIX_TEST_ACCIDENTS', 8))
+        try:
+            for minor in range(1, steps + 1):
+                what, name = chance.choice(sorted(accidents)), chance.choice(ALL)
+                done.append(f'{what} ({name})')
+                accidents[what](name, minor)
+                time.sleep(chance.uniform(0, 2.5))
+            for name in sorted(cut):
+                pull_or_plug(name)
+            version = assign(steps + 1)
+            self.wait(ALL, 'chaos', state='running', running=version, wanted=version)
+            self.assertRuns(ALL, 'chaos', version)
+            self.assertComparable()
+        except AssertionError as error:
+            raise AssertionError(f"after {', '.join(done)}:\n{error}") from error
+        finally:
+            if self.fleet.affixd is None:
+                self.fleet.start()
+            for one in self.hosts.values():
+                one.cable(True)
 
     def test_unassigned_is_uninstalled_everywhere(self):
         assignment = self.everywhere('leaving')
