@@ -196,7 +196,7 @@ static bool is_this_machine(const char *url)
 	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
 		size_t n = strlen(hosts[i]);
 
-		if (strncmp(host, hosts[i], n) == 0 && (host[n] == ':' || host[n] == '/'))
+		if (host && strncmp(host, hosts[i], n) == 0 && (host[n] == ':' || host[n] == '/'))
 			return true;
 	}
 	return false;
