@@ -47,8 +47,8 @@ must_check int config_parse(const char *text, size_t size, const char *file, str
 
 /*
  * Whether it can be served with this: values that contradict each other, files that cannot be read
- * or are not what they should be. 0, -ENOMEM, or 1 after the first problem, which is a sentence in *reterr* (the caller frees it; NULL: no
- * memory).
+ * or are not what they should be. 0, -ENOMEM, or 1 after the first problem, which is a sentence in
+ * *reterr* (the caller frees it; NULL: no memory).
  */
 must_check int config_check(const struct config *config, char **reterr);
 
