@@ -48,7 +48,8 @@ void command_complain(const char *name, const char *sentence);
 /* `NAME: sentence` on stderr; COMMAND_REFUSED, or COMMAND_TRY_AGAIN for a transient refusal. */
 int command_refuse(const struct refusal *refusal);
 
-/* The refusal of a bundle without a signature. *reterr_refusal* is set; returns as refuse() does. */
+/* The refusal of a bundle without a signature. *reterr_refusal* is set; returns as refuse() does.
+ */
 int command_unsigned(const char *bundle, const char *signature, struct refusal *reterr_refusal);
 
 /* `error: SENTENCE` on stderr, for what has no errno; COMMAND_REFUSED. */
