@@ -174,6 +174,9 @@ void agent_sweep_socket(struct agent *agent)
 
 	if (!agent->is_greeted && silent > HELLO_SECONDS && agent->close_code == 0)
 		agent_close_with(agent, LWS_CLOSE_STATUS_POLICY_VIOLATION);
+	/* It waits for the store, and closing would only have it wait anew. */
+	if (agent->is_greeted && !agent->is_accepted)
+		return;
 	if (silent > CLOSE_AFTER_SECONDS) {
 		/* Nobody is there to say goodbye to. */
 		lws_set_timeout(agent->wsi, PENDING_TIMEOUT_CLOSE_ACK, LWS_TO_KILL_ASYNC);
