@@ -231,7 +231,7 @@ int fleet_find_host(struct fleet_call *call, const char *host, uint64_t *ret)
 /* KEY=N */
 static int add_limit(struct fleet_call *call, const char *text)
 {
-	const char *equals = strchr(text, '=');
+	const char *equals = text ? strchr(text, '=') : NULL;
 	cleanup_free char *key = equals ? strndup(text, (size_t)(equals - text)) : NULL;
 	const char *digits = equals ? equals + 1 : "";
 	char *end = NULL;
@@ -242,7 +242,7 @@ static int add_limit(struct fleet_call *call, const char *text)
 	if (!key || !isdigit((unsigned char)*digits) || *end || errno != 0)
 		return command_usage(&command_fleet,
 				     "'%s' is no limit: KEY=N with a whole number N is wanted",
-				     text);
+				     text ? text : "");
 	if (!call->limits)
 		call->limits = json_object();
 	if (!call->limits || json_add(call->limits, key, json_integer(value)) < 0)

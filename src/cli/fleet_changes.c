@@ -94,7 +94,7 @@ static int import_one(struct fleet_call *call, const char *bundle)
 	cleanup_free char *version = NULL;
 	cleanup_free char *state = NULL;
 	cleanup_fd int fd = -EBADF;
-	struct stat st;
+	struct stat st = {0};
 	int code;
 	int r;
 

@@ -192,6 +192,7 @@ static void cleanup_context(SSL_CTX **context)
 }
 
 /* A key that needs a password is not usable: nobody is asked. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL's type */
 static int no_password(char *buffer, int size, int is_write, void *userdata)
 {
 	(void)buffer;

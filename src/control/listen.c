@@ -42,6 +42,7 @@ static int find_place(const char *listen_text, struct place *ret)
 	r = getaddrinfo(address, port, &hints, &found);
 	if (r != 0)
 		return r == EAI_SYSTEM ? -errno : -ENOENT;
+	*ret = (struct place){0};
 	memcpy(&ret->address, found->ai_addr, found->ai_addrlen);
 	ret->size = found->ai_addrlen;
 	freeaddrinfo(found);

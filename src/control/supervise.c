@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -431,7 +432,6 @@ static int run(struct supervisor *supervisor)
 int supervise(const struct config *config)
 {
 	struct config effective = *config;
-	cleanup_free char *made_url = NULL;
 	CLEANUP(supervisor_done)
 	struct supervisor supervisor = {
 		.config = config,
@@ -450,6 +450,6 @@ int supervise(const struct config *config)
 	(void)umask(S_IRWXG | S_IRWXO);
 	r = run(&supervisor);
 	if (!config->public_url)
-		made_url = effective.public_url;
+		free(effective.public_url);
 	return r;
 }

@@ -104,9 +104,9 @@ static void start_agents(struct load *load, unsigned http_percent)
 	load->wheel = calloc(load->n_slots, sizeof(*load->wheel));
 	if (!load->agents || !load->wheel)
 		die("calloc");
-	srand(load->process);
+	srandom(load->process);
 	for (uint32_t i = 0; i < load->n; i++) {
-		uint32_t *slot = &load->wheel[(uint32_t)rand() % load->n_slots];
+		uint32_t *slot = &load->wheel[(uint32_t)random() % load->n_slots];
 
 		load->agents[i] =
 			(struct agent){.fd = -1, .is_http = i % 100 < http_percent, .next = *slot};

@@ -9,6 +9,7 @@
 #include "load.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
@@ -47,7 +48,7 @@ static void fail(struct load *load, struct agent *agent)
 {
 	load->counts->failures++;
 	/* Spread out, as agents are. */
-	drop(load, agent, RETRY_USEC + (uint64_t)rand() % (4 * RETRY_USEC));
+	drop(load, agent, RETRY_USEC + (uint64_t)random() % (4 * RETRY_USEC));
 }
 
 static void watch(struct load *load, struct agent *agent, uint32_t events, int operation)
@@ -422,6 +423,7 @@ static void take_input(struct load *load, struct agent *agent)
 	agent->partial = malloc(agent->partial_size);
 	if (!agent->partial)
 		die("malloc");
+	assert(start);
 	memcpy(agent->partial, start + used, agent->partial_size);
 }
 
