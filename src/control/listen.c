@@ -59,6 +59,7 @@ static void set_port(struct place *place, in_port_t port)
 
 static in_port_t get_port(const struct place *place)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.UndefReturn): getsockname() filled it */
 	return place->address.ss_family == AF_INET6
 		       ? ((const struct sockaddr_in6 *)&place->address)->sin6_port
 		       : ((const struct sockaddr_in *)&place->address)->sin_port;

@@ -70,7 +70,7 @@ struct load {
 
 uint64_t now_usec(void);
 /* Ends the program with what errno says. */
-void die(const char *what);
+_Noreturn void die(const char *what);
 
 /* Begins to connect. */
 void agent_begin(struct load *load, struct agent *agent);

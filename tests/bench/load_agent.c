@@ -9,7 +9,6 @@
 #include "load.h"
 
 #include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/tcp.h>
@@ -423,7 +422,6 @@ static void take_input(struct load *load, struct agent *agent)
 	agent->partial = malloc(agent->partial_size);
 	if (!agent->partial)
 		die("malloc");
-	assert(start);
 	memcpy(agent->partial, start + used, agent->partial_size);
 }
 
