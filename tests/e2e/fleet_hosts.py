@@ -169,8 +169,8 @@ class Fleet:
         self.close()
 
     def close(self):
-        for one in self.hosts:
-            one.close()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(lambda one: one.close(), self.hosts))
         if self.affixd:
             self.stop()
         self.switch.close()
