@@ -10,13 +10,9 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
 #include "manifest/yaml_fields.h"
@@ -75,7 +71,7 @@ int config_default(struct config **ret)
 	return 0;
 }
 
-static bool is_url(const char *text)
+bool config_is_url(const char *text)
 {
 	return (str_starts_with(text, "http://") || str_starts_with(text, "https://")) &&
 	       !str_ends_with(text, "/") && !strpbrk(text, " \t\r\n\"?#");
@@ -100,7 +96,7 @@ static const struct yaml_field config_fields[] = {
 	PATH_FIELD("data", data),
 	YAML_FIELD("listen", YAML_FIELD_TEXT, AT(listen), .is_valid = is_listen,
 		   .expected = "ADDRESS:PORT, such as '0.0.0.0:4320' or '[::]:4320'"),
-	YAML_FIELD("public_url", YAML_FIELD_TEXT, AT(public_url), .is_valid = is_url,
+	YAML_FIELD("public_url", YAML_FIELD_TEXT, AT(public_url), .is_valid = config_is_url,
 		   .expected = "http://HOST[:PORT] or https://HOST[:PORT] without a '/' at its "
 			       "end"),
 	PATH_FIELD("trust", trust),
@@ -165,95 +161,4 @@ int config_split_listen(const char *listen, char **ret_address, char **ret_port)
 	*ret_address = TAKE_PTR(address);
 	*ret_port = TAKE_PTR(port);
 	return 0;
-}
-
-static int complain(char **reterr, const char *what, const char *name, const char *advice)
-{
-	if (str_format(reterr, "%s'%s' %s", what, name, advice) < 0)
-		*reterr = NULL;
-	return 1;
-}
-
-static int check_file(const char *key, const char *path, char **reterr)
-{
-	cleanup_fd int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
-	cleanup_free char *what = NULL;
-
-	if (!path || fd >= 0)
-		return 0;
-	if (str_format(&what, "%s: ", key) < 0)
-		return complain(reterr, "", path, "could not be opened");
-	return complain(reterr, what, path, strerrordesc_np(errno));
-}
-
-static void cleanup_context(SSL_CTX **context)
-{
-	SSL_CTX_free(*context);
-}
-
-/* A key that needs a password is not usable: nobody is asked. */
-/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL's type */
-static int no_password(char *buffer, int size, int is_write, void *userdata)
-{
-	(void)buffer;
-	(void)size;
-	(void)is_write;
-	(void)userdata;
-	return 0;
-}
-
-/* Whether OpenSSL can serve with these files; libwebsockets would only say that it cannot. */
-static int check_tls(const struct config *config, char **reterr)
-{
-	CLEANUP(cleanup_context) SSL_CTX *context = NULL;
-
-	if (!config->tls_certificate)
-		return 0;
-	context = SSL_CTX_new(TLS_server_method());
-	if (!context)
-		return -ENOMEM;
-	SSL_CTX_set_default_passwd_cb(context, no_password);
-	if (SSL_CTX_use_certificate_chain_file(context, config->tls_certificate) != 1)
-		return complain(reterr, "tls_certificate: ", config->tls_certificate,
-				"does not begin with a certificate in PEM");
-	if (SSL_CTX_use_PrivateKey_file(context, config->tls_key, SSL_FILETYPE_PEM) != 1 ||
-	    SSL_CTX_check_private_key(context) != 1)
-		return complain(reterr, "tls_key: ", config->tls_key,
-				"is not the key of the certificate, in PEM and without a password");
-	if (config->client_ca &&
-	    SSL_CTX_load_verify_locations(context, config->client_ca, NULL) != 1)
-		return complain(reterr, "client_ca: ", config->client_ca,
-				"does not hold certificates in PEM");
-	return 0;
-}
-
-int config_check(const struct config *config, char **reterr)
-{
-	int r;
-
-	if (str_is_empty(config->data))
-		return complain(reterr, "", "data", "is missing: give --data DIR");
-	if (!is_listen(config->listen))
-		return complain(reterr, "listen: ", config->listen,
-				"is not ADDRESS:PORT or [ADDRESS]:PORT");
-	if (config->public_url && !is_url(config->public_url))
-		return complain(reterr, "public_url: ", config->public_url,
-				"is not http://HOST[:PORT] or https://HOST[:PORT]");
-	if (!config->tls_certificate != !config->tls_key)
-		return complain(reterr, "", config->tls_key ? "tls_certificate" : "tls_key",
-				"is missing: TLS needs certificate and key");
-	if (config->client_ca && !config->tls_certificate)
-		return complain(reterr, "", "client_ca",
-				"needs TLS: give tls_certificate and tls_key too");
-	if (config->certificate_is_credential && !config->client_ca)
-		return complain(reterr, "", "certificate_is_credential",
-				"needs client_ca, with which certificates are checked");
-	r = check_file("tls_certificate", config->tls_certificate, reterr);
-	if (r == 0)
-		r = check_file("tls_key", config->tls_key, reterr);
-	if (r == 0)
-		r = check_file("client_ca", config->client_ca, reterr);
-	if (r == 0)
-		r = check_file("trust", config->trust, reterr);
-	return r == 0 ? check_tls(config, reterr) : r;
 }

@@ -52,6 +52,9 @@ must_check int config_parse(const char *text, size_t size, const char *file, str
  */
 must_check int config_check(const struct config *config, char **reterr);
 
+/* http://HOST[:PORT] or https://HOST[:PORT], and nothing behind it. */
+bool config_is_url(const char *text);
+
 /* Splits `listen`; IPv6 addresses lose their brackets. 0, 1 where it is neither, -ENOMEM. */
 must_check int config_split_listen(const char *listen, char **ret_address, char **ret_port);
 
