@@ -118,7 +118,7 @@ class Updater:
         with self.lock:
             return [(request['verb'], request['id']) for request, _ in self.requests]
 
-    def wait(self, condition, seconds=10):
+    def wait(self, condition, seconds=60):
         end = time.monotonic() + seconds
         with self.lock:
             while not condition():

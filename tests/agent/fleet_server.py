@@ -217,7 +217,7 @@ class Server:
             self.lock.notify_all()
             return report, self.compose(report.uid, report, headers.get('authorization', ''))
 
-    def wait(self, condition, seconds=10, after=0):
+    def wait(self, condition, seconds=60, after=0):
         """The first report from the *after*th on for which the condition holds."""
         end = time.monotonic() + seconds
         with self.lock:

@@ -27,7 +27,7 @@ BUILD = pathlib.Path(os.environ.get('AFFIX_BUILD', 'build'))
 AGENT = BUILD / 'src/agent/affix-agent'
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > end:
@@ -106,7 +106,7 @@ class Case(unittest.TestCase):
     def package(self, version='1.0.0', more=b'', **changes):
         return self.server.package(version, version.encode() + b'\n' + more, **changes)
 
-    def running(self, identifier, version='1.0.0', seconds=10):
+    def running(self, identifier, version='1.0.0', seconds=60):
         """Waits until the server was told so; the report."""
         return self.server.wait(lambda report: report.addons.get(identifier, {}).get('version') == version
                                 and report.addons[identifier]['state'] == 'running', seconds)
@@ -468,8 +468,7 @@ class Removal(Case):
         self.server.offer(one=self.server.packages['one'])
         self.server.wait(lambda report: report.addons.get('two', {}).get('name') == 'mass-removal')
         time.sleep(6)
-        self.assertEqual(self.installs(), 3)
-        self.assertEqual(len(self.updater.requests), 3)
+        self.assertEqual({verb for verb, _ in self.updater.verbs()}, {'install'})
         self.server.configure({}, {'addons': {}, 'confirm_removal': ['two', 'three']})
         self.updater.wait(lambda: ('uninstall', 'three') in self.updater.verbs(), 15)
 
