@@ -110,6 +110,13 @@ static int decide(struct agent *agent)
 	return 0;
 }
 
+/* Whether what was offered came on a connection that is no more, and another has to confirm it. */
+static bool wants_confirmation(const struct agent *agent)
+{
+	return agent->result.wants_reconnect &&
+	       agent->packages_connection != link_connection(agent->link);
+}
+
 static int report(struct agent *agent)
 {
 	struct report_input input = {
@@ -124,6 +131,7 @@ static int report(struct agent *agent)
 		.offer_problem = agent->offer_problem,
 		.active_id = operation_is_busy(&agent->operation) ? agent->operation.id : "",
 		.activity = agent->operation.activity,
+		.wants_offer = agent->result.wants_fresh_offer || wants_confirmation(agent),
 		.started = agent->started,
 		.now = clock_realtime_sec(),
 	};
@@ -136,12 +144,15 @@ static int report(struct agent *agent)
 	return r;
 }
 
-/* Another connection confirms a removal, once this one has said what it has to say. */
-static void heed_reconnect(struct agent *agent)
+/* Another connection confirms a removal, once this one has said what it has to say. It asks for the
+ * offer with its first message: a server may take the two connections for one. */
+static int heed_reconnect(struct agent *agent)
 {
-	if (agent->result.wants_reconnect && agent->packages_connection != 0 &&
-	    agent->packages_connection == link_connection(agent->link))
-		link_reconnect(agent->link, 0);
+	if (!agent->result.wants_reconnect || agent->packages_connection == 0 ||
+	    agent->packages_connection != link_connection(agent->link))
+		return 0;
+	link_reconnect(agent->link, 0);
+	return report(agent);
 }
 
 void agent_evaluate(struct agent *agent)
@@ -153,13 +164,14 @@ void agent_evaluate(struct agent *agent)
 		operation_next(&agent->operation, &agent->result);
 	if (r == 0)
 		r = report(agent);
+	if (r == 0)
+		r = heed_reconnect(agent);
 	if (r < 0) {
 		agent_log(LOG_ERR, NULL, "the add-ons could not be looked at: %s, retrying",
 			  strerrordesc_np(-r));
 		wake_at(agent, boot_usec() + RETRY_USEC);
 		return;
 	}
-	heed_reconnect(agent);
 	if (agent->result.wake != UINT64_MAX)
 		wake = MIN(wake, boot_usec() + agent->result.wake * CLOCK_USEC_PER_SEC);
 	wake_at(agent, wake);

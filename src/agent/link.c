@@ -369,7 +369,7 @@ void link_set_heartbeat(struct link *link, uint64_t seconds)
 
 uint64_t link_connection(const struct link *link)
 {
-	return link->connection;
+	return link->is_ending ? 0 : link->connection;
 }
 
 const char *link_transport(const struct link *link)

@@ -123,7 +123,6 @@ static void remove_step(const struct reconcile_input *input, const struct census
 		set_step(step, STEP_WAIT, "removal-delay",
 			 "it is not offered any more, and another connection has to confirm that");
 		result->wants_reconnect = true;
-		result->wants_fresh_offer = true;
 		return;
 	}
 	set_step(step, STEP_UNINSTALL, "", "");

@@ -51,8 +51,8 @@ struct reconcile_result {
 	struct step *steps; /* one per add-on that anybody knows of, by id */
 	size_t count;
 	uint64_t wake; /* seconds until something here changes by time alone; UINT64_MAX: never */
-	bool wants_reconnect;   /* another connection has to confirm a removal */
-	bool wants_fresh_offer; /* a download URL was refused, or a removal is to be confirmed */
+	bool wants_reconnect;   /* an offer on another connection has to confirm a removal */
+	bool wants_fresh_offer; /* a download URL was refused */
 };
 
 #define RECONCILE_RESULT_INIT     \

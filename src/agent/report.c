@@ -302,7 +302,7 @@ static int set_packages(struct opamp_client *client, const struct report_input *
 	statuses.n_packages = lists->n_packages;
 	statuses.packages = lists->packages;
 	/* A server that sees another hash than its own offers anew. */
-	if (!input->result->wants_fresh_offer)
+	if (!input->wants_offer)
 		statuses.server_provided_all_packages_hash =
 			from_hex(offer_packages_hash(input->offer), hash);
 	if (input->offer_problem[0] != '\0')

@@ -31,6 +31,7 @@ struct report_input {
 	const char *offer_problem;     /* of this process, "" for none */
 	const char *active_id;         /* the add-on that *activity* is about, or "" */
 	enum activity activity;
+	bool wants_offer; /* the server is to offer the packages once more */
 	uint64_t started; /* seconds since 1970 */
 	uint64_t now;
 };

@@ -29,14 +29,16 @@ struct fleet_session {
 	uint64_t last_seen;
 	uint64_t last_written; /* what the database has as last_seen */
 	uint64_t sequence;
-	uint64_t offered_again; /* the same packages once more, when it asked */
-	uint64_t generation;    /* of the catalog that it was last told of; 0: never */
+	uint64_t offered_again;       /* the same packages once more, when it asked */
+	uint32_t offer_again_seconds; /* until that may be again */
+	uint64_t generation;          /* of the catalog that it was last told of; 0: never */
 	uint32_t capabilities;
 	bool is_polling;
 	bool has_packages; /* was sent an offer with this hash */
 	bool has_config;
-	bool has_greeted;   /* was told what we understand */
-	bool has_described; /* told all of itself on this connection */
+	bool names_other_offer; /* than the one it was sent */
+	bool has_greeted;       /* was told what we understand */
+	bool has_described;     /* told all of itself on this connection */
 	uint8_t uid[FLEET_UID_SIZE];
 	uint8_t packages_hash[FLEET_HASH_SIZE];
 	uint8_t config_hash[FLEET_HASH_SIZE];
@@ -113,6 +115,8 @@ void fleet_session_end(struct fleet *fleet, struct fleet_session *session);
 void fleet_sessions_done(struct fleet *fleet);
 /* Writes the times of a slice of hosts that only sent heartbeats. */
 must_check int fleet_write_seen(struct fleet *fleet);
+/* fleet_report.c: whether the host is to be offered its packages once more, as it names others. */
+must_check bool fleet_forget_other_offer(struct fleet_session *session);
 /* When a host was last heard of, and whether it has gone silent. */
 uint64_t fleet_last_seen(const struct fleet *fleet, int64_t host, uint64_t stored);
 bool fleet_is_stale(const struct fleet *fleet, int64_t host, uint64_t stored);

@@ -19,15 +19,16 @@
 #include "control/status.h"
 #include "manifest/manifest.h"
 
-#define ADDONS_MAX          256U
-#define ATTRIBUTES_MAX      128U
-#define LABELS_MAX          64U
-#define CONFIG_BODY_MAX     262144U
-#define TEXT_MAX            1024U
-#define LABEL_PREFIX        "affix.label."
-#define REPORT_FULL         1U /* ServerToAgentFlags */
-#define OFFER_AGAIN_SECONDS 30U
-#define RETRY_SECONDS       30U
+#define ADDONS_MAX              256U
+#define ATTRIBUTES_MAX          128U
+#define LABELS_MAX              64U
+#define CONFIG_BODY_MAX         262144U
+#define TEXT_MAX                1024U
+#define LABEL_PREFIX            "affix.label."
+#define REPORT_FULL             1U /* ServerToAgentFlags */
+#define OFFER_AGAIN_SECONDS     30U
+#define OFFER_AGAIN_MAX_SECONDS 3600U
+#define RETRY_SECONDS           30U
 
 /* A text of the host's for a column: not longer than TEXT_MAX. */
 struct store_value fleet_bounded_text(const char *text)
@@ -413,15 +414,31 @@ static int take_report(struct fleet *fleet, struct fleet_session *session,
 	return r > 0 ? -EIO : r;
 }
 
-/* An agent that names another offer than ours has lost it, or its URLs. Not too often, or one that
- * never names an offer would be offered things in a circle. */
-static bool names_other_offer(const struct fleet_session *session, const struct fleet_bytes *hash)
+/* An agent that names another offer than ours has lost it, or its URLs, or wants to hear it again.
+ * It says so once, as only what changed is said. */
+static void heed_named_offer(struct fleet_session *session, const struct fleet_bytes *hash)
 {
-	if (!session->has_packages ||
-	    session->last_seen < session->offered_again + OFFER_AGAIN_SECONDS)
+	session->names_other_offer =
+		session->has_packages &&
+		(hash->size != FLEET_HASH_SIZE ||
+		 memcmp(hash->data, session->packages_hash, FLEET_HASH_SIZE) != 0);
+	if (!session->names_other_offer && session->has_packages)
+		session->offer_again_seconds = 0;
+}
+
+/* Less and less often, or one that never names an offer would be offered things in a circle. */
+bool fleet_forget_other_offer(struct fleet_session *session)
+{
+	if (!session->names_other_offer ||
+	    session->last_seen < session->offered_again + session->offer_again_seconds)
 		return false;
-	return hash->size != FLEET_HASH_SIZE ||
-	       memcmp(hash->data, session->packages_hash, FLEET_HASH_SIZE) != 0;
+	session->has_packages = false;
+	session->offered_again = session->last_seen;
+	session->offer_again_seconds =
+		session->offer_again_seconds == 0
+			? OFFER_AGAIN_SECONDS
+			: MIN(session->offer_again_seconds * 2, OFFER_AGAIN_MAX_SECONDS);
+	return true;
 }
 
 int fleet_report(struct fleet *fleet, const struct fleet_report *report)
@@ -446,10 +463,9 @@ int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 	r = take_report(fleet, session, report);
 	if (r == 0) {
 		session->sequence = report->sequence;
-		if (report->has_packages && names_other_offer(session, &report->packages_hash)) {
-			session->has_packages = false;
-			session->offered_again = session->last_seen;
-		}
+		if (report->has_packages)
+			heed_named_offer(session, &report->packages_hash);
+		ignore_result(fleet_forget_other_offer(session));
 		r = fleet_offer(fleet, session, true, flags);
 	}
 	if (r != 0)

@@ -301,12 +301,15 @@ int fleet_seen(struct fleet *fleet, const uint64_t *connections, size_t n)
 		struct fleet_session *session = fleet_session_find(fleet, connections[i]);
 		int r = 0;
 
-		if (session)
-			session->last_seen = now;
-		else
+		if (!session)
 			r = fleet_say_refusal(fleet, connections[i], 503, 0);
 		if (r != 0)
 			return r;
+		if (!session)
+			continue;
+		session->last_seen = now;
+		if (fleet_forget_other_offer(session))
+			fleet_offer_again(fleet, session->host);
 	}
 	return 0;
 }

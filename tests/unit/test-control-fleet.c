@@ -375,6 +375,41 @@ static void a_host_that_names_another_offer_gets_it_again_but_not_in_a_circle(vo
 	control_time += 31;
 	control_report(c, &agent, &report);
 	assert_true(is_offered_packages(c, &agent));
+	control_report(c, &agent, &report);
+	assert_false(is_offered_packages(c, &agent));
+	/* One that never names an offer hears of it less and less often. */
+	control_time += 31;
+	control_report(c, &agent, &report);
+	assert_false(is_offered_packages(c, &agent));
+}
+
+static bool is_offered_on_a_heartbeat(struct control *c, struct control_agent *agent,
+				      uint64_t seconds)
+{
+	control_forget(c);
+	control_time += seconds;
+	assert_int_equal(fleet_seen(c->fleet, &agent->connection, 1), 0);
+	control_tick(c);
+	return control_last(c, agent) && is_offered_packages(c, agent);
+}
+
+static void a_host_that_named_another_offer_once_gets_it_although_it_only_beats_since(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	struct fleet_report report = {.has_packages = true};
+
+	control_package(c, "1.0.0");
+	control_enrol(c, &agent, "web1");
+	control_report(c, &agent, &report);
+	assert_true(is_offered_packages(c, &agent));
+	control_report(c, &agent, &report);
+	assert_false(is_offered_packages(c, &agent));
+	assert_false(is_offered_on_a_heartbeat(c, &agent, 10));
+	assert_true(is_offered_on_a_heartbeat(c, &agent, 21));
+	/* It may have been lost on its way. */
+	assert_false(is_offered_on_a_heartbeat(c, &agent, 30));
+	assert_true(is_offered_on_a_heartbeat(c, &agent, 31));
 }
 
 static void a_silent_host_is_stale(void **state)
@@ -456,6 +491,7 @@ int main(void)
 		TEST(unassigning_offers_nothing_instead_of_saying_nothing),
 		TEST(a_confirmed_removal_holds_for_the_offer_it_was_for),
 		TEST(a_host_that_names_another_offer_gets_it_again_but_not_in_a_circle),
+		TEST(a_host_that_named_another_offer_once_gets_it_although_it_only_beats_since),
 		TEST(a_silent_host_is_stale),
 		TEST(what_hosts_said_survives_a_restart),
 		TEST(a_second_affixd_does_not_start_on_the_same_data),
