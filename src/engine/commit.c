@@ -9,6 +9,7 @@
 #include "engine/commit.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -107,6 +108,7 @@ static int update_history(struct operation *operation, struct plan *to, bool is_
 {
 	struct record *record = operation->record;
 	struct plan *left = record->current;
+	unsigned keep;
 	int r = 0;
 
 	history_drop(record, &to->bundle, NULL);
@@ -115,8 +117,9 @@ static int update_history(struct operation *operation, struct plan *to, bool is_
 		(void)plan_free(left);
 	else if (left)
 		r = history_insert(record, is_rollback ? history_count(record) : 0, left);
-	/* One version back is always kept. */
-	history_trim(record, MIN(MAX(operation->policy->keep_versions, 1U), RECORD_OLDER_MAX + 1));
+	/* One version back is always kept, and all of them while nobody says how many. */
+	keep = operation->policy ? MAX(operation->policy->keep_versions, 1U) : UINT_MAX;
+	history_trim(record, MIN(keep, RECORD_OLDER_MAX + 1));
 	return r;
 }
 

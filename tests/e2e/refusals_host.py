@@ -560,6 +560,16 @@ def bad_host_policy(place):
             place.policy(text)
             place.refuses('bad-host-policy', 'install', bundle)
     place.policy('keep_versions: 2\n')
+    # What goes on without it.
+    place.installed()
+    place.policy('protected: x\n')
+    place.refuses('bad-host-policy', 'configure', place.id, '--reread')
+    if place.way == HOST:
+        place.refuses('bad-host-policy', 'uninstall', place.id)
+    for words in (['status', place.id], ['repair', place.id]):
+        place.test.assertEqual(place.ask(*words).code, 0)
+    place.test.assertEqual(place.ask('uninstall', place.id, as_admin=True).code, 0)
+    place.policy('keep_versions: 2\n')
     place.attribute('/etc/affix/updater.yaml', mode=0o666)
     place.refuses('bad-host-policy', 'install', bundle)
     place.attribute('/etc/affix/updater.yaml', mode=0o644, uid=1)

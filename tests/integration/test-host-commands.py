@@ -6,6 +6,7 @@ that are not running, and against an updater that is not there; what add-ons the
 import json
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 import unittest
@@ -77,6 +78,36 @@ class Trees(unittest.TestCase):
         self.assertIn('0755 root:root file /opt/affix/probe/versions/1.0.0/probe', lines)
         self.assertIn('0777 root:root link /opt/affix/probe/current -> versions/1.0.0', lines)
         self.assertFalse((self.tree / 'opt/affix').exists())
+
+    def break_policy(self):
+        policy = self.tree / 'etc/affix/updater.yaml'
+        policy.write_text('keep_versions: 2\nprotected: yes please\n')
+        policy.chmod(0o644)
+
+    def test_a_mistake_in_the_policy_bars_only_what_asks_it(self):
+        for bundle in (self.one, self.two):
+            self.affix('install', bundle)
+        self.break_policy()
+        for words in (['install', self.two], ['plan', self.two], ['configure', 'probe', '--reread']):
+            self.assertFails(self.affix(*words), 1, 'bad-host-policy', 'updater.yaml:2:12: ')
+        for words in (['status'], ['drift'], ['repair', 'probe'], ['rollback', 'probe'], ['hold', 'probe'], ['hold', 'probe', '--release'],
+                      ['clear-quarantine', 'probe'], ['prune', 'probe'], ['uninstall', 'probe']):
+            done = self.affix(*words)
+            self.assertEqual((done.returncode, done.stderr), (0, ''), words)
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_a_mistake_in_the_policy_does_not_bar_recovery(self):
+        record = self.tree / 'var/lib/affix/updater/probe.json'
+        self.affix('install', self.one)
+        for end in ([fixture.UPDATER, '--recover'], [fixture.AFFIX, 'rollback', 'probe']):
+            (self.tree / 'etc/affix/updater.yaml').unlink(missing_ok=True)
+            fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=renameat', '-e', 'inject=renameat:signal=KILL:when=4',
+                         fixture.AFFIX, 'install', self.two, '--root', self.tree], check=False)
+            self.assertIsNotNone(json.loads(record.read_text())['transaction'])
+            self.break_policy()
+            fixture.run([*end, '--root', self.tree], check=end[0] == fixture.UPDATER)
+            self.assertIsNone(json.loads(record.read_text())['transaction'])
+            self.assertEqual(os.readlink(self.tree / 'opt/affix/probe/current'), 'versions/1.0.0')
 
     def test_drift_shows_what_is_wanted_and_what_was_found(self):
         self.affix('install', self.one)
