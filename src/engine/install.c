@@ -147,6 +147,8 @@ static int check_install(struct operation *operation, const struct delivery *del
 		r = check_rebuild(operation, plan);
 	if (r == 0)
 		r = check_quarantine(operation, plan);
+	if (r == 0 && plan_owns_user(plan))
+		r = tree_check_user(&operation->tree, plan->user, &operation->refusal);
 	if (r == 0)
 		r = apply_preflight(&operation->tree, plan, operation->record->current,
 				    &operation->refusal);

@@ -56,6 +56,7 @@ static const char *const names[] = {
 	[REFUSAL_BAD_HOST_POLICY] = "bad-host-policy",
 	[REFUSAL_CAPABILITY_NOT_ALLOWED] = "capability-not-allowed",
 	[REFUSAL_USER_NOT_ALLOWED] = "user-not-allowed",
+	[REFUSAL_SHARED_USER] = "shared-user",
 	[REFUSAL_DOWNGRADE] = "downgrade",
 	[REFUSAL_SAME_VERSION] = "same-version",
 	[REFUSAL_QUARANTINED] = "quarantined",
