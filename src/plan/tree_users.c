@@ -8,7 +8,7 @@
  * rewrites every line; here the lines of others keep their bytes.
  */
 
-#include "plan/tree.h"
+#include "plan/tree_users.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,6 @@
 #include "base/file.h"
 #include "base/path.h"
 #include "plan/accounts.h"
-#include "plan/tree_users.h"
 
 #define ACCOUNTS_SIZE_MAX (16U << 20)
 #define NSS_BUFFER_MAX    (1U << 20)
