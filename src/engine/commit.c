@@ -104,7 +104,8 @@ static void history_clear(struct record *record)
 
 /* After a rollback the plan that was left goes behind all others: going back again must not come to
  * it. */
-static int update_history(struct operation *operation, struct plan *to, bool is_rollback)
+static int update_history(struct operation *operation, struct plan *to, bool is_rollback,
+			  bool is_lost)
 {
 	struct record *record = operation->record;
 	struct plan *left = record->current;
@@ -113,7 +114,7 @@ static int update_history(struct operation *operation, struct plan *to, bool is_
 
 	history_drop(record, &to->bundle, NULL);
 	record->current = to;
-	if (left && digest_is_equal(&left->bundle, &to->bundle))
+	if (left && (is_lost || digest_is_equal(&left->bundle, &to->bundle)))
 		(void)plan_free(left);
 	else if (left)
 		r = history_insert(record, is_rollback ? history_count(record) : 0, left);
@@ -155,7 +156,7 @@ static void raise_floor(struct record *record, const struct plan *to)
 	record->newest_created = MAX(record->newest_created, to->identity.created);
 }
 
-int commit_transaction(struct operation *operation)
+int commit_transaction(struct operation *operation, bool is_lost)
 {
 	struct record *record = operation->record;
 	struct record_transaction *transaction = record->transaction;
@@ -181,7 +182,7 @@ int commit_transaction(struct operation *operation)
 		raise_floor(record, to);
 		memcpy(record->bound_key, to->key_id, sizeof(record->bound_key));
 	}
-	return update_history(operation, to, transaction->operation == RECORD_ROLLBACK);
+	return update_history(operation, to, transaction->operation == RECORD_ROLLBACK, is_lost);
 }
 
 void commit_nothing(struct record *record)

@@ -45,14 +45,14 @@ static int check_target(struct operation *operation, const struct plan *target)
 	if (!target)
 		return refuse(
 			&operation->refusal, REFUSAL_NO_PREVIOUS,
-			"'%s' has no earlier version to go back to; install one instead, or name a recorded one ('affix status %s' lists them)",
+			"'%s' has no earlier version to go back to, or its files were lost before the upgrade; install one instead, or name a recorded one ('affix status %s' lists them)",
 			id, id);
 	r = apply_has_bytes(&operation->tree, target, &has_bytes);
 	if (r < 0 || has_bytes)
 		return r;
 	return refuse(
 		&operation->refusal, REFUSAL_ROLLBACK_IMPOSSIBLE,
-		"the files of '%s' %s are changed or missing, so it cannot be gone back to; install its bundle again",
+		"'%s' %s is lost: its files are changed or missing, so it cannot be gone back to; install its bundle again",
 		id, target->identity.version);
 }
 

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "engine/commit.h"
 #include "engine/transaction.h"
+#include "plan/apply.h"
 
 /* How long the administrator waits for an add-on that is being worked on; others do not wait. */
 #define ADMIN_WAIT (30 * CLOCK_USEC_PER_SEC)
@@ -218,6 +219,14 @@ int operation_now(struct operation *operation, uint64_t *ret)
 	if (r == 0)
 		*ret = MAX(now, floor);
 	return r;
+}
+
+bool operation_has_lost(const struct operation *operation, const struct plan *plan)
+{
+	bool has_bytes = false;
+	int r = apply_has_bytes(&operation->tree, plan, &has_bytes);
+
+	return r < 0 || !has_bytes;
 }
 
 int operation_check_installed(struct operation *operation, const char *id)

@@ -64,6 +64,9 @@ must_check int operation_check_policy(struct operation *operation);
 /* Refuses with REFUSAL_NOT_INSTALLED where the locked record has no current plan. */
 must_check int operation_check_installed(struct operation *operation, const char *id);
 
+/* Whether *plan*'s bytes are damaged, gone or cannot be read: nothing can be gone back to. */
+bool operation_has_lost(const struct operation *operation, const struct plan *plan);
+
 /* The result is about this plan: id, version, digest. */
 must_check int operation_set_subject(struct operation *operation, const struct plan *plan);
 

@@ -81,9 +81,7 @@ static int restore_files(struct operation *operation)
 	r = units_stop(operation->manager, transaction->to);
 	if (r == 0)
 		r = units_stop(operation->manager, record->current);
-	if (r == 0 && (record->current || transaction->to))
-		r = transaction_switch_files(operation, record->current, transaction->to);
-	return r;
+	return r < 0 ? r : transaction_restore_files(operation);
 }
 
 /* Starts the old plan and watches it. An add-on that was not installed before has nothing to watch.
@@ -104,12 +102,26 @@ static int watch_old(struct operation *operation, struct health *ret)
 		     : health_watch(operation->manager, record->current, &operation->tree, 0, ret);
 }
 
-static const char *old_text(const struct record *record, char *text, size_t size)
+static const char *old_text(const struct record *record, bool is_lost, char *text, size_t size)
 {
 	if (!record->current)
 		return "nothing of it is left but its user";
-	(void)snprintf(text, size, "%s is back", record->current->identity.version);
+	(void)snprintf(text, size, "%s is back%s", record->current->identity.version,
+		       is_lost ? ", with files that are changed or missing" : "");
 	return text;
+}
+
+static int describe_lost(struct operation *operation, const char *reason)
+{
+	const struct record *record = operation->record;
+	const struct record_transaction *transaction = record->transaction;
+
+	return result_set(
+		operation->result, RESULT_FAILED, "old-version-lost",
+		"%s of '%s' %s failed: %s; and %s is lost: its files are changed or missing and could not be put back; install a version, or repair it with its bundle",
+		record_operation_to_string(transaction->operation), record->id,
+		transaction->to ? transaction->to->identity.version : "", reason,
+		record->current->identity.version);
 }
 
 static int describe(struct operation *operation, const struct health *old, bool *ret_quarantine)
@@ -120,8 +132,9 @@ static int describe(struct operation *operation, const struct health *old, bool 
 	const char *verb = record_operation_to_string(transaction->operation);
 	const char *name = "interrupted";
 	const char *reason = "the updater was interrupted";
+	bool is_lost = record->current && operation_has_lost(operation, record->current);
 	bool is_bad;
-	char text[128];
+	char text[192];
 
 	if (transaction->evidence) {
 		ignore_result(json_member_string(transaction->evidence, "name", &name));
@@ -129,6 +142,8 @@ static int describe(struct operation *operation, const struct health *old, bool 
 	}
 	is_bad = strcmp(name, "unhealthy") == 0;
 	*ret_quarantine = is_bad && old->state == HEALTH_GOOD;
+	if (is_lost && (old->state != HEALTH_GOOD || !operation->manager))
+		return describe_lost(operation, reason);
 	if (old->state != HEALTH_GOOD)
 		return result_set(
 			operation->result, RESULT_FAILED, is_bad ? "host-at-fault" : name,
@@ -139,7 +154,7 @@ static int describe(struct operation *operation, const struct health *old, bool 
 			  strcmp(name, "interrupted") == 0 ? RESULT_INTERRUPTED
 							   : RESULT_ROLLED_BACK,
 			  name, "%s of '%s' %s failed: %s; %s", verb, record->id, version, reason,
-			  old_text(record, text, sizeof(text)));
+			  old_text(record, is_lost, text, sizeof(text)));
 }
 
 static int quarantine(struct operation *operation)

@@ -129,6 +129,17 @@ class Health(live.Case):
         status = self.status('world')
         self.assertEqual((status['quarantine'], status['version']), ([], '1.0.0'))
 
+    def test_failed_upgrade_of_a_version_that_is_lost_says_so_and_leaves_a_way_out(self):
+        self.assertDone(self.install(self.addon('lost', '1.0.0')))
+        self.host.run(['rm', '-r', '/opt/affix/lost/versions/1.0.0'], check=True)
+        result = self.install(self.addon('lost', '1.1.0', options='--die-after 0'))
+        self.assertEqual((result['outcome'], result['name'], result['exit']), ('failed', 'old-version-lost', 3), result)
+        self.assertIn('1.0.0 is lost', result['message'])
+        self.assertIsNone(self.status('lost')['transaction'])
+        self.assertDone(self.install(self.addon('lost', '1.2.0')))
+        self.assertRuns('lost', '1.2.0')
+        self.assertRefused(self.affix('rollback', 'lost'), 'no-previous')
+
     def test_timer_whose_job_fails_is_rolled_back(self):
         timer = {'OnCalendar': 'hourly'}
         good = self.addon('job', '1.0.0', options='--die-after 0 --exit 0', supervision='systemd-timer', timer=timer)

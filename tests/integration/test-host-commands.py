@@ -129,6 +129,54 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('repair', 'probe', '--bundle', self.one).returncode, 0)
         self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
 
+    def lose(self, version, how):
+        directory = self.tree / f'opt/affix/probe/versions/{version}'
+        if how == 'all':
+            shutil.rmtree(directory)
+        elif how == 'a file':
+            (directory / 'probe').unlink()
+        elif how == 'a file, for a link':
+            (directory / 'probe').unlink()
+            (directory / 'probe').symlink_to('/nowhere')
+        else:
+            (directory / 'probe').write_text('x')
+
+    LOSSES = ('all', 'a file', 'a file, for a link', 'bytes')
+
+    def test_an_upgrade_from_a_version_whose_files_are_lost_promises_no_way_back(self):
+        for how in self.LOSSES:
+            with self.subTest(how):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                self.lose('1.0.0', how)
+                result = self.result('install', self.two)
+                self.assertEqual(result['outcome'], 'done', result)
+                self.assertIn('no way back to 1.0.0', result['message'])
+                self.assertIsNone(self.result('status', 'probe')['data']['addons'][0]['previous'])
+                self.assertFails(self.affix('rollback', 'probe'), 1, 'no-previous', 'were lost')
+                self.assertEqual(self.affix('drift').stdout, 'probe 1.1.0: as installed\n')
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_an_interrupted_upgrade_ends_where_the_old_files_are_lost(self):
+        again = self.work.addon('probe', '1.0.0')
+        again.extra = {'note': 'rebuilt'}
+        rebuilt = self.work.bundle(again)
+        for new in (self.two, rebuilt):
+            for how in self.LOSSES:
+                for number in (4, 12, 14, 18):
+                    with self.subTest(how, number=number, new=new.name):
+                        self.tree = self.work.tree()
+                        self.affix('install', self.one)
+                        self.lose('1.0.0', how)
+                        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=renameat,renameat2', '-e',
+                                     f'inject=renameat,renameat2:signal=KILL:when={number}', fixture.AFFIX, 'install', new, '--root', self.tree],
+                                    check=False)
+                        fixture.run([fixture.UPDATER, '--recover', '--root', self.tree])
+                        status = self.result('status', 'probe')['data']['addons'][0]
+                        self.assertIsNone(status['transaction'])
+                        self.assertFalse((self.tree / 'opt/affix/probe/versions/1.0.0/note').exists() and status['last_result']['outcome'] != 'done')
+                        self.assertEqual(self.affix('install', new).returncode, 0)
+
     def test_downgrade_rollback_to_a_version_and_purge_are_options(self):
         self.affix('install', self.two)
         self.assertFails(self.affix('install', self.one), 1, 'downgrade', '--allow-downgrade')
