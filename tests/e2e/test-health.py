@@ -140,6 +140,36 @@ class Health(live.Case):
         self.assertRuns('lost', '1.2.0')
         self.assertRefused(self.affix('rollback', 'lost'), 'no-previous')
 
+    def assertSpared(self, identifier, result, drop_in):
+        self.assertRolledBack(result)
+        self.assertIn(drop_in, result['message'])
+        self.assertEqual(self.status(identifier)['quarantine'], [])
+
+    def test_failure_under_an_administrators_drop_in_names_it_and_quarantines_nothing(self):
+        own = '/etc/systemd/system/affix-mine.service.d/10-mine.conf'
+        self.host.run(['mkdir', '-p', own.rpartition('/')[0]], check=True)
+        self.host.write(own, '[Service]\nExecStartPre=/bin/false\n')
+        bundle = self.work.bundle(self.addon('mine', '1.0.0'))
+        self.assertSpared('mine', self.install(bundle), own)
+        self.host.path(own).unlink()
+        self.assertDone(self.install(bundle))
+        # Nor where the old version stands it.
+        self.host.write(own, '[Service]\nEnvironment=STRICT=1\n')
+        self.host.run(['systemctl', 'daemon-reload'], check=True)
+        self.assertSpared('mine', self.install(self.addon('mine', '1.1.0', options='--die-after 0')), own)
+        self.assertRuns('mine', '1.0.0')
+
+    def test_failure_under_a_drop_in_for_all_services_quarantines_nothing(self):
+        everyones = '/etc/systemd/system/service.d/10-everyone.conf'
+        self.host.run(['mkdir', '-p', everyones.rpartition('/')[0]], check=True)
+        self.host.write(everyones, '[Service]\nEnvironment=EVERYONE=1\n')
+        self.addCleanup(self.host.run, ['sh', '-c', f'rm {everyones}; systemctl daemon-reload'])
+        bad = self.work.bundle(self.addon('every', '1.0.0', options='--die-after 0'))
+        self.assertSpared('every', self.install(bad), everyones)
+        self.host.path(everyones).unlink()
+        self.assertRolledBack(self.install(bad))
+        self.assertEqual(len(self.status('every')['quarantine']), 1)
+
     def test_timer_whose_job_fails_is_rolled_back(self):
         timer = {'OnCalendar': 'hourly'}
         good = self.addon('job', '1.0.0', options='--die-after 0 --exit 0', supervision='systemd-timer', timer=timer)
