@@ -110,7 +110,9 @@ static int restore_files(struct operation *operation)
 	r = units_stop(operation->manager, transaction->to);
 	if (r == 0)
 		r = units_stop(operation->manager, record->current);
-	return r < 0 ? r : transaction_restore_files(operation);
+	if (r == 0)
+		r = transaction_restore_files(operation);
+	return r < 0 ? r : units_forget(operation->manager, transaction->to);
 }
 
 /* Starts the old plan and watches it. An add-on that was not installed before has nothing to watch.

@@ -144,6 +144,8 @@ static int switch_over(struct operation *operation)
 		r = units_stop(operation->manager, record->current);
 	if (r == 0)
 		r = transaction_switch_files(operation);
+	if (r == 0)
+		r = units_forget(operation->manager, record->current);
 	if (r == 0 && to)
 		r = units_make_directories(operation->manager, to);
 	if (r < 0 || !to || !operation->manager)

@@ -170,6 +170,22 @@ class Health(live.Case):
         self.assertRolledBack(self.install(bad))
         self.assertEqual(len(self.status('every')['quarantine']), 1)
 
+    def test_start_limit_and_failures_of_earlier_versions_are_forgotten(self):
+        limits = {'StartLimitIntervalSec': '3600', 'StartLimitBurst': '2'}
+        bad = self.addon('limit', '1.0.0', options='--die-after 0')
+        bad.service['Unit'].update(limits)
+        bad.service['Service'].update({'Restart': 'always', 'RestartSec': '0'})
+        bad.manifest['health']['max_restarts'] = 9
+        self.assertRolledBack(self.install(bad))
+        self.assertNotIn('affix-limit', self.host.run(['systemctl', 'list-units', '--all', '--plain', '--no-legend', 'affix-limit*']).stdout)
+        for number in range(3):
+            good = self.addon('limit', f'1.{number}.1')
+            good.service['Unit'].update(limits)
+            self.assertDone(self.install(good))
+        bad.manifest['version'] = bad.version = '1.3.0'
+        self.assertRolledBack(self.install(bad))
+        self.assertRuns('limit', '1.2.1')
+
     def test_timer_whose_job_fails_is_rolled_back(self):
         timer = {'OnCalendar': 'hourly'}
         good = self.addon('job', '1.0.0', options='--die-after 0 --exit 0', supervision='systemd-timer', timer=timer)
