@@ -121,6 +121,17 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('repair', 'probe').returncode, 0)
         self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
 
+    def test_drift_lists_a_damaged_record_and_goes_on(self):
+        self.affix('install', self.one)
+        self.affix('install', self.work.bundle(self.work.addon('other', '1.0.0')))
+        (self.tree / 'var/lib/affix/updater/other.json').write_text('{')
+        other, probe = self.result('drift')['data']['addons']
+        self.assertEqual((other['id'], other['version'], other['drifted']), ('other', None, True))
+        self.assertEqual([(item['kind'], item['path']) for item in other['items']], [('bad-record', '/var/lib/affix/updater/other.json')])
+        self.assertEqual((probe['id'], probe['drifted']), ('probe', False))
+        self.assertEqual(len(self.result('drift', 'other')['data']['addons']), 1)
+        self.assertIn('bad-record', self.affix('drift').stdout)
+
     def test_damaged_bytes_are_repaired_from_the_bundle(self):
         self.affix('install', self.one)
         (self.tree / 'opt/affix/probe/versions/1.0.0/probe').write_text('x')
