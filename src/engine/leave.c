@@ -9,22 +9,22 @@
 #include "engine/transaction.h"
 #include "plan/apply.h"
 
-/* The recorded plan that is asked for: the previous one, or by version. Borrowed from the record.
- */
+/* Without a version it goes back, never forth: what a rollback left is asked for by its version. */
+static bool is_target(const struct record *record, const struct plan *plan, const char *version)
+{
+	if (version[0] != '\0')
+		return strcmp(plan->identity.version, version) == 0;
+	return identity_compare(&plan->identity, &record->current->identity) < 0;
+}
+
+/* The recorded plan that is asked for, the newest in history that it may be. Borrowed from the
+ * record. */
 static const struct plan *find_target(const struct record *record, const char *version)
 {
-	/* Without a version it goes back, never forth: what was left by a rollback is asked for by
-	 * its version. */
-	if (version[0] == '\0' &&
-	    (!record->previous ||
-	     identity_compare(&record->previous->identity, &record->current->identity) >= 0))
-		return NULL;
-	if (version[0] == '\0')
-		return record->previous;
-	if (record->previous && strcmp(record->previous->identity.version, version) == 0)
+	if (record->previous && is_target(record, record->previous, version))
 		return record->previous;
 	for (size_t i = 0; i < record->n_older; i++) {
-		if (strcmp(record->older[i]->identity.version, version) == 0)
+		if (is_target(record, record->older[i], version))
 			return record->older[i];
 	}
 	return NULL;

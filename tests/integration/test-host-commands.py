@@ -195,6 +195,32 @@ class Trees(unittest.TestCase):
         self.assertFails(self.affix('rollback', 'probe', '--to', '9.9.9'), 1, 'no-previous', '9.9.9')
         self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
 
+    def history(self):
+        addon = self.result('status', 'probe')['data']['addons'][0]
+        return [plan['version'] if plan else None for plan in (addon['current'], addon['previous'], *addon['older'])]
+
+    def test_previous_is_what_ran_before_also_after_a_rollback(self):
+        policy = self.tree / 'etc/affix/updater.yaml'
+        policy.write_text('keep_versions: 5\n')
+        policy.chmod(0o644)
+        for bundle in (self.one, self.two, *(self.work.bundle(self.work.addon('probe', f'1.{minor}.0')) for minor in (2, 3))):
+            self.affix('install', bundle)
+        self.assertEqual(self.history(), ['1.3.0', '1.2.0', '1.1.0', '1.0.0'])
+        self.affix('rollback', 'probe', '--to', '1.1.0')
+        self.assertEqual(self.history(), ['1.1.0', '1.3.0', '1.2.0', '1.0.0'])
+        # Back, and never forth.
+        self.affix('rollback', 'probe')
+        self.assertEqual(self.history(), ['1.0.0', '1.1.0', '1.3.0', '1.2.0'])
+        self.assertFails(self.affix('rollback', 'probe'), 1, 'no-previous')
+        self.affix('rollback', 'probe', '--to', '1.3.0')
+        self.assertEqual(self.history(), ['1.3.0', '1.0.0', '1.1.0', '1.2.0'])
+
+    def test_origin_is_nobodys_where_nothing_is_installed(self):
+        self.affix('install', self.one)
+        self.assertEqual(self.result('status')['data']['addons'][0]['origin'], 'local')
+        self.affix('uninstall', 'probe')
+        self.assertIsNone(self.result('status')['data']['addons'][0]['origin'])
+
     def test_dropped_keys_are_said(self):
         self.affix('install', self.one)
         config = self.work.fresh('config')
