@@ -32,6 +32,8 @@ static const char *drift_word(const json_t *item)
 	if (str_equal(kind, "capabilities") || str_equal(kind, "local-override") ||
 	    str_equal(kind, "unhealthy"))
 		return kind;
+	if (str_equal(kind, "stopped") || str_equal(kind, "not-loaded"))
+		return "unhealthy";
 	if (str_equal(kind, "fragment") || str_equal(kind, "not-reloaded"))
 		return "units";
 	if (path && str_starts_with(path, "/etc/systemd/"))

@@ -47,7 +47,7 @@ struct bundle_verify {
 	const char *signature; /* text of the signature file */
 	size_t signature_size;
 	const struct trust *trust;
-	uint64_t now;           /* 0: expiry is not judged */
+	uint64_t now;           /* 0: the signature's times are not judged */
 	uint64_t deadline_usec; /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
 	int private_dirfd;      /* a directory that nobody but us can write to */
 };

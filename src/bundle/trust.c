@@ -26,6 +26,9 @@
 /* How much of a foreign comment a message repeats. */
 #define SHOWN_MAX 200U
 
+/* How far the clocks of signer and host may be apart. */
+#define CLOCK_SKEW_SECONDS 300U
+
 static void key_done(struct trust_key *key)
 {
 	free(key->name);
@@ -328,12 +331,38 @@ static int refuse_comment(const struct minisign_signature *signature,
 		      shown);
 }
 
+/*
+ * A signature from the future would, once installed, set the time floor there, and every other one
+ * that expires would be refused for ever.
+ */
+static int check_times(const struct identity *identity, uint64_t now,
+		       struct refusal *reterr_refusal)
+{
+	char text[CLOCK_TEXT_SIZE];
+
+	if (now == 0)
+		return 0;
+	if (identity->created > now + CLOCK_SKEW_SECONDS) {
+		clock_format(identity->created, text);
+		return refuse(reterr_refusal, REFUSAL_NOT_YET_VALID,
+			      "the signature of '%s' %s is from %s, which is yet to come; set the "
+			      "clock of this machine, or the signer's and have it signed again",
+			      identity->id, identity->version, text);
+	}
+	if (identity->expires > 0 && now >= identity->expires) {
+		clock_format(identity->expires, text);
+		return refuse(reterr_refusal, REFUSAL_EXPIRED,
+			      "the signature of '%s' %s expired at %s; get one that was made later",
+			      identity->id, identity->version, text);
+	}
+	return 0;
+}
+
 int trust_verify(const struct trust *trust, const struct minisign_signature *signature,
 		 const struct digest *file, uint64_t now, const struct trust_key **ret_key,
 		 struct identity *ret_identity, struct refusal *reterr_refusal)
 {
 	const struct trust_key *key = NULL;
-	char expires[CLOCK_TEXT_SIZE];
 	struct identity identity;
 	int r;
 
@@ -347,12 +376,9 @@ int trust_verify(const struct trust *trust, const struct minisign_signature *sig
 			      "key '%s' may not sign add-on '%s'; its policy file lists the ids it "
 			      "is trusted for",
 			      key->name, identity.id);
-	if (now > 0 && identity.expires > 0 && now >= identity.expires) {
-		clock_format(identity.expires, expires);
-		return refuse(reterr_refusal, REFUSAL_EXPIRED,
-			      "the signature of '%s' %s expired at %s; get one that was made later",
-			      identity.id, identity.version, expires);
-	}
+	r = check_times(&identity, now, reterr_refusal);
+	if (r != 0)
+		return r;
 	*ret_key = key;
 	*ret_identity = identity;
 	return 0;

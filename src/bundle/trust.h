@@ -51,8 +51,8 @@ must_check int trust_signature_parse(const char *text, size_t size, struct minis
 
 /*
  * Verifies a signature file over a file with digest *file*: finds the key, checks the signature,
- * parses the comment, checks the key's policy for the id, and `expires` against *now* (0: not
- * judged). 0 with *ret_key* borrowed from *trust*; refused; -errno.
+ * parses the comment, checks the key's policy for the id, and `created` and `expires` against *now*
+ * (0: not judged). 0 with *ret_key* borrowed from *trust*; refused; -errno.
  */
 must_check int trust_verify(const struct trust *trust, const struct minisign_signature *signature,
 			    const struct digest *file, uint64_t now,

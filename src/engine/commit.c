@@ -9,6 +9,7 @@
 #include "engine/commit.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -56,7 +57,7 @@ static void history_drop(struct record *record, const struct digest *bundle,
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 
-static int history_insert(struct record *record, size_t index, struct plan *plan)
+static int history_push(struct record *record, struct plan *plan)
 {
 	struct plan **larger;
 
@@ -68,15 +69,9 @@ static int history_insert(struct record *record, size_t index, struct plan *plan
 	if (!larger)
 		return -ENOMEM;
 	record->older = larger;
-	if (index == 0) {
-		memmove(larger + 1, larger, record->n_older * sizeof(struct plan *));
-		larger[0] = record->previous;
-		record->previous = plan;
-	} else {
-		memmove(larger + index, larger + index - 1,
-			(record->n_older - index + 1) * sizeof(struct plan *));
-		larger[index - 1] = plan;
-	}
+	memmove(larger + 1, larger, record->n_older * sizeof(struct plan *));
+	larger[0] = record->previous;
+	record->previous = plan;
 	record->n_older++;
 	return 0;
 }
@@ -101,22 +96,23 @@ static void history_clear(struct record *record)
 	record->older = NULL;
 }
 
-/* After a rollback the plan that was left goes behind all others: going back again must not come to
- * it. */
-static int update_history(struct operation *operation, struct plan *to, bool is_rollback)
+/* What is left, also by a rollback, is what ran before. */
+static int update_history(struct operation *operation, struct plan *to, bool is_lost)
 {
 	struct record *record = operation->record;
 	struct plan *left = record->current;
+	unsigned keep;
 	int r = 0;
 
 	history_drop(record, &to->bundle, NULL);
 	record->current = to;
-	if (left && digest_is_equal(&left->bundle, &to->bundle))
+	if (left && (is_lost || digest_is_equal(&left->bundle, &to->bundle)))
 		(void)plan_free(left);
 	else if (left)
-		r = history_insert(record, is_rollback ? history_count(record) : 0, left);
-	/* One version back is always kept. */
-	history_trim(record, MIN(MAX(operation->policy->keep_versions, 1U), RECORD_OLDER_MAX + 1));
+		r = history_push(record, left);
+	/* One version back is always kept, and all of them while nobody says how many. */
+	keep = operation->policy ? MAX(operation->policy->keep_versions, 1U) : UINT_MAX;
+	history_trim(record, MIN(keep, RECORD_OLDER_MAX + 1));
 	return r;
 }
 
@@ -152,7 +148,7 @@ static void raise_floor(struct record *record, const struct plan *to)
 	record->newest_created = MAX(record->newest_created, to->identity.created);
 }
 
-int commit_transaction(struct operation *operation)
+int commit_transaction(struct operation *operation, bool is_lost)
 {
 	struct record *record = operation->record;
 	struct record_transaction *transaction = record->transaction;
@@ -168,7 +164,7 @@ int commit_transaction(struct operation *operation)
 	if (!to) {
 		history_clear(record);
 		record->current = plan_free(record->current);
-		record->is_held = record->is_stopped = false;
+		record->is_held = record->is_stopped = record->is_local = false;
 		return 0;
 	}
 	if (is_install) {
@@ -178,7 +174,7 @@ int commit_transaction(struct operation *operation)
 		raise_floor(record, to);
 		memcpy(record->bound_key, to->key_id, sizeof(record->bound_key));
 	}
-	return update_history(operation, to, transaction->operation == RECORD_ROLLBACK);
+	return update_history(operation, to, is_lost);
 }
 
 void commit_nothing(struct record *record)

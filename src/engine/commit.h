@@ -5,9 +5,10 @@
 
 /*
  * Makes the open transaction's plan the current one in the record: history, floor, key, origin,
- * directories. The record is changed in memory only. 0 or -ENOMEM.
+ * directories. *is_lost*: the plan that is left has no bytes to go back to and is no history. The
+ * record is changed in memory only. 0 or -ENOMEM.
  */
-must_check int commit_transaction(struct operation *operation);
+must_check int commit_transaction(struct operation *operation, bool is_lost);
 
 /* Closes the open transaction without it. */
 void commit_nothing(struct record *record);

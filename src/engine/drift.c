@@ -1,80 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * drift: the tree against the plans, and what PID 1 runs against what was granted. plan: what an
- * install would make of a bundle. Both only read.
+ * drift: the tree against the plans; what PID 1 runs is running.c's. plan: what an install would
+ * make of a bundle. Both only read.
  */
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "base/path.h"
 #include "engine/delivery.h"
-#include "engine/health.h"
 #include "engine/operation.h"
+#include "engine/running.h"
 #include "engine/stopped.h"
 #include "plan/diff.h"
 #include "plan/plan_paths.h"
-
-static int add_item(json_t *list, const char *kind, const char *path, const char *wanted,
-		    const char *found)
-{
-	json_t *item = json_object();
-	int r;
-
-	r = json_append(list, item);
-	if (r == 0)
-		r = json_add_string(item, "kind", kind);
-	if (r == 0)
-		r = json_add_string(item, "path", path);
-	if (r == 0)
-		r = json_add_string(item, "wanted", wanted);
-	return r < 0 ? r : json_add_string(item, "found", found);
-}
-
-/* The manager's view of one unit: which file it read, which drop-ins besides, and whether it has
- * read them since. */
-static int compare_unit(struct operation *operation, const struct plan *plan, const char *name,
-			json_t *list)
-{
-	cleanup_manager_unit struct manager_unit unit = MANAGER_UNIT_INIT;
-	cleanup_free char *path = NULL;
-	int r;
-
-	r = str_format(&path, PLAN_UNIT_BASE "/%s", name);
-	if (r == 0)
-		r = manager_get_unit(operation->manager, name, &unit);
-	if (r == 0 && strcmp(unit.fragment_path, path) != 0)
-		r = add_item(list, "fragment", name, path, unit.fragment_path);
-	if (r == 0 && unit.need_daemon_reload)
-		r = add_item(list, "not-reloaded", name, NULL, NULL);
-	for (size_t i = 0; r == 0 && i < unit.drop_in_paths.count; i++) {
-		const char *drop_in = unit.drop_in_paths.items[i];
-
-		/* Those in the unit's own directories were found with the files. */
-		if (!plan_find(plan, drop_in) && !path_is_below(drop_in, "/etc/systemd") &&
-		    !path_is_below(drop_in, "/run/systemd/system"))
-			r = add_item(list, diff_kind_to_string(DIFF_LOCAL_OVERRIDE), drop_in, NULL,
-				     NULL);
-	}
-	return r;
-}
-
-static int compare_running(struct operation *operation, const struct record *record, json_t *list)
-{
-	struct health health = {0};
-	int r = 0;
-
-	if (!operation->manager || record->is_stopped)
-		return 0;
-	for (size_t i = 0; r == 0 && i < record->current->n_units; i++)
-		r = compare_unit(operation, record->current, record->current->units[i].name, list);
-	if (r == 0)
-		r = health_look(operation->manager, record->current, &operation->tree, &health);
-	if (r == 0 && health.state != HEALTH_GOOD)
-		r = add_item(list, "unhealthy", health.unit, NULL, health.reason);
-	return r;
-}
 
 /* A stopped add-on is to be without its links. */
 static bool is_intended(const struct record *record, const struct diff_item *item)
@@ -99,9 +39,15 @@ static int compare_record(struct operation *operation, const struct record *reco
 	cleanup_diff struct diff diff = DIFF_INIT;
 	json_t *json = json_object();
 	json_t *items = json_array();
+	bool drifted = false;
 	int r;
 
 	r = json_append(addons, json);
+	if (r < 0) {
+		json_decref(items);
+		return r;
+	}
+	r = json_add(json, "items", items);
 	if (r == 0)
 		r = json_add_string(json, "id", record->id);
 	if (r == 0)
@@ -110,22 +56,43 @@ static int compare_record(struct operation *operation, const struct record *reco
 		r = json_add(json, "held", json_boolean(record->is_held));
 	if (r == 0)
 		r = plan_diff(record->current, &operation->tree, &diff);
+	for (size_t i = 0; r == 0 && i < diff.count; i++)
+		r = is_intended(record, &diff.items[i])
+			    ? 0
+			    : running_add_item(items, diff_kind_to_string(diff.items[i].kind),
+					       diff.items[i].path, diff.items[i].wanted,
+					       diff.items[i].found);
 	if (r == 0)
-		r = json_add(
-			json, "drifted",
-			json_boolean(diff_count_damage(&diff) > count_intended(record, &diff)));
+		r = running_compare(operation, record, items, &drifted);
+	drifted = drifted || diff_count_damage(&diff) > count_intended(record, &diff);
+	return r < 0 ? r : json_add(json, "drifted", json_boolean(drifted));
+}
+
+/* A record that cannot be read is one line of the answer, not the end of it. */
+static int add_broken(const struct operation *operation, const char *id, json_t *addons)
+{
+	json_t *json = json_object();
+	json_t *items = json_array();
+	char path[128];
+	int r;
+
+	r = json_append(addons, json);
 	if (r < 0) {
 		json_decref(items);
 		return r;
 	}
+	(void)snprintf(path, sizeof(path), RECORD_DIRECTORY "/%s.json", id);
 	r = json_add(json, "items", items);
-	for (size_t i = 0; r == 0 && i < diff.count; i++)
-		r = is_intended(record, &diff.items[i])
-			    ? 0
-			    : add_item(items, diff_kind_to_string(diff.items[i].kind),
-				       diff.items[i].path, diff.items[i].wanted,
-				       diff.items[i].found);
-	return r < 0 ? r : compare_running(operation, record, items);
+	if (r == 0)
+		r = json_add_string(json, "id", id);
+	if (r == 0)
+		r = json_add_string(json, "version", NULL);
+	if (r == 0)
+		r = json_add(json, "held", json_false());
+	if (r == 0)
+		r = json_add(json, "drifted", json_true());
+	return r < 0 ? r
+		     : running_add_item(items, "bad-record", path, NULL, operation->refusal.text);
 }
 
 static int compare_id(struct operation *operation, const char *id, json_t *addons)
@@ -133,7 +100,9 @@ static int compare_id(struct operation *operation, const char *id, json_t *addon
 	cleanup_record struct record *record = NULL;
 	int r = store_load(&operation->store, id, &record, &operation->refusal);
 
-	if (r != 0 || !record->current)
+	if (r > 0)
+		return add_broken(operation, id, addons);
+	if (r < 0 || !record->current)
 		return r;
 	return compare_record(operation, record, addons);
 }

@@ -13,22 +13,23 @@
 struct verb {
 	int (*run)(struct operation *operation);
 	bool changes; /* it may change the host: the store is made */
+	bool allows;  /* what the host's administrator allows is asked */
 };
 
 static const struct verb *find_verb(enum request_verb verb)
 {
 	static const struct verb verbs[] = {
-		[REQUEST_INSTALL] = {operation_install,          true },
-		[REQUEST_ROLLBACK] = {operation_rollback,         true },
-		[REQUEST_UNINSTALL] = {operation_uninstall,        true },
-		[REQUEST_CONFIGURE] = {operation_configure,        true },
-		[REQUEST_STATUS] = {operation_status,           false},
-		[REQUEST_DRIFT] = {operation_drift,            false},
-		[REQUEST_REPAIR] = {operation_repair,           true },
-		[REQUEST_PLAN] = {operation_plan,             true },
-		[REQUEST_PRUNE] = {operation_prune,            true },
-		[REQUEST_HOLD] = {operation_hold,             true },
-		[REQUEST_CLEAR_QUARANTINE] = {operation_clear_quarantine, true },
+		[REQUEST_INSTALL] = {operation_install,          true,  true },
+		[REQUEST_ROLLBACK] = {operation_rollback,         true,  false},
+		[REQUEST_UNINSTALL] = {operation_uninstall,        true,  false},
+		[REQUEST_CONFIGURE] = {operation_configure,        true,  true },
+		[REQUEST_STATUS] = {operation_status,           false, false},
+		[REQUEST_DRIFT] = {operation_drift,            false, false},
+		[REQUEST_REPAIR] = {operation_repair,           true,  false},
+		[REQUEST_PLAN] = {operation_plan,             true,  true },
+		[REQUEST_PRUNE] = {operation_prune,            true,  false},
+		[REQUEST_HOLD] = {operation_hold,             true,  false},
+		[REQUEST_CLEAR_QUARANTINE] = {operation_clear_quarantine, true,  false},
 	};
 
 	return (size_t)verb < ARRAY_SIZE(verbs) && verbs[verb].run ? &verbs[verb] : NULL;
@@ -55,6 +56,8 @@ static int execute(struct operation *operation, const struct verb *verb)
 {
 	int r = verb->changes ? find_earlier(operation) : 0;
 
+	if (r == 0 && !operation->is_answered && verb->allows)
+		r = operation_check_policy(operation);
 	return r != 0 || operation->is_answered ? r : verb->run(operation);
 }
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "engine/delivery.h"
 #include "engine/operation.h"
+#include "engine/running.h"
 #include "engine/transaction.h"
 #include "plan/apply.h"
 #include "plan/diff.h"
@@ -147,6 +148,8 @@ static int check_install(struct operation *operation, const struct delivery *del
 		r = check_rebuild(operation, plan);
 	if (r == 0)
 		r = check_quarantine(operation, plan);
+	if (r == 0 && plan_owns_user(plan))
+		r = tree_check_user(&operation->tree, plan->user, &operation->refusal);
 	if (r == 0)
 		r = apply_preflight(&operation->tree, plan, operation->record->current,
 				    &operation->refusal);
@@ -259,6 +262,7 @@ int operation_repair(struct operation *operation)
 	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
 	cleanup_diff struct diff diff = DIFF_INIT;
 	struct transaction_order order = {.operation = RECORD_REPAIR};
+	bool needs_start = false;
 	int r = 0;
 
 	if (operation->call->fds[REQUEST_FD_BUNDLE] >= 0)
@@ -273,7 +277,9 @@ int operation_repair(struct operation *operation)
 		r = operation_set_subject(operation, operation->record->current);
 	if (r == 0)
 		r = plan_diff(operation->record->current, &operation->tree, &diff);
-	if (r == 0 && diff_count_damage(&diff) == 0)
+	if (r == 0)
+		r = running_needs_start(operation, operation->record, &needs_start);
+	if (r == 0 && diff_count_damage(&diff) == 0 && !needs_start)
 		return result_set(operation->result, RESULT_DONE, "",
 				  "'%s' is as it should be, nothing changed", id);
 	if (r == 0)

@@ -9,22 +9,22 @@
 #include "engine/transaction.h"
 #include "plan/apply.h"
 
-/* The recorded plan that is asked for: the previous one, or by version. Borrowed from the record.
- */
+/* Without a version it goes back, never forth: what a rollback left is asked for by its version. */
+static bool is_target(const struct record *record, const struct plan *plan, const char *version)
+{
+	if (version[0] != '\0')
+		return strcmp(plan->identity.version, version) == 0;
+	return identity_compare(&plan->identity, &record->current->identity) < 0;
+}
+
+/* The recorded plan that is asked for, the newest in history that it may be. Borrowed from the
+ * record. */
 static const struct plan *find_target(const struct record *record, const char *version)
 {
-	/* Without a version it goes back, never forth: what was left by a rollback is asked for by
-	 * its version. */
-	if (version[0] == '\0' &&
-	    (!record->previous ||
-	     identity_compare(&record->previous->identity, &record->current->identity) >= 0))
-		return NULL;
-	if (version[0] == '\0')
-		return record->previous;
-	if (record->previous && strcmp(record->previous->identity.version, version) == 0)
+	if (record->previous && is_target(record, record->previous, version))
 		return record->previous;
 	for (size_t i = 0; i < record->n_older; i++) {
-		if (strcmp(record->older[i]->identity.version, version) == 0)
+		if (is_target(record, record->older[i], version))
 			return record->older[i];
 	}
 	return NULL;
@@ -45,14 +45,14 @@ static int check_target(struct operation *operation, const struct plan *target)
 	if (!target)
 		return refuse(
 			&operation->refusal, REFUSAL_NO_PREVIOUS,
-			"'%s' has no earlier version to go back to; install one instead, or name a recorded one ('affix status %s' lists them)",
+			"'%s' has no earlier version to go back to, or its files were lost before the upgrade; install one instead, or name a recorded one ('affix status %s' lists them)",
 			id, id);
 	r = apply_has_bytes(&operation->tree, target, &has_bytes);
 	if (r < 0 || has_bytes)
 		return r;
 	return refuse(
 		&operation->refusal, REFUSAL_ROLLBACK_IMPOSSIBLE,
-		"the files of '%s' %s are changed or missing, so it cannot be gone back to; install its bundle again",
+		"'%s' %s is lost: its files are changed or missing, so it cannot be gone back to; install its bundle again",
 		id, target->identity.version);
 }
 

@@ -12,9 +12,26 @@
 #include "base/fd.h"
 #include "engine/commit.h"
 #include "engine/transaction.h"
+#include "plan/apply.h"
 
 /* How long the administrator waits for an add-on that is being worked on; others do not wait. */
 #define ADMIN_WAIT (30 * CLOCK_USEC_PER_SEC)
+
+/*
+ * What the administrator allows is needed to bring something new, not to get rid of it: a mistake
+ * in the file must bar neither the way back nor the end of what was interrupted.
+ */
+static int load_policy(struct operation *operation)
+{
+	int r = host_policy_load(operation->tree.rootfd, &operation->policy,
+				 &operation->policy_refusal);
+
+	if (r < 0 && r != -ENOMEM)
+		r = refuse(&operation->policy_refusal, REFUSAL_BAD_HOST_POLICY,
+			   HOST_POLICY_PATH " cannot be read: %s; replace it or remove it",
+			   strerrordesc_np(-r));
+	return MIN(r, 0);
+}
 
 int operation_open(const struct engine_call *call, bool make, struct result *result,
 		   struct operation *ret)
@@ -30,7 +47,7 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 	if (r == -ENOENT && !make)
 		r = 0;
 	if (r == 0)
-		r = host_policy_load(operation.tree.rootfd, &operation.policy, &ret->refusal);
+		r = load_policy(&operation);
 	if (r != 0)
 		return r;
 	if (!call->root) {
@@ -153,9 +170,18 @@ int operation_answer_again(struct operation *operation, const struct record *rec
 	return 0;
 }
 
+int operation_check_policy(struct operation *operation)
+{
+	if (operation->policy)
+		return 0;
+	operation->refusal = operation->policy_refusal;
+	return (int)operation->refusal.code;
+}
+
 int operation_check_fleet(struct operation *operation, const char *id, bool is_removal)
 {
 	const struct record *record = operation->record;
+	int r;
 
 	if (operation->call->is_admin)
 		return 0;
@@ -165,12 +191,16 @@ int operation_check_fleet(struct operation *operation, const char *id, bool is_r
 			"'%s' is held by the administrator%s%s; 'affix hold %s --release' lets go",
 			id, record->hold_reason ? ": " : "",
 			record->hold_reason ? record->hold_reason : "", id);
-	if (is_removal && strv_has(&operation->policy->protected_ids, id))
+	if (!is_removal)
+		return 0;
+	/* Whether it is protected is not known. */
+	r = operation_check_policy(operation);
+	if (r == 0 && strv_has(&operation->policy->protected_ids, id))
 		return refuse(
 			&operation->refusal, REFUSAL_PROTECTED,
 			"'%s' is protected on this host; its administrator can change that in " HOST_POLICY_PATH,
 			id);
-	return 0;
+	return r;
 }
 
 bool operation_carries_logs(const struct operation *operation)
@@ -189,6 +219,14 @@ int operation_now(struct operation *operation, uint64_t *ret)
 	if (r == 0)
 		*ret = MAX(now, floor);
 	return r;
+}
+
+bool operation_has_lost(const struct operation *operation, const struct plan *plan)
+{
+	bool has_bytes = false;
+	int r = apply_has_bytes(&operation->tree, plan, &has_bytes);
+
+	return r < 0 || !has_bytes;
 }
 
 int operation_check_installed(struct operation *operation, const char *id)

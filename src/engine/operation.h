@@ -15,11 +15,12 @@ struct operation {
 	const struct engine_call *call;
 	struct tree tree;
 	struct store store;
-	struct host_policy *policy;
-	struct manager *manager; /* NULL for a tree that is not running */
-	int lock;                /* the add-on's, once operation_lock() was called */
-	struct record *record;   /* of the locked add-on */
-	bool is_answered;        /* the result is an earlier one of the same request id */
+	struct host_policy *policy;    /* NULL: it cannot be understood */
+	struct refusal policy_refusal; /* why */
+	struct manager *manager;       /* NULL for a tree that is not running */
+	int lock;                      /* the add-on's, once operation_lock() was called */
+	struct record *record;         /* of the locked add-on */
+	bool is_answered;              /* the result is an earlier one of the same request id */
 	struct result *result;
 	struct refusal refusal; /* where a step that refuses puts its reason */
 };
@@ -30,8 +31,10 @@ struct operation {
 		.tree.rootfd = -EBADF, .store.dirfd = -EBADF, .lock = -EBADF \
 	}
 
-/* Opens tree, store (made if *make*), host policy and, for a live tree, the manager. 0; refused;
- * -errno. */
+/*
+ * Opens tree, store (made if *make*), host policy and, for a live tree, the manager. A policy that
+ * cannot be understood is none: operation_check_policy(). 0; refused; -errno.
+ */
 must_check int operation_open(const struct engine_call *call, bool make, struct result *result,
 			      struct operation *ret);
 void operation_done(struct operation *operation);
@@ -54,8 +57,15 @@ must_check int operation_answer_again(struct operation *operation, const struct 
 /* Reads the locked record again from the disk. 0 or -errno. */
 must_check int operation_reload(struct operation *operation);
 
+/* Refuses with REFUSAL_BAD_HOST_POLICY, naming the place, where the host's policy cannot be
+ * understood. */
+must_check int operation_check_policy(struct operation *operation);
+
 /* Refuses with REFUSAL_NOT_INSTALLED where the locked record has no current plan. */
 must_check int operation_check_installed(struct operation *operation, const char *id);
+
+/* Whether *plan*'s bytes are damaged, gone or cannot be read: nothing can be gone back to. */
+bool operation_has_lost(const struct operation *operation, const struct plan *plan);
 
 /* The result is about this plan: id, version, digest. */
 must_check int operation_set_subject(struct operation *operation, const struct plan *plan);

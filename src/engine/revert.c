@@ -14,12 +14,19 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/path.h"
 #include "engine/commit.h"
 #include "engine/transaction.h"
 #include "engine/transaction_steps.h"
 #include "engine/units.h"
 
 #define LOG_LINES 50U
+
+/* Whether the evidence is against the add-on alone. */
+static bool is_clear(const struct record_transaction *transaction)
+{
+	return !json_is_true(json_object_get(transaction->evidence, "is_overridden"));
+}
 
 /* What was found out about the new plan; kept as the transaction's `evidence`. */
 static int record_evidence(struct operation *operation, const char *name, const char *reason,
@@ -50,25 +57,47 @@ static int record_evidence(struct operation *operation, const char *name, const 
 	return 0;
 }
 
-/* Adds to *reason* that systemd reads more about *unit* than *plan* has: it may be that which
- * fails. */
-static void add_override(struct operation *operation, const struct plan *plan, const char *unit,
-			 char *reason, size_t size)
+/* What a distribution ships for all units is no suspect. */
+static bool is_administrators(const char *drop_in)
 {
-	cleanup_manager_unit struct manager_unit now = MANAGER_UNIT_INIT;
+	return !path_is_below(drop_in, "/usr/lib") && !path_is_below(drop_in, "/lib");
+}
 
-	if (!operation->manager || manager_get_unit(operation->manager, unit, &now) < 0)
-		return;
-	for (size_t i = 0; i < now.drop_in_paths.count; i++) {
-		size_t length = strlen(reason);
+/* A drop-in that somebody gave *unit*, or all units of its kind, besides what *plan* has; NULL
+ * where there is none. */
+static const char *find_override(const struct plan *plan, const struct manager_unit *unit)
+{
+	for (size_t i = 0; i < unit->drop_in_paths.count; i++) {
+		const char *drop_in = unit->drop_in_paths.items[i];
 
-		if (plan_find(plan, now.drop_in_paths.items[i]))
-			continue;
-		(void)snprintf(reason + length, size - length,
-			       "; '%.200s' is not the add-on's and applies to it",
-			       now.drop_in_paths.items[i]);
-		return;
+		if (!plan_find(plan, drop_in) && is_administrators(drop_in))
+			return drop_in;
 	}
+	return NULL;
+}
+
+/* Adds to *reason* that systemd reads more about the units than *plan* has: it may be that which
+ * fails. Whether it does. */
+static bool add_override(struct operation *operation, const struct plan *plan, char *reason,
+			 size_t size)
+{
+	size_t length = strlen(reason);
+
+	for (size_t i = 0; operation->manager && i < plan->n_units; i++) {
+		cleanup_manager_unit struct manager_unit now = MANAGER_UNIT_INIT;
+		const char *drop_in = NULL;
+
+		if (manager_get_unit(operation->manager, plan->units[i].name, &now) == 0)
+			drop_in = find_override(plan, &now);
+		if (!drop_in)
+			continue;
+		(void)snprintf(
+			reason + length, size - length,
+			"; '%.200s' is not the add-on's and applies to it, so nothing is quarantined",
+			drop_in);
+		return true;
+	}
+	return false;
 }
 
 /* Files of the old plan, whatever the tree holds now. */
@@ -81,9 +110,9 @@ static int restore_files(struct operation *operation)
 	r = units_stop(operation->manager, transaction->to);
 	if (r == 0)
 		r = units_stop(operation->manager, record->current);
-	if (r == 0 && (record->current || transaction->to))
-		r = transaction_switch_files(operation, record->current, transaction->to);
-	return r;
+	if (r == 0)
+		r = transaction_restore_files(operation);
+	return r < 0 ? r : units_forget(operation->manager, transaction->to);
 }
 
 /* Starts the old plan and watches it. An add-on that was not installed before has nothing to watch.
@@ -104,12 +133,26 @@ static int watch_old(struct operation *operation, struct health *ret)
 		     : health_watch(operation->manager, record->current, &operation->tree, 0, ret);
 }
 
-static const char *old_text(const struct record *record, char *text, size_t size)
+static const char *old_text(const struct record *record, bool is_lost, char *text, size_t size)
 {
 	if (!record->current)
 		return "nothing of it is left but its user";
-	(void)snprintf(text, size, "%s is back", record->current->identity.version);
+	(void)snprintf(text, size, "%s is back%s", record->current->identity.version,
+		       is_lost ? ", with files that are changed or missing" : "");
 	return text;
+}
+
+static int describe_lost(struct operation *operation, const char *reason)
+{
+	const struct record *record = operation->record;
+	const struct record_transaction *transaction = record->transaction;
+
+	return result_set(
+		operation->result, RESULT_FAILED, "old-version-lost",
+		"%s of '%s' %s failed: %s; and %s is lost: its files are changed or missing and could not be put back; install a version, or repair it with its bundle",
+		record_operation_to_string(transaction->operation), record->id,
+		transaction->to ? transaction->to->identity.version : "", reason,
+		record->current->identity.version);
 }
 
 static int describe(struct operation *operation, const struct health *old, bool *ret_quarantine)
@@ -120,15 +163,18 @@ static int describe(struct operation *operation, const struct health *old, bool 
 	const char *verb = record_operation_to_string(transaction->operation);
 	const char *name = "interrupted";
 	const char *reason = "the updater was interrupted";
+	bool is_lost = record->current && operation_has_lost(operation, record->current);
 	bool is_bad;
-	char text[128];
+	char text[192];
 
 	if (transaction->evidence) {
 		ignore_result(json_member_string(transaction->evidence, "name", &name));
 		ignore_result(json_member_string(transaction->evidence, "reason", &reason));
 	}
 	is_bad = strcmp(name, "unhealthy") == 0;
-	*ret_quarantine = is_bad && old->state == HEALTH_GOOD;
+	*ret_quarantine = is_bad && is_clear(transaction) && old->state == HEALTH_GOOD;
+	if (is_lost && (old->state != HEALTH_GOOD || !operation->manager))
+		return describe_lost(operation, reason);
 	if (old->state != HEALTH_GOOD)
 		return result_set(
 			operation->result, RESULT_FAILED, is_bad ? "host-at-fault" : name,
@@ -139,7 +185,7 @@ static int describe(struct operation *operation, const struct health *old, bool 
 			  strcmp(name, "interrupted") == 0 ? RESULT_INTERRUPTED
 							   : RESULT_ROLLED_BACK,
 			  name, "%s of '%s' %s failed: %s; %s", verb, record->id, version, reason,
-			  old_text(record, text, sizeof(text)));
+			  old_text(record, is_lost, text, sizeof(text)));
 }
 
 static int quarantine(struct operation *operation)
@@ -219,13 +265,16 @@ static int go_back(struct operation *operation, bool start)
 
 int revert_unhealthy(struct operation *operation, const struct health *health, uint64_t since_usec)
 {
-	char reason[HEALTH_REASON_MAX + 256];
+	struct record_transaction *transaction = operation->record->transaction;
+	char reason[HEALTH_REASON_MAX + 320];
+	bool is_overridden;
 	int r;
 
 	(void)snprintf(reason, sizeof(reason), "%s", health->reason);
-	add_override(operation, operation->record->transaction->to, health->unit, reason,
-		     sizeof(reason));
+	is_overridden = add_override(operation, transaction->to, reason, sizeof(reason));
 	r = record_evidence(operation, "unhealthy", reason, health->unit, since_usec);
+	if (r == 0)
+		r = json_add(transaction->evidence, "is_overridden", json_boolean(is_overridden));
 	return r < 0 ? r : go_back(operation, true);
 }
 

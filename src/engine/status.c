@@ -206,6 +206,14 @@ static int add_results(struct operation *operation, json_t *json, const struct r
 	return json_add(json, "last_result", TAKE_PTR(last));
 }
 
+/* Whose it is; what is not installed, whoever tried, is nobody's. */
+static const char *origin(const struct record *record)
+{
+	if (!record->current)
+		return NULL;
+	return record->is_local ? "local" : "fleet";
+}
+
 static int describe_record(struct operation *operation, const struct record *record, json_t *list)
 {
 	json_t *json = json_object();
@@ -222,7 +230,7 @@ static int describe_record(struct operation *operation, const struct record *rec
 	if (r == 0)
 		r = add_running(operation, json, record);
 	if (r == 0)
-		r = json_add_string(json, "origin", record->is_local ? "local" : "fleet");
+		r = json_add_string(json, "origin", origin(record));
 	if (r == 0)
 		r = json_add(json, "held", json_boolean(record->is_held));
 	if (r == 0)

@@ -92,8 +92,10 @@ static int stage(struct operation *operation, struct bundle *bundle)
 	return r < 0 ? r : apply_prepare(&operation->tree, to);
 }
 
-int transaction_switch_files(struct operation *operation, const struct plan *to,
-			     const struct plan *from)
+static int switch_files(struct operation *operation,
+			int (*apply)(const struct tree *tree, const struct plan *to,
+				     const struct plan *from, const struct strv *created),
+			const struct plan *to, const struct plan *from)
 {
 	struct record *record = operation->record;
 	cleanup_strv struct strv created = STRV_INIT;
@@ -108,10 +110,26 @@ int transaction_switch_files(struct operation *operation, const struct plan *to,
 	if (r == 0)
 		r = store_lock_switch(&operation->store, &lock);
 	if (r == 0)
-		r = apply_switch(&operation->tree, to, from, &created);
+		r = apply(&operation->tree, to, from, &created);
 	if (r == 0 && operation->manager)
 		r = manager_reload(operation->manager, RELOAD_TIMEOUT);
 	return r;
+}
+
+int transaction_switch_files(struct operation *operation)
+{
+	struct record *record = operation->record;
+
+	return switch_files(operation, apply_switch, record->transaction->to, record->current);
+}
+
+int transaction_restore_files(struct operation *operation)
+{
+	struct record *record = operation->record;
+
+	if (!record->current && !record->transaction->to)
+		return 0;
+	return switch_files(operation, apply_restore, record->current, record->transaction->to);
 }
 
 /* Down to here is the old version's time, from here the new one's. */
@@ -125,7 +143,9 @@ static int switch_over(struct operation *operation)
 	if (r == 0)
 		r = units_stop(operation->manager, record->current);
 	if (r == 0)
-		r = transaction_switch_files(operation, to, record->current);
+		r = transaction_switch_files(operation);
+	if (r == 0)
+		r = units_forget(operation->manager, record->current);
 	if (r == 0 && to)
 		r = units_make_directories(operation->manager, to);
 	if (r < 0 || !to || !operation->manager)
@@ -133,7 +153,17 @@ static int switch_over(struct operation *operation)
 	return transaction_set_phase(operation, RECORD_WATCHING);
 }
 
-static int describe_done(struct operation *operation)
+/* Whether the commit leaves a version behind that cannot be gone back to. */
+static bool leaves_lost(const struct operation *operation)
+{
+	const struct plan *left = operation->record->current;
+	const struct plan *to = operation->record->transaction->to;
+
+	return left && to && !digest_is_equal(&left->bundle, &to->bundle) &&
+	       operation_has_lost(operation, left);
+}
+
+static int describe_done(struct operation *operation, bool is_lost)
 {
 	static const char *const deeds[RECORD_OPERATION_N] = {
 		[RECORD_INSTALL] = "is installed",      [RECORD_ROLLBACK] = "is back",
@@ -144,10 +174,13 @@ static int describe_done(struct operation *operation)
 	const struct record_transaction *transaction = record->transaction;
 	bool is_running = operation->manager && transaction->to && !record->is_stopped;
 
-	return result_set(operation->result, RESULT_DONE, "", "'%s' %s %s%s", record->id,
+	return result_set(operation->result, RESULT_DONE, "", "'%s' %s %s%s%s%s%s", record->id,
 			  transaction->to ? transaction->to->identity.version
 					  : record->current->identity.version,
-			  deeds[transaction->operation], is_running ? ", running and healthy" : "");
+			  deeds[transaction->operation], is_running ? ", running and healthy" : "",
+			  is_lost ? "; there is no way back to " : "",
+			  is_lost ? record->current->identity.version : "",
+			  is_lost ? ", whose files are changed or missing" : "");
 }
 
 /*
@@ -158,11 +191,12 @@ static int commit(struct operation *operation)
 {
 	struct record *record = operation->record;
 	struct record_transaction *transaction = record->transaction;
+	bool is_lost = leaves_lost(operation);
 	int r;
 
-	r = describe_done(operation);
+	r = describe_done(operation, is_lost);
 	if (r == 0)
-		r = commit_transaction(operation);
+		r = commit_transaction(operation, is_lost);
 	if (r == 0) {
 		bool purge = transaction->purge;
 
@@ -216,10 +250,9 @@ int transaction_drop(struct operation *operation)
 {
 	struct record *record = operation->record;
 	struct record_transaction *transaction = record->transaction;
-	int r = 0;
+	int r;
 
-	if (record->current || transaction->to)
-		r = transaction_switch_files(operation, record->current, transaction->to);
+	r = transaction_restore_files(operation);
 	if (r == 0)
 		r = transaction_sweep(operation);
 	if (r < 0)

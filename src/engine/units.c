@@ -60,7 +60,7 @@ bool units_is_started(const struct plan *plan, const struct plan_unit *unit)
 	return false;
 }
 
-int units_start(struct manager *manager, const struct plan *plan)
+int units_forget(struct manager *manager, const struct plan *plan)
 {
 	if (!manager || !plan)
 		return 0;
@@ -70,6 +70,15 @@ int units_start(struct manager *manager, const struct plan *plan)
 		if (r < 0 && r != -ENOENT)
 			return r;
 	}
+	return 0;
+}
+
+int units_start(struct manager *manager, const struct plan *plan)
+{
+	int error = units_forget(manager, plan);
+
+	if (error < 0 || !manager || !plan)
+		return error;
 	for (int timers = 0; timers <= 1; timers++) {
 		for (size_t i = 0; i < plan->n_units; i++) {
 			char job[32] = "";

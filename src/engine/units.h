@@ -12,6 +12,12 @@
 /* Timers first, then services. What does not stop in its time is killed. */
 must_check int units_stop(struct manager *manager, const struct plan *plan);
 
+/*
+ * Failures are forgotten, and how often units were started: neither a start limit nor `systemctl
+ * --failed` is to know of a plan that is gone.
+ */
+must_check int units_forget(struct manager *manager, const struct plan *plan);
+
 /* Services first, then timers: those that are primary or enabled. Earlier failures are forgotten
  * before. */
 must_check int units_start(struct manager *manager, const struct plan *plan);

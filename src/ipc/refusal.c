@@ -25,6 +25,7 @@ static const char *const names[] = {
 	[REFUSAL_BAD_SIGNATURE] = "bad-signature",
 	[REFUSAL_BAD_COMMENT] = "bad-comment",
 	[REFUSAL_EXPIRED] = "expired",
+	[REFUSAL_NOT_YET_VALID] = "not-yet-valid",
 	[REFUSAL_KEY_POLICY] = "key-policy",
 	[REFUSAL_KEY_BINDING] = "key-binding",
 	[REFUSAL_BAD_TRUST] = "bad-trust",
@@ -56,6 +57,7 @@ static const char *const names[] = {
 	[REFUSAL_BAD_HOST_POLICY] = "bad-host-policy",
 	[REFUSAL_CAPABILITY_NOT_ALLOWED] = "capability-not-allowed",
 	[REFUSAL_USER_NOT_ALLOWED] = "user-not-allowed",
+	[REFUSAL_SHARED_USER] = "shared-user",
 	[REFUSAL_DOWNGRADE] = "downgrade",
 	[REFUSAL_SAME_VERSION] = "same-version",
 	[REFUSAL_QUARANTINED] = "quarantined",
@@ -103,5 +105,6 @@ enum refusal_code refusal_from_string(const char *name)
 
 bool refusal_is_transient(enum refusal_code code)
 {
-	return code == REFUSAL_BUSY || code == REFUSAL_TIMEOUT || code == REFUSAL_NO_MANAGER;
+	return code == REFUSAL_BUSY || code == REFUSAL_TIMEOUT || code == REFUSAL_NO_MANAGER ||
+	       code == REFUSAL_NOT_YET_VALID;
 }

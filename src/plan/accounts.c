@@ -5,6 +5,7 @@
 #include "plan/accounts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -50,14 +51,19 @@ static bool is_named(const struct entry *entry, const char *name)
 	       memcmp(entry->name, name, entry->name_length) == 0;
 }
 
-/* The third field, a decimal number that is an id. */
-static bool entry_id(const struct entry *entry, uint32_t *ret)
+/* A decimal number that is an id. */
+static bool entry_number(const struct entry *entry, enum accounts_field field, uint32_t *ret)
 {
 	const char *end = entry->rest + entry->rest_length;
-	const char *at = memchr(entry->rest, ':', entry->rest_length);
+	const char *at = entry->rest;
 	uint32_t id = 0;
 
-	if (!at || ++at == end || *at == ':')
+	for (int i = 0; i < (int)field; i++) {
+		at = memchr(at, ':', (size_t)(end - at));
+		if (!at || ++at == end)
+			return false;
+	}
+	if (*at == ':')
 		return false;
 	for (; at < end && *at != ':'; at++) {
 		if (*at < '0' || *at > '9' || __builtin_mul_overflow(id, 10U, &id) ||
@@ -71,13 +77,36 @@ static bool entry_id(const struct entry *entry, uint32_t *ret)
 	return true;
 }
 
-bool accounts_find_id(const char *text, const char *name, uint32_t *ret)
+bool accounts_find_number(const char *text, const char *name, enum accounts_field field,
+			  uint32_t *ret)
 {
 	struct entry entry;
 
 	while (next_entry(&text, &entry)) {
 		if (is_named(&entry, name))
-			return entry_id(&entry, ret);
+			return entry_number(&entry, field, ret);
+	}
+	return false;
+}
+
+bool accounts_find_id(const char *text, const char *name, uint32_t *ret)
+{
+	return accounts_find_number(text, name, ACCOUNTS_ID, ret);
+}
+
+bool accounts_find_other(const char *text, const char *name, enum accounts_field field,
+			 uint32_t number, char *ret_name, size_t size)
+{
+	struct entry entry;
+
+	while (next_entry(&text, &entry)) {
+		uint32_t other;
+
+		if (is_named(&entry, name) || !entry_number(&entry, field, &other) ||
+		    other != number)
+			continue;
+		(void)snprintf(ret_name, size, "%.*s", (int)entry.name_length, entry.name);
+		return true;
 	}
 	return false;
 }
@@ -89,7 +118,7 @@ bool accounts_has_id(const char *text, uint32_t id)
 	while (next_entry(&text, &entry)) {
 		uint32_t other;
 
-		if (entry_id(&entry, &other) && other == id)
+		if (entry_number(&entry, ACCOUNTS_ID, &other) && other == id)
 			return true;
 	}
 	return false;

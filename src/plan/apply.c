@@ -152,19 +152,24 @@ static int publish(const struct tree *tree, const struct plan *plan, const bool 
 	return r;
 }
 
-static int switch_version(const struct tree *tree, const struct plan *to, const struct plan *from)
+static int switch_version(const struct tree *tree, const struct plan *to, const struct plan *from,
+			  bool is_way_back)
 {
 	cleanup_fd int versions = -EBADF;
 	int r;
 
 	r = version_open_directory(tree, to->identity.id, &versions);
 	if (r == 0)
-		r = version_place(versions, to, from);
-	return r < 0 ? r : version_fix(tree, versions, to);
+		r = is_way_back ? version_restore(versions, to, from)
+				: version_place(versions, to, from);
+	if (r == 0)
+		r = version_fix(tree, versions, to);
+	return is_way_back && (r == -ENOENT || r == -ENOTDIR || r == -ELOOP) ? 0 : r;
 }
 
 /* Bytes first, `current` behind them: the link never points at what is not there. */
-static int switch_to(const struct tree *tree, const struct plan *to, const struct plan *from)
+static int switch_to(const struct tree *tree, const struct plan *to, const struct plan *from,
+		     bool is_way_back)
 {
 	cleanup_free bool *pending = calloc(to->n_objects, sizeof(*pending));
 	bool written = false;
@@ -180,18 +185,30 @@ static int switch_to(const struct tree *tree, const struct plan *to, const struc
 	if (r == 0)
 		r = publish(tree, to, pending, false);
 	if (r == 0)
-		r = switch_version(tree, to, from);
+		r = switch_version(tree, to, from, is_way_back);
 	return r < 0 ? r : publish(tree, to, pending, true);
+}
+
+static int switch_plans(const struct tree *tree, const struct plan *to, const struct plan *from,
+			const struct strv *created, bool is_way_back)
+{
+	int r = to ? switch_to(tree, to, from, is_way_back) : remove_rest(tree, from, NULL);
+
+	if (r == 0)
+		r = remove_directories(tree, to, created);
+	return r < 0 ? r : barrier(tree);
 }
 
 int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,
 		 const struct strv *created)
 {
-	int r = to ? switch_to(tree, to, from) : remove_rest(tree, from, NULL);
+	return switch_plans(tree, to, from, created, false);
+}
 
-	if (r == 0)
-		r = remove_directories(tree, to, created);
-	return r < 0 ? r : barrier(tree);
+int apply_restore(const struct tree *tree, const struct plan *to, const struct plan *from,
+		  const struct strv *created)
+{
+	return switch_plans(tree, to, from, created, true);
 }
 
 int apply_missing_directories(const struct tree *tree, const struct plan *plan, struct strv *ret)

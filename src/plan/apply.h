@@ -51,6 +51,13 @@ must_check int apply_prepare(const struct tree *tree, const struct plan *plan);
 must_check int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,
 			    const struct strv *created);
 
+/*
+ * The same on the way back to *to*, which was committed before. Its bytes may be damaged or gone by
+ * now: everything else is put back all the same, and apply_has_bytes() tells. 0 or -errno.
+ */
+must_check int apply_restore(const struct tree *tree, const struct plan *to,
+			     const struct plan *from, const struct strv *created);
+
 /* The directories that apply_switch() and apply_stage() would have to make for *plan*: recorded
  * before they are made. */
 must_check int apply_missing_directories(const struct tree *tree, const struct plan *plan,

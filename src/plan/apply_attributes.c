@@ -116,6 +116,11 @@ static int fix_directory(const struct tree *tree, DIR *dir, const struct plan *p
 		if (object)
 			r = path_open_beneath(dirfd(dir), entry->d_name,
 					      O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
+		/* A link in a file's place is damage; it has no attributes of ours. */
+		if (r == -ELOOP) {
+			r = 0;
+			continue;
+		}
 		if (r == 0)
 			r = object ? version_set_attributes(tree, fd, object)
 				   : strv_add(&foreign, entry->d_name);

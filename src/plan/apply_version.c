@@ -78,7 +78,8 @@ static int file_matches(int dirfd, const char *name, const struct plan_object *o
 	r = digest_of_fd(fd, &digest, NULL);
 	if (r == 0)
 		*ret = digest_is_equal(&digest, &object->digest);
-	return r;
+	/* A bad block is damage like any other. */
+	return r == -EIO ? 0 : r;
 }
 
 static int directory_matches(DIR *dir, const struct plan *plan, bool *ret)
@@ -269,6 +270,33 @@ int version_place(int versions_fd, const struct plan *to, const struct plan *fro
 	if (!strv_has(&parked, own))
 		return -ENODATA;
 	return renameat(versions_fd, own, versions_fd, to->identity.version) < 0 ? -errno : 0;
+}
+
+int version_restore(int versions_fd, const struct plan *to, const struct plan *from)
+{
+	char parked[VERSION_PARKED_SIZE];
+	bool is_theirs = false;
+	bool taken = false;
+	int r;
+
+	r = version_place(versions_fd, to, from);
+	if (r < 0 && r != -ENODATA)
+		return r;
+	if (!from || strcmp(from->identity.version, to->identity.version) != 0 ||
+	    digest_is_equal(&from->bundle, &to->bundle))
+		return 0;
+	r = version_matches(versions_fd, to->identity.version, from, &is_theirs);
+	if (r < 0 || !is_theirs)
+		return r;
+	/* What did not match when it made room went under the name that *from* came from. */
+	version_parked_name(from, parked);
+	r = exists(versions_fd, parked, &taken);
+	if (r < 0)
+		return r;
+	return renameat2(versions_fd, to->identity.version, versions_fd, parked,
+			 taken ? RENAME_EXCHANGE : 0) < 0
+		       ? -errno
+		       : 0;
 }
 
 /* Whether one of the *n* plans needs the entry *name* of the versions directory; keep[0] is the one

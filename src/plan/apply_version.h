@@ -36,3 +36,10 @@ must_check int version_fix(const struct tree *tree, int versions_fd, const struc
  * name if it is *from*'s (NULL: nobody's). 0; -ENODATA if the bytes are nowhere; -errno.
  */
 must_check int version_place(int versions_fd, const struct plan *to, const struct plan *from);
+
+/*
+ * The same on the way back to *to*, whose bytes may be damaged or gone since they were committed:
+ * what is left of them, or nothing, is under their version's name then, and never *from*'s bytes. 0
+ * or -errno.
+ */
+must_check int version_restore(int versions_fd, const struct plan *to, const struct plan *from);

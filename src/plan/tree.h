@@ -30,6 +30,14 @@ must_check int tree_user(const struct tree *tree, const char *name, uid_t *ret);
 must_check int tree_group(const struct tree *tree, const char *name, gid_t *ret);
 
 /*
+ * Whether the accounts of the tree that have *name*, if there are any, have it alone: neither the
+ * user's number nor its group's may be another's, or the group's another user's. 0, also where
+ * there is no such account yet; refused with REFUSAL_SHARED_USER; -errno.
+ */
+must_check int tree_check_user(const struct tree *tree, const char *name,
+			       struct refusal *reterr_refusal);
+
+/*
  * Adds the system user and group *name* to the passwd, group, shadow and gshadow files of a tree
  * that is not running, as systemd-sysusers would (free ids from 999 down, home "/", no login);
  * nothing if they exist. Each file is replaced atomically, group first.

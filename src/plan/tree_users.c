@@ -8,7 +8,7 @@
  * rewrites every line; here the lines of others keep their bytes.
  */
 
-#include "plan/tree.h"
+#include "plan/tree_users.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -69,19 +69,29 @@ static int read_accounts(int fd, char **ret_text, struct stat *ret_st)
 	return 0;
 }
 
-/* The id of *name* in *path* of a tree that is not running. */
-static int find_in_file(const struct tree *tree, const char *path, const char *name, uint32_t *ret)
+int tree_read_accounts(const struct tree *tree, const char *path, char **ret)
 {
-	cleanup_free char *text = NULL;
 	struct stat st = {0};
 	int fd = -EBADF;
 	int r;
 
 	r = path_open_in_root(tree->rootfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
 	if (r == 0)
-		r = read_accounts(fd, &text, &st);
+		return read_accounts(fd, ret, &st);
+	if (r != -ENOENT)
+		return r;
+	*ret = strdup("");
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* The id of *name* in *path* of a tree that is not running. */
+static int find_in_file(const struct tree *tree, const char *path, const char *name, uint32_t *ret)
+{
+	cleanup_free char *text = NULL;
+	int r = tree_read_accounts(tree, path, &text);
+
 	if (r < 0)
-		return r == -ENOENT ? -ESRCH : r;
+		return r;
 	return accounts_find_id(text, name, ret) ? 0 : -ESRCH;
 }
 

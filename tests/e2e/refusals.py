@@ -35,7 +35,7 @@ TREE, HOST = 'tree', 'host'
 WAYS = (TREE, HOST)
 # Names that one of the two ways cannot have, and why.
 IMPOSSIBLE = {}
-TRANSIENT = ('busy', 'timeout', 'no-manager')
+TRANSIENT = ('busy', 'timeout', 'no-manager', 'not-yet-valid')
 # A sentence longer than this is not read.
 SENTENCE_MAX = 420
 

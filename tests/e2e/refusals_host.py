@@ -550,6 +550,26 @@ def bad_record(place):
         other.stack.close()
 
 
+@case('shared-user', "an account of the add-on's name whose numbers are another's too")
+def shared_user(place):
+    bundle = place.bundle()
+    passwd, group = (place.path(f'/etc/{name}').read_text() for name in ('passwd', 'group'))
+    name = f'affix-{place.id}'
+    # The host makes users of other add-ons meanwhile: numbers from where no others are.
+    for users, groups in (
+        (f'{name}:x:70001:70001::/:/bin/false\naffix-other{place.id}:x:70001:70002::/:/bin/false\n', f'{name}:x:70001:\n'),
+        (f'{name}:x:0:70001::/:/bin/false\n', f'{name}:x:70001:\n'),
+        (f'{name}:x:70001:70001::/:/bin/false\n', f'{name}:x:70001:\nstaff{place.id}:x:70001:\n'),
+        ('', f'staff{place.id}:x:70001:\n{name}:x:70001:\n'),
+    ):
+        place.file('/etc/passwd', passwd + users)
+        place.file('/etc/group', group + groups)
+        place.refuses('shared-user', 'install', bundle)
+    place.file('/etc/passwd', passwd + f'{name}:x:70001:70001::/:/bin/false\n')
+    place.file('/etc/group', group + f'{name}:x:70001:\n')
+    place.installed()
+
+
 @case('bad-host-policy', "a policy of the host that is none, or not root's alone")
 def bad_host_policy(place):
     bundle = place.bundle()
@@ -559,6 +579,16 @@ def bad_host_policy(place):
         with place.test.subTest(text[:40]):
             place.policy(text)
             place.refuses('bad-host-policy', 'install', bundle)
+    place.policy('keep_versions: 2\n')
+    # What goes on without it.
+    place.installed()
+    place.policy('protected: x\n')
+    place.refuses('bad-host-policy', 'configure', place.id, '--reread')
+    if place.way == HOST:
+        place.refuses('bad-host-policy', 'uninstall', place.id)
+    for words in (['status', place.id], ['repair', place.id]):
+        place.test.assertEqual(place.ask(*words).code, 0)
+    place.test.assertEqual(place.ask('uninstall', place.id, as_admin=True).code, 0)
     place.policy('keep_versions: 2\n')
     place.attribute('/etc/affix/updater.yaml', mode=0o666)
     place.refuses('bad-host-policy', 'install', bundle)

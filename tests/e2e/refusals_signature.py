@@ -5,6 +5,7 @@ import base64
 import os
 import re
 import subprocess
+import time
 
 import fixture
 import hostile
@@ -289,7 +290,10 @@ def expired(place):
 def clock_set_back(place):
     """The time floor: nothing is earlier than what was committed, also when that add-on is gone."""
     addon = place.addon()
-    place.installed(addon=addon, created=3786912000)
+    place.installed(addon=addon)
+    # As it is where the clock was right once.
+    place.edit_record(lambda record: record.update(newest_created=3786912000))
+    place.stack.callback(place.edit_record, lambda record: record.update(newest_created=0))
     for _ in range(2):
         place.refuses('expired', 'install', place.bundle('1.1.0', expires='2089-12-31T23:59:59Z'))
         place.ask('uninstall', place.id, as_admin=True)
@@ -306,6 +310,18 @@ def clock_at_1970(place):
     bundle = place.bundle(expires='2001-01-01T00:00:00Z')
     done = fixture.run(['unshare', '--time', '--', fixture.AFFIX, 'install', bundle, '--root', place.root], check=False)
     place.test.assertTrue(done.returncode == 1 and done.stderr.startswith('expired: '), done)
+
+
+@case('not-yet-valid', 'a signature from the future')
+def from_the_future(place):
+    now = time.time()
+    bundle = place.bundle(created='2090-01-01T00:00:00Z', expires='2091-01-01T00:00:00Z')
+    place.refuses('not-yet-valid', 'install', bundle)
+    place.refuses('not-yet-valid', 'install', place.bundle(created=hostile.moment(int(now) + 24 * 3600)))
+    done = fixture.affix(['verify', '-p', place.work.public, bundle])
+    place.test.assertTrue(done.returncode == 4 and done.stderr.startswith('not-yet-valid: '), done)
+    # Clocks are never quite the same.
+    place.installed(created=int(now) + 240)
 
 
 # --- policies of keys -----------------------------------------------------------------------------

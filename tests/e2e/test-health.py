@@ -129,6 +129,63 @@ class Health(live.Case):
         status = self.status('world')
         self.assertEqual((status['quarantine'], status['version']), ([], '1.0.0'))
 
+    def test_failed_upgrade_of_a_version_that_is_lost_says_so_and_leaves_a_way_out(self):
+        self.assertDone(self.install(self.addon('lost', '1.0.0')))
+        self.host.run(['rm', '-r', '/opt/affix/lost/versions/1.0.0'], check=True)
+        result = self.install(self.addon('lost', '1.1.0', options='--die-after 0'))
+        self.assertEqual((result['outcome'], result['name'], result['exit']), ('failed', 'old-version-lost', 3), result)
+        self.assertIn('1.0.0 is lost', result['message'])
+        self.assertIsNone(self.status('lost')['transaction'])
+        self.assertDone(self.install(self.addon('lost', '1.2.0')))
+        self.assertRuns('lost', '1.2.0')
+        self.assertRefused(self.affix('rollback', 'lost'), 'no-previous')
+
+    def assertSpared(self, identifier, result, drop_in):
+        self.assertRolledBack(result)
+        self.assertIn(drop_in, result['message'])
+        self.assertEqual(self.status(identifier)['quarantine'], [])
+
+    def test_failure_under_an_administrators_drop_in_names_it_and_quarantines_nothing(self):
+        own = '/etc/systemd/system/affix-mine.service.d/10-mine.conf'
+        self.host.run(['mkdir', '-p', own.rpartition('/')[0]], check=True)
+        self.host.write(own, '[Service]\nExecStartPre=/bin/false\n')
+        bundle = self.work.bundle(self.addon('mine', '1.0.0'))
+        self.assertSpared('mine', self.install(bundle), own)
+        self.host.path(own).unlink()
+        self.assertDone(self.install(bundle))
+        # Nor where the old version stands it.
+        self.host.write(own, '[Service]\nEnvironment=STRICT=1\n')
+        self.host.run(['systemctl', 'daemon-reload'], check=True)
+        self.assertSpared('mine', self.install(self.addon('mine', '1.1.0', options='--die-after 0')), own)
+        self.assertRuns('mine', '1.0.0')
+
+    def test_failure_under_a_drop_in_for_all_services_quarantines_nothing(self):
+        everyones = '/etc/systemd/system/service.d/10-everyone.conf'
+        self.host.run(['mkdir', '-p', everyones.rpartition('/')[0]], check=True)
+        self.host.write(everyones, '[Service]\nEnvironment=EVERYONE=1\n')
+        self.addCleanup(self.host.run, ['sh', '-c', f'rm {everyones}; systemctl daemon-reload'])
+        bad = self.work.bundle(self.addon('every', '1.0.0', options='--die-after 0'))
+        self.assertSpared('every', self.install(bad), everyones)
+        self.host.path(everyones).unlink()
+        self.assertRolledBack(self.install(bad))
+        self.assertEqual(len(self.status('every')['quarantine']), 1)
+
+    def test_start_limit_and_failures_of_earlier_versions_are_forgotten(self):
+        limits = {'StartLimitIntervalSec': '3600', 'StartLimitBurst': '2'}
+        bad = self.addon('limit', '1.0.0', options='--die-after 0')
+        bad.service['Unit'].update(limits)
+        bad.service['Service'].update({'Restart': 'always', 'RestartSec': '0'})
+        bad.manifest['health']['max_restarts'] = 9
+        self.assertRolledBack(self.install(bad))
+        self.assertNotIn('affix-limit', self.host.run(['systemctl', 'list-units', '--all', '--plain', '--no-legend', 'affix-limit*']).stdout)
+        for number in range(3):
+            good = self.addon('limit', f'1.{number}.1')
+            good.service['Unit'].update(limits)
+            self.assertDone(self.install(good))
+        bad.manifest['version'] = bad.version = '1.3.0'
+        self.assertRolledBack(self.install(bad))
+        self.assertRuns('limit', '1.2.1')
+
     def test_timer_whose_job_fails_is_rolled_back(self):
         timer = {'OnCalendar': 'hourly'}
         good = self.addon('job', '1.0.0', options='--die-after 0 --exit 0', supervision='systemd-timer', timer=timer)

@@ -454,6 +454,16 @@ class Cut(Case):
         status = self.settled('origin')
         self.assertEqual((status['last_result']['outcome'], status['origin']), ('done', 'fleet'))
 
+    def test_first_install_that_failed_leaves_no_origin(self):
+        bad = self.tagged('whose', '1.0.0', options='--die-after 0')
+        self.assertEqual(self.ask('install', 'whose', bad)['outcome'], 'rolled-back')
+        self.assertIsNone(self.status('whose')['origin'])
+        good = self.tagged('whose', '1.0.1')
+        with agent.Agent(self.host) as fleet:
+            reply = fleet.ask({'verb': 'install', 'id': 'whose', 'fds': ['bundle', 'signature']}, [good, f'{good}.minisig'])
+            self.assertEqual((reply['outcome'], self.status('whose')['origin']), ('done', 'fleet'))
+            self.assertEqual(fleet.ask({'verb': 'uninstall', 'id': 'whose'})['outcome'], 'done')
+
     def test_lost_connection_to_the_manager_ends_old_or_new(self):
         self.install('bus', self.tagged('bus', '1.0.0'))
         # The stop of the old unit, its reload, the start of the new one: each is some call of these.

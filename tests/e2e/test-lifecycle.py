@@ -154,6 +154,37 @@ class Lifecycle(live.Case):
         self.assertFalse(self.drift('drift')['drifted'])
         self.assertTrue(own.exists())
 
+    def test_what_was_stopped_disabled_or_masked_by_hand_is_drift_and_repaired(self):
+        self.assertDone(self.install(self.addon('hand', '1.0.0')))
+        unit = self.host.path('/etc/systemd/system/affix-hand.service')
+        for kind, path, command in (
+            ('stopped', 'affix-hand.service', 'systemctl stop affix-hand.service'),
+            ('missing', '/etc/systemd/system/multi-user.target.wants/affix-hand.service', 'systemctl disable --now affix-hand.service'),
+            ('not-loaded', 'affix-hand.service', f'ln -sf /dev/null {"/etc/systemd/system/affix-hand.service"}; systemctl daemon-reload; systemctl stop affix-hand.service'),
+        ):
+            with self.subTest(kind):
+                self.host.shell(command, check=True)
+                drift = self.drift('hand')
+                self.assertTrue(drift['drifted'], drift)
+                self.assertIn((kind, path), {(item['kind'], item['path']) for item in drift['items']})
+                self.assertDone(self.affix('repair', 'hand'))
+                self.assertRuns('hand', '1.0.0')
+                self.assertFalse(unit.is_symlink())
+                self.assertEqual((self.drift('hand')['drifted'], self.drift('hand')['items']), (False, []))
+        self.host.run(['systemctl', 'kill', '--signal=KILL', 'affix-hand.service'], check=True)
+        self.until(lambda: self.show('affix-hand.service', 'ActiveState') == 'failed')
+        self.assertDone(self.affix('repair', 'hand'))
+        self.assertRuns('hand', '1.0.0')
+
+    def test_stopped_timer_is_drift_and_repaired(self):
+        addon = self.addon('clock', '1.0.0', options='--die-after 0 --exit 0', supervision='systemd-timer', timer={'OnCalendar': 'hourly'})
+        self.assertDone(self.install(addon))
+        self.assertFalse(self.drift('clock')['drifted'])
+        self.host.run(['systemctl', 'stop', 'affix-clock.timer'], check=True)
+        self.assertEqual([item['kind'] for item in self.drift('clock')['items']], ['stopped'])
+        self.assertDone(self.affix('repair', 'clock'))
+        self.assertEqual(self.show('affix-clock.timer', 'ActiveState'), 'active')
+
     def drift(self, identifier):
         return self.affix('drift', identifier)['data']['addons'][0]
 

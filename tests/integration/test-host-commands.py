@@ -6,6 +6,7 @@ that are not running, and against an updater that is not there; what add-ons the
 import json
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 import unittest
@@ -78,6 +79,36 @@ class Trees(unittest.TestCase):
         self.assertIn('0777 root:root link /opt/affix/probe/current -> versions/1.0.0', lines)
         self.assertFalse((self.tree / 'opt/affix').exists())
 
+    def break_policy(self):
+        policy = self.tree / 'etc/affix/updater.yaml'
+        policy.write_text('keep_versions: 2\nprotected: yes please\n')
+        policy.chmod(0o644)
+
+    def test_a_mistake_in_the_policy_bars_only_what_asks_it(self):
+        for bundle in (self.one, self.two):
+            self.affix('install', bundle)
+        self.break_policy()
+        for words in (['install', self.two], ['plan', self.two], ['configure', 'probe', '--reread']):
+            self.assertFails(self.affix(*words), 1, 'bad-host-policy', 'updater.yaml:2:12: ')
+        for words in (['status'], ['drift'], ['repair', 'probe'], ['rollback', 'probe'], ['hold', 'probe'], ['hold', 'probe', '--release'],
+                      ['clear-quarantine', 'probe'], ['prune', 'probe'], ['uninstall', 'probe']):
+            done = self.affix(*words)
+            self.assertEqual((done.returncode, done.stderr), (0, ''), words)
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_a_mistake_in_the_policy_does_not_bar_recovery(self):
+        record = self.tree / 'var/lib/affix/updater/probe.json'
+        self.affix('install', self.one)
+        for end in ([fixture.UPDATER, '--recover'], [fixture.AFFIX, 'rollback', 'probe']):
+            (self.tree / 'etc/affix/updater.yaml').unlink(missing_ok=True)
+            fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=renameat', '-e', 'inject=renameat:signal=KILL:when=4',
+                         fixture.AFFIX, 'install', self.two, '--root', self.tree], check=False)
+            self.assertIsNotNone(json.loads(record.read_text())['transaction'])
+            self.break_policy()
+            fixture.run([*end, '--root', self.tree], check=end[0] == fixture.UPDATER)
+            self.assertIsNone(json.loads(record.read_text())['transaction'])
+            self.assertEqual(os.readlink(self.tree / 'opt/affix/probe/current'), 'versions/1.0.0')
+
     def test_drift_shows_what_is_wanted_and_what_was_found(self):
         self.affix('install', self.one)
         binary = self.tree / 'opt/affix/probe/versions/1.0.0/probe'
@@ -90,6 +121,17 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('repair', 'probe').returncode, 0)
         self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
 
+    def test_drift_lists_a_damaged_record_and_goes_on(self):
+        self.affix('install', self.one)
+        self.affix('install', self.work.bundle(self.work.addon('other', '1.0.0')))
+        (self.tree / 'var/lib/affix/updater/other.json').write_text('{')
+        other, probe = self.result('drift')['data']['addons']
+        self.assertEqual((other['id'], other['version'], other['drifted']), ('other', None, True))
+        self.assertEqual([(item['kind'], item['path']) for item in other['items']], [('bad-record', '/var/lib/affix/updater/other.json')])
+        self.assertEqual((probe['id'], probe['drifted']), ('probe', False))
+        self.assertEqual(len(self.result('drift', 'other')['data']['addons']), 1)
+        self.assertIn('bad-record', self.affix('drift').stdout)
+
     def test_damaged_bytes_are_repaired_from_the_bundle(self):
         self.affix('install', self.one)
         (self.tree / 'opt/affix/probe/versions/1.0.0/probe').write_text('x')
@@ -98,12 +140,86 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('repair', 'probe', '--bundle', self.one).returncode, 0)
         self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
 
+    def lose(self, version, how):
+        directory = self.tree / f'opt/affix/probe/versions/{version}'
+        if how == 'all':
+            shutil.rmtree(directory)
+        elif how == 'a file':
+            (directory / 'probe').unlink()
+        elif how == 'a file, for a link':
+            (directory / 'probe').unlink()
+            (directory / 'probe').symlink_to('/nowhere')
+        else:
+            (directory / 'probe').write_text('x')
+
+    LOSSES = ('all', 'a file', 'a file, for a link', 'bytes')
+
+    def test_an_upgrade_from_a_version_whose_files_are_lost_promises_no_way_back(self):
+        for how in self.LOSSES:
+            with self.subTest(how):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                self.lose('1.0.0', how)
+                result = self.result('install', self.two)
+                self.assertEqual(result['outcome'], 'done', result)
+                self.assertIn('no way back to 1.0.0', result['message'])
+                self.assertIsNone(self.result('status', 'probe')['data']['addons'][0]['previous'])
+                self.assertFails(self.affix('rollback', 'probe'), 1, 'no-previous', 'were lost')
+                self.assertEqual(self.affix('drift').stdout, 'probe 1.1.0: as installed\n')
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_an_interrupted_upgrade_ends_where_the_old_files_are_lost(self):
+        again = self.work.addon('probe', '1.0.0')
+        again.extra = {'note': 'rebuilt'}
+        rebuilt = self.work.bundle(again)
+        for new in (self.two, rebuilt):
+            for how in self.LOSSES:
+                for number in (4, 12, 14, 18):
+                    with self.subTest(how, number=number, new=new.name):
+                        self.tree = self.work.tree()
+                        self.affix('install', self.one)
+                        self.lose('1.0.0', how)
+                        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=renameat,renameat2', '-e',
+                                     f'inject=renameat,renameat2:signal=KILL:when={number}', fixture.AFFIX, 'install', new, '--root', self.tree],
+                                    check=False)
+                        fixture.run([fixture.UPDATER, '--recover', '--root', self.tree])
+                        status = self.result('status', 'probe')['data']['addons'][0]
+                        self.assertIsNone(status['transaction'])
+                        self.assertFalse((self.tree / 'opt/affix/probe/versions/1.0.0/note').exists() and status['last_result']['outcome'] != 'done')
+                        self.assertEqual(self.affix('install', new).returncode, 0)
+
     def test_downgrade_rollback_to_a_version_and_purge_are_options(self):
         self.affix('install', self.two)
         self.assertFails(self.affix('install', self.one), 1, 'downgrade', '--allow-downgrade')
         self.assertEqual(self.affix('install', self.one, '--allow-downgrade').returncode, 0)
         self.assertFails(self.affix('rollback', 'probe', '--to', '9.9.9'), 1, 'no-previous', '9.9.9')
         self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
+
+    def history(self):
+        addon = self.result('status', 'probe')['data']['addons'][0]
+        return [plan['version'] if plan else None for plan in (addon['current'], addon['previous'], *addon['older'])]
+
+    def test_previous_is_what_ran_before_also_after_a_rollback(self):
+        policy = self.tree / 'etc/affix/updater.yaml'
+        policy.write_text('keep_versions: 5\n')
+        policy.chmod(0o644)
+        for bundle in (self.one, self.two, *(self.work.bundle(self.work.addon('probe', f'1.{minor}.0')) for minor in (2, 3))):
+            self.affix('install', bundle)
+        self.assertEqual(self.history(), ['1.3.0', '1.2.0', '1.1.0', '1.0.0'])
+        self.affix('rollback', 'probe', '--to', '1.1.0')
+        self.assertEqual(self.history(), ['1.1.0', '1.3.0', '1.2.0', '1.0.0'])
+        # Back, and never forth.
+        self.affix('rollback', 'probe')
+        self.assertEqual(self.history(), ['1.0.0', '1.1.0', '1.3.0', '1.2.0'])
+        self.assertFails(self.affix('rollback', 'probe'), 1, 'no-previous')
+        self.affix('rollback', 'probe', '--to', '1.3.0')
+        self.assertEqual(self.history(), ['1.3.0', '1.0.0', '1.1.0', '1.2.0'])
+
+    def test_origin_is_nobodys_where_nothing_is_installed(self):
+        self.affix('install', self.one)
+        self.assertEqual(self.result('status')['data']['addons'][0]['origin'], 'local')
+        self.affix('uninstall', 'probe')
+        self.assertIsNone(self.result('status')['data']['addons'][0]['origin'])
 
     def test_dropped_keys_are_said(self):
         self.affix('install', self.one)

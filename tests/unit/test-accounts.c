@@ -60,6 +60,24 @@ static void ids_of_entries_are_taken(void **state)
 	assert_false(accounts_has_id(passwd, 10));
 }
 
+static void whoever_else_has_a_number_is_found(void **state)
+{
+	static const char text[] = "#x:x:5:6::/:\na:x:5:6::/:\nb:x:7:6::/:\na:x:8:9::/:\n";
+	char name[8] = "";
+	uint32_t gid = 0;
+
+	(void)state;
+	assert_true(accounts_find_number(text, "b", ACCOUNTS_GROUP, &gid));
+	assert_int_equal(gid, 6);
+	assert_true(accounts_find_other(text, "b", ACCOUNTS_ID, 5, name, sizeof(name)));
+	assert_string_equal(name, "a");
+	assert_true(accounts_find_other(text, "a", ACCOUNTS_GROUP, 6, name, sizeof(name)));
+	assert_string_equal(name, "b");
+	assert_false(accounts_find_other(text, "a", ACCOUNTS_ID, 5, name, sizeof(name)));
+	assert_false(accounts_find_other(text, "a", ACCOUNTS_ID, 6, name, sizeof(name)));
+	assert_false(accounts_find_other(text, "a", ACCOUNTS_GROUP, 7, name, sizeof(name)));
+}
+
 static void names_stand_in_shadow_files_too(void **state)
 {
 	(void)state;
@@ -92,6 +110,7 @@ int main(void)
 		cmocka_unit_test(id_is_the_third_field_of_the_whole_name),
 		cmocka_unit_test(what_is_no_id_is_none),
 		cmocka_unit_test(ids_of_entries_are_taken),
+		cmocka_unit_test(whoever_else_has_a_number_is_found),
 		cmocka_unit_test(names_stand_in_shadow_files_too),
 		cmocka_unit_test(line_is_added_at_the_end_but_before_nis),
 	};

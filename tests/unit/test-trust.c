@@ -170,6 +170,21 @@ static void expiry_is_judged_against_the_time_given(void **state)
 	assert_int_equal(verify(f, 0, COMMENT, UINT32_MAX, &refusal), 0);
 }
 
+static void signature_from_the_future_is_not_valid_yet(void **state)
+{
+	/* 2026-01-31T12:00:00Z */
+	const uint64_t created = 1769860800;
+	struct refusal refusal;
+	struct fixture *f = *state;
+
+	put_key(f, "a.pub", 0);
+	assert_int_equal(verify(f, 0, COMMENT, 0, &refusal), 0);
+	assert_int_equal(verify(f, 0, COMMENT, created - 300, &refusal), 0);
+	assert_int_equal(verify(f, 0, COMMENT, created - 301, &refusal), REFUSAL_NOT_YET_VALID);
+	assert_non_null(strstr(refusal.text, "2026-01-31T12:00:00Z"));
+	assert_int_equal(verify(f, 0, COMMENT, 1, &refusal), REFUSAL_NOT_YET_VALID);
+}
+
 static void policy_limits_a_key_to_its_ids(void **state)
 {
 	struct refusal refusal;
@@ -395,6 +410,7 @@ int main(void)
 		TEST(other_bytes_under_a_good_key_id_are_a_bad_signature),
 		TEST(comment_that_is_not_ours_is_shown_without_control_bytes),
 		TEST(expiry_is_judged_against_the_time_given),
+		TEST(signature_from_the_future_is_not_valid_yet),
 		TEST(policy_limits_a_key_to_its_ids),
 		TEST(policy_limits_capabilities_and_supervision),
 		TEST(key_without_policy_permits_everything),
