@@ -232,30 +232,31 @@ static int add_target(struct fleet_call *call, json_t *body)
 	int code;
 	int r;
 
-	if (fleet_has(call, FLEET_HOST) == fleet_has(call, FLEET_SELECTOR))
+	if (fleet_has(call, FLEET_HOST) && fleet_has(call, FLEET_SELECTOR))
 		return command_usage(&command_fleet,
-				     "'assign' takes either --host HOST or --selector SELECTOR");
+				     "'assign' takes --host HOST or --selector SELECTOR, not both");
 	if (fleet_has(call, FLEET_SELECTOR)) {
 		r = json_add_string(body, "selector", call->options[FLEET_SELECTOR]);
 		return r < 0 ? out_of_memory() : COMMAND_DONE;
 	}
+	if (!fleet_has(call, FLEET_HOST))
+		return COMMAND_DONE;
 	code = fleet_find_host(call, call->options[FLEET_HOST], &host);
 	if (code == COMMAND_DONE && json_add_uint(body, "host", host) < 0)
 		return out_of_memory();
 	return code;
 }
 
-static int run_assign(struct fleet_call *call)
+/* What was given of an assignment, and nothing else. */
+static int add_assignment(struct fleet_call *call, json_t *body)
 {
-	cleanup_json json_t *body =
-		json_pack("{s:s, s:s, s:b}", "addon", call->operands[0], "version",
-			  call->operands[1], "enabled", !fleet_has(call, FLEET_DISABLED));
 	uint64_t priority = 0;
 	int code;
 	int r = 0;
 
-	if (!body)
-		return out_of_memory();
+	if (fleet_has(call, FLEET_ENABLED) && fleet_has(call, FLEET_DISABLED))
+		return command_usage(&command_fleet,
+				     "'assign' takes --enabled or --disabled, not both");
 	code = fleet_number(call, FLEET_PRIORITY, PRIORITY_MAX, &priority);
 	if (code == COMMAND_DONE)
 		code = add_target(call, body);
@@ -269,9 +270,61 @@ static int run_assign(struct fleet_call *call)
 		r = json_add(body, "capabilities", split_list(call->options[FLEET_CAPABILITIES]));
 	if (r == 0 && call->limits)
 		r = json_add(body, "limits", json_incref(call->limits));
-	if (r < 0)
+	if (r == 0 && (fleet_has(call, FLEET_ENABLED) || fleet_has(call, FLEET_DISABLED)))
+		r = json_add(body, "enabled", json_boolean(fleet_has(call, FLEET_ENABLED)));
+	return r < 0 ? out_of_memory() : COMMAND_DONE;
+}
+
+/* An assignment that there is: members that are not sent stay as they are. */
+static int change_assignment(struct fleet_call *call)
+{
+	cleanup_buffer struct buffer path = BUFFER_INIT;
+	cleanup_json json_t *body = json_object();
+	uint64_t id = 0;
+	int code;
+
+	if (call->n_operands > 1)
+		return command_usage(&command_fleet,
+				     "'assign --id ID' takes a version at most: the add-on stays");
+	code = fleet_number(call, FLEET_ID, INT64_MAX, &id);
+	if (code != COMMAND_DONE)
+		return code;
+	if (!body ||
+	    (call->n_operands == 1 && json_add_string(body, "version", call->operands[0]) < 0))
 		return out_of_memory();
-	return send_creation(call, "/api/v1/assignments", TAKE_PTR(body), "assignment");
+	code = add_assignment(call, body);
+	if (code != COMMAND_DONE)
+		return code;
+	if (json_object_size(body) == 0)
+		return command_usage(&command_fleet,
+				     "'assign --id ID' changes nothing without a version or an "
+				     "option that says what is to be another");
+	if (buffer_format(&path, "/api/v1/assignments") < 0 ||
+	    fleet_add_segment(&path, call->options[FLEET_ID]) < 0)
+		return out_of_memory();
+	return send_change(call, "PATCH", path.data, TAKE_PTR(body), "changed");
+}
+
+static int run_assign(struct fleet_call *call)
+{
+	cleanup_json json_t *body = NULL;
+	int code;
+
+	if (fleet_has(call, FLEET_ID))
+		return change_assignment(call);
+	if (call->n_operands != 2)
+		return command_usage(&command_fleet, "'assign' takes an add-on and a version, or "
+						     "--id ID and what is to be another");
+	if (!fleet_has(call, FLEET_HOST) && !fleet_has(call, FLEET_SELECTOR))
+		return command_usage(&command_fleet,
+				     "'assign' takes --host HOST or --selector SELECTOR");
+	body = json_pack("{s:s, s:s}", "addon", call->operands[0], "version", call->operands[1]);
+	if (!body)
+		return out_of_memory();
+	code = add_assignment(call, body);
+	return code == COMMAND_DONE
+		       ? send_creation(call, "/api/v1/assignments", TAKE_PTR(body), "assignment")
+		       : code;
 }
 
 static int run_unassign(struct fleet_call *call)
@@ -436,9 +489,10 @@ static int run_rollout(struct fleet_call *call)
 }
 
 #define TARGET (FLEET_BIT(FLEET_SELECTOR) | FLEET_BIT(FLEET_HOST))
-#define ASSIGN                                                              \
-	(TARGET | FLEET_BIT(FLEET_CAPABILITIES) | FLEET_BIT(FLEET_CONFIG) | \
-	 FLEET_BIT(FLEET_LIMIT) | FLEET_BIT(FLEET_PRIORITY) | FLEET_BIT(FLEET_DISABLED))
+#define ASSIGN                                                                            \
+	(TARGET | FLEET_BIT(FLEET_CAPABILITIES) | FLEET_BIT(FLEET_CONFIG) |               \
+	 FLEET_BIT(FLEET_LIMIT) | FLEET_BIT(FLEET_PRIORITY) | FLEET_BIT(FLEET_DISABLED) | \
+	 FLEET_BIT(FLEET_ENABLED) | FLEET_BIT(FLEET_ID))
 #define ROLLOUT                                                                      \
 	(FLEET_BIT(FLEET_WAVES) | FLEET_BIT(FLEET_WAIT) | FLEET_BIT(FLEET_TIMEOUT) | \
 	 FLEET_BIT(FLEET_MAX_FAILURES) | FLEET_BIT(FLEET_REVERT) | FLEET_BIT(FLEET_STATE))
@@ -448,7 +502,7 @@ const struct fleet_verb fleet_changes[] = {
 	{"approve", run_approve, FLEET_BIT(FLEET_CAPABILITIES), 2, 2, "ADDON VERSION"},
 	{"revoke",			 run_revoke, FLEET_BIT(FLEET_HOST) | FLEET_BIT(FLEET_REASON), 0, 2,
 	 "ADDON VERSION"},
-	{"assign",			   run_assign, ASSIGN, 2, 2, "ADDON VERSION"},
+	{"assign",			   run_assign, ASSIGN, 0, 2, "ADDON VERSION, or --id ID [VERSION]"},
 	{"unassign",                run_unassign, 0, 1, 1, "ASSIGNMENT"},
 	{"rollout",			  run_rollout, ROLLOUT, 0, 3, "[start|pause|resume|abort|list …]"},
 	{"confirm-removal",            run_confirm_removal, 0, 1, 64, "HOST [ADDON…]"},

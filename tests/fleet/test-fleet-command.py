@@ -88,6 +88,47 @@ class Command(unittest.TestCase):
         actions = {entry['action'] for entry in self.json('audit')['items']}
         self.assertLessEqual({'enrol', 'import', 'approve', 'create', 'revoke'}, actions)
 
+    def test_assignment_changes_only_in_what_is_named(self):
+        workshop = Workshop(scratch(self))
+        self.server.trust(workshop)
+        for version in ('1.0.0', '1.1.0'):
+            self.fleet('import', workshop.bundle(version))
+            self.fleet('approve', 'sensor', version)
+        self.enrol('web-1', env='prod')
+        config = self.directory / 'config.json'
+        config.write_text('{"interval": 5}')
+        number = self.fleet('assign', 'sensor', '1.0.0', '--selector', 'env=prod', '--config', config, '--priority', '3',
+                            '--disabled').split()[1]
+
+        def shown():
+            return self.json('assignments')['items'][0]
+
+        before = shown()
+        self.assertFalse(before['enabled'])
+        self.assertEqual(self.fleet('assign', '--id', number, '1.1.0', '--enabled'), 'changed\n')
+        after = shown()
+        self.assertEqual((after['version'], after['enabled']), ('1.1.0', True))
+        same = ('id', 'addon', 'selector', 'host', 'config', 'capabilities', 'limits', 'priority', 'created')
+        self.assertEqual({key: after[key] for key in same}, {key: before[key] for key in same})
+        entry = self.json('audit')['items'][0]
+        self.assertEqual((entry['action'], entry['object']), ('change', f'assignment {number}'))
+        self.assertEqual((entry['before'], entry['after']), (before, after))
+        self.assertEqual(self.json('assign', '--id', number, '--host', 'web-1')['selector'], None)
+        self.assertEqual(shown()['host'], self.json('hosts', 'web-1')['id'])
+
+        config.write_text('{"interval": 0}')
+        kept = shown()
+        for words, said in ((('--config', config), '/config/interval'), (('9.9.9',), 'not-approved: '),
+                            (('--selector', 'env=('), 'bad-selector: '), (('--limit', 'none=1'), '/limits/none')):
+            with self.subTest(words):
+                self.assertIn(said, self.fleet('assign', '--id', number, *words, code=1))
+                self.assertEqual(shown(), kept)
+        self.assertIn('not-found: ', self.fleet('assign', '--id', '4711', '--priority', '1', code=1))
+        for words in ((), ('--host', 'web-1', '--selector', ''), ('--enabled', '--disabled'), ('sensor', '1.0.0')):
+            with self.subTest(words):
+                self.assertIn('usage: ', self.fleet('assign', '--id', number, *words, code=2))
+        self.assertIn('usage: ', self.fleet('assign', '--id', 'x', '1.0.0', code=2))
+
     def test_rollout_is_started_paused_resumed_and_aborted(self):
         workshop = Workshop(scratch(self))
         self.server.trust(workshop)
