@@ -63,10 +63,7 @@ static const struct option all_options[] = {
 };
 
 static const struct fleet_verb *const verb_tables[] = {
-	fleet_lists,
-	fleet_changes,
-	fleet_tokens,
-	fleet_watches,
+	fleet_lists, fleet_changes, fleet_rollouts, fleet_tokens, fleet_watches,
 };
 
 static const struct fleet_verb *find_verb(const char *name)
@@ -335,7 +332,7 @@ const struct command command_fleet = {
 		"  assign               have hosts run a version: ADDON VERSION; or change: [VERSION]\n"
 		"  unassign             take that back: ASSIGNMENT\n"
 		"  confirm-removal      let a host lose most of its add-ons: HOST [ADDON…]\n"
-		"  rollout              list, start ASSIGNMENT VERSION, pause, resume, abort ROLLOUT\n"
+		"  rollout              list, start ASSIGNMENT VERSION; show, pause, resume, abort ROLLOUT\n"
 		"  token                list, create NAME, revoke TOKEN\n\n"
 		"  --server URL         affixd's address\n"
 		"  --token-file FILE    the token to show it\n"
@@ -344,7 +341,7 @@ const struct command command_fleet = {
 		"  --selector SELECTOR  hosts by label, such as 'env=prod,arch!=arm64'\n"
 		"  --host HOST          one host, by name or number\n"
 		"  --addon ID           one add-on\n"
-		"  --state STATE        status, packages, rollout: in that state only\n"
+		"  --state STATE        status, packages, rollout (show: its hosts): in that state only\n"
 		"  --kind KIND          drift: of that kind only\n"
 		"  --presence PRESENCE  hosts: connected, away, stale or revoked\n"
 		"  --signature FILE     import: instead of BUNDLE.minisig\n"

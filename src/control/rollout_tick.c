@@ -69,10 +69,10 @@ static int write_outcome(struct fleet *fleet, const struct rollout *rollout, int
 
 	if (r == 0)
 		r = store_run(fleet->store,
-			      "UPDATE rollout_host SET outcome = $1, reason = $2 "
-			      "WHERE rollout = $3 AND host = $4",
-			      STORE_TEXT(outcome), STORE_TEXT(reason), STORE_INT(rollout->id),
-			      STORE_INT(host));
+			      "UPDATE rollout_host SET outcome = $1, reason = $2, since = $3 "
+			      "WHERE rollout = $4 AND host = $5",
+			      STORE_TEXT(outcome), STORE_TEXT(reason), STORE_INT(fleet_now(fleet)),
+			      STORE_INT(rollout->id), STORE_INT(host));
 	return r;
 }
 

@@ -149,6 +149,32 @@ class Command(unittest.TestCase):
             self.assertEqual(self.json('rollout')['items'][0]['state'], state)
         self.assertIn(': ', self.fleet('rollout', 'pause', rollout, code=1))
 
+    def test_rollout_is_shown_with_its_hosts(self):
+        workshop = Workshop(scratch(self))
+        self.server.trust(workshop)
+        for version in ('1.0.0', '1.1.0'):
+            self.fleet('import', workshop.bundle(version))
+            self.fleet('approve', 'sensor', version)
+        names = [f'web-{i}' for i in range(3)]
+        for name in names:
+            self.enrol(name, env='prod')
+        number = self.fleet('assign', 'sensor', '1.0.0', '--selector', 'env=prod').split()[1]
+        rollout = self.fleet('rollout', 'start', number, '1.1.0', '--waves', '1,3', '--timeout', '1h').split()[1]
+        shown = self.json('rollout', 'show', rollout)
+        self.assertEqual((shown['rollout']['state'], shown['rollout']['to_version']), ('running', '1.1.0'))
+        self.assertEqual(sorted(host['host_name'] for host in shown['items']), names)
+        self.assertEqual(sorted(host['wave'] for host in shown['items']), [1, 2, 2])
+        for host in shown['items']:
+            self.assertEqual((host['outcome'], host['running']), ('waiting', None))
+            self.assertEqual(host['since'], shown['rollout']['wave_started'] if host['wave'] == 1 else None)
+        text = self.fleet('rollout', 'show', rollout)
+        self.assertIn('1.1.0', text)
+        for name in names:
+            self.assertRegex(text, rf'(?m)^{name} +[12] +waiting ')
+        self.assertEqual(self.json('rollout', 'show', rollout, '--state', 'failed')['items'], [])
+        self.assertIn('not-found: ', self.fleet('rollout', 'show', '4711', code=1))
+        self.assertIn('usage: ', self.fleet('rollout', 'show', code=2))
+
     def test_roles_bound_what_a_token_can(self):
         for role in ('viewer', 'operator'):
             path = self.directory / role
