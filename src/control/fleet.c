@@ -137,6 +137,18 @@ static int make_first_token(struct fleet *fleet)
 		      : r;
 }
 
+/* The end of the time before this process, from what hosts said in it. */
+static int load_heard(struct fleet *fleet)
+{
+	int64_t heard = 0;
+	int r = store_number(fleet->store, &heard, 0,
+			     "SELECT coalesce(max(last_seen), 0) FROM host");
+
+	fleet->started = fleet_now(fleet);
+	fleet->heard_until = (uint64_t)heard;
+	return r;
+}
+
 static int open_parts(struct fleet *fleet, char *reterr)
 {
 	int r;
@@ -154,6 +166,8 @@ static int open_parts(struct fleet *fleet, char *reterr)
 		r = make_first_token(fleet);
 	if (r == 0)
 		r = store_commit(fleet->store);
+	if (r == 0)
+		r = load_heard(fleet);
 	return r == 0 ? package_clean(fleet) : r;
 }
 

@@ -65,6 +65,8 @@ struct fleet_counters {
 
 struct fleet {
 	struct store *store;
+	uint64_t started;     /* when this process began to hear hosts */
+	uint64_t heard_until; /* when the one before it heard one last, as far as it wrote that */
 	struct fleet_options options;
 	char *public_url;
 	struct fleet_output output;
@@ -113,9 +115,14 @@ void fleet_session_end(struct fleet *fleet, struct fleet_session *session);
 void fleet_sessions_done(struct fleet *fleet);
 /* Writes the times of a slice of hosts that only sent heartbeats. */
 must_check int fleet_write_seen(struct fleet *fleet);
-/* When a host was last heard of, and whether it has gone silent. */
+/* When a host was last heard of, and whether it has gone silent: time in which nobody could be
+ * heard is no silence. */
 uint64_t fleet_last_seen(const struct fleet *fleet, int64_t host, uint64_t stored);
 bool fleet_is_stale(const struct fleet *fleet, int64_t host, uint64_t stored);
+/* When every host had its chance to be back after the start. */
+uint64_t fleet_returned(const struct fleet *fleet);
+/* Whether what is stored of a host was said to this process: before, it may be out of date. */
+bool fleet_has_told(const struct fleet *fleet, int64_t host, uint64_t stored);
 
 /* A text of a host's for a column, cut at 1024 bytes. NULL is the null value. */
 struct store_value fleet_bounded_text(const char *text);

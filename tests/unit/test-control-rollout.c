@@ -293,6 +293,81 @@ static void it_survives_a_restart_in_the_middle(void **state)
 	is_state(c, "running", 3);
 }
 
+/* affixd is away for an hour. */
+static void down_for_an_hour(struct control *c)
+{
+	c->fleet = fleet_free(c->fleet);
+	control_time += 3600;
+	control_reopen(c);
+	control_tick(c);
+}
+
+static void come_back(struct control *c)
+{
+	for (size_t i = 0; i < HOSTS; i++) {
+		control_hello(c, &agents[i]);
+		control_describe(c, &agents[i]);
+	}
+}
+
+static void time_in_which_affixd_was_down_is_no_silence_of_hosts(void **state)
+{
+	struct control *c = *state;
+
+	make_hosts(c);
+	start(c, "\"waves\": [\"100%\"]");
+	follow(c, "2.0.0", "running");
+	live_for(c, 10);
+	down_for_an_hour(c);
+	/* Nor does anybody become healthy of whom nothing is known. */
+	is_state(c, "running", 1);
+	control_time += 250;
+	control_tick(c);
+	is_state(c, "running", 1);
+	come_back(c);
+	follow(c, "2.0.0", "running");
+	live_for(c, 20);
+	is_state(c, "completed", 1);
+}
+
+static void hosts_have_their_time_again_after_affixd_was_down(void **state)
+{
+	struct control *c = *state;
+
+	make_hosts(c);
+	start(c, "\"waves\": [\"100%\"]");
+	live_for(c, 10);
+	down_for_an_hour(c);
+	come_back(c);
+	live_for(c, 55);
+	is_state(c, "running", 1);
+	follow(c, "2.0.0", "running");
+	live_for(c, 20);
+	is_state(c, "completed", 1);
+}
+
+static void who_does_not_come_back_to_a_restarted_affixd_fails(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *hosts = NULL;
+
+	make_hosts(c);
+	start(c, "\"waves\": [\"100%\"]");
+	follow(c, "2.0.0", "running");
+	live_for(c, 10);
+	down_for_an_hour(c);
+	control_time += 355;
+	control_tick(c);
+	is_state(c, "running", 1);
+	control_time += 10;
+	control_tick(c);
+	is_state(c, "halted", 1);
+	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?outcome=failed", NULL);
+	assert_int_equal(control_count(hosts), 4);
+	assert_string_equal(control_text(control_item(hosts, 0), "reason"),
+			    "it was not heard of since affixd started");
+}
+
 static void pause_resume_and_abort(void **state)
 {
 	struct control *c = *state;
@@ -450,6 +525,9 @@ int main(void)
 		TEST(a_degraded_addon_runs),
 		TEST(a_host_that_was_healthy_may_fail_later),
 		TEST(it_survives_a_restart_in_the_middle),
+		TEST(time_in_which_affixd_was_down_is_no_silence_of_hosts),
+		TEST(hosts_have_their_time_again_after_affixd_was_down),
+		TEST(who_does_not_come_back_to_a_restarted_affixd_fails),
 		TEST(pause_resume_and_abort),
 		TEST(resuming_a_halted_one_accepts_the_failures_so_far),
 		TEST(a_new_version_of_the_assignment_ends_it),
