@@ -90,6 +90,8 @@ struct fleet {
 	size_t seen_cursor;
 	bool has_rollouts;      /* one may be running */
 	uint64_t rollouts_next; /* when to look at them again */
+	struct audit_prune audit_prune;
+	uint64_t audit_next; /* when to look for old entries again */
 	struct fleet_counters counters;
 };
 
