@@ -47,6 +47,8 @@ static const struct option all_options[] = {
 	OPTION("limit", required_argument, FLEET_LIMIT),
 	OPTION("priority", required_argument, FLEET_PRIORITY),
 	OPTION("disabled", no_argument, FLEET_DISABLED),
+	OPTION("enabled", no_argument, FLEET_ENABLED),
+	OPTION("id", required_argument, FLEET_ID),
 	OPTION("reason", required_argument, FLEET_REASON),
 	OPTION("waves", required_argument, FLEET_WAVES),
 	OPTION("wait", required_argument, FLEET_WAIT),
@@ -61,10 +63,7 @@ static const struct option all_options[] = {
 };
 
 static const struct fleet_verb *const verb_tables[] = {
-	fleet_lists,
-	fleet_changes,
-	fleet_tokens,
-	fleet_watches,
+	fleet_lists, fleet_changes, fleet_rollouts, fleet_tokens, fleet_watches,
 };
 
 static const struct fleet_verb *find_verb(const char *name)
@@ -330,10 +329,10 @@ const struct command command_fleet = {
 		"  import               upload bundles: BUNDLE…\n"
 		"  approve              let hosts have a package: ADDON VERSION\n"
 		"  revoke               let no host have it any more: ADDON VERSION; or --host HOST\n"
-		"  assign               have hosts run a version: ADDON VERSION\n"
+		"  assign               have hosts run a version: ADDON VERSION; or change: [VERSION]\n"
 		"  unassign             take that back: ASSIGNMENT\n"
 		"  confirm-removal      let a host lose most of its add-ons: HOST [ADDON…]\n"
-		"  rollout              list, start ASSIGNMENT VERSION, pause, resume, abort ROLLOUT\n"
+		"  rollout              list, start ASSIGNMENT VERSION; show, pause, resume, abort ROLLOUT\n"
 		"  token                list, create NAME, revoke TOKEN\n\n"
 		"  --server URL         affixd's address\n"
 		"  --token-file FILE    the token to show it\n"
@@ -342,7 +341,7 @@ const struct command command_fleet = {
 		"  --selector SELECTOR  hosts by label, such as 'env=prod,arch!=arm64'\n"
 		"  --host HOST          one host, by name or number\n"
 		"  --addon ID           one add-on\n"
-		"  --state STATE        status, packages, rollout: in that state only\n"
+		"  --state STATE        status, packages, rollout (show: its hosts): in that state only\n"
 		"  --kind KIND          drift: of that kind only\n"
 		"  --presence PRESENCE  hosts: connected, away, stale or revoked\n"
 		"  --signature FILE     import: instead of BUNDLE.minisig\n"
@@ -351,6 +350,8 @@ const struct command command_fleet = {
 		"  --limit KEY=N        assign: a limit lower than the manifest's\n"
 		"  --priority N         assign: the highest wins\n"
 		"  --disabled           assign: hosts do not get it, nor what has less priority\n"
+		"  --enabled            assign: hosts get it (again)\n"
+		"  --id ASSIGNMENT      assign: change that one, in what is given only\n"
 		"  --reason TEXT        revoke: why\n"
 		"  --waves LIST         rollout: hosts after each wave, such as '1,10%,100%'\n"
 		"  --wait TIME          rollout: how long hosts must be healthy, such as 5m\n"

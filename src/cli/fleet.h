@@ -29,6 +29,8 @@ enum fleet_option {
 	FLEET_LIMIT,
 	FLEET_PRIORITY,
 	FLEET_DISABLED,
+	FLEET_ENABLED,
+	FLEET_ID,
 	FLEET_REASON,
 	FLEET_WAVES,
 	FLEET_WAIT,
@@ -69,9 +71,10 @@ static inline bool fleet_has(const struct fleet_call *call, enum fleet_option op
 	return call->options[option] != NULL;
 }
 
-/* Ended by one without a name. fleet_lists.c, fleet_changes.c, fleet_tokens.c, fleet_watch.c */
+/* Ended by one without a name, each in the file of its name. */
 extern const struct fleet_verb fleet_lists[];
 extern const struct fleet_verb fleet_changes[];
+extern const struct fleet_verb fleet_rollouts[];
 extern const struct fleet_verb fleet_tokens[];
 extern const struct fleet_verb fleet_watches[];
 
@@ -87,6 +90,15 @@ int fleet_find_host(struct fleet_call *call, const char *host, uint64_t *ret);
 /* All pages of a list as one object with "items"; the caller owns *ret*. */
 int fleet_get_list(struct fleet_call *call, const char *path, const struct buffer *query,
 		   json_t **ret);
+
+/* Sends, and prints the answer, or *done* for people; *body* is taken over, NULL for none. */
+int fleet_send_change(struct fleet_call *call, const char *method, const char *path, json_t *body,
+		      const char *done);
+/* POST; for people *what* and the number of what was made. *body* is taken over. */
+int fleet_send_creation(struct fleet_call *call, const char *path, json_t *body, const char *what);
+
+/* "a,b" as an array. NULL: no memory, or not UTF-8. */
+json_t *fleet_split_list(const char *text);
 
 /* Adds `name=value` to a query, encoded; nothing for NULL. 0 or -ENOMEM. */
 must_check int fleet_add_query(struct buffer *query, const char *name, const char *value);

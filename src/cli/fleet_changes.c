@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* `affix fleet`: packages, assignments, rollouts and hosts, where something is changed. */
+/* `affix fleet`: packages, assignments and hosts, where something is changed. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,6 @@
 
 #define CONFIG_SIZE_MAX   262144U /* 256 KiB, as hosts take it */
 #define PRIORITY_MAX      1000000U
-#define FAILURES_MAX      1000000U
 #define SIGNATURE_ENCODED sodium_base64_ENCODED_LEN(MINISIGN_FILE_MAX, ENCODING)
 #define ENCODING          sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
@@ -27,9 +26,8 @@ static int out_of_memory(void)
 	return command_broke(-ENOMEM, "the request could not be made");
 }
 
-/* Sends, and prints the answer, or *done* for people; *body* is taken over, NULL for none. */
-static int send_change(struct fleet_call *call, const char *method, const char *path, json_t *body,
-		       const char *done)
+int fleet_send_change(struct fleet_call *call, const char *method, const char *path, json_t *body,
+		      const char *done)
 {
 	cleanup_json json_t *owned = body;
 	cleanup_json json_t *answer = NULL;
@@ -47,8 +45,7 @@ static int send_change(struct fleet_call *call, const char *method, const char *
 	return COMMAND_DONE;
 }
 
-/* The sentence with the number of what was made in it. */
-static int send_creation(struct fleet_call *call, const char *path, json_t *body, const char *what)
+int fleet_send_creation(struct fleet_call *call, const char *path, json_t *body, const char *what)
 {
 	cleanup_json json_t *owned = body;
 	cleanup_json json_t *answer = NULL;
@@ -132,8 +129,7 @@ static int run_import(struct fleet_call *call)
 	return code;
 }
 
-/* "a,b" as an array. NULL: no memory, or not UTF-8. */
-static json_t *split_list(const char *text)
+json_t *fleet_split_list(const char *text)
 {
 	cleanup_json json_t *list = json_array();
 
@@ -157,7 +153,7 @@ static int change_package(struct fleet_call *call, const char *verb, json_t *bod
 	    fleet_add_segment(&path, call->operands[1]) < 0 ||
 	    buffer_format(&path, "/%s", verb) < 0)
 		return out_of_memory();
-	return send_change(call, "POST", path.data, TAKE_PTR(owned), done);
+	return fleet_send_change(call, "POST", path.data, TAKE_PTR(owned), done);
 }
 
 static int run_approve(struct fleet_call *call)
@@ -165,7 +161,7 @@ static int run_approve(struct fleet_call *call)
 	cleanup_json json_t *body = json_object();
 
 	if (body && fleet_has(call, FLEET_CAPABILITIES) &&
-	    json_add(body, "capabilities", split_list(call->options[FLEET_CAPABILITIES])) < 0)
+	    json_add(body, "capabilities", fleet_split_list(call->options[FLEET_CAPABILITIES])) < 0)
 		return out_of_memory();
 	return change_package(call, "approve", TAKE_PTR(body), "approved");
 }
@@ -183,7 +179,7 @@ static int change_host(struct fleet_call *call, const char *host, const char *ve
 		return code;
 	if (str_format(&path, "/api/v1/hosts/%llu/%s", (unsigned long long)id, verb) < 0)
 		return out_of_memory();
-	return send_change(call, "POST", path, TAKE_PTR(owned), done);
+	return fleet_send_change(call, "POST", path, TAKE_PTR(owned), done);
 }
 
 static int run_revoke(struct fleet_call *call)
@@ -232,30 +228,31 @@ static int add_target(struct fleet_call *call, json_t *body)
 	int code;
 	int r;
 
-	if (fleet_has(call, FLEET_HOST) == fleet_has(call, FLEET_SELECTOR))
+	if (fleet_has(call, FLEET_HOST) && fleet_has(call, FLEET_SELECTOR))
 		return command_usage(&command_fleet,
-				     "'assign' takes either --host HOST or --selector SELECTOR");
+				     "'assign' takes --host HOST or --selector SELECTOR, not both");
 	if (fleet_has(call, FLEET_SELECTOR)) {
 		r = json_add_string(body, "selector", call->options[FLEET_SELECTOR]);
 		return r < 0 ? out_of_memory() : COMMAND_DONE;
 	}
+	if (!fleet_has(call, FLEET_HOST))
+		return COMMAND_DONE;
 	code = fleet_find_host(call, call->options[FLEET_HOST], &host);
 	if (code == COMMAND_DONE && json_add_uint(body, "host", host) < 0)
 		return out_of_memory();
 	return code;
 }
 
-static int run_assign(struct fleet_call *call)
+/* What was given of an assignment, and nothing else. */
+static int add_assignment(struct fleet_call *call, json_t *body)
 {
-	cleanup_json json_t *body =
-		json_pack("{s:s, s:s, s:b}", "addon", call->operands[0], "version",
-			  call->operands[1], "enabled", !fleet_has(call, FLEET_DISABLED));
 	uint64_t priority = 0;
 	int code;
 	int r = 0;
 
-	if (!body)
-		return out_of_memory();
+	if (fleet_has(call, FLEET_ENABLED) && fleet_has(call, FLEET_DISABLED))
+		return command_usage(&command_fleet,
+				     "'assign' takes --enabled or --disabled, not both");
 	code = fleet_number(call, FLEET_PRIORITY, PRIORITY_MAX, &priority);
 	if (code == COMMAND_DONE)
 		code = add_target(call, body);
@@ -266,12 +263,65 @@ static int run_assign(struct fleet_call *call)
 	if (fleet_has(call, FLEET_PRIORITY))
 		r = json_add_uint(body, "priority", priority);
 	if (r == 0 && fleet_has(call, FLEET_CAPABILITIES))
-		r = json_add(body, "capabilities", split_list(call->options[FLEET_CAPABILITIES]));
+		r = json_add(body, "capabilities",
+			     fleet_split_list(call->options[FLEET_CAPABILITIES]));
 	if (r == 0 && call->limits)
 		r = json_add(body, "limits", json_incref(call->limits));
-	if (r < 0)
+	if (r == 0 && (fleet_has(call, FLEET_ENABLED) || fleet_has(call, FLEET_DISABLED)))
+		r = json_add(body, "enabled", json_boolean(fleet_has(call, FLEET_ENABLED)));
+	return r < 0 ? out_of_memory() : COMMAND_DONE;
+}
+
+/* An assignment that there is: members that are not sent stay as they are. */
+static int change_assignment(struct fleet_call *call)
+{
+	cleanup_buffer struct buffer path = BUFFER_INIT;
+	cleanup_json json_t *body = json_object();
+	uint64_t id = 0;
+	int code;
+
+	if (call->n_operands > 1)
+		return command_usage(&command_fleet,
+				     "'assign --id ID' takes a version at most: the add-on stays");
+	code = fleet_number(call, FLEET_ID, INT64_MAX, &id);
+	if (code != COMMAND_DONE)
+		return code;
+	if (!body ||
+	    (call->n_operands == 1 && json_add_string(body, "version", call->operands[0]) < 0))
 		return out_of_memory();
-	return send_creation(call, "/api/v1/assignments", TAKE_PTR(body), "assignment");
+	code = add_assignment(call, body);
+	if (code != COMMAND_DONE)
+		return code;
+	if (json_object_size(body) == 0)
+		return command_usage(&command_fleet,
+				     "'assign --id ID' changes nothing without a version or an "
+				     "option that says what is to be another");
+	if (buffer_format(&path, "/api/v1/assignments") < 0 ||
+	    fleet_add_segment(&path, call->options[FLEET_ID]) < 0)
+		return out_of_memory();
+	return fleet_send_change(call, "PATCH", path.data, TAKE_PTR(body), "changed");
+}
+
+static int run_assign(struct fleet_call *call)
+{
+	cleanup_json json_t *body = NULL;
+	int code;
+
+	if (fleet_has(call, FLEET_ID))
+		return change_assignment(call);
+	if (call->n_operands != 2)
+		return command_usage(&command_fleet, "'assign' takes an add-on and a version, or "
+						     "--id ID and what is to be another");
+	if (!fleet_has(call, FLEET_HOST) && !fleet_has(call, FLEET_SELECTOR))
+		return command_usage(&command_fleet,
+				     "'assign' takes --host HOST or --selector SELECTOR");
+	body = json_pack("{s:s, s:s}", "addon", call->operands[0], "version", call->operands[1]);
+	if (!body)
+		return out_of_memory();
+	code = add_assignment(call, body);
+	return code == COMMAND_DONE ? fleet_send_creation(call, "/api/v1/assignments",
+							  TAKE_PTR(body), "assignment")
+				    : code;
 }
 
 static int run_unassign(struct fleet_call *call)
@@ -281,8 +331,8 @@ static int run_unassign(struct fleet_call *call)
 	if (buffer_format(&path, "/api/v1/assignments") < 0 ||
 	    fleet_add_segment(&path, call->operands[0]) < 0)
 		return out_of_memory();
-	return send_change(call, "DELETE", path.data, NULL,
-			   "unassigned; hosts remove it after their removal delay");
+	return fleet_send_change(call, "DELETE", path.data, NULL,
+				 "unassigned; hosts remove it after their removal delay");
 }
 
 static int run_confirm_removal(struct fleet_call *call)
@@ -300,157 +350,19 @@ static int run_confirm_removal(struct fleet_call *call)
 	return change_host(call, call->operands[0], "confirm-removal", TAKE_PTR(body), "confirmed");
 }
 
-/* rollouts */
-
-static const struct fleet_column rollout_columns[] = {
-	{"ID",         "id"          },
-        {"ASSIGNMENT", "assignment"  },
-	{"ADD-ON",     "addon"       },
-        {"FROM",       "from_version"},
-	{"TO",         "to_version"  },
-        {"STATE",      "state"       },
-	{"WAVE",       "wave"        },
-        {"OF",         "n_waves"     },
-	{"HOSTS",      "hosts"       },
-        {"REASON",     "reason"      },
-	{NULL,         NULL          },
-};
-
-/* "5,50%,100%": whole numbers as numbers. NULL: no memory. */
-static json_t *read_waves(const char *text)
-{
-	cleanup_json json_t *list = split_list(text);
-	size_t n = json_array_size(list);
-
-	for (size_t i = 0; i < n; i++) {
-		const char *wave = json_string_value(json_array_get(list, i));
-		char *end = NULL;
-		long long number = strtoll(wave, &end, 10);
-
-		if (*wave && *end == '\0' && json_array_set_new(list, i, json_integer(number)) < 0)
-			return NULL;
-	}
-	return TAKE_PTR(list);
-}
-
-static int add_rollout_numbers(const struct fleet_call *call, json_t *body)
-{
-	uint64_t number = 0;
-	int code;
-
-	code = fleet_seconds(call, FLEET_WAIT, &number);
-	if (code == COMMAND_DONE && fleet_has(call, FLEET_WAIT) &&
-	    json_add_uint(body, "wait_seconds", number) < 0)
-		return out_of_memory();
-	if (code == COMMAND_DONE)
-		code = fleet_seconds(call, FLEET_TIMEOUT, &number);
-	if (code == COMMAND_DONE && fleet_has(call, FLEET_TIMEOUT) &&
-	    json_add_uint(body, "timeout_seconds", number) < 0)
-		return out_of_memory();
-	if (code == COMMAND_DONE)
-		code = fleet_number(call, FLEET_MAX_FAILURES, FAILURES_MAX, &number);
-	if (code == COMMAND_DONE && fleet_has(call, FLEET_MAX_FAILURES) &&
-	    json_add_uint(body, "max_failures", number) < 0)
-		return out_of_memory();
-	return code;
-}
-
-static int start_rollout(struct fleet_call *call)
-{
-	cleanup_json json_t *body = NULL;
-	char *end = NULL;
-	long long assignment;
-	int code;
-
-	if (call->n_operands != 3)
-		return command_usage(&command_fleet,
-				     "'rollout start' takes an assignment and a version");
-	assignment = strtoll(call->operands[1], &end, 10);
-	if (!*call->operands[1] || *end)
-		return command_usage(&command_fleet, "'%s' is no assignment's number",
-				     call->operands[1]);
-	body = json_pack("{s:I, s:s, s:b}", "assignment", (json_int_t)assignment, "version",
-			 call->operands[2], "revert", fleet_has(call, FLEET_REVERT));
-	if (!body || (fleet_has(call, FLEET_WAVES) &&
-		      json_add(body, "waves", read_waves(call->options[FLEET_WAVES])) < 0))
-		return out_of_memory();
-	code = add_rollout_numbers(call, body);
-	return code == COMMAND_DONE
-		       ? send_creation(call, "/api/v1/rollouts", TAKE_PTR(body), "rollout")
-		       : code;
-}
-
-static int change_rollout(struct fleet_call *call, const char *verb)
-{
-	cleanup_buffer struct buffer path = BUFFER_INIT;
-	bool is_abort = strcmp(verb, "abort") == 0;
-	json_t *body = NULL;
-
-	if (call->n_operands != 2)
-		return command_usage(&command_fleet, "'rollout %s' takes a rollout's number", verb);
-	if (is_abort)
-		body = json_pack("{s:b}", "revert", fleet_has(call, FLEET_REVERT));
-	if ((is_abort && !body) || buffer_format(&path, "/api/v1/rollouts") < 0 ||
-	    fleet_add_segment(&path, call->operands[1]) < 0 ||
-	    buffer_format(&path, "/%s", verb) < 0) {
-		json_decref(body);
-		return out_of_memory();
-	}
-	return send_change(call, "POST", path.data, body, "done");
-}
-
-static int show_rollouts(struct fleet_call *call)
-{
-	cleanup_buffer struct buffer query = BUFFER_INIT;
-	cleanup_json json_t *list = NULL;
-	int code;
-
-	if (fleet_add_query(&query, "state", call->options[FLEET_STATE]) < 0)
-		return out_of_memory();
-	code = fleet_get_list(call, "/api/v1/rollouts", &query, &list);
-	if (code != COMMAND_DONE)
-		return code;
-	if (fleet_has(call, FLEET_JSON))
-		return command_print_json(list);
-	fleet_print_table(json_object_get(list, "items"), rollout_columns, "there is no rollout");
-	return COMMAND_DONE;
-}
-
-static int run_rollout(struct fleet_call *call)
-{
-	static const char *const changes[] = {"pause", "resume", "abort"};
-	const char *what = call->n_operands > 0 ? call->operands[0] : NULL;
-
-	if (!what || strcmp(what, "list") == 0)
-		return show_rollouts(call);
-	if (strcmp(what, "start") == 0)
-		return start_rollout(call);
-	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
-		if (strcmp(what, changes[i]) == 0)
-			return change_rollout(call, changes[i]);
-	}
-	return command_usage(&command_fleet,
-			     "'%s' is nothing that can be done to a rollout: list, start, pause, "
-			     "resume or abort",
-			     what);
-}
-
 #define TARGET (FLEET_BIT(FLEET_SELECTOR) | FLEET_BIT(FLEET_HOST))
-#define ASSIGN                                                              \
-	(TARGET | FLEET_BIT(FLEET_CAPABILITIES) | FLEET_BIT(FLEET_CONFIG) | \
-	 FLEET_BIT(FLEET_LIMIT) | FLEET_BIT(FLEET_PRIORITY) | FLEET_BIT(FLEET_DISABLED))
-#define ROLLOUT                                                                      \
-	(FLEET_BIT(FLEET_WAVES) | FLEET_BIT(FLEET_WAIT) | FLEET_BIT(FLEET_TIMEOUT) | \
-	 FLEET_BIT(FLEET_MAX_FAILURES) | FLEET_BIT(FLEET_REVERT) | FLEET_BIT(FLEET_STATE))
+#define ASSIGN                                                                            \
+	(TARGET | FLEET_BIT(FLEET_CAPABILITIES) | FLEET_BIT(FLEET_CONFIG) |               \
+	 FLEET_BIT(FLEET_LIMIT) | FLEET_BIT(FLEET_PRIORITY) | FLEET_BIT(FLEET_DISABLED) | \
+	 FLEET_BIT(FLEET_ENABLED) | FLEET_BIT(FLEET_ID))
 
 const struct fleet_verb fleet_changes[] = {
 	{"import",		    run_import, FLEET_BIT(FLEET_SIGNATURE), 1, 64, "BUNDLE…"},
 	{"approve", run_approve, FLEET_BIT(FLEET_CAPABILITIES), 2, 2, "ADDON VERSION"},
 	{"revoke",			 run_revoke, FLEET_BIT(FLEET_HOST) | FLEET_BIT(FLEET_REASON), 0, 2,
 	 "ADDON VERSION"},
-	{"assign",			   run_assign, ASSIGN, 2, 2, "ADDON VERSION"},
+	{"assign",			   run_assign, ASSIGN, 0, 2, "ADDON VERSION, or --id ID [VERSION]"},
 	{"unassign",                run_unassign, 0, 1, 1, "ASSIGNMENT"},
-	{"rollout",			  run_rollout, ROLLOUT, 0, 3, "[start|pause|resume|abort|list …]"},
-	{"confirm-removal",            run_confirm_removal, 0, 1, 64, "HOST [ADDON…]"},
-	{0		   },
+	{"confirm-removal",                          run_confirm_removal, 0, 1, 64, "HOST [ADDON…]"},
+	{0	   },
 };

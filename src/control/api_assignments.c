@@ -11,6 +11,8 @@
 #include "control/api_call.h"
 #include "control/assign_edit.h"
 #include "control/rollout.h"
+#include "control/rollout_private.h"
+#include "control/status.h"
 
 #define DEFAULT_WAIT_SECONDS    60U
 #define DEFAULT_TIMEOUT_SECONDS 900U
@@ -49,6 +51,12 @@ static int answer_ids(struct api_call *call, const char *sql, struct store_value
 	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
 }
 
+static int refuse_unknown(struct api_call *call, int64_t id)
+{
+	return api_refuse(&call->problem, 404, "not-found", NULL,
+			  "there is nothing of the number %lld", (long long)id);
+}
+
 static int answer_one(struct api_call *call, unsigned status, int64_t id,
 		      int (*make)(struct fleet *fleet, int64_t id, json_t **ret))
 {
@@ -56,8 +64,7 @@ static int answer_one(struct api_call *call, unsigned status, int64_t id,
 	int r = make(call->fleet, id, &object);
 
 	if (r > 0)
-		return api_refuse(&call->problem, 404, "not-found", NULL,
-				  "there is nothing of the number %lld", (long long)id);
+		return refuse_unknown(call, id);
 	return r == 0 ? api_answer(call, status, object) : r;
 }
 
@@ -178,9 +185,27 @@ int api_rollout_get(struct api_call *call)
 	return r == 0 ? answer_one(call, 200, id, rollout_to_json) : r;
 }
 
+/* A host whose wave has not begun waits since never; a silent one may be in any state. */
+static json_t *rollout_host_json(const struct fleet *fleet, const struct store_rows *rows)
+{
+	int64_t host = store_int(rows, 0);
+	const char *running = store_text(rows, 5);
+	const char *state = store_text(rows, 6);
+
+	if (fleet_is_stale(fleet, host, (uint64_t)store_int(rows, 8)))
+		state = status_state_to_string(STATUS_STALE);
+	return json_pack("{s:I, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "host", (json_int_t)host,
+			 "host_name", store_text(rows, 1), "wave", (json_int_t)store_int(rows, 2),
+			 "outcome", store_text(rows, 3), "reason", store_text(rows, 4), "running",
+			 str_is_empty(running) ? json_null() : json_string(running), "state",
+			 str_is_empty(state) ? json_null() : json_string(state), "since",
+			 fleet_time_json((uint64_t)store_int(rows, 7)));
+}
+
 int api_rollout_hosts(struct api_call *call)
 {
 	static const char *const known[] = {"outcome", "limit", "after", NULL};
+	cleanup_rollout struct rollout rollout = ROLLOUT_INIT;
 	cleanup_rows struct store_rows *rows = NULL;
 	cleanup_json json_t *items = json_array();
 	struct api_page page = {0};
@@ -196,14 +221,24 @@ int api_rollout_hosts(struct api_call *call)
 		r = api_parameter_id(call, 0, &id);
 	if (r == 0)
 		r = api_page(call, &page);
+	if (r != 0)
+		return r;
+	r = rollout_load(call->fleet->store, id, &rollout);
+	if (r > 0)
+		return refuse_unknown(call, id);
 	if (r == 0)
-		r = store_select(call->fleet->store, &rows,
-				 "SELECT rh.host, h.name, rh.wave, rh.outcome, rh.reason "
-				 "FROM rollout_host rh JOIN host h ON h.id = rh.host "
-				 "WHERE rh.rollout = $1 AND rh.host > $2 AND "
-				 "($3 IS NULL OR rh.outcome = $3) ORDER BY rh.host",
-				 STORE_INT(id), STORE_INT(page.after),
-				 STORE_TEXT(api_query(call, "outcome")));
+		r = store_select(
+			call->fleet->store, &rows,
+			"SELECT rh.host, h.name, rh.wave, rh.outcome, rh.reason, o.running, "
+			"o.state, CASE WHEN rh.since = 0 AND rh.wave <= $1 THEN $2 "
+			"ELSE rh.since END, h.last_seen "
+			"FROM rollout_host rh JOIN host h ON h.id = rh.host "
+			"LEFT JOIN observed o ON o.host = rh.host AND o.addon = $3 "
+			"WHERE rh.rollout = $4 AND rh.host > $5 AND "
+			"($6 IS NULL OR rh.outcome = $6) ORDER BY rh.host",
+			STORE_INT(rollout.wave), STORE_INT(rollout.wave_started),
+			STORE_TEXT(rollout.addon), STORE_INT(id), STORE_INT(page.after),
+			STORE_TEXT(api_query(call, "outcome")));
 	while (r == 0) {
 		r = store_next(rows, &row);
 		if (r != 0 || !row)
@@ -213,11 +248,7 @@ int api_rollout_hosts(struct api_call *call)
 			break;
 		}
 		page.after = store_int(rows, 0);
-		r = json_append(items,
-				json_pack("{s:I, s:s, s:I, s:s, s:s}", "host",
-					  (json_int_t)page.after, "host_name", store_text(rows, 1),
-					  "wave", (json_int_t)store_int(rows, 2), "outcome",
-					  store_text(rows, 3), "reason", store_text(rows, 4)));
+		r = json_append(items, rollout_host_json(call->fleet, rows));
 	}
 	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
 }

@@ -27,6 +27,8 @@
 #define UNPROVEN_DEFAULT    256U
 #define MESSAGES_DEFAULT    10U
 #define LIMIT_MAX           1000000U
+#define AUDIT_DEFAULT       400U /* a year, and a month to look back at it */
+#define AUDIT_MAX           36500U
 #define PORT_MAX            65535L
 
 static const char *const certificate_choices[] = {
@@ -64,6 +66,7 @@ int config_default(struct config **ret)
 		return -ENOMEM;
 	config->fronts = FRONTS_DEFAULT;
 	config->heartbeat_seconds = HEARTBEAT_DEFAULT;
+	config->audit_keep_days = AUDIT_DEFAULT;
 	config->connections_per_address = CONNECTIONS_DEFAULT;
 	config->unproven_per_address = UNPROVEN_DEFAULT;
 	config->messages_per_second = MESSAGES_DEFAULT;
@@ -109,6 +112,7 @@ static const struct yaml_field config_fields[] = {
 	NUMBER_FIELD("fronts", fronts, 1, CONFIG_FRONTS_MAX),
 	NUMBER_FIELD("heartbeat_seconds", heartbeat_seconds, HEARTBEAT_MIN, HEARTBEAT_MAX),
 	NUMBER_FIELD("stale_seconds", stale_seconds, HEARTBEAT_MIN, STALE_MAX),
+	NUMBER_FIELD("audit_keep_days", audit_keep_days, 0, AUDIT_MAX),
 	NUMBER_FIELD("connections_per_address", connections_per_address, 1, LIMIT_MAX),
 	NUMBER_FIELD("unproven_per_address", unproven_per_address, 1, LIMIT_MAX),
 	NUMBER_FIELD("messages_per_second", messages_per_second, 1, LIMIT_MAX),

@@ -31,6 +31,7 @@ struct config {
 	unsigned fronts;
 	unsigned heartbeat_seconds; /* what hosts are asked for */
 	unsigned stale_seconds;
+	unsigned audit_keep_days; /* 0: for ever */
 	/* Bounds on what one address and one connection may do, in each front. */
 	unsigned connections_per_address;
 	unsigned unproven_per_address; /* of these, connections that nobody has vouched for yet */

@@ -37,6 +37,8 @@
 #define OFFERS_PER_TICK   256U
 #define TICK_MS           1000U
 #define ROLLOUT_REST      20U /* times as long as looking took */
+#define AUDIT_SECONDS     3600U
+#define DAY_SECONDS       86400U
 
 uint64_t fleet_now(const struct fleet *fleet)
 {
@@ -137,6 +139,18 @@ static int make_first_token(struct fleet *fleet)
 		      : r;
 }
 
+/* The end of the time before this process, from what hosts said in it. */
+static int load_heard(struct fleet *fleet)
+{
+	int64_t heard = 0;
+	int r = store_number(fleet->store, &heard, 0,
+			     "SELECT coalesce(max(last_seen), 0) FROM host");
+
+	fleet->started = fleet_now(fleet);
+	fleet->heard_until = (uint64_t)heard;
+	return r;
+}
+
 static int open_parts(struct fleet *fleet, char *reterr)
 {
 	int r;
@@ -154,6 +168,8 @@ static int open_parts(struct fleet *fleet, char *reterr)
 		r = make_first_token(fleet);
 	if (r == 0)
 		r = store_commit(fleet->store);
+	if (r == 0)
+		r = load_heard(fleet);
 	return r == 0 ? package_clean(fleet) : r;
 }
 
@@ -367,6 +383,25 @@ static int look_at_rollouts(struct fleet *fleet, uint64_t now)
 	return r;
 }
 
+/* Once an hour, batch by batch. A clock that was set back makes nothing old. */
+static int prune_audit(struct fleet *fleet, uint64_t now)
+{
+	uint64_t kept = (uint64_t)fleet->options.audit_keep_days * DAY_SECONDS;
+	bool more = false;
+	int r;
+
+	if (kept == 0 || kept >= now || now < fleet->audit_next)
+		return 0;
+	if (fleet->audit_prune.entry == 0)
+		fleet->audit_prune.until = now - kept;
+	r = audit_prune(fleet->store, &fleet->audit_prune, now, &more);
+	if (r == 0 && !more) {
+		fleet->audit_prune.entry = 0;
+		fleet->audit_next = now + AUDIT_SECONDS;
+	}
+	return r;
+}
+
 int fleet_tick(struct fleet *fleet, unsigned *ret_wait_ms)
 {
 	uint64_t now = fleet_now(fleet);
@@ -376,6 +411,8 @@ int fleet_tick(struct fleet *fleet, unsigned *ret_wait_ms)
 		r = look_at_rollouts(fleet, now);
 	if (r == 0 && fleet->is_offering)
 		r = offer_slice(fleet);
+	if (r == 0)
+		r = prune_audit(fleet, now);
 	if (r == 0)
 		r = fleet_write_seen(fleet);
 	if (r != 0 || store_is_changing(fleet->store) || fleet->n_said > 0)

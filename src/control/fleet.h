@@ -50,6 +50,7 @@ struct fleet_options {
 	unsigned heartbeat_seconds; /* offered to hosts; 0: 30 */
 	unsigned stale_seconds;     /* silence after which a host is stale; 0: three heartbeats */
 	unsigned url_seconds;       /* life of a download URL; 0: 3600 */
+	unsigned audit_keep_days;   /* older entries of the audit log are removed; 0: none is */
 	uint64_t (*clock)(void);    /* seconds since 1970; NULL: the real clock */
 };
 

@@ -67,6 +67,8 @@ struct fleet_counters {
 
 struct fleet {
 	struct store *store;
+	uint64_t started;     /* when this process began to hear hosts */
+	uint64_t heard_until; /* when the one before it heard one last, as far as it wrote that */
 	struct fleet_options options;
 	char *public_url;
 	struct fleet_output output;
@@ -90,6 +92,8 @@ struct fleet {
 	size_t seen_cursor;
 	bool has_rollouts;      /* one may be running */
 	uint64_t rollouts_next; /* when to look at them again */
+	struct audit_prune audit_prune;
+	uint64_t audit_next; /* when to look for old entries again */
 	struct fleet_counters counters;
 };
 
@@ -117,9 +121,14 @@ void fleet_sessions_done(struct fleet *fleet);
 must_check int fleet_write_seen(struct fleet *fleet);
 /* fleet_report.c: whether the host is to be offered its packages once more, as it names others. */
 must_check bool fleet_forget_other_offer(struct fleet_session *session);
-/* When a host was last heard of, and whether it has gone silent. */
+/* When a host was last heard of, and whether it has gone silent: time in which nobody could be
+ * heard is no silence. */
 uint64_t fleet_last_seen(const struct fleet *fleet, int64_t host, uint64_t stored);
 bool fleet_is_stale(const struct fleet *fleet, int64_t host, uint64_t stored);
+/* When every host had its chance to be back after the start. */
+uint64_t fleet_returned(const struct fleet *fleet);
+/* Whether what is stored of a host was said to this process: before, it may be out of date. */
+bool fleet_has_told(const struct fleet *fleet, int64_t host, uint64_t stored);
 
 /* A text of a host's for a column, cut at 1024 bytes. NULL is the null value. */
 struct store_value fleet_bounded_text(const char *text);

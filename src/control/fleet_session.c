@@ -24,6 +24,8 @@
 #define WRITE_SEEN_SECONDS  300U
 #define WRITE_SEEN_PER_TICK 512U
 #define WAIT_SECONDS        5U
+/* The longest pause of an agent between attempts to connect, unless it is told another. */
+#define RETURN_SECONDS 300U
 
 struct fleet_session *fleet_session_find(const struct fleet *fleet, uint64_t connection)
 {
@@ -372,13 +374,33 @@ uint64_t fleet_last_seen(const struct fleet *fleet, int64_t host, uint64_t store
 	return session ? MAX(session->last_seen, stored) : stored;
 }
 
+uint64_t fleet_returned(const struct fleet *fleet)
+{
+	return fleet->started + RETURN_SECONDS;
+}
+
+bool fleet_has_told(const struct fleet *fleet, int64_t host, uint64_t stored)
+{
+	const struct fleet_session *session = fleet_session_of_host(fleet, host);
+
+	return session ? session->has_described : stored >= fleet->started;
+}
+
+/* Who was silent before the start already still is. What is stored may be so much too old. */
+static bool was_silent(const struct fleet *fleet, uint64_t last_seen)
+{
+	return last_seen + WRITE_SEEN_SECONDS + fleet->options.stale_seconds < fleet->heard_until;
+}
+
 bool fleet_is_stale(const struct fleet *fleet, int64_t host, uint64_t stored)
 {
 	const struct fleet_session *session = fleet_session_of_host(fleet, host);
+	uint64_t since = fleet_last_seen(fleet, host, stored);
 
 	/* Who never promised a heartbeat is there as long as the connection is. */
 	if (session && !session->is_polling && !(session->capabilities & FLEET_AGENT_SENDS_HEARTS))
 		return false;
-	return fleet_last_seen(fleet, host, stored) + fleet->options.stale_seconds <
-	       fleet_now(fleet);
+	if (since < fleet->started && !was_silent(fleet, since))
+		since = fleet_returned(fleet);
+	return since + fleet->options.stale_seconds < fleet_now(fleet);
 }

@@ -391,9 +391,9 @@ int rollout_resume(struct fleet *fleet, int64_t id, const struct audit_actor *ac
 	r = load_for(fleet, id, "resumed", (const char *[3]){"paused", "halted"}, &rollout, reterr);
 	if (r == 0)
 		r = store_run(fleet->store,
-			      "UPDATE rollout_host SET outcome = 'accepted' "
+			      "UPDATE rollout_host SET outcome = 'accepted', since = $2 "
 			      "WHERE rollout = $1 AND outcome = 'failed'",
-			      STORE_INT(id));
+			      STORE_INT(id), STORE_INT(actor->time));
 	if (r == 0)
 		r = store_run(fleet->store, "UPDATE rollout SET wave_started = $1 WHERE id = $2",
 			      STORE_INT(actor->time), STORE_INT(id));

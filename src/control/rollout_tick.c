@@ -3,7 +3,8 @@
 /*
  * What time does to rollouts. A host of a wave that was begun is healthy once it runs the new
  * version and has been running for `wait_seconds`; it failed if it says so, goes silent, or is not
- * healthy in time. Failures are counted over all waves, and a host that was healthy may fail later.
+ * healthy in time. While affixd is down nobody is silent or late, and nobody becomes
+ * healthy. Failures are counted over all waves, and a host that was healthy may fail later.
  */
 
 #include <errno.h>
@@ -32,7 +33,10 @@ static const char *judge(const struct fleet *fleet, const struct rollout *rollou
 			 const struct seen_host *host, const char **ret_reason)
 {
 	uint64_t now = fleet_now(fleet);
-	bool is_late = now >= rollout->wave_started + rollout->timeout_seconds;
+	/* What hosts did while nobody could hear them is known once they are back. */
+	uint64_t began = rollout->wave_started < fleet->started ? fleet_returned(fleet)
+								: rollout->wave_started;
+	bool is_late = now >= began + rollout->timeout_seconds;
 	bool is_new = str_equal(host->running, rollout->to_version);
 
 	*ret_reason = "";
@@ -45,6 +49,10 @@ static const char *judge(const struct fleet *fleet, const struct rollout *rollou
 
 		*ret_reason = "the host went silent";
 		return was_there || is_late ? "failed" : NULL;
+	}
+	if (!fleet_has_told(fleet, host->id, host->last_seen)) {
+		*ret_reason = "it was not heard of since affixd started";
+		return host->is_waiting && is_late ? "failed" : NULL;
 	}
 	if (status_is_failure(host->state) &&
 	    (host->state_since >= rollout->wave_started || is_new)) {
@@ -69,10 +77,10 @@ static int write_outcome(struct fleet *fleet, const struct rollout *rollout, int
 
 	if (r == 0)
 		r = store_run(fleet->store,
-			      "UPDATE rollout_host SET outcome = $1, reason = $2 "
-			      "WHERE rollout = $3 AND host = $4",
-			      STORE_TEXT(outcome), STORE_TEXT(reason), STORE_INT(rollout->id),
-			      STORE_INT(host));
+			      "UPDATE rollout_host SET outcome = $1, reason = $2, since = $3 "
+			      "WHERE rollout = $4 AND host = $5",
+			      STORE_TEXT(outcome), STORE_TEXT(reason), STORE_INT(fleet_now(fleet)),
+			      STORE_INT(rollout->id), STORE_INT(host));
 	return r;
 }
 

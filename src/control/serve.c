@@ -400,6 +400,7 @@ static int open_fleet(struct store *store, const struct config *config)
 		.trust_certificates = config->certificate_is_credential,
 		.heartbeat_seconds = config->heartbeat_seconds,
 		.stale_seconds = config->stale_seconds,
+		.audit_keep_days = config->audit_keep_days,
 	};
 	const struct fleet_output output = {store, on_message, on_refuse};
 	char problem[FLEET_PROBLEM_MAX] = "";

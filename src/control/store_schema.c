@@ -110,5 +110,12 @@ static const char first_step[] =
 	" peer TEXT NOT NULL, action TEXT NOT NULL, object TEXT NOT NULL,"
 	" before TEXT, after TEXT);";
 
-const char *const store_schema_steps[] = {first_step};
+/* Since when a host of a rollout is what it is; 0 where that was not written down. */
+static const char second_step[] =
+	"ALTER TABLE rollout_host ADD COLUMN since BIGINT NOT NULL DEFAULT 0;";
+
+/* What is old enough to go is found without a look at all of it. */
+static const char third_step[] = "CREATE INDEX audit_time ON audit (time);";
+
+const char *const store_schema_steps[] = {first_step, second_step, third_step};
 const size_t store_schema_n_steps = sizeof(store_schema_steps) / sizeof(store_schema_steps[0]);

@@ -88,6 +88,47 @@ class Command(unittest.TestCase):
         actions = {entry['action'] for entry in self.json('audit')['items']}
         self.assertLessEqual({'enrol', 'import', 'approve', 'create', 'revoke'}, actions)
 
+    def test_assignment_changes_only_in_what_is_named(self):
+        workshop = Workshop(scratch(self))
+        self.server.trust(workshop)
+        for version in ('1.0.0', '1.1.0'):
+            self.fleet('import', workshop.bundle(version))
+            self.fleet('approve', 'sensor', version)
+        self.enrol('web-1', env='prod')
+        config = self.directory / 'config.json'
+        config.write_text('{"interval": 5}')
+        number = self.fleet('assign', 'sensor', '1.0.0', '--selector', 'env=prod', '--config', config, '--priority', '3',
+                            '--disabled').split()[1]
+
+        def shown():
+            return self.json('assignments')['items'][0]
+
+        before = shown()
+        self.assertFalse(before['enabled'])
+        self.assertEqual(self.fleet('assign', '--id', number, '1.1.0', '--enabled'), 'changed\n')
+        after = shown()
+        self.assertEqual((after['version'], after['enabled']), ('1.1.0', True))
+        same = ('id', 'addon', 'selector', 'host', 'config', 'capabilities', 'limits', 'priority', 'created')
+        self.assertEqual({key: after[key] for key in same}, {key: before[key] for key in same})
+        entry = self.json('audit')['items'][0]
+        self.assertEqual((entry['action'], entry['object']), ('change', f'assignment {number}'))
+        self.assertEqual((entry['before'], entry['after']), (before, after))
+        self.assertEqual(self.json('assign', '--id', number, '--host', 'web-1')['selector'], None)
+        self.assertEqual(shown()['host'], self.json('hosts', 'web-1')['id'])
+
+        config.write_text('{"interval": 0}')
+        kept = shown()
+        for words, said in ((('--config', config), '/config/interval'), (('9.9.9',), 'not-approved: '),
+                            (('--selector', 'env=('), 'bad-selector: '), (('--limit', 'none=1'), '/limits/none')):
+            with self.subTest(words):
+                self.assertIn(said, self.fleet('assign', '--id', number, *words, code=1))
+                self.assertEqual(shown(), kept)
+        self.assertIn('not-found: ', self.fleet('assign', '--id', '4711', '--priority', '1', code=1))
+        for words in ((), ('--host', 'web-1', '--selector', ''), ('--enabled', '--disabled'), ('sensor', '1.0.0')):
+            with self.subTest(words):
+                self.assertIn('usage: ', self.fleet('assign', '--id', number, *words, code=2))
+        self.assertIn('usage: ', self.fleet('assign', '--id', 'x', '1.0.0', code=2))
+
     def test_rollout_is_started_paused_resumed_and_aborted(self):
         workshop = Workshop(scratch(self))
         self.server.trust(workshop)
@@ -107,6 +148,32 @@ class Command(unittest.TestCase):
             self.fleet('rollout', verb, rollout)
             self.assertEqual(self.json('rollout')['items'][0]['state'], state)
         self.assertIn(': ', self.fleet('rollout', 'pause', rollout, code=1))
+
+    def test_rollout_is_shown_with_its_hosts(self):
+        workshop = Workshop(scratch(self))
+        self.server.trust(workshop)
+        for version in ('1.0.0', '1.1.0'):
+            self.fleet('import', workshop.bundle(version))
+            self.fleet('approve', 'sensor', version)
+        names = [f'web-{i}' for i in range(3)]
+        for name in names:
+            self.enrol(name, env='prod')
+        number = self.fleet('assign', 'sensor', '1.0.0', '--selector', 'env=prod').split()[1]
+        rollout = self.fleet('rollout', 'start', number, '1.1.0', '--waves', '1,3', '--timeout', '1h').split()[1]
+        shown = self.json('rollout', 'show', rollout)
+        self.assertEqual((shown['rollout']['state'], shown['rollout']['to_version']), ('running', '1.1.0'))
+        self.assertEqual(sorted(host['host_name'] for host in shown['items']), names)
+        self.assertEqual(sorted(host['wave'] for host in shown['items']), [1, 2, 2])
+        for host in shown['items']:
+            self.assertEqual((host['outcome'], host['running']), ('waiting', None))
+            self.assertEqual(host['since'], shown['rollout']['wave_started'] if host['wave'] == 1 else None)
+        text = self.fleet('rollout', 'show', rollout)
+        self.assertIn('1.1.0', text)
+        for name in names:
+            self.assertRegex(text, rf'(?m)^{name} +[12] +waiting ')
+        self.assertEqual(self.json('rollout', 'show', rollout, '--state', 'failed')['items'], [])
+        self.assertIn('not-found: ', self.fleet('rollout', 'show', '4711', code=1))
+        self.assertIn('usage: ', self.fleet('rollout', 'show', code=2))
 
     def test_roles_bound_what_a_token_can(self):
         for role in ('viewer', 'operator'):
@@ -194,7 +261,11 @@ class Daemon(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn(f'{config}:1:', done.stderr)
         self.assertIn(f'{config}:2:', done.stderr)
-        config.write_text('listen: "127.0.0.1:0"\n')
+        config.write_text('audit_keep_days: -1\n')
+        done = self.affixd('serve', '--check-config', '--config', config, '--data', directory)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r'affixd\.yaml:1:\d+: .*audit_keep_days')
+        config.write_text('listen: "127.0.0.1:0"\naudit_keep_days: 30\n')
         self.assertEqual(self.affixd('serve', '--check-config', '--config', config, '--data', directory).returncode, 0)
         self.assertFalse((directory / 'affixd.db').exists())
         done = self.affixd('serve', '--check-config', '--config', directory / 'none', '--data', directory)

@@ -57,6 +57,7 @@ int control_try_open(struct control *c, char *problem)
 		.public_url = "https://fleet.example:4320",
 		.clock = control_clock,
 		.trust_certificates = c->trust_certificates,
+		.audit_keep_days = c->audit_keep_days,
 	};
 	const struct fleet_output output = {c, control_on_message, control_on_refuse};
 

@@ -44,7 +44,8 @@ struct control {
 	size_t n_said;
 	char admin[80]; /* "Bearer …" */
 	uint64_t next_connection;
-	bool trust_certificates; /* from the next control_reopen() on */
+	bool trust_certificates; /* from the next control_reopen() on, as the next one */
+	unsigned audit_keep_days;
 };
 
 /* What their clock says. */

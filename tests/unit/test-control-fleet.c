@@ -430,6 +430,36 @@ static void a_silent_host_is_stale(void **state)
 	assert_string_equal(control_text(after, "presence"), "stale");
 }
 
+static void presence_is(struct control *c, const struct control_agent *agent, const char *wanted)
+{
+	cleanup_json json_t *host = NULL;
+	char target[48];
+
+	(void)snprintf(target, sizeof(target), "/api/v1/hosts/%lld", (long long)agent->host);
+	host = control_ask(c, 200, "GET", target, NULL);
+	assert_string_equal(control_text(host, "presence"), wanted);
+}
+
+static void only_who_was_silent_before_affixd_went_down_is_stale_at_once_after_it(void **state)
+{
+	struct control *c = *state;
+	struct control_agent dead = {0};
+	struct control_agent alive = {0};
+
+	control_enrol(c, &dead, "dead");
+	control_time += 3600;
+	control_enrol(c, &alive, "alive");
+	c->fleet = fleet_free(c->fleet);
+	control_time += 3600;
+	control_reopen(c);
+	presence_is(c, &dead, "stale");
+	presence_is(c, &alive, "away");
+	control_time += 395;
+	presence_is(c, &alive, "stale");
+	control_hello(c, &alive);
+	presence_is(c, &alive, "connected");
+}
+
 static void what_hosts_said_survives_a_restart(void **state)
 {
 	struct control *c = *state;
@@ -493,6 +523,7 @@ int main(void)
 		TEST(a_host_that_names_another_offer_gets_it_again_but_not_in_a_circle),
 		TEST(a_host_that_named_another_offer_once_gets_it_although_it_only_beats_since),
 		TEST(a_silent_host_is_stale),
+		TEST(only_who_was_silent_before_affixd_went_down_is_stale_at_once_after_it),
 		TEST(what_hosts_said_survives_a_restart),
 		TEST(a_second_affixd_does_not_start_on_the_same_data),
 		TEST(a_front_that_ends_takes_its_connections_along),

@@ -2,6 +2,7 @@
 
 /* Rollouts over a handful of hosts, with the clock in the test's hand. */
 
+#include "base/clock.h"
 #include "control_fixture.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
@@ -205,6 +206,47 @@ static void a_host_that_goes_silent_fails(void **state)
 	assert_string_equal(control_text(control_item(hosts, 0), "reason"), "the host went silent");
 }
 
+static void its_hosts_are_listed_with_wave_state_reason_and_since(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *first = NULL;
+	cleanup_json json_t *second = NULL;
+	unsigned begun = 0;
+
+	make_hosts(c);
+	start(c, "\"waves\": [1]");
+	follow(c, "1.0.0", "rolled-back");
+	control_time += 7;
+	control_tick(c);
+	first = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?limit=3", NULL);
+	assert_int_equal(control_count(first), 3);
+	second = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?limit=3&after=3", NULL);
+	assert_int_equal(control_count(second), 1);
+	assert_true(json_is_null(json_object_get(second, "next")));
+	assert_int_equal(json_array_extend(json_object_get(first, "items"),
+					   json_object_get(second, "items")),
+			 0);
+	for (size_t i = 0; i < HOSTS; i++) {
+		const json_t *host = control_item(first, i);
+		bool is_first = control_number(host, "wave") == 1;
+		char now[CLOCK_TEXT_SIZE];
+
+		clock_format(control_time, now);
+		assert_string_equal(control_text(host, "running"), "1.0.0");
+		assert_string_equal(control_text(host, "outcome"), is_first ? "failed" : "waiting");
+		assert_string_equal(control_text(host, "state"),
+				    is_first ? "rolled-back" : "running");
+		assert_string_equal(control_text(host, "reason"), is_first ? "rolled-back" : "");
+		if (is_first)
+			assert_string_equal(control_text(host, "since"), now);
+		else
+			assert_true(json_is_null(json_object_get(host, "since")));
+		begun += is_first;
+	}
+	assert_int_equal(begun, 1);
+	control_refused(c, 404, "not-found", "GET", "/api/v1/rollouts/2/hosts", NULL);
+}
+
 static void a_degraded_addon_runs(void **state)
 {
 	struct control *c = *state;
@@ -249,6 +291,81 @@ static void it_survives_a_restart_in_the_middle(void **state)
 	follow(c, "2.0.0", "running");
 	live_for(c, 20);
 	is_state(c, "running", 3);
+}
+
+/* affixd is away for an hour. */
+static void down_for_an_hour(struct control *c)
+{
+	c->fleet = fleet_free(c->fleet);
+	control_time += 3600;
+	control_reopen(c);
+	control_tick(c);
+}
+
+static void come_back(struct control *c)
+{
+	for (size_t i = 0; i < HOSTS; i++) {
+		control_hello(c, &agents[i]);
+		control_describe(c, &agents[i]);
+	}
+}
+
+static void time_in_which_affixd_was_down_is_no_silence_of_hosts(void **state)
+{
+	struct control *c = *state;
+
+	make_hosts(c);
+	start(c, "\"waves\": [\"100%\"]");
+	follow(c, "2.0.0", "running");
+	live_for(c, 10);
+	down_for_an_hour(c);
+	/* Nor does anybody become healthy of whom nothing is known. */
+	is_state(c, "running", 1);
+	control_time += 250;
+	control_tick(c);
+	is_state(c, "running", 1);
+	come_back(c);
+	follow(c, "2.0.0", "running");
+	live_for(c, 20);
+	is_state(c, "completed", 1);
+}
+
+static void hosts_have_their_time_again_after_affixd_was_down(void **state)
+{
+	struct control *c = *state;
+
+	make_hosts(c);
+	start(c, "\"waves\": [\"100%\"]");
+	live_for(c, 10);
+	down_for_an_hour(c);
+	come_back(c);
+	live_for(c, 55);
+	is_state(c, "running", 1);
+	follow(c, "2.0.0", "running");
+	live_for(c, 20);
+	is_state(c, "completed", 1);
+}
+
+static void who_does_not_come_back_to_a_restarted_affixd_fails(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *hosts = NULL;
+
+	make_hosts(c);
+	start(c, "\"waves\": [\"100%\"]");
+	follow(c, "2.0.0", "running");
+	live_for(c, 10);
+	down_for_an_hour(c);
+	control_time += 355;
+	control_tick(c);
+	is_state(c, "running", 1);
+	control_time += 10;
+	control_tick(c);
+	is_state(c, "halted", 1);
+	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?outcome=failed", NULL);
+	assert_int_equal(control_count(hosts), 4);
+	assert_string_equal(control_text(control_item(hosts, 0), "reason"),
+			    "it was not heard of since affixd started");
 }
 
 static void pause_resume_and_abort(void **state)
@@ -404,9 +521,13 @@ int main(void)
 		TEST(as_many_may_fail_as_were_allowed),
 		TEST(who_says_nothing_of_the_new_version_fails_in_the_end),
 		TEST(a_host_that_goes_silent_fails),
+		TEST(its_hosts_are_listed_with_wave_state_reason_and_since),
 		TEST(a_degraded_addon_runs),
 		TEST(a_host_that_was_healthy_may_fail_later),
 		TEST(it_survives_a_restart_in_the_middle),
+		TEST(time_in_which_affixd_was_down_is_no_silence_of_hosts),
+		TEST(hosts_have_their_time_again_after_affixd_was_down),
+		TEST(who_does_not_come_back_to_a_restarted_affixd_fails),
 		TEST(pause_resume_and_abort),
 		TEST(resuming_a_halted_one_accepts_the_failures_so_far),
 		TEST(a_new_version_of_the_assignment_ends_it),
