@@ -23,8 +23,8 @@
 /* Measured: decompressed in a processor's own cache, installs are a fifth faster than with 2 MiB,
  * for 5 % of the size. */
 #define PACK_FRAME_SIZE (512UL << 10)
-#define OUTPUT_SIZE     (128U * 1024U)
-#define CHUNK_SIZE      (128U * 1024U)
+#define OUTPUT_SIZE     (128UL * 1024)
+#define CHUNK_SIZE      (128UL * 1024)
 
 struct pack {
 	ZSTD_CCtx *zstd;
