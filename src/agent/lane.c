@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sodium.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,6 +19,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/thread.h"
 
 #define STACK_SIZE       (256UL * 1024)
 #define PIECE_SIZE       (64UL * 1024)
@@ -178,24 +178,19 @@ bool lane_is_busy(const struct lane *lane)
 	return lane->is_busy;
 }
 
-/* A thread with a small stack that takes no signals. */
+/* A thread with a small stack. */
 static int start_thread(struct lane *lane)
 {
 	pthread_attr_t attributes;
-	sigset_t before;
-	sigset_t all;
 	int r;
 
 	r = pthread_attr_init(&attributes);
 	if (r != 0)
 		return -r;
 	(void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&lane->thread, &attributes, work, lane);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	r = thread_start(&lane->thread, &attributes, work, lane);
 	(void)pthread_attr_destroy(&attributes);
-	return -r;
+	return r;
 }
 
 int lane_start(struct lane *lane, struct lane_request *request)

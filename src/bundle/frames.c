@@ -14,12 +14,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <zstd.h>
 #include <zstd_errors.h>
 
 #include "base/fd.h"
+#include "base/thread.h"
 #include "bundle/bundle.h"
 
 #define N_SLOTS 6U
@@ -101,21 +101,6 @@ static void *work(void *argument)
 	(void)pthread_mutex_unlock(&frames->mutex);
 	(void)ZSTD_freeDCtx(zstd);
 	return NULL;
-}
-
-/* Signals are for the first thread. Without a second one it does the work alone. */
-static bool start_thread(struct frames *frames)
-{
-	sigset_t all;
-	sigset_t before;
-	bool is_started;
-
-	(void)sigfillset(&all);
-	if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0)
-		return false;
-	is_started = pthread_create(&frames->thread, NULL, work, frames) == 0;
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return is_started;
 }
 
 int frames_open(int fd, struct hasher *hasher, struct frames **ret)
@@ -289,9 +274,9 @@ static int read_ahead(struct frames *frames, struct refusal *reterr_refusal)
 		frames->n_ready = frames->n_read;
 		(void)pthread_cond_signal(&frames->ready);
 		(void)pthread_mutex_unlock(&frames->mutex);
-		/* Not for a single frame. */
+		/* Not for a single frame. Without it the first thread does the work alone. */
 		if (frames->n_read == 2)
-			frames->has_thread = start_thread(frames);
+			frames->has_thread = thread_start(&frames->thread, NULL, work, frames) == 0;
 	}
 	return 0;
 }

@@ -13,8 +13,9 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
+
+#include "base/thread.h"
 
 /* More jobs than this may not wait. Pieces and inputs take turns: there are seldom more. */
 #define QUEUE_SIZE 32U
@@ -66,21 +67,6 @@ static void *work(void *argument)
 	return NULL;
 }
 
-/* Signals are for the first thread. */
-static bool start_thread(struct hasher *hasher)
-{
-	sigset_t all;
-	sigset_t before;
-	bool is_started;
-
-	(void)sigfillset(&all);
-	if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0)
-		return false;
-	is_started = pthread_create(&hasher->thread, NULL, work, hasher) == 0;
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return is_started;
-}
-
 int hasher_new(struct hasher **ret)
 {
 	struct hasher *hasher = calloc(1, sizeof(*hasher));
@@ -90,7 +76,7 @@ int hasher_new(struct hasher **ret)
 	hasher->mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	hasher->posted = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	hasher->done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-	hasher->has_thread = start_thread(hasher);
+	hasher->has_thread = thread_start(&hasher->thread, NULL, work, hasher) == 0;
 	*ret = hasher;
 	return 0;
 }

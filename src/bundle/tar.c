@@ -16,37 +16,15 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "base/path.h"
 #include "base/str.h"
+#include "bundle/ustar.h"
 
 #define SHOWN_MAX 120U
-
-/* POSIX.1-2017, pax, "ustar Interchange Format". */
-struct raw_header {
-	char name[TAR_NAME_MAX];
-	char mode[8];
-	char uid[8];
-	char gid[8];
-	char size[12];
-	char mtime[12];
-	char checksum[8];
-	char type;
-	char link_name[100];
-	char magic[8]; /* with the version behind it */
-	char user[32];
-	char group[32];
-	char device_major[8];
-	char device_minor[8];
-	char prefix[155];
-	char padding[12];
-};
-
-static_assert(sizeof(struct raw_header) == TAR_BLOCK_SIZE, "a header is a block");
 
 struct tar {
 	struct tar_source source;
@@ -129,7 +107,7 @@ static bool is_zero(const void *data, size_t size)
 }
 
 /* The header that was just read, or NULL if headers of another kind came with it. */
-static const struct raw_header *last_header(const struct tar *tar)
+static const struct ustar_header *last_header(const struct tar *tar)
 {
 	uint64_t begin = (uint64_t)archive_read_header_position(tar->archive);
 	uint64_t end = (uint64_t)archive_filter_bytes(tar->archive, 0);
@@ -150,7 +128,7 @@ static int refuse_entry(enum refusal_code code, const char *name, size_t length,
 	return refuse(reterr_refusal, code, "the bundle's entry '%s' %s", shown, reason);
 }
 
-static int check_name(const char *name, const struct raw_header *raw,
+static int check_name(const char *name, const struct ustar_header *raw,
 		      struct refusal *reterr_refusal)
 {
 	size_t length;
@@ -207,7 +185,7 @@ static int check_type(struct archive_entry *entry, struct refusal *reterr_refusa
 			    reason, reterr_refusal);
 }
 
-static int check_plain(const char *name, const struct raw_header *raw,
+static int check_plain(const char *name, const struct ustar_header *raw,
 		       struct refusal *reterr_refusal)
 {
 	const char *reason = NULL;
@@ -266,7 +244,7 @@ int tar_next(struct tar *tar, const char **ret_name, uint64_t *ret_size,
 	     struct refusal *reterr_refusal)
 {
 	struct archive_entry *entry = NULL;
-	const struct raw_header *raw;
+	const struct ustar_header *raw;
 	const char *name;
 	int status = archive_read_next_header(tar->archive, &entry);
 	int r;

@@ -8,7 +8,6 @@
 #include "cli/fleet_client.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,6 +18,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/command.h"
+#include "cli/curl.h"
 #include "manifest/yaml_fields.h"
 
 #define SERVER_DEFAULT  "http://127.0.0.1:4320"
@@ -144,6 +144,20 @@ static int copy_server(struct fleet_client *client, const char *server)
 	return client->server ? COMMAND_DONE : command_broke(-ENOMEM, "the server's name");
 }
 
+static int open_curl(struct fleet_client *client)
+{
+	const char *reason = NULL;
+
+	if (curl_load(&client->curl, &reason) < 0)
+		return command_error("libcurl is wanted to talk to a server: %s; install it "
+				     "(Debian: libcurl4)",
+				     reason ? reason : "it cannot be loaded");
+	if (client->curl->global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return command_error("libcurl does not work here");
+	client->handle = client->curl->easy_init();
+	return client->handle ? COMMAND_DONE : command_broke(-ENOMEM, "libcurl");
+}
+
 int fleet_client_open(struct fleet_client *client, const char *server, const char *token_file,
 		      const char *ca_file)
 {
@@ -163,16 +177,13 @@ int fleet_client_open(struct fleet_client *client, const char *server, const cha
 		return code;
 	chosen_ca = choose(ca_file, NULL, config.ca_file);
 	client->ca_file = chosen_ca ? strdup(chosen_ca) : NULL;
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return command_error("libcurl does not work here");
-	client->handle = curl_easy_init();
-	return client->handle ? COMMAND_DONE : command_broke(-ENOMEM, "libcurl");
+	return open_curl(client);
 }
 
 void fleet_client_done(struct fleet_client *client)
 {
 	if (client->handle)
-		curl_easy_cleanup(client->handle);
+		client->curl->easy_cleanup(client->handle);
 	free(client->server);
 	free(client->token);
 	free(client->ca_file);
@@ -219,7 +230,7 @@ static int explain_transfer(const struct fleet_client *client, CURLcode code)
 	cleanup_free char *sentence = NULL;
 	bool is_trust = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
 
-	if (str_format(&sentence, "%s: %s", client->server, curl_easy_strerror(code)) < 0)
+	if (str_format(&sentence, "%s: %s", client->server, client->curl->easy_strerror(code)) < 0)
 		return command_broke(-ENOMEM, "the server could not be reached");
 	command_complain(is_trust ? "untrusted-server" : "unreachable", sentence);
 	return is_trust ? COMMAND_REFUSED : COMMAND_TRY_AGAIN;
@@ -231,27 +242,28 @@ static int perform(struct fleet_client *client, const char *path, struct curl_sl
 	cleanup_buffer struct buffer answer = BUFFER_INIT;
 	cleanup_free char *url = NULL;
 	struct json_problem problem;
-	CURL *curl = client->handle;
+	const struct curl *curl = client->curl;
+	CURL *handle = client->handle;
 	long status = 0;
 	CURLcode code;
 
 	if (str_format(&url, "%s%s", client->server, path) < 0)
 		return command_broke(-ENOMEM, "the request could not be made");
-	(void)curl_easy_setopt(curl, CURLOPT_URL, url);
-	(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-	(void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "affix/" AFFIX_VERSION);
-	(void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
-	(void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
-	(void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_answer);
-	(void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
+	(void)curl->easy_setopt(handle, CURLOPT_URL, url);
+	(void)curl->easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+	(void)curl->easy_setopt(handle, CURLOPT_USERAGENT, "affix/" AFFIX_VERSION);
+	(void)curl->easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
+	(void)curl->easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+	(void)curl->easy_setopt(handle, CURLOPT_ACCEPT_ENCODING, "");
+	(void)curl->easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
+	(void)curl->easy_setopt(handle, CURLOPT_WRITEFUNCTION, keep_answer);
+	(void)curl->easy_setopt(handle, CURLOPT_WRITEDATA, &answer);
 	if (client->ca_file)
-		(void)curl_easy_setopt(curl, CURLOPT_CAINFO, client->ca_file);
-	code = curl_easy_perform(curl);
+		(void)curl->easy_setopt(handle, CURLOPT_CAINFO, client->ca_file);
+	code = curl->easy_perform(handle);
 	if (code != CURLE_OK)
 		return explain_transfer(client, code);
-	(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	(void)curl->easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
 	if (status >= HTTP_OK_END)
 		return explain(status, &answer);
 	if (answer.size == 0) {
@@ -264,15 +276,16 @@ static int perform(struct fleet_client *client, const char *path, struct curl_sl
 }
 
 /* Takes *list*; NULL: no memory. */
-static struct curl_slist *add_header(struct curl_slist *list, const char *name, const char *value)
+static struct curl_slist *add_header(const struct curl *curl, struct curl_slist *list,
+				     const char *name, const char *value)
 {
 	cleanup_free char *header = NULL;
 	struct curl_slist *longer = NULL;
 
 	if (str_format(&header, "%s: %s", name, value) == 0)
-		longer = curl_slist_append(list, header);
+		longer = curl->slist_append(list, header);
 	if (!longer)
-		curl_slist_free_all(list);
+		curl->slist_free_all(list);
 	return longer;
 }
 
@@ -283,8 +296,8 @@ static struct curl_slist *make_headers(const struct fleet_client *client, const 
 
 	if (str_format(&bearer, "Bearer %s", client->token) < 0)
 		return NULL;
-	headers = add_header(NULL, "Authorization", bearer);
-	return headers ? add_header(headers, "Content-Type", type) : NULL;
+	headers = add_header(client->curl, NULL, "Authorization", bearer);
+	return headers ? add_header(client->curl, headers, "Content-Type", type) : NULL;
 }
 
 int fleet_client_call(struct fleet_client *client, const char *method, const char *path,
@@ -292,23 +305,24 @@ int fleet_client_call(struct fleet_client *client, const char *method, const cha
 {
 	struct curl_slist *headers = make_headers(client, "application/json");
 	cleanup_free char *text = body ? json_to_canonical(body) : strdup("");
-	CURL *curl = client->handle;
+	const struct curl *curl = client->curl;
+	CURL *handle = client->handle;
 	int code;
 
 	if (!headers || !text) {
-		curl_slist_free_all(headers);
+		curl->slist_free_all(headers);
 		return command_broke(-ENOMEM, "the request could not be made");
 	}
-	curl_easy_reset(curl);
-	(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, CALL_SECONDS);
+	curl->easy_reset(handle);
+	(void)curl->easy_setopt(handle, CURLOPT_TIMEOUT, CALL_SECONDS);
 	if (strcmp(method, "GET") != 0) {
-		(void)curl_easy_setopt(curl, CURLOPT_POST, 1L);
-		(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, text);
-		(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(text));
-		(void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+		(void)curl->easy_setopt(handle, CURLOPT_POST, 1L);
+		(void)curl->easy_setopt(handle, CURLOPT_POSTFIELDS, text);
+		(void)curl->easy_setopt(handle, CURLOPT_POSTFIELDSIZE, (long)strlen(text));
+		(void)curl->easy_setopt(handle, CURLOPT_CUSTOMREQUEST, method);
 	}
 	code = perform(client, path, headers, ret);
-	curl_slist_free_all(headers);
+	curl->slist_free_all(headers);
 	return code;
 }
 
@@ -324,21 +338,22 @@ int fleet_client_upload(struct fleet_client *client, const char *path, int fd, u
 			json_t **ret)
 {
 	struct curl_slist *headers = make_headers(client, "application/octet-stream");
-	CURL *curl = client->handle;
+	const struct curl *curl = client->curl;
+	CURL *handle = client->handle;
 	int code;
 
 	if (!headers)
 		return command_broke(-ENOMEM, "the request could not be made");
-	curl_easy_reset(curl);
-	(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, UPLOAD_SECONDS);
-	(void)curl_easy_setopt(curl, CURLOPT_POST, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
-	(void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, read_file);
-	(void)curl_easy_setopt(curl, CURLOPT_READDATA, &fd);
+	curl->easy_reset(handle);
+	(void)curl->easy_setopt(handle, CURLOPT_TIMEOUT, UPLOAD_SECONDS);
+	(void)curl->easy_setopt(handle, CURLOPT_POST, 1L);
+	(void)curl->easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
+	(void)curl->easy_setopt(handle, CURLOPT_READFUNCTION, read_file);
+	(void)curl->easy_setopt(handle, CURLOPT_READDATA, &fd);
 	/* Whether the server wants it at all is known before it is sent. */
-	headers = add_header(headers, "Expect", "100-continue");
+	headers = add_header(curl, headers, "Expect", "100-continue");
 	code = headers ? perform(client, path, headers, ret)
 		       : command_broke(-ENOMEM, "the request could not be made");
-	curl_slist_free_all(headers);
+	curl->slist_free_all(headers);
 	return code;
 }

@@ -6,8 +6,11 @@
 
 #include "base/cleanup.h"
 
+struct curl;
+
 /* A client of affixd's REST API. */
 struct fleet_client {
+	const struct curl *curl;
 	void *handle; /* of libcurl */
 	char *server;
 	char *token;

@@ -85,7 +85,10 @@ static int run_here(const struct host_call *call, struct result *ret)
 	if (call->trust) {
 		trust = open(call->trust, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (trust < 0)
-			return -errno;
+			return result_set(ret, RESULT_REFUSED, "no-trusted-key",
+					  "the keys' directory '%s' cannot be opened: %s; nothing "
+					  "was changed",
+					  call->trust, strerrordesc_np(errno));
 		engine_call.trust_dirfd = trust;
 	}
 	(void)umask(S_IWGRP | S_IWOTH);
@@ -178,11 +181,9 @@ int host_run(struct host_call *call)
 	int code;
 	int r;
 
-	if (call->root && geteuid() != 0)
-		return command_usage(
-			call->command,
-			"--root needs root or a user namespace ('unshare --map-root-user "
-			"--map-auto'): owners cannot be set otherwise");
+	code = call->root ? host_check_root(call, &result) : COMMAND_DONE;
+	if (code != COMMAND_DONE)
+		return result.message ? show(call, &result, code) : code;
 	r = call->refusal.code != 0 ? (int)call->refusal.code
 				    : check_request(&call->request, &call->refusal);
 	if (r < 0)

@@ -54,5 +54,9 @@ must_check int host_add_bundle(struct host_call *call, const char *path);
  */
 int host_run(struct host_call *call);
 
+/* Whether --root can be taken at its word (host_root.c). COMMAND_DONE; COMMAND_USAGE after a line
+ * on stderr; or COMMAND_REFUSED with the result, that is to be shown. */
+must_check int host_check_root(const struct host_call *call, struct result *ret);
+
 /* The answer for people, on stdout. */
 void host_print(const struct request *request, const struct result *result);

@@ -61,17 +61,42 @@ static int execute(struct operation *operation, const struct verb *verb)
 	return r != 0 || operation->is_answered ? r : verb->run(operation);
 }
 
+/* What stands in the way of any change, before there was one: a refusal, or 0. */
+static int refuse_error(struct operation *operation, int error)
+{
+	const char *root = operation->call->root;
+
+	if (error == -ENOSPC || error == -EDQUOT)
+		return refuse(
+			&operation->refusal, REFUSAL_NO_SPACE,
+			"a file system is full; nothing was changed, free some space and try again");
+	if (error == -EROFS)
+		return refuse(&operation->refusal, REFUSAL_UNSUPPORTED_FILESYSTEM,
+			      "a file system of '%s' is mounted read-only; nothing was changed, "
+			      "remount it writable",
+			      root ? root : "/");
+	/* The updater is root: there it would be something else. */
+	if (root && (error == -EACCES || error == -EPERM))
+		return refuse(&operation->refusal, REFUSAL_FORBIDDEN,
+			      "the tree '%s' may not be written to: %s; nothing was changed, use a "
+			      "tree that belongs to this user",
+			      root, strerrordesc_np(-error));
+	return 0;
+}
+
 /* What broke, as a sentence: the host's fault, not the request's. */
 static int describe_error(struct operation *operation, int error)
 {
 	bool is_open = operation->record && operation->record->transaction;
+	int r = is_open ? 0 : refuse_error(operation, error);
 
-	if ((error == -ENOSPC || error == -EDQUOT) && !is_open)
-		return refuse(
-			&operation->refusal, REFUSAL_NO_SPACE,
-			"a file system is full; nothing was changed, free some space and try again");
+	if (r != 0)
+		return r;
+	/* An updater's caller tries again after a failure; with a tree, somebody reads that nothing
+	 * was changed. */
 	return result_set(
-		operation->result, RESULT_FAILED, "error",
+		operation->result,
+		operation->call->root && !is_open ? RESULT_REFUSED : RESULT_FAILED, "error",
 		"the request could not be carried out: %s%s", strerrordesc_np(-error),
 		is_open ? "; the old version is put back by the next request or 'affix-updater --recover'"
 			: "; nothing was changed");

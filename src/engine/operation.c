@@ -42,8 +42,9 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 	operation.call = call;
 	operation.result = result;
 	r = tree_open(call->root ? call->root : "/", !call->root, &operation.tree);
-	if (r == 0)
-		r = store_open(&operation.tree, make, &operation.store);
+	if (r < 0)
+		return r;
+	r = store_open(&operation.tree, make, &operation.store);
 	if (r == -ENOENT && !make)
 		r = 0;
 	if (r == 0)

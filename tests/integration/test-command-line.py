@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 AFFIX = pathlib.Path(os.environ['AFFIX_BUILD']) / 'bin' / 'affix'
@@ -71,6 +72,25 @@ class Frame(unittest.TestCase):
 
     def test_version_is_one_line(self):
         self.assertRegex(affix('--version').stdout, r'\Aaffix \d+\.\d+\.\d+\n\Z')
+
+    def test_a_start_loads_nothing_for_formats_and_servers_it_does_not_meet(self):
+        for program in 'affix', 'affix-updater':
+            with self.subTest(program):
+                loaded = subprocess.run(['ldd', AFFIX.parent / program], check=True, text=True, stdout=subprocess.PIPE).stdout
+                self.assertIn('libc.so', loaded)
+                for library in 'libarchive', 'libxml2', 'libicu', 'libcurl', 'libssl':
+                    self.assertNotIn(library, loaded)
+
+    def test_without_libcurl_only_the_fleet_cannot_be_asked(self):
+        with tempfile.TemporaryDirectory(prefix='affix-test-') as directory:
+            token = pathlib.Path(directory) / 'token'
+            token.write_text('token\n')
+            (pathlib.Path(directory) / 'libcurl.so.4').touch()
+            environment = {**os.environ, 'LD_LIBRARY_PATH': directory}
+            self.assertEqual(affix('--version', env=environment).returncode, 0)
+            done = affix('fleet', 'hosts', '--token-file', token, env=environment)
+        self.assertEqual((done.returncode, done.stdout), (1, ''))
+        self.assertRegex(done.stderr, r'\Aerror: libcurl is wanted [^\n]+libcurl4\)\n\Z')
 
     def test_full_or_closed_stdout_is_an_error_and_said(self):
         with open('/dev/full', 'w') as full:

@@ -260,6 +260,41 @@ class Trees(unittest.TestCase):
             with self.subTest(words):
                 self.assertFails(self.affix(*words), 2, 'usage')
 
+    def test_a_tree_that_is_not_there_or_no_directory_is_refused_by_name(self):
+        for words in ['status'], ['drift'], ['hold', 'probe'], ['install', self.one], ['plan', self.one]:
+            with self.subTest(words):
+                self.assertFails(fixture.affix([*words, '--root', '/nonexistent']), 1, 'no-tree', "'/nonexistent'", 'No such file')
+                self.assertFails(fixture.affix([*words, '--root', self.one]), 1, 'no-tree', f"'{self.one}'", 'not a directory')
+        done = fixture.affix(['status', '--json', '--root', '/nonexistent'])
+        self.assertEqual((done.returncode, json.loads(done.stdout)['name']), (1, 'no-tree'))
+
+    def test_a_tree_that_cannot_be_written_to_is_refused_and_stays_as_it_is(self):
+        read_only = ['unshare', '--mount', 'sh', '-c', 'mount --bind -o ro "$1" "$1" && shift && exec "$@"', 'sh', self.tree]
+        for words in ['install', self.one], ['hold', 'probe'], ['uninstall', 'probe']:
+            with self.subTest(words):
+                done = fixture.run([*read_only, fixture.AFFIX, *words, '--root', self.tree], check=False)
+                self.assertFails(done, 1, 'unsupported-filesystem', f"'{self.tree}", 'read-only')
+        self.assertFalse((self.tree / 'var/lib/affix').exists())
+        self.assertFalse((self.tree / 'opt/affix').exists())
+
+    def test_a_tree_of_somebody_else_is_refused(self):
+        tree = pathlib.Path(tempfile.mkdtemp(prefix='affix-test-'))
+        self.addCleanup(tree.rmdir)
+        tree.chmod(0o755)
+        nobody = {'user': NOBODY, 'group': NOBODY, 'extra_groups': []}
+        if fixture.run(['unshare', '--map-root-user', 'true'], check=False, **nobody).returncode != 0:
+            self.skipTest('user namespaces are not allowed here')
+        done = fixture.run(['unshare', '--map-root-user', fixture.AFFIX, 'hold', 'probe', '--root', tree], check=False, **nobody)
+        self.assertFails(done, 1, 'forbidden', f"'{tree}'", 'nothing was changed')
+
+    def test_the_host_that_runs_is_no_tree(self):
+        done = fixture.run(['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec "$@"', 'sh',
+                            fixture.AFFIX, 'status', '--root', '/'], check=False)
+        self.assertFails(done, 2, 'usage', 'leave --root out')
+
+    def test_a_directory_of_keys_that_is_not_there_is_named(self):
+        self.assertFails(self.affix('install', self.one, '--trust', '/nonexistent'), 1, 'no-trusted-key', "'/nonexistent'")
+
     def test_root_option_without_the_right_to_set_owners_is_a_usage_error(self):
         readable = pathlib.Path(tempfile.mkdtemp(prefix='affix-test-'))
         self.addCleanup(readable.rmdir)

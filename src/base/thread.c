@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "base/thread.h"
+
+#include <signal.h>
+
+int thread_start(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(void *argument),
+		 void *argument)
+{
+	sigset_t all;
+	sigset_t before;
+	int r;
+
+	(void)sigfillset(&all);
+	r = pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (r != 0)
+		return -r;
+	/* A thread begins with the mask of the one that makes it. */
+	r = pthread_create(ret, attributes, run, argument);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return -r;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/cleanup.h"
+
+/* Starts a thread that gets no signal: they are for the first one. *attributes* may be NULL. 0 or
+ * -errno; then do the work without it. */
+must_check int thread_start(pthread_t *ret, const pthread_attr_t *attributes,
+			    void *(*run)(void *argument), void *argument);
