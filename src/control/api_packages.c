@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "control/api_call.h"
 #include "control/package.h"
+#include "control/package_arrival.h"
 #include "control/package_url.h"
 #include "crypto/minisign.h"
 
@@ -97,27 +98,54 @@ static int read_signature(struct api_call *call, char text[MINISIGN_FILE_MAX + 1
 	return 0;
 }
 
-int api_package_import(struct api_call *call)
+/* The upload as something to be checked. */
+static int take_upload(struct api_call *call, struct package_arrival **ret)
 {
-	static const char *const known[] = {"signature", NULL};
 	char signature[MINISIGN_FILE_MAX + 1] = "";
 	struct package_upload upload = {.name = call->request->spooled_name,
 					.signature = signature};
+	int r;
+
+	r = read_signature(call, signature, &upload.signature_size);
+	if (r == 0 && !upload.name)
+		return api_refuse(&call->problem, 400, "bad-request", NULL,
+				  "the body is to be the bundle; there was none");
+	return r == 0 ? package_arrival_new(call->fleet, &upload, ret) : r;
+}
+
+static int import(struct api_call *call, const struct package_arrival *arrival)
+{
 	json_t *object = NULL;
 	int64_t id = 0;
 	int r;
 
-	r = api_query_known(call, known);
-	if (r == 0)
-		r = read_signature(call, signature, &upload.signature_size);
-	if (r == 0 && !upload.name)
-		return api_refuse(&call->problem, 400, "bad-request", NULL,
-				  "the body is to be the bundle; there was none");
-	if (r == 0)
-		r = package_import(call->fleet, &upload, &call->actor, &id, &call->problem);
+	r = package_import(call->fleet, arrival, &call->actor, &id, &call->problem);
 	if (r == 0)
 		r = package_to_json(call->fleet, id, &object);
 	return r == 0 ? api_answer(call, 201, object) : r;
+}
+
+int api_package_import(struct api_call *call)
+{
+	static const char *const known[] = {"signature", NULL};
+	cleanup_package_arrival struct package_arrival *own = NULL;
+	struct package_arrival **arrival = call->request->arrival;
+	int r;
+
+	r = api_query_known(call, known);
+	if (r == 0 && arrival && *arrival)
+		return import(call, *arrival);
+	if (r == 0)
+		r = take_upload(call, &own);
+	if (r != 0)
+		return r;
+	if (arrival) {
+		*arrival = TAKE_PTR(own);
+		call->response->status = 100;
+		return 0;
+	}
+	package_arrival_check(own);
+	return import(call, own);
 }
 
 int api_package_approve(struct api_call *call)

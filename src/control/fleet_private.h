@@ -91,6 +91,7 @@ struct fleet {
 	bool has_rollouts;      /* one may be running */
 	uint64_t rollouts_next; /* when to look at them again */
 	struct audit_prune audit_prune;
+	uint64_t imports;    /* begun since the start */
 	uint64_t audit_next; /* when to look for old entries again */
 	struct fleet_counters counters;
 };
