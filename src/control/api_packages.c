@@ -15,26 +15,18 @@
 #include "control/package_url.h"
 #include "crypto/minisign.h"
 
-static int add_package(struct api_call *call, struct store_rows *rows, json_t *items)
+static int package_json(struct api_call *call, struct store_rows *rows, json_t **ret)
 {
-	json_t *object = NULL;
-	int r = package_to_json(call->fleet, store_int(rows, 0), &object);
-
-	return r == 0 ? json_append(items, object) : r;
+	return package_to_json(call->fleet, store_int(rows, 0), ret);
 }
 
 int api_package_list(struct api_call *call)
 {
 	static const char *const known[] = {"addon", "state", "limit", "after", NULL};
 	cleanup_rows struct store_rows *rows = NULL;
-	cleanup_json json_t *items = json_array();
 	struct api_page page = {0};
-	int64_t next = 0;
-	bool row = false;
 	int r;
 
-	if (!items)
-		return -ENOMEM;
 	r = api_query_known(call, known);
 	if (r == 0)
 		r = api_page(call, &page);
@@ -45,18 +37,7 @@ int api_package_list(struct api_call *call)
 				 "ORDER BY id",
 				 STORE_INT(page.after), STORE_TEXT(api_query(call, "addon")),
 				 STORE_TEXT(api_query(call, "state")));
-	while (r == 0) {
-		r = store_next(rows, &row);
-		if (r != 0 || !row)
-			break;
-		if (json_array_size(items) == page.limit) {
-			next = page.after;
-			break;
-		}
-		page.after = store_int(rows, 0);
-		r = add_package(call, rows, items);
-	}
-	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
+	return r == 0 ? api_page_rows(call, &page, rows, package_json) : r;
 }
 
 /* Answers with one package, found by the path. */

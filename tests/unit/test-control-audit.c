@@ -7,7 +7,7 @@
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
 #define DAY        86400U
-#define MANY       1100U /* more than two batches */
+#define MANY       300U /* more than two batches */
 
 static json_t *entries(struct control *c)
 {
