@@ -65,8 +65,9 @@ struct fleet_counters {
 
 struct fleet {
 	struct store *store;
-	uint64_t started;     /* when this process began to hear hosts */
-	uint64_t heard_until; /* when the one before it heard one last, as far as it wrote that */
+	uint64_t started;     /* when this process began to hear hosts, or could again */
+	uint64_t heard_until; /* when one was heard last before that, as far as it is known */
+	uint64_t ticked;      /* when time was looked at last; 0: not yet */
 	struct fleet_options options;
 	char *public_url;
 	struct fleet_output output;
