@@ -12,6 +12,8 @@
 
 #define API_BODY_MAX 1048576U /* of requests that are not uploads */
 
+struct package_arrival;
+
 /* One HTTP request. Strings may be NULL where nothing was sent. */
 struct api_request {
 	const char *method; /* "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" */
@@ -24,6 +26,10 @@ struct api_request {
 	/* An upload (api_is_upload()): the file's name in DATA/incoming. The caller removes it
 	 * afterwards if it is still there. */
 	const char *spooled_name;
+	/* Of an upload, where its caller checks it (package_arrival.h), which may take long. NULL:
+	 * it is checked at once. *arrival* NULL: it is set, and the answer says 100: the same
+	 * request is to be made again when it is checked. The caller frees it. */
+	struct package_arrival **arrival;
 	const char *peer;
 };
 

@@ -17,38 +17,14 @@
 #define DEFAULT_WAIT_SECONDS    60U
 #define DEFAULT_TIMEOUT_SECONDS 900U
 
-/* A page of what *sql* names by id: $1 the id after which it begins, $2 *filter*. */
-static int answer_ids(struct api_call *call, const char *sql, struct store_value filter,
-		      int (*make)(struct fleet *fleet, int64_t id, json_t **ret))
+static int assignment_json(struct api_call *call, struct store_rows *rows, json_t **ret)
 {
-	cleanup_rows struct store_rows *rows = NULL;
-	cleanup_json json_t *items = json_array();
-	struct api_page page = {0};
-	int64_t next = 0;
-	bool row = false;
-	int r;
+	return assign_to_json(call->fleet, store_int(rows, 0), ret);
+}
 
-	if (!items)
-		return -ENOMEM;
-	r = api_page(call, &page);
-	if (r == 0)
-		r = store_select(call->fleet->store, &rows, sql, STORE_INT(page.after), filter);
-	while (r == 0) {
-		json_t *object = NULL;
-
-		r = store_next(rows, &row);
-		if (r != 0 || !row)
-			break;
-		if (json_array_size(items) == page.limit) {
-			next = page.after;
-			break;
-		}
-		page.after = store_int(rows, 0);
-		r = make(call->fleet, page.after, &object);
-		if (r == 0)
-			r = json_append(items, object);
-	}
-	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
+static int rollout_json(struct api_call *call, struct store_rows *rows, json_t **ret)
+{
+	return rollout_to_json(call->fleet, store_int(rows, 0), ret);
 }
 
 static int refuse_unknown(struct api_call *call, int64_t id)
@@ -71,13 +47,19 @@ static int answer_one(struct api_call *call, unsigned status, int64_t id,
 int api_assignment_list(struct api_call *call)
 {
 	static const char *const known[] = {"addon", "limit", "after", NULL};
-	int r = api_query_known(call, known);
+	cleanup_rows struct store_rows *rows = NULL;
+	struct api_page page = {0};
+	int r;
 
-	return r == 0 ? answer_ids(call,
-				   "SELECT id FROM assignment WHERE id > $1 AND "
-				   "($2 IS NULL OR addon = $2) ORDER BY id",
-				   STORE_TEXT(api_query(call, "addon")), assign_to_json)
-		      : r;
+	r = api_query_known(call, known);
+	if (r == 0)
+		r = api_page(call, &page);
+	if (r == 0)
+		r = store_select(call->fleet->store, &rows,
+				 "SELECT id FROM assignment WHERE id > $1 AND "
+				 "($2 IS NULL OR addon = $2) ORDER BY id",
+				 STORE_INT(page.after), STORE_TEXT(api_query(call, "addon")));
+	return r == 0 ? api_page_rows(call, &page, rows, assignment_json) : r;
 }
 
 int api_assignment_create(struct api_call *call)
@@ -119,13 +101,19 @@ int api_assignment_remove(struct api_call *call)
 int api_rollout_list(struct api_call *call)
 {
 	static const char *const known[] = {"state", "limit", "after", NULL};
-	int r = api_query_known(call, known);
+	cleanup_rows struct store_rows *rows = NULL;
+	struct api_page page = {0};
+	int r;
 
-	return r == 0 ? answer_ids(call,
-				   "SELECT id FROM rollout WHERE id > $1 AND "
-				   "($2 IS NULL OR state = $2) ORDER BY id",
-				   STORE_TEXT(api_query(call, "state")), rollout_to_json)
-		      : r;
+	r = api_query_known(call, known);
+	if (r == 0)
+		r = api_page(call, &page);
+	if (r == 0)
+		r = store_select(call->fleet->store, &rows,
+				 "SELECT id FROM rollout WHERE id > $1 AND "
+				 "($2 IS NULL OR state = $2) ORDER BY id",
+				 STORE_INT(page.after), STORE_TEXT(api_query(call, "state")));
+	return r == 0 ? api_page_rows(call, &page, rows, rollout_json) : r;
 }
 
 static int read_spec(struct api_call *call, struct rollout_spec *spec)
@@ -186,20 +174,21 @@ int api_rollout_get(struct api_call *call)
 }
 
 /* A host whose wave has not begun waits since never; a silent one may be in any state. */
-static json_t *rollout_host_json(const struct fleet *fleet, const struct store_rows *rows)
+static int rollout_host_json(struct api_call *call, struct store_rows *rows, json_t **ret)
 {
 	int64_t host = store_int(rows, 0);
 	const char *running = store_text(rows, 5);
 	const char *state = store_text(rows, 6);
 
-	if (fleet_is_stale(fleet, host, (uint64_t)store_int(rows, 8)))
+	if (fleet_is_stale(call->fleet, host, (uint64_t)store_int(rows, 8)))
 		state = status_state_to_string(STATUS_STALE);
-	return json_pack("{s:I, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "host", (json_int_t)host,
+	*ret = json_pack("{s:I, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "host", (json_int_t)host,
 			 "host_name", store_text(rows, 1), "wave", (json_int_t)store_int(rows, 2),
 			 "outcome", store_text(rows, 3), "reason", store_text(rows, 4), "running",
 			 str_is_empty(running) ? json_null() : json_string(running), "state",
 			 str_is_empty(state) ? json_null() : json_string(state), "since",
 			 fleet_time_json((uint64_t)store_int(rows, 7)));
+	return *ret ? 0 : -ENOMEM;
 }
 
 int api_rollout_hosts(struct api_call *call)
@@ -207,15 +196,10 @@ int api_rollout_hosts(struct api_call *call)
 	static const char *const known[] = {"outcome", "limit", "after", NULL};
 	cleanup_rollout struct rollout rollout = ROLLOUT_INIT;
 	cleanup_rows struct store_rows *rows = NULL;
-	cleanup_json json_t *items = json_array();
 	struct api_page page = {0};
-	int64_t next = 0;
 	int64_t id = 0;
-	bool row = false;
 	int r;
 
-	if (!items)
-		return -ENOMEM;
 	r = api_query_known(call, known);
 	if (r == 0)
 		r = api_parameter_id(call, 0, &id);
@@ -239,18 +223,7 @@ int api_rollout_hosts(struct api_call *call)
 			STORE_INT(rollout.wave), STORE_INT(rollout.wave_started),
 			STORE_TEXT(rollout.addon), STORE_INT(id), STORE_INT(page.after),
 			STORE_TEXT(api_query(call, "outcome")));
-	while (r == 0) {
-		r = store_next(rows, &row);
-		if (r != 0 || !row)
-			break;
-		if (json_array_size(items) == page.limit) {
-			next = page.after;
-			break;
-		}
-		page.after = store_int(rows, 0);
-		r = json_append(items, rollout_host_json(call->fleet, rows));
-	}
-	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
+	return r == 0 ? api_page_rows(call, &page, rows, rollout_host_json) : r;
 }
 
 int api_rollout_pause(struct api_call *call)

@@ -117,6 +117,34 @@ int api_answer_list(struct api_call *call, json_t *items, int64_t next)
 				    next != 0 ? json_integer(next) : json_null()));
 }
 
+int api_page_rows(struct api_call *call, const struct api_page *page, struct store_rows *rows,
+		  int (*make)(struct api_call *call, struct store_rows *rows, json_t **ret))
+{
+	cleanup_json json_t *items = json_array();
+	int64_t last = page->after;
+	int64_t next = 0;
+	int r = items ? 0 : -ENOMEM;
+
+	while (r == 0) {
+		json_t *item = NULL;
+		bool row = false;
+
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			break;
+		/* There is one more, so another page begins after the last one of this. */
+		if (json_array_size(items) == page->limit) {
+			next = last;
+			break;
+		}
+		last = store_int(rows, 0);
+		r = make(call, rows, &item);
+		if (r == 0)
+			r = json_append(items, item);
+	}
+	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
+}
+
 int api_answer_nothing(struct api_call *call)
 {
 	call->response->status = 204;

@@ -63,6 +63,14 @@ struct api_page {
 
 must_check int api_page(struct api_call *call, struct api_page *ret);
 
+/*
+ * Answers with one page of *rows*, whose first column is the number that `after` goes by: each is
+ * made an item by *make*, whose *ret* is taken over. 0; 1 where *make* refuses; -errno.
+ */
+must_check int
+api_page_rows(struct api_call *call, const struct api_page *page, struct store_rows *rows,
+	      int (*make)(struct api_call *call, struct store_rows *rows, json_t **ret));
+
 /* Answers with *object*, which is taken over (NULL: -ENOMEM), and "schema": 1 before it. */
 must_check int api_answer(struct api_call *call, unsigned status, json_t *object);
 /* Answers with a list; *next* is where it goes on, 0 at its end. Both are taken over. */

@@ -11,29 +11,22 @@
 #include "base/str.h"
 #include "control/api_call.h"
 #include "control/package.h"
+#include "control/package_arrival.h"
 #include "control/package_url.h"
 #include "crypto/minisign.h"
 
-static int add_package(struct api_call *call, struct store_rows *rows, json_t *items)
+static int package_json(struct api_call *call, struct store_rows *rows, json_t **ret)
 {
-	json_t *object = NULL;
-	int r = package_to_json(call->fleet, store_int(rows, 0), &object);
-
-	return r == 0 ? json_append(items, object) : r;
+	return package_to_json(call->fleet, store_int(rows, 0), ret);
 }
 
 int api_package_list(struct api_call *call)
 {
 	static const char *const known[] = {"addon", "state", "limit", "after", NULL};
 	cleanup_rows struct store_rows *rows = NULL;
-	cleanup_json json_t *items = json_array();
 	struct api_page page = {0};
-	int64_t next = 0;
-	bool row = false;
 	int r;
 
-	if (!items)
-		return -ENOMEM;
 	r = api_query_known(call, known);
 	if (r == 0)
 		r = api_page(call, &page);
@@ -44,18 +37,7 @@ int api_package_list(struct api_call *call)
 				 "ORDER BY id",
 				 STORE_INT(page.after), STORE_TEXT(api_query(call, "addon")),
 				 STORE_TEXT(api_query(call, "state")));
-	while (r == 0) {
-		r = store_next(rows, &row);
-		if (r != 0 || !row)
-			break;
-		if (json_array_size(items) == page.limit) {
-			next = page.after;
-			break;
-		}
-		page.after = store_int(rows, 0);
-		r = add_package(call, rows, items);
-	}
-	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
+	return r == 0 ? api_page_rows(call, &page, rows, package_json) : r;
 }
 
 /* Answers with one package, found by the path. */
@@ -97,27 +79,54 @@ static int read_signature(struct api_call *call, char text[MINISIGN_FILE_MAX + 1
 	return 0;
 }
 
-int api_package_import(struct api_call *call)
+/* The upload as something to be checked. */
+static int take_upload(struct api_call *call, struct package_arrival **ret)
 {
-	static const char *const known[] = {"signature", NULL};
 	char signature[MINISIGN_FILE_MAX + 1] = "";
 	struct package_upload upload = {.name = call->request->spooled_name,
 					.signature = signature};
+	int r;
+
+	r = read_signature(call, signature, &upload.signature_size);
+	if (r == 0 && !upload.name)
+		return api_refuse(&call->problem, 400, "bad-request", NULL,
+				  "the body is to be the bundle; there was none");
+	return r == 0 ? package_arrival_new(call->fleet, &upload, ret) : r;
+}
+
+static int import(struct api_call *call, const struct package_arrival *arrival)
+{
 	json_t *object = NULL;
 	int64_t id = 0;
 	int r;
 
-	r = api_query_known(call, known);
-	if (r == 0)
-		r = read_signature(call, signature, &upload.signature_size);
-	if (r == 0 && !upload.name)
-		return api_refuse(&call->problem, 400, "bad-request", NULL,
-				  "the body is to be the bundle; there was none");
-	if (r == 0)
-		r = package_import(call->fleet, &upload, &call->actor, &id, &call->problem);
+	r = package_import(call->fleet, arrival, &call->actor, &id, &call->problem);
 	if (r == 0)
 		r = package_to_json(call->fleet, id, &object);
 	return r == 0 ? api_answer(call, 201, object) : r;
+}
+
+int api_package_import(struct api_call *call)
+{
+	static const char *const known[] = {"signature", NULL};
+	cleanup_package_arrival struct package_arrival *own = NULL;
+	struct package_arrival **arrival = call->request->arrival;
+	int r;
+
+	r = api_query_known(call, known);
+	if (r == 0 && arrival && *arrival)
+		return import(call, *arrival);
+	if (r == 0)
+		r = take_upload(call, &own);
+	if (r != 0)
+		return r;
+	if (arrival) {
+		*arrival = TAKE_PTR(own);
+		call->response->status = 100;
+		return 0;
+	}
+	package_arrival_check(own);
+	return import(call, own);
 }
 
 int api_package_approve(struct api_call *call)

@@ -17,66 +17,56 @@
 #define JOIN_SECONDS  86400U
 #define MAX_USES_MOST 1000000U
 
-static json_t *join_json(struct store_rows *rows)
+static int join_json(struct api_call *call, struct store_rows *rows, json_t **ret)
 {
-	return json_pack(
+	(void)call;
+	*ret = json_pack(
 		"{s:I, s:s, s:o, s:o, s:o, s:I, s:I}", "id", (json_int_t)store_int(rows, 0), "name",
 		store_text(rows, 1), "created", fleet_time_json(store_int(rows, 2)), "expires",
 		fleet_time_json(store_int(rows, 3)), "revoked", fleet_time_json(store_int(rows, 4)),
 		"max_uses", (json_int_t)store_int(rows, 5), "uses", (json_int_t)store_int(rows, 6));
+	return *ret ? 0 : -ENOMEM;
 }
 
-static json_t *token_json(struct store_rows *rows)
+static int token_json(struct api_call *call, struct store_rows *rows, json_t **ret)
 {
-	return json_pack("{s:I, s:s, s:o, s:o, s:o, s:s}", "id", (json_int_t)store_int(rows, 0),
+	(void)call;
+	*ret = json_pack("{s:I, s:s, s:o, s:o, s:o, s:s}", "id", (json_int_t)store_int(rows, 0),
 			 "name", store_text(rows, 1), "created",
 			 fleet_time_json(store_int(rows, 2)), "expires",
 			 fleet_time_json(store_int(rows, 3)), "revoked",
 			 fleet_time_json(store_int(rows, 4)), "role", store_text(rows, 5));
+	return *ret ? 0 : -ENOMEM;
 }
 
-static json_t *audit_json(struct store_rows *rows)
+static int audit_json(struct api_call *call, struct store_rows *rows, json_t **ret)
 {
 	json_t *before =
 		store_is_null(rows, 6) ? json_null() : json_loads(store_text(rows, 6), 0, NULL);
 	json_t *after =
 		store_is_null(rows, 7) ? json_null() : json_loads(store_text(rows, 7), 0, NULL);
 
-	return json_pack("{s:I, s:o, s:s, s:s, s:s, s:s, s:o, s:o}", "id",
+	(void)call;
+	*ret = json_pack("{s:I, s:o, s:s, s:s, s:s, s:s, s:o, s:o}", "id",
 			 (json_int_t)store_int(rows, 0), "time",
 			 fleet_time_json(store_int(rows, 1)), "who", store_text(rows, 2), "peer",
 			 store_text(rows, 3), "action", store_text(rows, 4), "object",
 			 store_text(rows, 5), "before", before, "after", after);
+	return *ret ? 0 : -ENOMEM;
 }
 
 /* A page of rows whose first column is the id; *sql* has $1 for where it begins. */
 static int answer_rows(struct api_call *call, const char *sql, struct store_value filter,
-		       json_t *(*make)(struct store_rows *rows))
+		       int (*make)(struct api_call *call, struct store_rows *rows, json_t **ret))
 {
 	cleanup_rows struct store_rows *rows = NULL;
-	cleanup_json json_t *items = json_array();
 	struct api_page page = {0};
-	int64_t next = 0;
-	bool row = false;
 	int r;
 
-	if (!items)
-		return -ENOMEM;
 	r = api_page(call, &page);
 	if (r == 0)
 		r = store_select(call->fleet->store, &rows, sql, STORE_INT(page.after), filter);
-	while (r == 0) {
-		r = store_next(rows, &row);
-		if (r != 0 || !row)
-			break;
-		if (json_array_size(items) == page.limit) {
-			next = page.after;
-			break;
-		}
-		page.after = store_int(rows, 0);
-		r = json_append(items, make(rows));
-	}
-	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
+	return r == 0 ? api_page_rows(call, &page, rows, make) : r;
 }
 
 int api_join_list(struct api_call *call)

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-#define BATCH 512
+#define BATCH 128
 
 int audit_add(struct store *store, const struct audit_actor *actor, const char *action,
 	      const char *object, const json_t *before, const json_t *after)
@@ -68,7 +68,7 @@ static int say_pruned(struct store *store, struct audit_prune *prune, uint64_t n
 	if (r != 0)
 		return r;
 	clock_format(prune->until, until);
-	after = json_pack("{s:I, s:s}", "rows", (json_int_t)(before + n), "until", until);
+	after = json_pack("{s:I, s:s}", "rows", (json_int_t)before + n, "until", until);
 	text = after ? json_dumps(after, JSON_COMPACT) : NULL;
 	if (!text)
 		return -ENOMEM;

@@ -38,6 +38,7 @@
 #define TICK_MS           1000U
 #define ROLLOUT_REST      20U /* times as long as looking took */
 #define AUDIT_SECONDS     3600U
+#define GAP_SECONDS       60U /* ticks come every second */
 #define DAY_SECONDS       86400U
 
 uint64_t fleet_now(const struct fleet *fleet)
@@ -402,11 +403,45 @@ static int prune_audit(struct fleet *fleet, uint64_t now)
 	return r;
 }
 
+/* The clock was set back: what was to be later is not to be much later. */
+static void notice_back(struct fleet *fleet, uint64_t now)
+{
+	for (size_t i = 0; i < fleet->n_sessions; i++) {
+		struct fleet_session *session = fleet->sessions[i];
+
+		session->last_seen = MIN(session->last_seen, now);
+		session->last_written = MIN(session->last_written, now);
+		session->offered_again = MIN(session->offered_again, now);
+	}
+	fleet->heard_until = MIN(fleet->heard_until, now);
+	fleet->rollouts_next = now;
+}
+
+/* The process was stopped, the machine slept, or its clock was set: nobody was silent in a time
+ * that nobody lived through. A clock that is soon set right has not cost the audit log anything. */
+static void notice_gap(struct fleet *fleet, uint64_t now)
+{
+	bool is_forth = fleet->ticked != 0 && now > fleet->ticked + GAP_SECONDS;
+	bool is_back = now + GAP_SECONDS < fleet->ticked;
+
+	/* Before all had their chance, who was there when it began still counts. */
+	if (is_forth && fleet->ticked >= fleet_returned(fleet))
+		fleet->heard_until = fleet->ticked;
+	if (is_back)
+		notice_back(fleet, now);
+	if (is_forth || is_back) {
+		fleet->started = now;
+		fleet->audit_next = now + AUDIT_SECONDS;
+	}
+	fleet->ticked = now;
+}
+
 int fleet_tick(struct fleet *fleet, unsigned *ret_wait_ms)
 {
 	uint64_t now = fleet_now(fleet);
 	int r = 0;
 
+	notice_gap(fleet, now);
 	if (fleet->has_rollouts && now >= fleet->rollouts_next)
 		r = look_at_rollouts(fleet, now);
 	if (r == 0 && fleet->is_offering)

@@ -67,8 +67,9 @@ struct fleet_counters {
 
 struct fleet {
 	struct store *store;
-	uint64_t started;     /* when this process began to hear hosts */
-	uint64_t heard_until; /* when the one before it heard one last, as far as it wrote that */
+	uint64_t started;     /* when this process began to hear hosts, or could again */
+	uint64_t heard_until; /* when one was heard last before that, as far as it is known */
+	uint64_t ticked;      /* when time was looked at last; 0: not yet */
 	struct fleet_options options;
 	char *public_url;
 	struct fleet_output output;
@@ -93,6 +94,7 @@ struct fleet {
 	bool has_rollouts;      /* one may be running */
 	uint64_t rollouts_next; /* when to look at them again */
 	struct audit_prune audit_prune;
+	uint64_t imports;    /* begun since the start */
 	uint64_t audit_next; /* when to look for old entries again */
 	struct fleet_counters counters;
 };

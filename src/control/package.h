@@ -22,13 +22,15 @@ struct package_upload {
 	size_t signature_size;
 };
 
+struct package_arrival;
+
 /*
- * Verifies a bundle as a host would, with the keys of the fleet and the policy in
- * DATA/updater.yaml (the built-in one without it), and takes it: the bytes are on disk before the
- * row is. The same bundle again changes nothing. Within the caller's transaction. 0 with the
- * package's number; 1 with *reterr*; -errno.
+ * Takes a bundle that was checked as a host would, with the keys of the fleet and the policy in
+ * DATA/updater.yaml (the built-in one without it): the bytes are on disk before the row is. The
+ * same bundle again changes nothing. Within the caller's transaction. 0 with the package's number;
+ * 1 with *reterr*; -errno.
  */
-must_check int package_import(struct fleet *fleet, const struct package_upload *upload,
+must_check int package_import(struct fleet *fleet, const struct package_arrival *arrival,
 			      const struct audit_actor *actor, int64_t *ret_id,
 			      struct api_problem *reterr);
 

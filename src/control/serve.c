@@ -30,6 +30,7 @@
 #include "control/fleet.h"
 #include "control/link.h"
 #include "control/log.h"
+#include "control/serve_import.h"
 #include "control/serve_report.h"
 
 #define FLUSH_USEC      (50 * CLOCK_USEC_PER_MSEC)
@@ -58,6 +59,7 @@ struct store {
 	sd_event *event;
 	sd_event_source *tick;
 	struct fleet *fleet;
+	struct serve_imports *imports;
 	int incoming_fd;
 	struct front_link fronts[CONFIG_FRONTS_MAX + 1]; /* by number */
 	uint64_t flushed;                                /* when, usec */
@@ -70,6 +72,7 @@ static void front_done(struct front_link *front)
 	front->source = sd_event_source_unref(front->source);
 	front->link = link_free(front->link);
 	fleet_front_gone(front->store->fleet, front->number);
+	serve_imports_front_gone(front->store->imports, front->number);
 }
 
 static void store_done(struct store *store)
@@ -77,6 +80,7 @@ static void store_done(struct store *store)
 	for (unsigned i = 0; i < ARRAY_SIZE(store->fronts); i++)
 		front_done(&store->fronts[i]);
 	store->tick = sd_event_source_unref(store->tick);
+	store->imports = serve_imports_free(store->imports);
 	store->fleet = fleet_free(store->fleet);
 	store->event = sd_event_unref(store->event);
 	store->incoming_fd = fd_close(store->incoming_fd);
@@ -221,7 +225,9 @@ static void answer_upload_question(struct front_link *front, const Link__HttpReq
 	answer_http(front, from->id, answer.status >= HTTP_ERROR ? &answer : &yes);
 }
 
-static int take_request(struct front_link *front, const Link__HttpRequest *from)
+/* *front* NULL: whoever asked is gone. An upload that is to be checked first is not answered. */
+static void answer_request(struct store *store, struct front_link *front,
+			   const Link__HttpRequest *from, struct package_arrival **arrival)
 {
 	cleanup_api_response struct api_response answer = API_RESPONSE_INIT;
 	const struct api_request request = {
@@ -233,21 +239,43 @@ static int take_request(struct front_link *front, const Link__HttpRequest *from)
 		.body = from->body.data,
 		.body_size = from->body.len,
 		.spooled_name = from->spooled ? from->spooled->name : NULL,
+		.arrival = arrival,
 		.peer = from->peer,
 	};
+
+	api_handle(store->fleet, &request, &answer);
+	if (front && answer.status != HTTP_CONTINUE)
+		answer_http(front, from->id, &answer);
+	/* What it changed goes out at once. */
+	ignore_result(sd_event_source_set_time(store->tick, 0));
+}
+
+/* From serve_import.c */
+static void on_checked(void *userdata, unsigned number, const Link__HttpRequest *request,
+		       struct package_arrival *arrival)
+{
+	struct store *store = userdata;
+
+	answer_request(store, number > 0 ? &store->fronts[number] : NULL, request, &arrival);
+}
+
+static int take_request(struct front_link *front, const Link__HttpRequest *from)
+{
+	struct store *store = front->store;
+	struct package_arrival *arrival = NULL;
 
 	if (from->is_upload_question) {
 		answer_upload_question(front, from);
 		return 0;
 	}
-	if (request.spooled_name && !path_is_safe_name(request.spooled_name))
+	if (from->spooled && !path_is_safe_name(from->spooled->name))
 		return -EBADMSG;
-	api_handle(front->store->fleet, &request, &answer);
-	if (request.spooled_name)
-		ignore_result(file_remove(front->store->incoming_fd, request.spooled_name, NULL));
-	answer_http(front, from->id, &answer);
-	/* What it changed goes out at once. */
-	return sd_event_source_set_time(front->store->tick, 0);
+	answer_request(store, front, from, &arrival);
+	if (arrival)
+		serve_imports_add(store->imports, front->number, from, arrival);
+	else if (from->spooled)
+		ignore_result(file_remove(store->incoming_fd, from->spooled->name, NULL));
+	return 0;
 }
 
 static int on_frame(void *userdata, const Link__Frame *frame)
@@ -416,12 +444,13 @@ static int open_fleet(struct store *store, const struct config *config)
 
 static int add_sources(struct store *store)
 {
+	const struct serve_imports_output output = {store, on_checked};
 	sigset_t stop;
 	int r;
 
 	(void)sigemptyset(&stop);
 	(void)sigaddset(&stop, SIGTERM);
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	if (sigprocmask(SIG_BLOCK, &stop, NULL) < 0)
 		return -errno;
 	r = sd_event_new(&store->event);
@@ -433,6 +462,8 @@ static int add_sources(struct store *store)
 	if (r >= 0)
 		r = sd_event_add_time(store->event, &store->tick, CLOCK_MONOTONIC, 0, TICK_ACCURACY,
 				      on_tick, store);
+	if (r >= 0)
+		r = serve_imports_new(store->event, &output, &store->imports);
 	if (r >= 0)
 		r = sd_event_add_post(store->event, NULL, on_idle, store);
 	return r;
@@ -451,7 +482,7 @@ static int empty_incoming(const struct store *store)
 		(void)fd_close(fd);
 		return r;
 	}
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
 	while (r == 0 && (entry = readdir(directory))) {
 		if (path_is_safe_name(entry->d_name))
 			r = file_remove(store->incoming_fd, entry->d_name, NULL);

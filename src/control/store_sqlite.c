@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/fd.h"
 #include "base/str.h"
@@ -478,6 +479,19 @@ static int make_file(int dirfd, const char *name)
 	return 0;
 }
 
+/* What an operator can do about it. The database takes a full disk for a broken one where its
+ * shared memory does not fit. */
+static const char *advice(int dirfd, int r)
+{
+	struct statvfs room;
+	bool is_full =
+		r == -ENOSPC || (r == -EIO && fstatvfs(dirfd, &room) == 0 && room.f_bavail == 0);
+
+	if (is_full)
+		return "; its disk is full: make room and start again";
+	return r == -EBADMSG ? "; restore it from a backup" : "";
+}
+
 int store_open(int dirfd, const char *name, struct store **ret, char *reterr)
 {
 	cleanup_store struct store *store = calloc(1, sizeof(*store));
@@ -508,7 +522,7 @@ int store_open(int dirfd, const char *name, struct store **ret, char *reterr)
 	if (*reterr == '\0')
 		(void)snprintf(reterr, STORE_PROBLEM_MAX,
 			       "the database '%s' cannot be used: %.300s%s", name, store->problem,
-			       r == -EBADMSG ? "; restore it from a backup" : "");
+			       advice(dirfd, r));
 	return 1;
 }
 

@@ -164,6 +164,67 @@ static void lists_go_on_where_the_page_before_ended(void **state)
 	assert_int_equal(seen, 7);
 }
 
+/* Page by page of one item each, until there is no next one. */
+static size_t walk(struct control *c, const char *list, json_t *items)
+{
+	int64_t after = 0;
+	size_t pages = 0;
+
+	do {
+		cleanup_json json_t *page = NULL;
+		char target[128];
+
+		(void)snprintf(target, sizeof(target), "%s?limit=1&after=%lld", list,
+			       (long long)after);
+		page = control_ask(c, 200, "GET", target, NULL);
+		if (control_count(page) != 1)
+			fail_msg("%s has no page", target);
+		assert_int_equal(json_array_extend(items, json_object_get(page, "items")), 0);
+		after = json_integer_value(json_object_get(page, "next"));
+		pages++;
+	} while (after != 0);
+	return pages;
+}
+
+static void every_list_has_the_same_items_in_pages_as_at_once(void **state)
+{
+	static const char *const lists[] = {
+		"/api/v1/hosts",
+		"/api/v1/packages",
+		"/api/v1/assignments",
+		"/api/v1/rollouts",
+		"/api/v1/rollouts/1/hosts",
+		"/api/v1/join-tokens",
+		"/api/v1/api-tokens",
+		"/api/v1/audit",
+	};
+	struct control *c = *state;
+	struct control_agent agents[2] = {0};
+
+	control_package(c, "1.0.0");
+	control_package(c, "2.0.0");
+	control_enrol(c, &agents[0], "web1");
+	control_enrol(c, &agents[1], "web2");
+	for (unsigned i = 0; i < 2; i++) {
+		control_do(c, 201, "POST", "/api/v1/assignments",
+			   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+		control_do(c, 201, "POST", "/api/v1/rollouts",
+			   "{\"assignment\": 1, \"version\": \"2.0.0\", \"waves\": [1]}");
+		control_do(c, 200, "POST",
+			   i == 0 ? "/api/v1/rollouts/1/abort" : "/api/v1/rollouts/2/pause",
+			   i == 0 ? "{\"revert\": true}" : NULL);
+	}
+	control_do(c, 201, "POST", "/api/v1/api-tokens", "{\"name\": \"x\", \"role\": \"viewer\"}");
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		cleanup_json json_t *whole = control_ask(c, 200, "GET", lists[i], NULL);
+		cleanup_json json_t *items = json_array();
+
+		assert_in_range(walk(c, lists[i], items), 2, 100);
+		assert_true(json_is_null(json_object_get(whole, "next")));
+		assert_true(json_equal(items, json_object_get(whole, "items")));
+	}
+}
+
 static void configuration_is_validated_and_the_error_names_the_place(void **state)
 {
 	struct control *c = *state;
@@ -425,6 +486,7 @@ int main(void)
 		TEST(no_secret_is_in_the_database_or_the_lists),
 		TEST(requests_that_are_none_are_refused_by_name),
 		TEST(lists_go_on_where_the_page_before_ended),
+		TEST(every_list_has_the_same_items_in_pages_as_at_once),
 		TEST(configuration_is_validated_and_the_error_names_the_place),
 		TEST(an_assignment_that_makes_no_sense_is_refused),
 		TEST(a_change_is_judged_as_a_whole),

@@ -7,7 +7,7 @@
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
 #define DAY        86400U
-#define MANY       1100U /* more than two batches */
+#define MANY       300U /* more than two batches */
 
 static json_t *entries(struct control *c)
 {
@@ -93,6 +93,25 @@ static void nothing_old_leaves_no_entry(void **state)
 	assert_true(json_equal(before, after));
 }
 
+static void a_clock_that_jumps_for_a_moment_costs_nothing(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *before = NULL;
+	cleanup_json json_t *after = NULL;
+
+	keep_for(c, 10);
+	control_tick(c);
+	before = entries(c);
+	control_time += 3650U * DAY;
+	control_tick(c);
+	control_time += 1;
+	control_tick(c);
+	control_time -= 3650U * DAY;
+	control_tick(c);
+	after = entries(c);
+	assert_true(json_equal(before, after));
+}
+
 static void zero_keeps_them_for_ever(void **state)
 {
 	struct control *c = *state;
@@ -113,6 +132,7 @@ int main(void)
 		TEST(old_entries_go_and_young_ones_stay),
 		TEST(many_go_in_small_batches_and_are_one_entry),
 		TEST(nothing_old_leaves_no_entry),
+		TEST(a_clock_that_jumps_for_a_moment_costs_nothing),
 		TEST(zero_keeps_them_for_ever),
 	};
 

@@ -134,6 +134,24 @@ static void a_locked_database_says_so_and_reading_goes_on(void **state)
 	control_do(c, 201, "POST", "/api/v1/join-tokens", "{\"name\": \"a\"}");
 }
 
+static void a_database_that_is_locked_at_the_start_is_said_and_left_alone(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *tokens = NULL;
+	char problem[FLEET_PROBLEM_MAX] = "";
+	sqlite3 *other;
+
+	control_do(c, 201, "POST", "/api/v1/join-tokens", "{\"name\": \"one\"}");
+	c->fleet = fleet_free(c->fleet);
+	other = lock_database(c);
+	assert_int_equal(control_try_open(c, problem), 1);
+	assert_non_null(strstr(problem, "lock"));
+	(void)sqlite3_close(other);
+	control_open(c);
+	tokens = control_ask(c, 200, "GET", "/api/v1/join-tokens", NULL);
+	assert_int_equal(control_count(tokens), 1);
+}
+
 static void a_damaged_database_is_said_at_the_start(void **state)
 {
 	struct control *c = *state;
@@ -227,6 +245,7 @@ int main(void)
 		TEST(a_credential_that_was_not_kept_is_not_given),
 		TEST(a_change_that_cannot_be_kept_is_not_made),
 		TEST(a_locked_database_says_so_and_reading_goes_on),
+		TEST(a_database_that_is_locked_at_the_start_is_said_and_left_alone),
 		TEST(a_damaged_database_is_said_at_the_start),
 		TEST(what_is_killed_before_its_commit_is_gone_and_the_rest_is_not),
 		TEST(names_and_texts_of_hosts_are_bounded),
