@@ -6,6 +6,7 @@ that are not running, and against an updater that is not there; what add-ons the
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -143,6 +144,19 @@ class Trees(unittest.TestCase):
                       ['install', self.one, '--limit', 'tasks_max=1K'], ['repair', 'probe', '--signature', 'x']):
             with self.subTest(words):
                 self.assertFails(self.affix(*words), 2, 'usage')
+
+    def test_an_install_is_done_though_its_answer_is_lost(self):
+        with open('/dev/full', 'w') as full:
+            def lost(*words):
+                return subprocess.run([fixture.AFFIX, *words, '--root', self.tree], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+            for more in [], ['--json']:
+                done = lost('install', self.one, *more)
+                self.assertEqual(done.returncode, 0)
+                self.assertRegex(done.stderr, r'\Awarning: it is done, but [^\n]+\n\Z')
+            done = lost('status', 'probe')
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, r'\Aerror: [^\n]+\n\Z')
+        self.assertEqual(self.result('status', 'probe')['outcome'], 'done')
 
     def test_a_tree_that_is_not_there_or_no_directory_is_refused_by_name(self):
         for words in ['status'], ['drift'], ['hold', 'probe'], ['install', self.one], ['plan', self.one]:
