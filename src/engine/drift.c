@@ -51,7 +51,7 @@ static int compare_unit(struct operation *operation, const struct plan *plan, co
 	for (size_t i = 0; r == 0 && i < unit.drop_in_paths.count; i++) {
 		const char *drop_in = unit.drop_in_paths.items[i];
 
-		/* Those in the unit's own directories were found with the files. */
+		/* Those of the administrator were found with the files. */
 		if (!plan_find(plan, drop_in) && !path_is_below(drop_in, "/etc/systemd") &&
 		    !path_is_below(drop_in, "/run/systemd/system"))
 			r = add_item(list, diff_kind_to_string(DIFF_LOCAL_OVERRIDE), drop_in, NULL,
@@ -164,6 +164,20 @@ int operation_drift(struct operation *operation)
 				   json_array_size(addons) == 1 ? "" : "s");
 }
 
+/* What the administrator's drop-ins would change of the units. */
+static int add_overrides(struct operation *operation, const struct plan *plan)
+{
+	cleanup_diff struct diff diff = DIFF_INIT;
+	json_t *list = json_array();
+	int r = json_add(operation->result->data, "overrides", list);
+
+	if (r == 0)
+		r = plan_find_overrides(plan, &operation->tree, &diff);
+	for (size_t i = 0; i < diff.count && r == 0; i++)
+		r = json_append(list, json_string(diff.items[i].path));
+	return r;
+}
+
 int operation_plan(struct operation *operation)
 {
 	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
@@ -187,6 +201,9 @@ int operation_plan(struct operation *operation)
 	if (!operation->result->data ||
 	    json_add(operation->result->data, "plan", plan_to_json(plan)) < 0)
 		return -ENOMEM;
+	r = add_overrides(operation, plan);
+	if (r < 0)
+		return r;
 	return result_set(operation->result, RESULT_DONE, "", "the plan of '%s' %s: %zu objects",
 			  plan->identity.id, plan->identity.version, plan->n_objects);
 }

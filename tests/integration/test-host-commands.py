@@ -91,6 +91,22 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('repair', 'probe').returncode, 0)
         self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
 
+    def test_drop_ins_for_the_type_and_for_beginnings_of_the_name_are_shown_before_and_after(self):
+        places = [f'etc/systemd/system/{name}.d/10-mine.conf' for name in
+                  ('affix-.service', 'affix-probe.service', 'service')] + ['run/systemd/system/service.d/20-mine.conf']
+        others = [f'etc/systemd/system/{name}.d/10-mine.conf' for name in ('affix.service', 'timer', 'affix-pro.service', '.service')]
+        for place in places + others:
+            (self.tree / place).parent.mkdir(parents=True)
+            (self.tree / place).write_text('[Service]\nNice=1\n')
+        places = [f'/{place}' for place in places]
+        self.assertEqual(self.result('plan', self.one)['data']['overrides'], places)
+        text = self.affix('plan', self.one).stdout
+        self.assertIn('/etc/systemd/system/service.d/10-mine.conf', text)
+        self.assertEqual(self.affix('install', self.one).returncode, 0)
+        addon = self.result('drift', 'probe')['data']['addons'][0]
+        self.assertEqual([(item['kind'], item['path']) for item in addon['items']], [('local-override', place) for place in places])
+        self.assertFalse(addon['drifted'])
+
     def test_damaged_bytes_are_repaired_from_the_bundle(self):
         self.affix('install', self.one)
         (self.tree / 'opt/affix/probe/versions/1.0.0/probe').write_text('x')
