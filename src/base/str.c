@@ -70,7 +70,7 @@ static size_t utf8_sequence(const unsigned char *s, size_t left, uint32_t *ret_c
 	return length;
 }
 
-bool str_is_utf8(const char *s, size_t length)
+size_t str_utf8_length(const char *s, size_t length)
 {
 	size_t at = 0;
 
@@ -79,10 +79,15 @@ bool str_is_utf8(const char *s, size_t length)
 		size_t n = utf8_sequence((const unsigned char *)s + at, length - at, &code);
 
 		if (n == 0 || code == 0)
-			return false;
+			break;
 		at += n;
 	}
-	return true;
+	return at;
+}
+
+bool str_is_utf8(const char *s, size_t length)
+{
+	return str_utf8_length(s, length) == length;
 }
 
 /* C0, C1, DEL, and the marks that reorder or hide what stands around them. */

@@ -30,6 +30,9 @@ char *str_escape(const char *s, size_t length, size_t max);
 /* Whether the *length* bytes are well-formed UTF-8 without NUL. */
 bool str_is_utf8(const char *s, size_t length);
 
+/* How many bytes at the beginning are that. */
+size_t str_utf8_length(const char *s, size_t length);
+
 /* A growing array of strings that owns them; *items* ends with NULL once anything was added. */
 struct strv {
 	char **items;

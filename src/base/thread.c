@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+/* Threads are helpers that work on memory: what comes from outside, signals above all, is the first
+ * thread's business. */
+
 #include "base/thread.h"
 
 #include <signal.h>

@@ -22,7 +22,8 @@
 #include "base/thread.h"
 #include "bundle/bundle.h"
 
-#define N_SLOTS 6U
+/* More of them take memory, and leave the processor's cache before they are used. */
+#define N_SLOTS 4U
 /* ZSTD_compressBound() of the greatest frame, as a constant: what it takes uncompressed. */
 #define COMPRESSED_SIZE_MAX (BUNDLE_FRAME_SIZE_MAX + BUNDLE_FRAME_SIZE_MAX / 256)
 #define FIRST_GUESS         (BUNDLE_FRAME_SIZE_MAX / 2)

@@ -18,7 +18,7 @@
 #include "bundle/hasher.h"
 #include "bundle/spool.h"
 
-#define CHUNK_SIZE (256UL * 1024)
+#define CHUNK_SIZE (128UL * 1024)
 
 static int check_descriptor(int fd, uint64_t *ret_size, struct refusal *reterr_refusal)
 {

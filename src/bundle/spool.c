@@ -15,7 +15,7 @@
 #include "base/str.h"
 
 /* Each sync_file_range() keeps this much in flight while the next is being made. */
-#define FLUSH_STEP (8ULL << 20)
+#define FLUSH_STEP (4ULL << 20)
 /* How much of a path is shown. */
 #define PLACE_MAX 128U
 
@@ -73,6 +73,7 @@ int spool_open(struct spool *spool, int dirfd, uint64_t expected, int flags,
 	if (r != 0)
 		return r;
 	*spool = SPOOL_INIT;
+	spool->is_kept = !(flags & O_EXCL);
 	spool->fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | flags, 0600);
 	if (spool->fd >= 0)
 		return 0;
@@ -105,7 +106,7 @@ int spool_add(struct spool *spool, const void *data, size_t size, struct refusal
 	if (r < 0)
 		return r;
 	spool->size += size;
-	if (spool->size - spool->flushed < FLUSH_STEP)
+	if (!spool->is_kept || spool->size - spool->flushed < FLUSH_STEP)
 		return 0;
 	/* A hint only: the fsync that must follow reports what went wrong. */
 	(void)sync_file_range(spool->fd, (off_t)spool->flushed,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,7 @@ struct spool {
 	int fd;
 	uint64_t size;
 	uint64_t flushed; /* writeback was started up to here */
+	bool is_kept;     /* it may get a name */
 };
 
 #define SPOOL_INIT           \
@@ -28,8 +30,8 @@ struct spool {
 must_check int spool_open(struct spool *spool, int dirfd, uint64_t expected, int flags,
 			  struct refusal *reterr_refusal);
 
-/* Adds bytes, and starts writeback every few MiB, so that the fsync that follows finds little to
- * do. 0; refused with REFUSAL_NO_SPACE; -errno. */
+/* Adds bytes, and starts writeback every few MiB if the file may be kept, so that the fsync that
+ * follows finds little to do. 0; refused with REFUSAL_NO_SPACE; -errno. */
 must_check int spool_add(struct spool *spool, const void *data, size_t size,
 			 struct refusal *reterr_refusal);
 

@@ -121,6 +121,7 @@ static int run_build(int argc, char **argv)
 		problems_print(&problems, stderr, true);
 		return COMMAND_REFUSED;
 	}
+	command_note_change();
 	for (size_t i = 0; i < paths.count; i++)
 		(void)printf("%s\n", paths.items[i]);
 	return COMMAND_DONE;

@@ -22,6 +22,8 @@
 /* The longest piece of the command line that a message repeats. */
 #define SHOWN_MAX 200U
 
+static bool has_changed;
+
 /* One line on stderr, with what came from outside made safe to print. */
 static void complain(const char *name, const char *sentence, const char *tail)
 {
@@ -169,6 +171,16 @@ int command_open_parent(const char *path, int *ret_fd, const char **ret_name)
 	*ret_fd = fd;
 	*ret_name = name;
 	return 0;
+}
+
+void command_note_change(void)
+{
+	has_changed = true;
+}
+
+bool command_has_changed(void)
+{
+	return has_changed;
 }
 
 json_t *command_json_new(void)

@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -13,7 +14,7 @@ enum command_exit {
 	COMMAND_DONE = 0,
 	COMMAND_REFUSED = 1, /* nothing was changed */
 	COMMAND_USAGE = 2,
-	COMMAND_FAILED = 3, /* and rolled back; or the answer could not be written */
+	COMMAND_FAILED = 3, /* and rolled back */
 	COMMAND_TRY_AGAIN = 4,
 };
 
@@ -70,6 +71,11 @@ must_check int command_read_file(const char *path, size_t max, char **ret_data, 
  * last component. 0; -errno, -EINVAL where the last component is no name.
  */
 must_check int command_open_parent(const char *path, int *ret_fd, const char **ret_name);
+
+/* To be called when what was asked for is done and cannot be undone by losing the answer: then a
+ * full disk behind standard output is a warning, else an error. */
+void command_note_change(void);
+bool command_has_changed(void);
 
 /* {"schema": 1}, the start of every --json answer. NULL: no memory. */
 json_t *command_json_new(void);

@@ -322,6 +322,8 @@ int fleet_client_call(struct fleet_client *client, const char *method, const cha
 		(void)curl->easy_setopt(handle, CURLOPT_CUSTOMREQUEST, method);
 	}
 	code = perform(client, path, headers, ret);
+	if (code == COMMAND_DONE && strcmp(method, "GET") != 0)
+		command_note_change();
 	curl->slist_free_all(headers);
 	return code;
 }
@@ -354,6 +356,8 @@ int fleet_client_upload(struct fleet_client *client, const char *path, int fd, u
 	headers = add_header(curl, headers, "Expect", "100-continue");
 	code = headers ? perform(client, path, headers, ret)
 		       : command_broke(-ENOMEM, "the request could not be made");
+	if (code == COMMAND_DONE)
+		command_note_change();
 	curl->slist_free_all(headers);
 	return code;
 }

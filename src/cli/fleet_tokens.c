@@ -85,11 +85,18 @@ static int create(struct fleet_call *call)
 	if (code != COMMAND_DONE)
 		return code;
 	if (fleet_has(call, FLEET_JSON))
-		return command_print_json(answer);
-	if (json_member_string(answer, "token", &token) < 0)
+		code = command_print_json(answer);
+	else if (json_member_string(answer, "token", &token) < 0)
 		return command_error("the server's answer has no token");
-	(void)puts(token);
-	return COMMAND_DONE;
+	else
+		(void)puts(token);
+	/* Nobody will ever see it again. */
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		(void)command_error("the token was made, but could not be written to standard "
+				    "output: revoke it, and make another");
+		return COMMAND_FAILED;
+	}
+	return code;
 }
 
 static int list_one(struct fleet_call *call, const char *path, const struct fleet_column *columns,

@@ -175,6 +175,11 @@ static int ask(struct host_call *call, struct result *ret)
 	return result_exit_code(ret);
 }
 
+static bool request_changes(enum request_verb verb)
+{
+	return verb != REQUEST_STATUS && verb != REQUEST_DRIFT && verb != REQUEST_PLAN;
+}
+
 int host_run(struct host_call *call)
 {
 	cleanup_result struct result result = RESULT_INIT;
@@ -194,6 +199,8 @@ int host_run(struct host_call *call)
 		return show(call, &result, COMMAND_REFUSED);
 	}
 	code = ask(call, &result);
+	if (code == COMMAND_DONE && request_changes(call->request.verb))
+		command_note_change();
 	/* Without an answer, the reason was said already. */
 	if (!result.message)
 		return code;

@@ -146,7 +146,22 @@ static void print_drift(const json_t *addons)
 	}
 }
 
-static void print_plan(const json_t *plan)
+static void print_overrides(const json_t *overrides)
+{
+	const json_t *path;
+	size_t i;
+
+	json_array_foreach(overrides, i, path)
+	{
+		const char *text = json_string_value(path);
+		cleanup_free char *safe =
+			text ? str_escape(text, strlen(text), strlen(text)) : NULL;
+
+		(void)printf("local-override %s\n", safe ? safe : "?");
+	}
+}
+
+static void print_plan(const json_t *plan, const json_t *overrides)
 {
 	const json_t *object;
 	size_t i;
@@ -163,6 +178,7 @@ static void print_plan(const json_t *plan)
 		if (is_link)
 			print_member(" -> ", object, "target", "\n");
 	}
+	print_overrides(overrides);
 }
 
 static void print_log(const json_t *log)
@@ -215,7 +231,7 @@ void host_print(const struct request *request, const struct result *result)
 	else if (request->verb == REQUEST_DRIFT)
 		print_drift(addons);
 	else if (request->verb == REQUEST_PLAN)
-		print_plan(plan);
+		print_plan(plan, json_object_get(result->data, "overrides"));
 	else
 		(void)puts(result->message ? result->message : "done");
 }

@@ -161,6 +161,7 @@ static int run_keygen(int argc, char **argv)
 	r = write_pair(&options, secret_text, public_text);
 	if (r != COMMAND_DONE)
 		return r;
+	command_note_change();
 	minisign_key_id_to_string(public.id, id);
 	(void)printf("key %s: public '%s', secret '%s'\n", id, options.public_path,
 		     options.secret_path);

@@ -3,15 +3,17 @@
 /*
  * `affix`, the command line. It finds the subcommand, answers --help for it, and at the end makes
  * sure that what was printed has arrived: a full disk or a closed pipe behind stdout is an error,
- * not silence.
+ * not silence, and a warning where what was asked for is done all the same.
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 
@@ -111,6 +113,18 @@ static int dispatch(int argc, char **argv)
 	return command->run(argc - 1, argv + 1);
 }
 
+/* Without them the first files that are opened would be taken for standard input and output: an
+ * answer would be written into a key. What stands in for them takes no output. */
+static int hold_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		/* NOLINTNEXTLINE(android-cloexec-open): it is to be inherited as the others are */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+			return -EBADF;
+	}
+	return 0;
+}
+
 static int close_stdout(int code)
 {
 	int r = ferror(stdout) ? -EIO : 0;
@@ -119,16 +133,24 @@ static int close_stdout(int code)
 	errno = 0;
 	if (fflush(stdout) != 0 || fclose(stdout) != 0)
 		r = errno > 0 ? -errno : -EIO;
-	/* With nothing printed, a stdout that was closed from the start is nobody's concern. */
-	if (r == 0 || (r == -EBADF && code != COMMAND_DONE))
+	if (r == 0)
 		return code;
+	if (code == COMMAND_DONE && command_has_changed()) {
+		(void)fprintf(stderr,
+			      "warning: it is done, but the answer could not be written to "
+			      "standard output: %s\n",
+			      strerrordesc_np(-r));
+		return COMMAND_DONE;
+	}
 	(void)command_broke(r, "the answer could not be written to standard output");
-	return code == COMMAND_DONE ? COMMAND_FAILED : code;
+	return code == COMMAND_DONE ? COMMAND_REFUSED : code;
 }
 
 int main(int argc, char **argv)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
+	if (hold_standard_descriptors() < 0)
+		return COMMAND_REFUSED;
 	if (sodium_init() < 0)
 		return command_broke(-ENOSYS, "libsodium does not work here");
 	return close_stdout(dispatch(argc, argv));

@@ -148,6 +148,7 @@ static int run(int argc, char **argv)
 				     path);
 	if (r < 0)
 		return command_broke(r, "the add-on cannot be written to '%s'", path);
+	command_note_change();
 	(void)printf(
 		"%s: an add-on to start from; 'affix check %s' looks at it, main.c says how to build it\n",
 		path, path);

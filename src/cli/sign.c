@@ -289,6 +289,7 @@ static int run_sign(int argc, char **argv)
 			return r;
 		report(&signings.items[i]);
 	}
+	command_note_change();
 	return COMMAND_DONE;
 }
 

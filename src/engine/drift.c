@@ -133,6 +133,20 @@ int operation_drift(struct operation *operation)
 				   json_array_size(addons) == 1 ? "" : "s");
 }
 
+/* What the administrator's drop-ins would change of the units. */
+static int add_overrides(struct operation *operation, const struct plan *plan)
+{
+	cleanup_diff struct diff diff = DIFF_INIT;
+	json_t *list = json_array();
+	int r = json_add(operation->result->data, "overrides", list);
+
+	if (r == 0)
+		r = plan_find_overrides(plan, &operation->tree, &diff);
+	for (size_t i = 0; i < diff.count && r == 0; i++)
+		r = json_append(list, json_string(diff.items[i].path));
+	return r;
+}
+
 int operation_plan(struct operation *operation)
 {
 	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
@@ -156,6 +170,9 @@ int operation_plan(struct operation *operation)
 	if (!operation->result->data ||
 	    json_add(operation->result->data, "plan", plan_to_json(plan)) < 0)
 		return -ENOMEM;
+	r = add_overrides(operation, plan);
+	if (r < 0)
+		return r;
 	return result_set(operation->result, RESULT_DONE, "", "the plan of '%s' %s: %zu objects",
 			  plan->identity.id, plan->identity.version, plan->n_objects);
 }

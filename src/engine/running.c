@@ -75,7 +75,7 @@ static int compare_unit(struct operation *operation, const struct plan *plan,
 	for (size_t i = 0; r == 0 && i < unit.drop_in_paths.count; i++) {
 		const char *drop_in = unit.drop_in_paths.items[i];
 
-		/* Those in the unit's own directories were found with the files. */
+		/* Those of the administrator were found with the files. */
 		if (!plan_find(plan, drop_in) && !path_is_below(drop_in, "/etc/systemd") &&
 		    !path_is_below(drop_in, "/run/systemd/system"))
 			r = running_add_item(list, diff_kind_to_string(DIFF_LOCAL_OVERRIDE),

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "manifest/schema.h"
 #include "manifest/schema_value.h"
@@ -297,11 +298,37 @@ static bool is_list_of_keys(const json_t *value)
 	return true;
 }
 
+/* A list of keys in which none stands twice. */
+static int check_keys(const struct use *use, const json_t *keys, const struct json_step *step)
+{
+	cleanup_json json_t *seen = json_object();
+	size_t i;
+	json_t *key;
+
+	if (!is_list_of_keys(keys))
+		return schema_problem(use->reader, step, "must be a list of property names");
+	if (!seen)
+		return -ENOMEM;
+	json_array_foreach((json_t *)keys, i, key)
+	{
+		const struct json_step inner = {.parent = step, .index = i};
+		const char *name = json_string_value(key);
+
+		if (json_object_get(seen, name))
+			return schema_problem(use->reader, &inner,
+					      "stands in the list already: name each property "
+					      "once");
+		if (json_object_set_new(seen, name, json_true()) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int read_keys(const struct use *use)
 {
-	if (!is_list_of_keys(use->value))
-		return schema_problem(use->reader, use->step, "must be a list of property names");
-	return read_value(use);
+	int r = check_keys(use, use->value, use->step);
+
+	return r < 0 ? r : read_value(use);
 }
 
 static int read_keys_map(const struct use *use)
@@ -315,11 +342,8 @@ static int read_keys_map(const struct use *use)
 	json_object_foreach((json_t *)use->value, key, value)
 	{
 		const struct json_step inner = {.parent = use->step, .key = key};
-		int r;
+		int r = check_keys(use, value, &inner);
 
-		if (is_list_of_keys(value))
-			continue;
-		r = schema_problem(use->reader, &inner, "must be a list of property names");
 		if (r < 0)
 			return r;
 	}

@@ -30,6 +30,13 @@ enum schema_type {
 	SCHEMA_STRING = 1 << 6,
 };
 
+/* Of the walk that looks for cycles. */
+enum schema_visit {
+	SCHEMA_VISIT_NONE,
+	SCHEMA_VISIT_OPEN,
+	SCHEMA_VISIT_DONE,
+};
+
 struct schema_list {
 	struct schema_node **items;
 	size_t count;
@@ -52,6 +59,9 @@ struct schema_node {
 	const json_t *source;  /* an object, true or false */
 	const char *reference; /* the text of $ref */
 	struct schema_node *target;
+	bool is_endless; /* the reference leads back here, and nowhere into the value */
+	enum schema_visit visit;
+	size_t number;  /* in the order of the text */
 	unsigned types; /* 0: any */
 	const json_t *enumeration;
 	const json_t *constant;

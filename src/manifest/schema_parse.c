@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "manifest/schema.h"
+#include "manifest/schema_cycle.h"
 #include "manifest/schema_keyword.h"
 
 #define SHOWN_MAX 60U
@@ -132,6 +133,7 @@ int schema_node_read(struct schema_reader *reader, const json_t *value,
 	node->max_properties = SIZE_MAX;
 	node->min_contains = 1;
 	node->max_contains = SIZE_MAX;
+	node->number = schema->n_nodes;
 	schema->nodes[schema->n_nodes++] = node;
 	*ret = node;
 	return json_is_object(value) ? read_keywords(reader, node, step) : 0;
@@ -265,6 +267,12 @@ static int problem_reference(struct schema_reader *reader, const struct schema_n
 		return schema_problem(reader, &inner,
 				      "is '%s'; only references into this schema are taken ('#…')",
 				      shown);
+	if (node->is_endless)
+		return schema_problem(reader, &inner,
+				      "is '%s', which leads back here without a step into the "
+				      "value, for ever; refer to it from below 'properties' or "
+				      "'items'",
+				      shown);
 	return schema_problem(reader, &inner, "is '%s', which names no schema here", shown);
 }
 
@@ -296,6 +304,18 @@ static int search_problem(struct schema_reader *reader, const struct schema_node
 	return 0;
 }
 
+static int refuse_cycles(struct schema_reader *reader)
+{
+	struct schema *schema = reader->schema;
+	int r = schema_cycle_mark(schema);
+
+	for (size_t i = 0; i < schema->n_nodes && r == 0; i++) {
+		if (schema->nodes[i]->is_endless && reader->problems < SCHEMA_PROBLEMS_MAX)
+			r = search_problem(reader, schema->nodes[i], schema->document, NULL);
+	}
+	return r;
+}
+
 static int resolve(struct schema_reader *reader)
 {
 	struct schema *schema = reader->schema;
@@ -313,7 +333,7 @@ static int resolve(struct schema_reader *reader)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return reader->problems == 0 ? refuse_cycles(reader) : 0;
 }
 
 /* gcc 12's analyzer takes for lost what is kept behind the schema. */

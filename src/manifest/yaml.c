@@ -19,6 +19,7 @@
 
 #include "base/str.h"
 #include "manifest/yaml_scalar.h"
+#include "manifest/yaml_text.h"
 
 #define SHOWN_MAX 60U
 
@@ -453,36 +454,6 @@ static int parse(const char *text, size_t size, struct builder *builder)
 	return r;
 }
 
-/*
- * Bounds that libfyaml needs before it sees the text: in brackets its scanner keeps all tokens
- * until it knows whether the first was a key (112 MB for 250 KB of them), and it takes quadratic
- * time over blank lines in a block scalar (48 s for 250 KB; both measured with 0.7.12).
- */
-static bool check_bounds(const char *text, size_t size, struct yaml_reader *reader)
-{
-	unsigned indicators = 0;
-	unsigned blanks = 0;
-	unsigned line = 1;
-
-	for (size_t i = 0; i < size; i++) {
-		blanks = strchr(" \t\r\n", text[i]) ? blanks + 1 : 0;
-		if (strchr("[]{},:?&*!-", text[i]))
-			indicators++;
-		if (text[i] == '\n')
-			line++;
-		if (indicators > YAML_INDICATORS_MAX) {
-			yaml_problem_at(reader, line, 1,
-					"more than 16384 brackets, commas, colons and dashes");
-			return false;
-		}
-		if (blanks > YAML_BLANKS_MAX) {
-			yaml_problem_at(reader, line, 1, "more than 1024 blanks and empty lines");
-			return false;
-		}
-	}
-	return true;
-}
-
 int yaml_parse(const char *text, size_t size, struct yaml_reader *reader,
 	       struct yaml_document **ret)
 {
@@ -492,11 +463,7 @@ int yaml_parse(const char *text, size_t size, struct yaml_reader *reader,
 
 	if (!document)
 		return -ENOMEM;
-	if (!str_is_utf8(text, size)) {
-		yaml_problem_at(reader, 1, 1, "the file is not UTF-8 text, or holds a NUL byte");
-		return reader->error < 0 ? reader->error : 1;
-	}
-	if (!check_bounds(text, size, reader))
+	if (!yaml_text_check(text, size, reader))
 		return reader->error < 0 ? reader->error : 1;
 	r = parse(text, size, &builder);
 	if (r < 0)

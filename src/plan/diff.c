@@ -39,13 +39,17 @@ const char *diff_kind_to_string(enum diff_kind kind)
 	return kinds[kind];
 }
 
+static void item_done(struct diff_item *item)
+{
+	free(item->path);
+	free(item->wanted);
+	free(item->found);
+}
+
 void diff_done(struct diff *diff)
 {
-	for (size_t i = 0; i < diff->count; i++) {
-		free(diff->items[i].path);
-		free(diff->items[i].wanted);
-		free(diff->items[i].found);
-	}
+	for (size_t i = 0; i < diff->count; i++)
+		item_done(&diff->items[i]);
 	free(diff->items);
 	*diff = DIFF_INIT;
 }
@@ -286,18 +290,40 @@ static int find_others(const struct tree *tree, const struct plan *plan, const c
 	return r;
 }
 
-static int find_overrides(const struct tree *tree, const struct plan *plan, struct diff *diff)
+/* The drop-ins in NAME.d, where the *length* first characters of *unit* and its type are the name.
+ */
+static int find_drop_ins(const struct tree *tree, const struct plan *plan, const char *unit,
+			 size_t length, struct diff *diff)
 {
 	static const char *const places[] = {"/etc/systemd/system", "/etc/systemd/system.control",
 					     "/run/systemd/system"};
+	const char *type = strrchr(unit, '.');
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < plan->n_units * ARRAY_SIZE(places); i++) {
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(places); i++) {
 		char path[512];
 
-		(void)snprintf(path, sizeof(path), "%s/%s.d", places[i % ARRAY_SIZE(places)],
-			       plan->units[i / ARRAY_SIZE(places)].name);
+		(void)snprintf(path, sizeof(path), "%s/%.*s%s.d", places[i], (int)length, unit,
+			       length > 0 ? type : type + 1);
 		r = find_others(tree, plan, path, ".conf", DIFF_LOCAL_OVERRIDE, diff);
+	}
+	return r;
+}
+
+/* systemd.unit(5): those of the unit, of each of its name's beginnings that end with a dash, and of
+ * all units of its type. */
+static int find_overrides(const struct tree *tree, const struct plan *plan, struct diff *diff)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->n_units; i++) {
+		const char *unit = plan->units[i].name;
+		size_t whole = (size_t)(strrchr(unit, '.') - unit);
+
+		for (size_t length = 0; r == 0 && length <= whole; length++) {
+			if (length == 0 || length == whole || unit[length - 1] == '-')
+				r = find_drop_ins(tree, plan, unit, length, diff);
+		}
 	}
 	return r;
 }
@@ -309,6 +335,36 @@ static int compare_items(const void *a, const void *b)
 	int r = strcmp(x->path, y->path);
 
 	return r != 0 ? r : (int)x->kind - (int)y->kind;
+}
+
+/* Several units may have the same drop-in: it is said once. */
+static void sort(struct diff *diff)
+{
+	size_t n = 0;
+
+	if (diff->count > 1)
+		qsort(diff->items, diff->count, sizeof(*diff->items), compare_items);
+
+	for (size_t i = 0; i < diff->count; i++) {
+		if (n > 0 && compare_items(&diff->items[n - 1], &diff->items[i]) == 0)
+			item_done(&diff->items[i]);
+		else
+			diff->items[n++] = diff->items[i];
+	}
+	diff->count = n;
+}
+
+int plan_find_overrides(const struct plan *plan, const struct tree *tree, struct diff *ret)
+{
+	cleanup_diff struct diff diff = DIFF_INIT;
+	int r = find_overrides(tree, plan, &diff);
+
+	if (r < 0)
+		return r;
+	sort(&diff);
+	*ret = diff;
+	diff = DIFF_INIT;
+	return 0;
 }
 
 int plan_diff(const struct plan *plan, const struct tree *tree, struct diff *ret)
@@ -325,8 +381,7 @@ int plan_diff(const struct plan *plan, const struct tree *tree, struct diff *ret
 		r = find_overrides(tree, plan, &diff);
 	if (r < 0)
 		return r;
-	if (diff.count > 1)
-		qsort(diff.items, diff.count, sizeof(*diff.items), compare_items);
+	sort(&diff);
 	*ret = diff;
 	diff = DIFF_INIT;
 	return 0;

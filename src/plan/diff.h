@@ -37,6 +37,10 @@ struct diff {
 
 /* Compares the tree with *plan*, reading every byte of it. Sorted by path. 0 or -errno. */
 must_check int plan_diff(const struct plan *plan, const struct tree *tree, struct diff *ret);
+/* The administrator's drop-ins that go for units of *plan*, installed or not: those of the unit, of
+ * a beginning of its name, of its type. Sorted by path. 0 or -errno. */
+must_check int plan_find_overrides(const struct plan *plan, const struct tree *tree,
+				   struct diff *ret);
 /* How many items are damage: all but the administrator's own overrides. */
 size_t diff_count_damage(const struct diff *diff);
 void diff_done(struct diff *diff);

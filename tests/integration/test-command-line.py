@@ -95,14 +95,34 @@ class Frame(unittest.TestCase):
     def test_full_or_closed_stdout_is_an_error_and_said(self):
         with open('/dev/full', 'w') as full:
             done = affix('--help', stdout=full)
-        self.assertEqual(done.returncode, 3)
+        self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stderr, r'\Aerror: [^\n]+\n\Z')
         done = affix('--help', preexec_fn=lambda: os.close(1), stdout=None)
-        self.assertEqual(done.returncode, 3)
+        self.assertEqual(done.returncode, 1)
         read, write = os.pipe()
         os.close(read)
-        self.assertEqual(affix('--help', stdout=write).returncode, 3)
+        self.assertEqual(affix('--help', stdout=write).returncode, 1)
         os.close(write)
+
+    def test_what_is_done_is_done_though_the_answer_is_lost(self):
+        with tempfile.TemporaryDirectory(prefix='affix-test-') as directory, open('/dev/full', 'w') as full:
+            for words in ['new', 'demo'], ['keygen', '-W', '-p', 'key.pub', '-s', 'key.sec']:
+                with self.subTest(words):
+                    done = affix(*words, stdout=full, cwd=directory)
+                    self.assertEqual(done.returncode, 0)
+                    self.assertRegex(done.stderr, r'\Awarning: it is done, but [^\n]+: No space left on device\n\Z')
+            self.assertEqual(affix('check', 'demo', stdout=full, cwd=directory).returncode, 0)
+            done = affix('check', '--json', 'demo', stdout=full, cwd=directory)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, r'\Aerror: [^\n]+: No space left on device\n\Z')
+
+    def test_closed_stdout_is_no_file_that_the_command_opens(self):
+        with tempfile.TemporaryDirectory(prefix='affix-test-') as directory:
+            words = ['keygen', '-W', '-p', 'key.pub', '-s', 'key.sec']
+            done = affix(*words, preexec_fn=lambda: os.closerange(0, 3), stdout=None, stderr=None, stdin=None, cwd=directory)
+            self.assertEqual(done.returncode, 0)
+            for name in 'key.pub', 'key.sec':
+                self.assertEqual(len((pathlib.Path(directory) / name).read_text().splitlines()), 2)
 
     def test_closed_stdout_does_not_hide_a_usage_error(self):
         done = affix('frobnicate', preexec_fn=lambda: os.close(1), stdout=None)

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -131,6 +132,22 @@ class Trees(unittest.TestCase):
         self.assertEqual((probe['id'], probe['drifted']), ('probe', False))
         self.assertEqual(len(self.result('drift', 'other')['data']['addons']), 1)
         self.assertIn('bad-record', self.affix('drift').stdout)
+
+    def test_drop_ins_for_the_type_and_for_beginnings_of_the_name_are_shown_before_and_after(self):
+        places = [f'etc/systemd/system/{name}.d/10-mine.conf' for name in
+                  ('affix-.service', 'affix-probe.service', 'service')] + ['run/systemd/system/service.d/20-mine.conf']
+        others = [f'etc/systemd/system/{name}.d/10-mine.conf' for name in ('affix.service', 'timer', 'affix-pro.service', '.service')]
+        for place in places + others:
+            (self.tree / place).parent.mkdir(parents=True)
+            (self.tree / place).write_text('[Service]\nNice=1\n')
+        places = [f'/{place}' for place in places]
+        self.assertEqual(self.result('plan', self.one)['data']['overrides'], places)
+        text = self.affix('plan', self.one).stdout
+        self.assertIn('/etc/systemd/system/service.d/10-mine.conf', text)
+        self.assertEqual(self.affix('install', self.one).returncode, 0)
+        addon = self.result('drift', 'probe')['data']['addons'][0]
+        self.assertEqual([(item['kind'], item['path']) for item in addon['items']], [('local-override', place) for place in places])
+        self.assertFalse(addon['drifted'])
 
     def test_damaged_bytes_are_repaired_from_the_bundle(self):
         self.affix('install', self.one)
@@ -259,6 +276,19 @@ class Trees(unittest.TestCase):
                       ['install', self.one, '--limit', 'tasks_max=1K'], ['repair', 'probe', '--signature', 'x']):
             with self.subTest(words):
                 self.assertFails(self.affix(*words), 2, 'usage')
+
+    def test_an_install_is_done_though_its_answer_is_lost(self):
+        with open('/dev/full', 'w') as full:
+            def lost(*words):
+                return subprocess.run([fixture.AFFIX, *words, '--root', self.tree], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+            for more in [], ['--json']:
+                done = lost('install', self.one, *more)
+                self.assertEqual(done.returncode, 0)
+                self.assertRegex(done.stderr, r'\Awarning: it is done, but [^\n]+\n\Z')
+            done = lost('status', 'probe')
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, r'\Aerror: [^\n]+\n\Z')
+        self.assertEqual(self.result('status', 'probe')['outcome'], 'done')
 
     def test_a_tree_that_is_not_there_or_no_directory_is_refused_by_name(self):
         for words in ['status'], ['drift'], ['hold', 'probe'], ['install', self.one], ['plan', self.one]:

@@ -447,7 +447,8 @@ static void yaml_that_can_surprise_is_refused(void **state)
 	assert_problem(SMALLEST "---\n" SMALLEST, 11, 1, "a second document");
 	assert_problem("%YAML 1.2\n---\n" SMALLEST, 1, 1, "directives");
 	assert_problem(SMALLEST "x-a: [1\n", 12, 1, "YAML: ");
-	assert_problem(SMALLEST "x-a: '\xff'\n", 1, 1, "UTF-8");
+	assert_problem(SMALLEST "x-a: '\xff'\n", 11, 7, "the byte 0xff is not UTF-8");
+	assert_problem("\xff\xfei\n", 1, 1, "the byte 0xff is not UTF-8");
 }
 
 static void aliases_are_refused_and_not_followed(void **state)
@@ -503,13 +504,44 @@ static void what_the_scanner_is_slow_or_greedy_with_is_refused_before(void **sta
 	assert_problem(text, 1, 1, "more than 16384 brackets");
 }
 
-static void nul_byte_is_refused(void **state)
+static void nul_byte_is_refused_where_it_stands(void **state)
 {
 	static const char text[] = SMALLEST "x-a: a\0b\n";
+	static const char behind_others[] = "\xef\xbb\xbfx-a: 1\r\nx-b: 1\rx-c: \xc3\xa4\0";
 	cleanup_diagnostics struct diagnostics problems = problems_of(text, sizeof(text) - 1);
+	cleanup_diagnostics struct diagnostics others =
+		problems_of(behind_others, sizeof(behind_others) - 1);
 
 	(void)state;
-	assert_true(has(&problems, 1, 1, "NUL"));
+	assert_true(has(&problems, 11, 7, "a NUL byte"));
+	assert_true(has(&others, 3, 7, "a NUL byte"));
+}
+
+/* Which YAML 1.2 allows: "Character Encodings", "Line Break Characters". */
+static void byte_order_mark_and_any_line_ends_are_fine(void **state)
+{
+	static const char text[] = "\xef\xbb\xbf" SMALLEST;
+	static const char *const ends[] = {"\r\n", "\r"};
+	cleanup_manifest struct manifest *marked = parse(text);
+
+	(void)state;
+	assert_string_equal(marked->id, "demo");
+	assert_problem("\xef\xbb\xbfid: Demo\n" NAME VERSION KIND DELIVERY SUPERVISION FEATURES
+			       REQUIRES EXEC SCHEMA,
+		       1, 5, "id");
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		cleanup_manifest struct manifest *manifest = NULL;
+		char changed[2 * sizeof(SMALLEST)];
+		size_t n = 0;
+
+		for (const char *c = SMALLEST; *c; c++)
+			n += (size_t)snprintf(changed + n, sizeof(changed) - n, "%.*s",
+					      *c == '\n' ? 2 : 1, *c == '\n' ? ends[i] : c);
+		manifest = parse(changed);
+		assert_string_equal(manifest->name, "Demo");
+		(void)snprintf(changed + n, sizeof(changed) - n, "x-a: &b 1");
+		assert_problem(changed, 11, 9, "anchors");
+	}
 }
 
 static void a_full_list_of_problems_is_not_success(void **state)
@@ -558,7 +590,8 @@ int main(void)
 		cmocka_unit_test(aliases_are_refused_and_not_followed),
 		cmocka_unit_test(hostile_text_is_refused_soon),
 		cmocka_unit_test(what_the_scanner_is_slow_or_greedy_with_is_refused_before),
-		cmocka_unit_test(nul_byte_is_refused),
+		cmocka_unit_test(nul_byte_is_refused_where_it_stands),
+		cmocka_unit_test(byte_order_mark_and_any_line_ends_are_fine),
 		cmocka_unit_test(a_full_list_of_problems_is_not_success),
 		cmocka_unit_test(names_of_enums_and_platforms),
 	};

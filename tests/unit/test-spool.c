@@ -76,10 +76,26 @@ static void file_without_a_name_takes_all_that_is_added(void **state)
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(spool_add(&spool, chunk, sizeof(chunk), &refusal), 0);
 	assert_int_equal(spool.size, 12U << 20);
-	assert_int_equal(spool.flushed, 9U << 20);
+	assert_int_equal(spool.flushed, 12U << 20);
 	assert_int_equal(lseek(spool.fd, 0, SEEK_END), 12U << 20);
 	assert_int_equal(pread(spool.fd, start, 5, 3U << 20), 5);
 	assert_string_equal(start, "begin");
+}
+
+static void file_that_never_gets_a_name_is_not_hurried_to_disk(void **state)
+{
+	static const char chunk[3U << 20] = "begin";
+	cleanup_fd int fd = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cleanup_spool struct spool spool = SPOOL_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(spool_open(&spool, fd, 12U << 20, O_EXCL, &refusal), 0);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(spool_add(&spool, chunk, sizeof(chunk), &refusal), 0);
+	assert_int_equal(spool.size, 12U << 20);
+	assert_int_equal(spool.flushed, 0);
 }
 
 static void missing_space_is_refused_with_both_figures(void **state)
@@ -143,6 +159,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(file_without_a_name_takes_all_that_is_added, reset),
+		cmocka_unit_test_setup(file_that_never_gets_a_name_is_not_hurried_to_disk, reset),
 		cmocka_unit_test_setup(missing_space_is_refused_with_both_figures, reset),
 		cmocka_unit_test_setup(missing_inodes_are_refused, reset),
 		cmocka_unit_test_setup(disk_that_fills_up_is_refused_and_other_errors_are_not,
