@@ -144,12 +144,20 @@ static void heed_reconnect(struct agent *agent)
 		link_reconnect(agent->link, 0);
 }
 
+/* Whether what is known of the host is enough to act on. What an operation has just changed is not
+ * in an answer to a question from before its end, and would be done twice. */
+static bool is_host_current(const struct agent *agent)
+{
+	return agent->host.is_known && agent->updater_problem[0] == '\0' &&
+	       agent->host_operations == agent->operations;
+}
+
 void agent_evaluate(struct agent *agent)
 {
 	uint64_t wake = agent->status_at;
 	int r = decide(agent);
 
-	if (r == 0 && agent->host.is_known && agent->updater_problem[0] == '\0')
+	if (r == 0 && is_host_current(agent))
 		operation_next(&agent->operation, &agent->result);
 	if (r == 0)
 		r = report(agent);
@@ -183,6 +191,7 @@ static void ask(struct agent *agent, enum request_verb verb)
 
 	request.request.verb = verb;
 	agent->is_asking_drift = verb == REQUEST_DRIFT;
+	agent->asked_operations = agent->operations;
 	r = lane_start(agent->questions, &request);
 	if (r < 0) {
 		agent_log(LOG_ERR, NULL, "the updater could not be asked: %s, retrying",
@@ -198,6 +207,12 @@ void agent_ask_status(struct agent *agent)
 		agent->status_at = 0;
 	else
 		ask(agent, REQUEST_STATUS);
+}
+
+void agent_operation_ended(struct agent *agent)
+{
+	agent->operations++;
+	agent_ask_status(agent);
 }
 
 /* Sets what is wrong with the updater, "" for nothing, and logs when that changes. */
@@ -226,7 +241,7 @@ static int take_answer(struct agent *agent, const struct lane_answer *answer)
 		(void)snprintf(problem, sizeof(problem), "the updater refuses to answer: %s",
 			       answer->result.message ? answer->result.message : "");
 	set_updater_problem(agent, problem);
-	if (problem[0] != '\0')
+	if (problem[0] != '\0' || agent->asked_operations != agent->operations)
 		return 0;
 	status = answer->result.data;
 	if (agent->is_asking_drift) {
@@ -239,6 +254,8 @@ static int take_answer(struct agent *agent, const struct lane_answer *answer)
 		return r < 0 ? r : -EBADMSG;
 	host_done(&agent->host);
 	agent->host = host;
+	if (!agent->is_asking_drift)
+		agent->host_operations = agent->asked_operations;
 	return 0;
 }
 

@@ -59,6 +59,11 @@ struct agent {
 	uint64_t evaluated_at;
 	uint64_t started;             /* seconds since 1970 */
 	uint64_t packages_connection; /* on which packages were last offered; 0: none */
+	/* Operations that ended: by now, when the question under way was asked, and when the question
+	 * was asked whose answer *host* is. */
+	uint64_t operations;
+	uint64_t asked_operations;
+	uint64_t host_operations;
 	bool is_asking_drift;
 	bool is_linked; /* the link was started */
 	char updater_problem[AGENT_PROBLEM_MAX];
@@ -72,5 +77,7 @@ must_check int agent_run(const struct config *config, const struct agent_paths *
 void agent_evaluate(struct agent *agent);
 /* Asks the updater how the host is; agent_evaluate() follows. */
 void agent_ask_status(struct agent *agent);
+/* An operation ended: nothing is begun before the updater has told how the host is since. */
+void agent_operation_ended(struct agent *agent);
 /* The offer changed: it is kept, and heeded. */
 void agent_keep_offer(struct agent *agent);

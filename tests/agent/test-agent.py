@@ -357,6 +357,50 @@ class Delivery(Case):
             time.sleep(0.5)
         self.assertEqual((self.installs(), len(self.server.downloads)), (1, 1))
 
+    def test_a_status_asked_before_an_operation_ended_does_not_repeat_it(self):
+        asked = threading.Event()
+        installing = threading.Event()
+
+        def late_status(*_):
+            if not installing.is_set() or asked.is_set():
+                return None
+            before = {'data': {'addons': list(self.updater.addons.values())}}
+            asked.set()
+            self.updater.wait(lambda: 'probe' in self.updater.addons)
+            time.sleep(0.5)  # so that the end of the operation is heard first
+            return before
+
+        def install(*_):
+            installing.set()
+            asked.wait(60)
+        self.updater.answers.update(status=late_status, install=install)
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        self.running('probe')
+        count = self.updater.questions
+        self.updater.wait(lambda: self.updater.questions >= count + 2)
+        self.assertEqual(self.installs(), 1)
+
+    def test_nothing_is_begun_before_the_host_was_looked_at_after_an_operation(self):
+        released = threading.Event()
+        waiting = threading.Event()
+
+        def status(*_):
+            if self.updater.addons and not released.is_set():
+                waiting.set()
+                released.wait(60)
+        self.updater.answers['status'] = status
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        until(waiting.is_set)
+        count = len(self.server.reports)
+        self.server.configure({'other': {}})  # whatever has it look at everything again
+        self.server.wait(lambda report: True, after=count + 2)
+        self.assertEqual(self.installs(), 1)
+        released.set()
+        self.running('probe')
+        self.assertEqual(self.installs(), 1)
+
     def test_without_a_server_everything_stays_and_is_kept(self):
         self.server.offer(push=False, probe=self.package())
         self.start()
