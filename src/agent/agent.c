@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "agent/log.h"
+#include "agent/reload.h"
 #include "agent/report.h"
 #include "agent/state.h"
 #include "agent/trim.h"
@@ -121,6 +122,7 @@ static int report(struct agent *agent)
 		.events = agent->events,
 		.overrides_problem = agent->overrides.problem,
 		.updater_problem = agent->updater_problem,
+		.config_problem = agent->config_problem,
 		.offer_problem = agent->offer_problem,
 		.active_id = operation_is_busy(&agent->operation) ? agent->operation.id : "",
 		.activity = agent->operation.activity,
@@ -343,9 +345,12 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 	(void)source;
 	(void)info;
 	agent_log(LOG_INFO, NULL, "reloading: what failed is tried again");
+	reload(agent);
 	memory_clear_failures(&agent->memory);
 	agent->drift_at = 0;
 	agent_ask_status(agent);
+	/* An updater that is slow to answer does not keep it from being told. */
+	agent_evaluate(agent);
 	return 0;
 }
 
@@ -467,7 +472,7 @@ static void done(struct agent *agent)
 	(void)fd_close(agent->statefd);
 }
 
-int agent_run(const struct config *config, const struct agent_paths *paths)
+int agent_run(struct config *config, const struct agent_paths *paths)
 {
 	CLEANUP(done)
 	struct agent agent = {
@@ -483,6 +488,7 @@ int agent_run(const struct config *config, const struct agent_paths *paths)
 	/* One heap for all threads: they come and go, and their memory would stay. */
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	(void)mallopt(M_ARENA_MAX, 1);
+	config_digest_server(config, agent.server_digest);
 	r = init(&agent);
 	if (r < 0)
 		return r;

@@ -275,6 +275,72 @@ class Transport(Case):
         self.server.wait(lambda report: 3 in report.parts, after=count)
 
 
+class Reload(Case):
+    def reload(self, **changes):
+        self.config(**changes)
+        self.process.send_signal(signal.SIGHUP)
+
+    def test_changed_labels_are_reported_on_the_same_connection(self):
+        self.start()
+        self.server.wait(lambda report: True)
+        connections = self.server.connections
+        self.reload(labels={'env': 'prod'})
+        self.server.wait(lambda report: report.attributes.get('affix.label.env') == 'prod')
+        self.assertEqual(self.server.connections, connections)
+        self.assertNotIn('the way to the server is another', self.log.read_text())
+
+    def test_a_bad_file_keeps_the_configuration_and_says_why_until_it_is_mended(self):
+        self.start()
+        self.server.wait(lambda report: report.healthy)
+        (self.directory / 'agent.yaml').write_text('server: {url: "ftp://nowhere"}\n')
+        self.process.send_signal(signal.SIGHUP)
+        report = self.server.wait(lambda report: not report.healthy and 'agent.yaml:1:' in report.health_error)
+        self.assertEqual(report.health, {})
+        self.assertIn('the configuration from before is kept', self.log.read_text())
+        count = len(self.server.reports)
+        self.server.drop()
+        again = self.server.wait(lambda report: 3 in report.parts, after=count)
+        self.assertEqual(again.attributes['affix.label.env'], 'test')
+        count = len(self.server.reports)
+        self.reload()
+        self.server.wait(lambda report: 5 in report.parts and report.healthy, after=count)
+
+    def test_a_file_that_is_gone_changes_nothing(self):
+        self.start()
+        self.server.wait(lambda report: report.healthy)
+        (self.directory / 'agent.yaml').unlink()
+        self.process.send_signal(signal.SIGHUP)
+        self.server.wait(lambda report: not report.healthy and 'cannot be read' in report.health_error)
+        self.assertIsNone(self.process.poll())
+
+    def test_another_server_is_connected_to_at_once(self):
+        self.start(intervals={'reconnect_max_seconds': 300})
+        self.server.wait(lambda report: True)
+        other = fleet_server.Server(self.tls)
+        other.__enter__()
+        self.addCleanup(other.__exit__)
+        self.reload(server={'url': other.url()})
+        self.assertEqual(other.wait(lambda report: 3 in report.parts).attributes['affix.label.env'], 'test')
+
+    def test_a_server_that_was_away_is_not_waited_for_after_a_reload(self):
+        self.server.refuse = (503, 3600)
+        self.start()
+        until(lambda: sum(self.server.authorizations.values()) == 1)
+        other = fleet_server.Server(self.tls)
+        other.__enter__()
+        self.addCleanup(other.__exit__)
+        self.reload(server={'url': other.url()})
+        other.wait(lambda report: 3 in report.parts)
+
+    def test_a_credential_renewed_under_its_old_name_is_shown(self):
+        self.server.tokens.add('renewed')
+        self.start()
+        self.server.wait(lambda report: True)
+        self.token.write_text('renewed\n')
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: self.server.authorizations['Bearer renewed'] >= 1)
+
+
 class Proxy(Case):
     def test_the_way_leads_through_the_proxy(self):
         seen = []
