@@ -63,6 +63,48 @@ static int save_memory(struct agent *agent)
 	return 0;
 }
 
+static int save_offer(struct agent *agent)
+{
+	cleanup_json json_t *json = NULL;
+	int r;
+
+	if (!agent->is_offer_unkept)
+		return 0;
+	json = offer_to_json(&agent->offer);
+	r = json ? state_store_json(agent->statefd, STATE_OFFER, json) : -ENOMEM;
+	if (r == 0)
+		agent->is_offer_unkept = false;
+	return r;
+}
+
+static int keep_state(struct agent *agent)
+{
+	int r = save_offer(agent);
+
+	return r < 0 ? r : save_memory(agent);
+}
+
+/* Sets what is wrong with our directory by *error* (-errno or 0), and logs it when that changes;
+ * whether it did. */
+static bool set_state_problem(struct agent *agent, int error)
+{
+	char problem[AGENT_PROBLEM_MAX] = "";
+
+	if (error < 0)
+		(void)snprintf(
+			problem, sizeof(problem),
+			"'%s' cannot be written: %s; no add-on is changed until it can, make room or mend it",
+			agent->paths->state, strerrordesc_np(-error));
+	if (strcmp(agent->state_problem, problem) == 0)
+		return false;
+	memcpy(agent->state_problem, problem, sizeof(problem));
+	if (error < 0)
+		agent_log(LOG_WARNING, NULL, "%s, retrying", problem);
+	else
+		agent_log(LOG_INFO, NULL, "'%s' can be written", agent->paths->state);
+	return true;
+}
+
 static void load_overrides(struct agent *agent)
 {
 	struct overrides overrides = OVERRIDES_INIT;
@@ -122,6 +164,7 @@ static int report(struct agent *agent)
 		.events = agent->events,
 		.overrides_problem = agent->overrides.problem,
 		.updater_problem = agent->updater_problem,
+		.state_problem = agent->state_problem,
 		.config_problem = agent->config_problem,
 		.offer_problem = agent->offer_problem,
 		.active_id = operation_is_busy(&agent->operation) ? agent->operation.id : "",
@@ -131,8 +174,9 @@ static int report(struct agent *agent)
 	};
 	int r = report_update(agent->client, &input, &agent->memory);
 
-	if (r == 0)
-		r = save_memory(agent);
+	/* What cannot be kept is told, and is tried again with the next look. */
+	if (r == 0 && set_state_problem(agent, keep_state(agent)))
+		r = report_update(agent->client, &input, &agent->memory);
 	if (opamp_client_has_news(agent->client))
 		link_send(agent->link);
 	return r;
@@ -159,7 +203,10 @@ void agent_evaluate(struct agent *agent)
 	uint64_t wake = agent->status_at;
 	int r = decide(agent);
 
-	if (r == 0 && is_host_current(agent))
+	/* What was done must be on disk, or it is done again after a restart. */
+	if (agent->state_problem[0] != '\0')
+		(void)set_state_problem(agent, keep_state(agent));
+	if (r == 0 && is_host_current(agent) && agent->state_problem[0] == '\0')
 		operation_next(&agent->operation, &agent->result);
 	if (r == 0)
 		r = report(agent);
@@ -170,6 +217,8 @@ void agent_evaluate(struct agent *agent)
 		return;
 	}
 	heed_reconnect(agent);
+	if (agent->state_problem[0] != '\0')
+		wake = MIN(wake, boot_usec() + RETRY_USEC);
 	if (agent->result.wake != UINT64_MAX)
 		wake = MIN(wake, boot_usec() + agent->result.wake * CLOCK_USEC_PER_SEC);
 	wake_at(agent, wake);
@@ -177,12 +226,9 @@ void agent_evaluate(struct agent *agent)
 
 void agent_keep_offer(struct agent *agent)
 {
-	cleanup_json json_t *json = offer_to_json(&agent->offer);
-	int r = json ? state_store_json(agent->statefd, STATE_OFFER, json) : -ENOMEM;
-
-	if (r < 0)
-		agent_log(LOG_ERR, NULL, "the offer could not be kept: %s, ignoring",
-			  strerrordesc_np(-r));
+	agent->is_offer_unkept = true;
+	/* On disk before it is acted on. */
+	(void)set_state_problem(agent, save_offer(agent));
 	agent_evaluate(agent);
 }
 

@@ -68,6 +68,8 @@ struct agent {
 	bool is_asking_drift;
 	bool is_linked;                            /* the link was started */
 	uint8_t server_digest[CONFIG_DIGEST_SIZE]; /* config_digest_server() of *config* */
+	bool is_offer_unkept;                      /* the offer is not on disk yet */
+	char state_problem[AGENT_PROBLEM_MAX];
 	char config_problem[AGENT_PROBLEM_MAX];
 	char updater_problem[AGENT_PROBLEM_MAX];
 	char offer_problem[AGENT_PROBLEM_MAX];

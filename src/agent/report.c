@@ -283,6 +283,8 @@ static int set_health(struct opamp_client *client, const struct report_input *in
 
 	if (input->updater_problem[0] != '\0')
 		problem = input->updater_problem;
+	else if (input->state_problem[0] != '\0')
+		problem = input->state_problem;
 	else if (input->config_problem[0] != '\0')
 		problem = input->config_problem;
 	health.healthy = problem[0] == '\0';
