@@ -925,6 +925,32 @@ class Tls(Case):
         until(lambda: 'certificate' in self.log.read_text())
         self.assertEqual((self.server.reports, dict(self.server.authorizations)), ([], {}))
 
+    def at_another_time(self, start, end):
+        """The server's certificate is another, valid from *start* to *end* (YYYYMMDDHHMMSSZ)."""
+        (self.files / 'ca.conf').write_text(
+            '[ca]\ndefault_ca=d\n[d]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n'
+            'unique_subject=no\n[p]\ncommonName=supplied\n')
+        (self.files / 'index').write_text('')
+        (self.files / 'serial').write_text('01\n')
+        (self.files / 'extensions').write_text('subjectAltName=IP:127.0.0.1')
+        self.openssl('ca', '-batch', '-notext', '-config', 'ca.conf', '-cert', 'ca.pem', '-keyfile', 'ca.key', '-in', 'server.csr',
+                     '-extfile', 'extensions', '-startdate', start, '-enddate', end, '-out', 'other-time.pem')
+        self.tls.load_cert_chain(self.files / 'other-time.pem', self.files / 'server.key')
+        self.addCleanup(self.tls.load_cert_chain, self.files / 'server.pem', self.files / 'server.key')
+
+    def test_a_certificate_that_is_not_valid_yet_asks_for_the_clock(self):
+        self.at_another_time('20480101000000Z', '20490101000000Z')
+        self.start()
+        until(lambda: "the server's certificate is not valid yet" in self.log.read_text())
+        self.assertIn('clock', self.log.read_text())
+        self.assertEqual((self.server.reports, dict(self.server.authorizations)), ([], {}))
+
+    def test_a_certificate_that_has_expired_says_so(self):
+        self.at_another_time('20200101000000Z', '20210101000000Z')
+        self.start()
+        until(lambda: "the server's certificate has expired" in self.log.read_text())
+        self.assertEqual((self.server.reports, dict(self.server.authorizations)), ([], {}))
+
     def test_a_client_certificate_is_shown(self):
         self.tls.verify_mode = ssl.CERT_REQUIRED
         self.tls.load_verify_locations(self.files / 'ca.pem')
