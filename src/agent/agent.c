@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "agent/log.h"
+#include "agent/reload.h"
 #include "agent/report.h"
 #include "agent/state.h"
 #include "agent/trim.h"
@@ -60,6 +61,48 @@ static int save_memory(struct agent *agent)
 	free(agent->memory_text);
 	agent->memory_text = TAKE_PTR(text);
 	return 0;
+}
+
+static int save_offer(struct agent *agent)
+{
+	cleanup_json json_t *json = NULL;
+	int r;
+
+	if (!agent->is_offer_unkept)
+		return 0;
+	json = offer_to_json(&agent->offer);
+	r = json ? state_store_json(agent->statefd, STATE_OFFER, json) : -ENOMEM;
+	if (r == 0)
+		agent->is_offer_unkept = false;
+	return r;
+}
+
+static int keep_state(struct agent *agent)
+{
+	int r = save_offer(agent);
+
+	return r < 0 ? r : save_memory(agent);
+}
+
+/* Sets what is wrong with our directory by *error* (-errno or 0), and logs it when that changes;
+ * whether it did. */
+static bool set_state_problem(struct agent *agent, int error)
+{
+	char problem[AGENT_PROBLEM_MAX] = "";
+
+	if (error < 0)
+		(void)snprintf(
+			problem, sizeof(problem),
+			"'%s' cannot be written: %s; no add-on is changed until it can, make room or mend it",
+			agent->paths->state, strerrordesc_np(-error));
+	if (strcmp(agent->state_problem, problem) == 0)
+		return false;
+	memcpy(agent->state_problem, problem, sizeof(problem));
+	if (error < 0)
+		agent_log(LOG_WARNING, NULL, "%s, retrying", problem);
+	else
+		agent_log(LOG_INFO, NULL, "'%s' can be written", agent->paths->state);
+	return true;
 }
 
 static void load_overrides(struct agent *agent)
@@ -128,6 +171,8 @@ static int report(struct agent *agent)
 		.events = agent->events,
 		.overrides_problem = agent->overrides.problem,
 		.updater_problem = agent->updater_problem,
+		.state_problem = agent->state_problem,
+		.config_problem = agent->config_problem,
 		.offer_problem = agent->offer_problem,
 		.active_id = operation_is_busy(&agent->operation) ? agent->operation.id : "",
 		.activity = agent->operation.activity,
@@ -137,8 +182,9 @@ static int report(struct agent *agent)
 	};
 	int r = report_update(agent->client, &input, &agent->memory);
 
-	if (r == 0)
-		r = save_memory(agent);
+	/* What cannot be kept is told, and is tried again with the next look. */
+	if (r == 0 && set_state_problem(agent, keep_state(agent)))
+		r = report_update(agent->client, &input, &agent->memory);
 	if (opamp_client_has_news(agent->client))
 		link_send(agent->link);
 	return r;
@@ -155,12 +201,23 @@ static int heed_reconnect(struct agent *agent)
 	return report(agent);
 }
 
+/* Whether what is known of the host is enough to act on. What an operation has just changed is not
+ * in an answer to a question from before its end, and would be done twice. */
+static bool is_host_current(const struct agent *agent)
+{
+	return agent->host.is_known && agent->updater_problem[0] == '\0' &&
+	       agent->host_operations == agent->operations;
+}
+
 void agent_evaluate(struct agent *agent)
 {
 	uint64_t wake = agent->status_at;
 	int r = decide(agent);
 
-	if (r == 0 && agent->host.is_known && agent->updater_problem[0] == '\0')
+	/* What was done must be on disk, or it is done again after a restart. */
+	if (agent->state_problem[0] != '\0')
+		(void)set_state_problem(agent, keep_state(agent));
+	if (r == 0 && is_host_current(agent) && agent->state_problem[0] == '\0')
 		operation_next(&agent->operation, &agent->result);
 	if (r == 0)
 		r = report(agent);
@@ -172,6 +229,8 @@ void agent_evaluate(struct agent *agent)
 		wake_at(agent, boot_usec() + RETRY_USEC);
 		return;
 	}
+	if (agent->state_problem[0] != '\0')
+		wake = MIN(wake, boot_usec() + RETRY_USEC);
 	if (agent->result.wake != UINT64_MAX)
 		wake = MIN(wake, boot_usec() + agent->result.wake * CLOCK_USEC_PER_SEC);
 	wake_at(agent, wake);
@@ -179,12 +238,9 @@ void agent_evaluate(struct agent *agent)
 
 void agent_keep_offer(struct agent *agent)
 {
-	cleanup_json json_t *json = offer_to_json(&agent->offer);
-	int r = json ? state_store_json(agent->statefd, STATE_OFFER, json) : -ENOMEM;
-
-	if (r < 0)
-		agent_log(LOG_ERR, NULL, "the offer could not be kept: %s, ignoring",
-			  strerrordesc_np(-r));
+	agent->is_offer_unkept = true;
+	/* On disk before it is acted on. */
+	(void)set_state_problem(agent, save_offer(agent));
 	agent_evaluate(agent);
 }
 
@@ -195,6 +251,7 @@ static void ask(struct agent *agent, enum request_verb verb)
 
 	request.request.verb = verb;
 	agent->is_asking_drift = verb == REQUEST_DRIFT;
+	agent->asked_operations = agent->operations;
 	r = lane_start(agent->questions, &request);
 	if (r < 0) {
 		agent_log(LOG_ERR, NULL, "the updater could not be asked: %s, retrying",
@@ -210,6 +267,12 @@ void agent_ask_status(struct agent *agent)
 		agent->status_at = 0;
 	else
 		ask(agent, REQUEST_STATUS);
+}
+
+void agent_operation_ended(struct agent *agent)
+{
+	agent->operations++;
+	agent_ask_status(agent);
 }
 
 /* Sets what is wrong with the updater, "" for nothing, and logs when that changes. */
@@ -238,7 +301,7 @@ static int take_answer(struct agent *agent, const struct lane_answer *answer)
 		(void)snprintf(problem, sizeof(problem), "the updater refuses to answer: %s",
 			       answer->result.message ? answer->result.message : "");
 	set_updater_problem(agent, problem);
-	if (problem[0] != '\0')
+	if (problem[0] != '\0' || agent->asked_operations != agent->operations)
 		return 0;
 	status = answer->result.data;
 	if (agent->is_asking_drift) {
@@ -251,6 +314,8 @@ static int take_answer(struct agent *agent, const struct lane_answer *answer)
 		return r < 0 ? r : -EBADMSG;
 	host_done(&agent->host);
 	agent->host = host;
+	if (!agent->is_asking_drift)
+		agent->host_operations = agent->asked_operations;
 	return 0;
 }
 
@@ -338,9 +403,12 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 	(void)source;
 	(void)info;
 	agent_log(LOG_INFO, NULL, "reloading: what failed is tried again");
+	reload(agent);
 	memory_clear_failures(&agent->memory);
 	agent->drift_at = 0;
 	agent_ask_status(agent);
+	/* An updater that is slow to answer does not keep it from being told. */
+	agent_evaluate(agent);
 	return 0;
 }
 
@@ -462,7 +530,7 @@ static void done(struct agent *agent)
 	(void)fd_close(agent->statefd);
 }
 
-int agent_run(const struct config *config, const struct agent_paths *paths)
+int agent_run(struct config *config, const struct agent_paths *paths)
 {
 	CLEANUP(done)
 	struct agent agent = {
@@ -478,6 +546,7 @@ int agent_run(const struct config *config, const struct agent_paths *paths)
 	/* One heap for all threads: they come and go, and their memory would stay. */
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
 	(void)mallopt(M_ARENA_MAX, 1);
+	config_digest_server(config, agent.server_digest);
 	r = init(&agent);
 	if (r < 0)
 		return r;

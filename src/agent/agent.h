@@ -24,6 +24,7 @@
 
 /* Where everything is; the defaults are those of the host. */
 struct agent_paths {
+	const char *config; /* agent.yaml */
 	const char *state;
 	const char *overrides;
 	const char *updater;
@@ -34,7 +35,7 @@ struct agent_paths {
 /* The running agent. Its parts (talk, operation) work on it and on each other through it. */
 struct agent {
 	sd_event *event;
-	const struct config *config;
+	struct config *config; /* borrowed; reload() writes to it */
 	const struct agent_paths *paths;
 	int statefd;
 	struct web *web;
@@ -59,18 +60,29 @@ struct agent {
 	uint64_t evaluated_at;
 	uint64_t started;             /* seconds since 1970 */
 	uint64_t packages_connection; /* on which packages were last offered; 0: none */
+	/* Operations that ended: by now, when the question under way was asked, and when the
+	 * question was asked whose answer *host* is. */
+	uint64_t operations;
+	uint64_t asked_operations;
+	uint64_t host_operations;
 	bool is_asking_drift;
-	bool is_linked; /* the link was started */
+	bool is_linked;                            /* the link was started */
+	uint8_t server_digest[CONFIG_DIGEST_SIZE]; /* config_digest_server() of *config* */
+	bool is_offer_unkept;                      /* the offer is not on disk yet */
+	char state_problem[AGENT_PROBLEM_MAX];
+	char config_problem[AGENT_PROBLEM_MAX];
 	char updater_problem[AGENT_PROBLEM_MAX];
 	char offer_problem[AGENT_PROBLEM_MAX];
 };
 
-/* Runs until SIGTERM or SIGINT. 0 or -errno. */
-must_check int agent_run(const struct config *config, const struct agent_paths *paths);
+/* Runs until SIGTERM or SIGINT. *config* is overwritten when it is read again. 0 or -errno. */
+must_check int agent_run(struct config *config, const struct agent_paths *paths);
 
 /* Looks at everything anew: what is wanted, what to do, what to tell. */
 void agent_evaluate(struct agent *agent);
 /* Asks the updater how the host is; agent_evaluate() follows. */
 void agent_ask_status(struct agent *agent);
+/* An operation ended: nothing is begun before the updater has told how the host is since. */
+void agent_operation_ended(struct agent *agent);
 /* The offer changed: it is kept, and heeded. */
 void agent_keep_offer(struct agent *agent);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -23,6 +24,8 @@
 #define DOWNLOAD_BYTES   (1ULL << 30)
 #define DOWNLOAD_SECONDS 3600U
 #define MIN_SPEED        1024U
+/* Certificates and tokens. */
+#define DIGESTED_FILE_MAX MEBIBYTE
 
 struct config *config_free(struct config *config)
 {
@@ -293,4 +296,40 @@ int config_load(const char *path, struct config **ret, struct diagnostics *diagn
 	else if (r < 0)
 		return r;
 	return config_parse(text ? text : "", size, path, ret, diagnostics);
+}
+
+/* A file that is missing, unreadable or too large counts as an empty one. */
+static void digest_file(crypto_hash_sha256_state *state, const char *path)
+{
+	cleanup_fd int fd =
+		path ? open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -EBADF;
+	cleanup_free char *text = NULL;
+	size_t size = 0;
+
+	if (fd >= 0 && fd_read_all(fd, DIGESTED_FILE_MAX, &text, &size) < 0)
+		size = 0;
+	(void)crypto_hash_sha256_update(state, (const uint8_t *)&size, sizeof(size));
+	if (size > 0)
+		(void)crypto_hash_sha256_update(state, (const uint8_t *)text, size);
+}
+
+void config_digest_server(const struct config *config, uint8_t ret[CONFIG_DIGEST_SIZE])
+{
+	const uint8_t how[] = {(uint8_t)config->transport, config->plaintext};
+	const char *texts[] = {config->url,        config->proxy,
+			       config->ca_file,    config->client_certificate,
+			       config->client_key, config->token_file};
+	crypto_hash_sha256_state state;
+
+	static_assert(CONFIG_DIGEST_SIZE == crypto_hash_sha256_BYTES, "it is a SHA-256");
+	(void)crypto_hash_sha256_init(&state);
+	(void)crypto_hash_sha256_update(&state, how, sizeof(how));
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		const char *text = texts[i] ? texts[i] : "";
+
+		(void)crypto_hash_sha256_update(&state, (const uint8_t *)text, strlen(text) + 1);
+		if (i >= 2)
+			digest_file(&state, texts[i]);
+	}
+	(void)crypto_hash_sha256_final(&state, ret);
 }

@@ -9,8 +9,9 @@
 #include "base/cleanup.h"
 #include "ipc/diagnostic.h"
 
-#define CONFIG_PATH     "/etc/affix/agent.yaml"
-#define CONFIG_SIZE_MAX 65536U
+#define CONFIG_PATH        "/etc/affix/agent.yaml"
+#define CONFIG_SIZE_MAX    65536U
+#define CONFIG_DIGEST_SIZE 32U
 
 enum config_transport {
 	CONFIG_TRANSPORT_AUTO, /* WebSocket, HTTP where the server does not speak it */
@@ -47,6 +48,8 @@ must_check int config_parse(const char *text, size_t size, const char *file, str
 			    struct diagnostics *diagnostics);
 /* The same for the file *path*. -errno if it cannot be read. */
 must_check int config_load(const char *path, struct config **ret, struct diagnostics *diagnostics);
+/* A digest of all that a connection to the server depends on, with what is in the files named. */
+void config_digest_server(const struct config *config, uint8_t ret[CONFIG_DIGEST_SIZE]);
 struct config *config_free(struct config *config);
 
 DEFINE_CLEANUP(struct config *, config, config_free)

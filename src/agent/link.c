@@ -46,6 +46,7 @@ struct link {
 	uint64_t heartbeat_seconds;
 	uint64_t connection;
 	unsigned failures;
+	bool is_started;
 	bool is_http;           /* the server was found to have no WebSocket */
 	uint64_t is_http_until; /* monotonic microseconds */
 	bool has_news;
@@ -336,6 +337,7 @@ struct link *link_free(struct link *link)
 
 int link_start(struct link *link)
 {
+	link->is_started = true;
 	set_timer(link, 0);
 	return 0;
 }
@@ -358,6 +360,18 @@ void link_reconnect(struct link *link, uint64_t pause)
 
 	if (link->state != LINK_WAITING)
 		end_soon(link, MAX(usec, SOON_USEC));
+}
+
+void link_restart(struct link *link)
+{
+	link->failures = 0;
+	link->is_http = false;
+	if (!link->is_started)
+		return;
+	if (link->state != LINK_WAITING || link->is_ending)
+		end_soon(link, SOON_USEC);
+	else
+		set_timer(link, 0);
 }
 
 void link_set_heartbeat(struct link *link, uint64_t seconds)

@@ -46,6 +46,9 @@ void link_send(struct link *link);
 /* Ends the connection and makes another: soon, or after *pause* seconds and up to as many again, so
  * that not all come at once. May be called from the handler. */
 void link_reconnect(struct link *link, uint64_t pause);
+/* The way to the server is another: whatever was tried and learnt of the old one is forgotten, and
+ * a connection is made at once. Nothing, before link_start(). */
+void link_restart(struct link *link);
 /* Heartbeats and polls come this often from now on; 0: no heartbeats, and polls as before. */
 void link_set_heartbeat(struct link *link, uint64_t seconds);
 /* A number that no other connection of this or another process has; 0: not connected. */

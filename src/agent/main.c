@@ -10,12 +10,12 @@
 
 #include "agent/agent.h"
 #include "agent/log.h"
+#include "agent/reload.h"
 #include "agent/state.h"
 
 #define EXIT_USAGE 2
 
 struct options {
-	const char *config;
 	struct agent_paths paths;
 	bool check_only;
 };
@@ -52,7 +52,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		switch (option) {
 		case 'c':
-			options->config = optarg;
+			options->paths.config = optarg;
 			break;
 		case 's':
 			options->paths.state = optarg;
@@ -84,39 +84,25 @@ static int parse_options(int argc, char **argv, struct options *options)
 	return 0;
 }
 
-static int load_config(const char *path, struct config **ret)
-{
-	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
-	int r = config_load(path, ret, &diagnostics);
-
-	if (r < 0)
-		agent_log(LOG_ERR, NULL, "'%s' cannot be read: %s", path, strerrordesc_np(-r));
-	diagnostics_sort(&diagnostics);
-	for (size_t i = 0; i < diagnostics.count; i++)
-		agent_log(LOG_ERR, NULL, "%s:%u:%u: %s", diagnostics.items[i].file,
-			  diagnostics.items[i].line, diagnostics.items[i].column,
-			  diagnostics.items[i].message);
-	return r;
-}
-
 int main(int argc, char **argv)
 {
 	struct options options = {
-		.config = CONFIG_PATH,
-		.paths = {.state = STATE_PATH,
+		.paths = {.config = CONFIG_PATH,
+			  .state = STATE_PATH,
 			  .overrides = OVERRIDES_PATH,
 			  .updater = REQUEST_FLEET_SOCKET,
 			  .installed = "/opt/affix",
 			  .run = "/run/affix"},
 	};
 	cleanup_config struct config *config = NULL;
+	char problem[AGENT_PROBLEM_MAX];
 	int r = parse_options(argc, argv, &options);
 
 	if (r != 0)
 		return r == 1 ? 0 : EXIT_USAGE;
 	if (sodium_init() < 0)
 		return 1;
-	r = load_config(options.config, &config);
+	r = reload_load_config(options.paths.config, &config, problem, sizeof(problem));
 	if (r != 0)
 		return EXIT_USAGE;
 	if (options.check_only)

@@ -78,7 +78,7 @@ static void finish(struct operation *operation)
 	operation->kind = STEP_NONE;
 	operation->has_bundle = false;
 	forget_wanted(operation);
-	agent_ask_status(operation->agent);
+	agent_operation_ended(operation->agent);
 }
 
 static void fail(struct operation *operation, const struct reconcile_failure *failure)

@@ -279,9 +279,14 @@ static int set_health(struct opamp_client *client, const struct report_input *in
 		      const struct lists *lists)
 {
 	Opamp__Proto__ComponentHealth health = OPAMP__PROTO__COMPONENT_HEALTH__INIT;
-	const char *problem =
-		input->updater_problem[0] ? input->updater_problem : input->overrides_problem;
+	const char *problem = input->overrides_problem;
 
+	if (input->updater_problem[0] != '\0')
+		problem = input->updater_problem;
+	else if (input->state_problem[0] != '\0')
+		problem = input->state_problem;
+	else if (input->config_problem[0] != '\0')
+		problem = input->config_problem;
 	health.healthy = problem[0] == '\0';
 	health.status = (char *)(problem[0] ? "degraded" : "running");
 	health.last_error = (char *)problem;

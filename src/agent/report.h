@@ -28,6 +28,8 @@ struct report_input {
 	const json_t *events;          /* addon_ipc_events() at some time, or NULL */
 	const char *overrides_problem; /* "" for none */
 	const char *updater_problem;   /* "" for none */
+	const char *state_problem;     /* of our own directory, "" for none */
+	const char *config_problem;    /* of agent.yaml as it is now, "" for none */
 	const char *offer_problem;     /* of this process, "" for none */
 	const char *active_id;         /* the add-on that *activity* is about, or "" */
 	enum activity activity;

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <openssl/x509_vfy.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -253,7 +254,25 @@ int web_transfer_start(struct web_transfer *transfer)
 	return 0;
 }
 
+/* A certificate outside its time is a clock that is wrong as often as not. */
+static const char *validity_problem(const struct web_transfer *transfer)
+{
+	long verified = X509_V_OK;
+
+	(void)curl_easy_getinfo(transfer->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+	if (verified == X509_V_ERR_CERT_NOT_YET_VALID)
+		return "the server's certificate is not valid yet; look whether this host's clock is right";
+	if (verified == X509_V_ERR_CERT_HAS_EXPIRED)
+		return "the server's certificate has expired; renew it, or look whether this host's clock is right";
+	return NULL;
+}
+
 const char *web_transfer_error(const struct web_transfer *transfer, CURLcode code)
 {
+	const char *problem =
+		code == CURLE_PEER_FAILED_VERIFICATION ? validity_problem(transfer) : NULL;
+
+	if (problem)
+		return problem;
 	return transfer->error[0] != '\0' ? transfer->error : curl_easy_strerror(code);
 }
