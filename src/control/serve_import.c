@@ -10,13 +10,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/thread.h"
 #include "control/package_arrival.h"
 
 struct job {
@@ -59,20 +59,6 @@ static void *check(void *userdata)
 	return NULL;
 }
 
-/* One that takes no signals. */
-static int start_thread(struct serve_imports *imports)
-{
-	sigset_t before;
-	sigset_t all;
-	int r;
-
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&imports->thread, NULL, check, imports);
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return -r;
-}
-
 static void finish_first(struct serve_imports *imports)
 {
 	cleanup_job struct job *job = imports->jobs;
@@ -85,7 +71,7 @@ static void finish_first(struct serve_imports *imports)
 static void begin_next(struct serve_imports *imports)
 {
 	while (imports->jobs && !imports->is_busy) {
-		imports->is_busy = start_thread(imports) == 0;
+		imports->is_busy = thread_start(&imports->thread, NULL, check, imports) == 0;
 		if (imports->is_busy)
 			return;
 		package_arrival_check(imports->jobs->arrival);
