@@ -33,14 +33,14 @@ static int add_number(struct buffer *text, const char *name, const char *type, c
 }
 
 /* A metric with labels: rows of a number, and the value of each of *labels*. */
-static int add_rows(struct api_call *call, struct buffer *text, const char *name, const char *help,
-		    const char *const *labels, const char *sql)
+static int add_rows(struct api_call *call, struct buffer *text, const char *name, const char *type,
+		    const char *help, const char *const *labels, const char *sql)
 {
 	cleanup_rows struct store_rows *rows = NULL;
 	bool row = false;
 	int r;
 
-	r = add_help(text, name, "gauge", help);
+	r = add_help(text, name, type, help);
 	if (r == 0)
 		r = store_select(call->fleet->store, &rows, sql);
 	while (r == 0) {
@@ -101,23 +101,29 @@ int api_metrics(struct api_call *call)
 
 	r = add_counters(call->fleet, &text);
 	if (r == 0)
-		r = add_rows(call, &text, "affixd_hosts", "Hosts that are enrolled.",
+		r = add_rows(call, &text, "affixd_hosts", "gauge", "Hosts that are enrolled.",
 			     (const char *const[]){"revoked", NULL},
 			     "SELECT count(*), CASE WHEN revoked = 0 THEN 'false' ELSE 'true' END "
 			     "FROM host GROUP BY revoked <> 0");
 	if (r == 0)
-		r = add_rows(call, &text, "affixd_addons",
+		r = add_rows(call, &text, "affixd_addons", "gauge",
 			     "Add-ons on hosts, by what the hosts said last.",
 			     (const char *const[]){"addon", "state", NULL},
 			     "SELECT count(*), addon, state FROM observed GROUP BY addon, state");
 	if (r == 0)
-		r = add_rows(call, &text, "affixd_packages", "Packages.",
+		r = add_rows(call, &text, "affixd_packages", "gauge", "Packages.",
 			     (const char *const[]){"state", NULL},
 			     "SELECT count(*), state FROM package GROUP BY state");
 	if (r == 0)
-		r = add_rows(call, &text, "affixd_rollouts", "Rollouts.",
+		r = add_rows(call, &text, "affixd_rollouts", "gauge", "Rollouts.",
 			     (const char *const[]){"state", NULL},
 			     "SELECT count(*), state FROM rollout GROUP BY state");
+	if (r == 0)
+		r = add_rows(
+			call, &text, "affixd_addon_events_total", "counter",
+			"Events that add-ons sent to their agents, by kind.",
+			(const char *const[]){"addon", "kind", NULL},
+			"SELECT count, addon, kind FROM addon_event_total ORDER BY addon, kind");
 	if (r < 0)
 		return r;
 	size = text.size;

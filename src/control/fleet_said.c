@@ -2,9 +2,9 @@
 
 /*
  * Our own status message, JSON that a host made: {"schema": 1, "addons": [{"id", "state",
- * "version", "reason", "name", "restarts", "since", "drift", "origin", "held", "plan"}]}. What is
- * not of the right type is as if it were not there; a message that is no such object changes
- * nothing.
+ * "version", "reason", "name", "restarts", "since", "drift", "origin", "held", "plan",
+ * "events"}]}. What is not of the right type is as if it were not there; a message that is no such
+ * object changes nothing.
  */
 
 #include <errno.h>
@@ -42,6 +42,7 @@ static int put_said(struct store *store, int64_t host, const json_t *item)
 	cleanup_free char *drift_text = NULL;
 	const char *id = string_member(item, "id");
 	const char *state = string_member(item, "state");
+	int r;
 
 	if (!id || !manifest_id_is_valid(id))
 		return 0;
@@ -50,28 +51,28 @@ static int put_said(struct store *store, int64_t host, const json_t *item)
 		if (!drift_text)
 			return -ENOMEM;
 	}
-	return store_run(
-		store,
-		"INSERT INTO observed (host, addon, said_state, said_version, said_reason, "
-		"said_name, said_restarts, said_since, said_origin, said_held, said_plan, "
-		"said_drift) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
-		"ON CONFLICT (host, addon) DO UPDATE SET said_state = excluded.said_state, "
-		"said_version = excluded.said_version, said_reason = excluded.said_reason, "
-		"said_name = excluded.said_name, said_restarts = excluded.said_restarts, "
-		"said_since = excluded.said_since, said_origin = excluded.said_origin, "
-		"said_held = excluded.said_held, said_plan = excluded.said_plan, "
-		"said_drift = excluded.said_drift",
-		STORE_INT(host), STORE_TEXT(id),
-		status_state_from_string(state) != STATUS_STATE_INVALID ? STORE_TEXT(state)
-									: STORE_NULL,
-		fleet_bounded_text(string_member(item, "version")),
-		fleet_bounded_text(string_member(item, "reason")),
-		fleet_bounded_text(string_member(item, "name")),
-		STORE_INT(json_integer_value(json_object_get(item, "restarts"))),
-		STORE_INT(time_member(item, "since")),
-		fleet_bounded_text(string_member(item, "origin")),
-		STORE_INT(json_is_true(json_object_get(item, "held"))),
-		fleet_bounded_text(string_member(item, "plan")), STORE_TEXT(drift_text));
+	r = store_run(store,
+		      "INSERT INTO observed (host, addon, said_state, said_version, said_reason, "
+		      "said_name, said_restarts, said_since, said_origin, said_held, said_plan, "
+		      "said_drift) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) "
+		      "ON CONFLICT (host, addon) DO UPDATE SET said_state = excluded.said_state, "
+		      "said_version = excluded.said_version, said_reason = excluded.said_reason, "
+		      "said_name = excluded.said_name, said_restarts = excluded.said_restarts, "
+		      "said_since = excluded.said_since, said_origin = excluded.said_origin, "
+		      "said_held = excluded.said_held, said_plan = excluded.said_plan, "
+		      "said_drift = excluded.said_drift",
+		      STORE_INT(host), STORE_TEXT(id),
+		      status_state_from_string(state) != STATUS_STATE_INVALID ? STORE_TEXT(state)
+									      : STORE_NULL,
+		      fleet_bounded_text(string_member(item, "version")),
+		      fleet_bounded_text(string_member(item, "reason")),
+		      fleet_bounded_text(string_member(item, "name")),
+		      STORE_INT(json_integer_value(json_object_get(item, "restarts"))),
+		      STORE_INT(time_member(item, "since")),
+		      fleet_bounded_text(string_member(item, "origin")),
+		      STORE_INT(json_is_true(json_object_get(item, "held"))),
+		      fleet_bounded_text(string_member(item, "plan")), STORE_TEXT(drift_text));
+	return r == 0 ? fleet_events_put(store, host, id, json_object_get(item, "events")) : r;
 }
 
 int fleet_said_put(struct store *store, int64_t host, const struct fleet_report *report)

@@ -117,5 +117,15 @@ static const char second_step[] =
 /* What is old enough to go is found without a look at all of it. */
 static const char third_step[] = "CREATE INDEX audit_time ON audit (time);";
 
-const char *const store_schema_steps[] = {first_step, second_step, third_step};
+/* Events of add-ons as each host counted them last, and what they come to. */
+static const char fourth_step[] = "CREATE TABLE addon_event ("
+				  " host BIGINT NOT NULL REFERENCES host (id) ON DELETE CASCADE,"
+				  " addon TEXT NOT NULL, kind TEXT NOT NULL, count BIGINT NOT NULL,"
+				  " PRIMARY KEY (host, addon, kind));"
+
+				  "CREATE TABLE addon_event_total ("
+				  " addon TEXT NOT NULL, kind TEXT NOT NULL, count BIGINT NOT NULL,"
+				  " PRIMARY KEY (addon, kind));";
+
+const char *const store_schema_steps[] = {first_step, second_step, third_step, fourth_step};
 const size_t store_schema_n_steps = sizeof(store_schema_steps) / sizeof(store_schema_steps[0]);

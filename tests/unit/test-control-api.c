@@ -476,6 +476,74 @@ static void metrics_are_numbers_with_help(void **state)
 	assert_non_null(strstr(metrics, "# TYPE affixd_reports_total counter\n"));
 }
 
+static void say_events(struct control *c, struct control_agent *agent, const char *addon,
+		       const char *events)
+{
+	char text[512];
+	struct fleet_report report = {
+		.has_custom_message = true,
+		.custom_capability = "io.affix.status",
+		.custom_type = "status",
+	};
+
+	(void)snprintf(text, sizeof(text),
+		       "{\"schema\":1,\"addons\":[{\"id\":\"%s\",\"version\":\"1.0.0\","
+		       "\"state\":\"running\",\"restarts\":0,\"events\":%s}]}",
+		       addon, events);
+	report.custom_data = (struct fleet_bytes){text, strlen(text)};
+	control_report(c, agent, &report);
+}
+
+static void assert_metric(struct control *c, bool wanted, const char *line)
+{
+	cleanup_json json_t *text = control_ask(c, 200, "GET", "/metrics", NULL);
+
+	assert_int_equal(strstr(json_string_value(text), line) != NULL, wanted);
+}
+
+#define EVENTS(kind, count) \
+	"\naffixd_addon_events_total{addon=\"demo\",kind=\"" kind "\"} " count "\n"
+
+static void events_of_addons_are_counted_over_all_hosts_and_never_shrink(void **state)
+{
+	struct control *c = *state;
+	struct control_agent one = {0};
+	struct control_agent two = {0};
+
+	control_package(c, "1.0.0");
+	control_enrol(c, &one, "web1");
+	control_enrol(c, &two, "web2");
+	say_events(c, &one, "demo", "{\"dpi_event\":5,\"other\":1}");
+	say_events(c, &two, "demo", "{\"dpi_event\":7}");
+	assert_metric(c, true, "# TYPE affixd_addon_events_total counter\n");
+	assert_metric(c, true, EVENTS("dpi_event", "12"));
+	assert_metric(c, true, EVENTS("other", "1"));
+	/* Said again, and grown. */
+	say_events(c, &one, "demo", "{\"dpi_event\":5,\"other\":2}");
+	assert_metric(c, true, EVENTS("dpi_event", "12"));
+	assert_metric(c, true, EVENTS("other", "2"));
+	/* An agent that was started anew counts from nothing. */
+	say_events(c, &one, "demo", "{\"dpi_event\":3}");
+	assert_metric(c, true, EVENTS("dpi_event", "15"));
+	control_reopen(c);
+	assert_metric(c, true, EVENTS("dpi_event", "15"));
+}
+
+static void hosts_make_up_no_labels_and_no_numbers_of_events(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+
+	control_package(c, "1.0.0");
+	control_enrol(c, &agent, "web1");
+	say_events(c, &agent, "invented", "{\"dpi_event\":5}");
+	say_events(c, &agent, "demo",
+		   "{\"dpi_event\":-5,\"made_up\":1,\"mdns_snapshot\":9223372036854775807,"
+		   "\"pcapng_block\":\"9\",\"x\\\"} 1\\n\":2}");
+	say_events(c, &agent, "demo", "[7]");
+	assert_metric(c, false, "affixd_addon_events_total{");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -497,6 +565,8 @@ int main(void)
 		TEST(a_host_is_removed_only_after_it_was_revoked),
 		TEST(hosts_are_listed_by_selector),
 		TEST(metrics_are_numbers_with_help),
+		TEST(events_of_addons_are_counted_over_all_hosts_and_never_shrink),
+		TEST(hosts_make_up_no_labels_and_no_numbers_of_events),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
