@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "base/str.h"
-#include "control/fleet_private.h"
+#include "control/fleet_said.h"
 
 #define KIND_OTHER "other"
 #define KINDS_MAX  32U

@@ -132,15 +132,6 @@ uint64_t fleet_returned(const struct fleet *fleet);
 /* Whether what is stored of a host was said to this process: before, it may be out of date. */
 bool fleet_has_told(const struct fleet *fleet, int64_t host, uint64_t stored);
 
-/* A text of a host's for a column, cut at 1024 bytes. NULL is the null value. */
-struct store_value fleet_bounded_text(const char *text);
-/* fleet_said.c: the status message of a report, written down. 0 or -errno. */
-must_check int fleet_said_put(struct store *store, int64_t host, const struct fleet_report *report);
-
-/* fleet_events.c: {KIND: COUNT} of one add-on on a host, taken into the totals. 0 or -errno. */
-must_check int fleet_events_put(struct store *store, int64_t host, const char *addon,
-				const json_t *events);
-
 /* fleet_offer.c: what a host gets now, as one ServerToAgent. Without *is_answer* nothing is said if
  * there is nothing new. */
 must_check int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answer,

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "control/fleet_digest.h"
 #include "control/fleet_private.h"
+#include "control/fleet_said.h"
 #include "control/status.h"
 #include "manifest/manifest.h"
 

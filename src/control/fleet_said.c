@@ -7,13 +7,14 @@
  * object changes nothing.
  */
 
+#include "control/fleet_said.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/str.h"
-#include "control/fleet_private.h"
 #include "control/status.h"
 #include "manifest/manifest.h"
 
