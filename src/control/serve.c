@@ -255,8 +255,9 @@ static void on_checked(void *userdata, unsigned number, const Link__HttpRequest 
 		       struct package_arrival *arrival)
 {
 	struct store *store = userdata;
+	bool is_there = number > 0 && number < ARRAY_SIZE(store->fronts);
 
-	answer_request(store, number > 0 ? &store->fronts[number] : NULL, request, &arrival);
+	answer_request(store, is_there ? &store->fronts[number] : NULL, request, &arrival);
 }
 
 static int take_request(struct front_link *front, const Link__HttpRequest *from)
