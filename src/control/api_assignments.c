@@ -46,20 +46,10 @@ static int answer_one(struct api_call *call, unsigned status, int64_t id,
 
 int api_assignment_list(struct api_call *call)
 {
-	static const char *const known[] = {"addon", "limit", "after", NULL};
-	cleanup_rows struct store_rows *rows = NULL;
-	struct api_page page = {0};
-	int r;
-
-	r = api_query_known(call, known);
-	if (r == 0)
-		r = api_page(call, &page);
-	if (r == 0)
-		r = store_select(call->fleet->store, &rows,
-				 "SELECT id FROM assignment WHERE id > $1 AND "
-				 "($2 IS NULL OR addon = $2) ORDER BY id",
-				 STORE_INT(page.after), STORE_TEXT(api_query(call, "addon")));
-	return r == 0 ? api_page_rows(call, &page, rows, assignment_json) : r;
+	return api_answer_rows(call, (const char *const[]){"addon", NULL},
+			       "SELECT id FROM assignment WHERE id > $1 AND "
+			       "($2 IS NULL OR addon = $2) ORDER BY id",
+			       assignment_json);
 }
 
 int api_assignment_create(struct api_call *call)
@@ -100,20 +90,10 @@ int api_assignment_remove(struct api_call *call)
 
 int api_rollout_list(struct api_call *call)
 {
-	static const char *const known[] = {"state", "limit", "after", NULL};
-	cleanup_rows struct store_rows *rows = NULL;
-	struct api_page page = {0};
-	int r;
-
-	r = api_query_known(call, known);
-	if (r == 0)
-		r = api_page(call, &page);
-	if (r == 0)
-		r = store_select(call->fleet->store, &rows,
-				 "SELECT id FROM rollout WHERE id > $1 AND "
-				 "($2 IS NULL OR state = $2) ORDER BY id",
-				 STORE_INT(page.after), STORE_TEXT(api_query(call, "state")));
-	return r == 0 ? api_page_rows(call, &page, rows, rollout_json) : r;
+	return api_answer_rows(call, (const char *const[]){"state", NULL},
+			       "SELECT id FROM rollout WHERE id > $1 AND "
+			       "($2 IS NULL OR state = $2) ORDER BY id",
+			       rollout_json);
 }
 
 static int read_spec(struct api_call *call, struct rollout_spec *spec)

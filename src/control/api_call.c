@@ -145,6 +145,29 @@ int api_page_rows(struct api_call *call, const struct api_page *page, struct sto
 	return r == 0 ? api_answer_list(call, TAKE_PTR(items), next) : r;
 }
 
+int api_answer_rows(struct api_call *call, const char *const *filters, const char *sql,
+		    int (*make)(struct api_call *call, struct store_rows *rows, json_t **ret))
+{
+	const char *known[API_FILTERS_MAX + 3] = {"limit", "after"};
+	struct store_value values[API_FILTERS_MAX + 1] = {STORE_NULL};
+	cleanup_rows struct store_rows *rows = NULL;
+	struct api_page page = {0};
+	size_t n = 0;
+	int r;
+
+	for (; n < API_FILTERS_MAX && filters[n]; n++) {
+		known[n + 2] = filters[n];
+		values[n + 1] = STORE_TEXT(api_query(call, filters[n]));
+	}
+	r = api_query_known(call, known);
+	if (r == 0)
+		r = api_page(call, &page);
+	values[0] = STORE_INT(page.after);
+	if (r == 0)
+		r = store_select_values(call->fleet->store, &rows, sql, values, n + 1);
+	return r == 0 ? api_page_rows(call, &page, rows, make) : r;
+}
+
 int api_answer_nothing(struct api_call *call)
 {
 	call->response->status = 204;

@@ -71,6 +71,16 @@ must_check int
 api_page_rows(struct api_call *call, const struct api_page *page, struct store_rows *rows,
 	      int (*make)(struct api_call *call, struct store_rows *rows, json_t **ret));
 
+/*
+ * The same for a list that is one statement. *filters*, NULL-terminated, are the parameters of the
+ * query that it takes besides a page's: $2 and $3 of *sql*, null where absent; $1 is where the page
+ * begins. 0; 1; -errno.
+ */
+#define API_FILTERS_MAX 2U
+must_check int api_answer_rows(struct api_call *call, const char *const *filters, const char *sql,
+			       int (*make)(struct api_call *call, struct store_rows *rows,
+					   json_t **ret));
+
 /* Answers with *object*, which is taken over (NULL: -ENOMEM), and "schema": 1 before it. */
 must_check int api_answer(struct api_call *call, unsigned status, json_t *object);
 /* Answers with a list; *next* is where it goes on, 0 at its end. Both are taken over. */

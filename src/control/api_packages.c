@@ -22,22 +22,11 @@ static int package_json(struct api_call *call, struct store_rows *rows, json_t *
 
 int api_package_list(struct api_call *call)
 {
-	static const char *const known[] = {"addon", "state", "limit", "after", NULL};
-	cleanup_rows struct store_rows *rows = NULL;
-	struct api_page page = {0};
-	int r;
-
-	r = api_query_known(call, known);
-	if (r == 0)
-		r = api_page(call, &page);
-	if (r == 0)
-		r = store_select(call->fleet->store, &rows,
-				 "SELECT id FROM package WHERE id > $1 AND "
-				 "($2 IS NULL OR addon = $2) AND ($3 IS NULL OR state = $3) "
-				 "ORDER BY id",
-				 STORE_INT(page.after), STORE_TEXT(api_query(call, "addon")),
-				 STORE_TEXT(api_query(call, "state")));
-	return r == 0 ? api_page_rows(call, &page, rows, package_json) : r;
+	return api_answer_rows(call, (const char *const[]){"addon", "state", NULL},
+			       "SELECT id FROM package WHERE id > $1 AND "
+			       "($2 IS NULL OR addon = $2) AND ($3 IS NULL OR state = $3) "
+			       "ORDER BY id",
+			       package_json);
 }
 
 /* Answers with one package, found by the path. */

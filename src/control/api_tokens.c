@@ -55,56 +55,30 @@ static int audit_json(struct api_call *call, struct store_rows *rows, json_t **r
 	return *ret ? 0 : -ENOMEM;
 }
 
-/* A page of rows whose first column is the id; *sql* has $1 for where it begins. */
-static int answer_rows(struct api_call *call, const char *sql, struct store_value filter,
-		       int (*make)(struct api_call *call, struct store_rows *rows, json_t **ret))
-{
-	cleanup_rows struct store_rows *rows = NULL;
-	struct api_page page = {0};
-	int r;
-
-	r = api_page(call, &page);
-	if (r == 0)
-		r = store_select(call->fleet->store, &rows, sql, STORE_INT(page.after), filter);
-	return r == 0 ? api_page_rows(call, &page, rows, make) : r;
-}
-
 int api_join_list(struct api_call *call)
 {
-	static const char *const known[] = {"limit", "after", NULL};
-	int r = api_query_known(call, known);
-
-	return r == 0 ? answer_rows(call,
-				    "SELECT id, name, created, expires, revoked, max_uses, uses "
-				    "FROM join_token WHERE id > $1 AND $2 IS NULL ORDER BY id",
-				    STORE_NULL, join_json)
-		      : r;
+	return api_answer_rows(call, (const char *const[]){NULL},
+			       "SELECT id, name, created, expires, revoked, max_uses, uses "
+			       "FROM join_token WHERE id > $1 ORDER BY id",
+			       join_json);
 }
 
 int api_token_list(struct api_call *call)
 {
-	static const char *const known[] = {"limit", "after", NULL};
-	int r = api_query_known(call, known);
-
-	return r == 0 ? answer_rows(call,
-				    "SELECT id, name, created, expires, revoked, role "
-				    "FROM api_token WHERE id > $1 AND $2 IS NULL ORDER BY id",
-				    STORE_NULL, token_json)
-		      : r;
+	return api_answer_rows(call, (const char *const[]){NULL},
+			       "SELECT id, name, created, expires, revoked, role "
+			       "FROM api_token WHERE id > $1 ORDER BY id",
+			       token_json);
 }
 
 /* Newest first: `after` is the oldest entry of the page before. */
 int api_audit_list(struct api_call *call)
 {
-	static const char *const known[] = {"object", "limit", "after", NULL};
-	int r = api_query_known(call, known);
-
-	return r == 0 ? answer_rows(call,
-				    "SELECT id, time, who, peer, action, object, before, after "
-				    "FROM audit WHERE ($1 = 0 OR id < $1) AND "
-				    "($2 IS NULL OR object = $2) ORDER BY id DESC",
-				    STORE_TEXT(api_query(call, "object")), audit_json)
-		      : r;
+	return api_answer_rows(call, (const char *const[]){"object", NULL},
+			       "SELECT id, time, who, peer, action, object, before, after "
+			       "FROM audit WHERE ($1 = 0 OR id < $1) AND "
+			       "($2 IS NULL OR object = $2) ORDER BY id DESC",
+			       audit_json);
 }
 
 static int read_name(struct api_call *call, const char **ret)

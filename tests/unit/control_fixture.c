@@ -389,8 +389,7 @@ void control_enrol(struct control *c, struct control_agent *agent, const char *n
 	assert_true(agent->host > 0);
 }
 
-void control_say_status(struct control *c, struct control_agent *agent, const char *version,
-			const char *state)
+void control_say(struct control *c, struct control_agent *agent, const char *addon)
 {
 	char text[512];
 	struct fleet_report report = {
@@ -399,13 +398,21 @@ void control_say_status(struct control *c, struct control_agent *agent, const ch
 		.custom_type = "status",
 	};
 
-	(void)snprintf(text, sizeof(text),
-		       "{\"schema\":1,\"addons\":[{\"id\":\"demo\",\"version\":\"%s\","
-		       "\"state\":\"%s\",\"reason\":\"because\",\"origin\":\"fleet\","
-		       "\"restarts\":0,\"drift\":[]}]}",
-		       version, state);
+	(void)snprintf(text, sizeof(text), "{\"schema\":1,\"addons\":[%s]}", addon);
 	report.custom_data = (struct fleet_bytes){text, strlen(text)};
 	control_report(c, agent, &report);
+}
+
+void control_say_status(struct control *c, struct control_agent *agent, const char *version,
+			const char *state)
+{
+	char addon[256];
+
+	(void)snprintf(addon, sizeof(addon),
+		       "{\"id\":\"demo\",\"version\":\"%s\",\"state\":\"%s\","
+		       "\"reason\":\"because\",\"origin\":\"fleet\",\"restarts\":0,\"drift\":[]}",
+		       version, state);
+	control_say(c, agent, addon);
 }
 
 void control_tick(struct control *c)

@@ -105,6 +105,8 @@ void control_report(struct control *c, struct control_agent *agent, struct fleet
 void control_describe(struct control *c, struct control_agent *agent);
 /* Enrols a new host and connects it with its credential. */
 void control_enrol(struct control *c, struct control_agent *agent, const char *name);
+/* The agent says *addon*, a JSON object, in its status message. */
+void control_say(struct control *c, struct control_agent *agent, const char *addon);
 /* The agent says that it runs demo *version* ("" none) in *state*. */
 void control_say_status(struct control *c, struct control_agent *agent, const char *version,
 			const char *state);

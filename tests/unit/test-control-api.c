@@ -479,19 +479,13 @@ static void metrics_are_numbers_with_help(void **state)
 static void say_events(struct control *c, struct control_agent *agent, const char *addon,
 		       const char *events)
 {
-	char text[512];
-	struct fleet_report report = {
-		.has_custom_message = true,
-		.custom_capability = "io.affix.status",
-		.custom_type = "status",
-	};
+	char text[256];
 
 	(void)snprintf(text, sizeof(text),
-		       "{\"schema\":1,\"addons\":[{\"id\":\"%s\",\"version\":\"1.0.0\","
-		       "\"state\":\"running\",\"restarts\":0,\"events\":%s}]}",
+		       "{\"id\":\"%s\",\"version\":\"1.0.0\",\"state\":\"running\","
+		       "\"restarts\":0,\"events\":%s}",
 		       addon, events);
-	report.custom_data = (struct fleet_bytes){text, strlen(text)};
-	control_report(c, agent, &report);
+	control_say(c, agent, text);
 }
 
 static void assert_metric(struct control *c, bool wanted, const char *line)

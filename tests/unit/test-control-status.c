@@ -104,19 +104,12 @@ static void drift_is_what_differs_from_what_is_wanted(void **state)
 
 static void say(struct control *c, struct control_agent *agent, const char *rest)
 {
-	char text[512];
-	struct fleet_report report = {
-		.has_custom_message = true,
-		.custom_capability = "io.affix.status",
-		.custom_type = "status",
-	};
+	char text[256];
 
 	(void)snprintf(text, sizeof(text),
-		       "{\"schema\": 1, \"addons\": [{\"id\": \"demo\", \"state\": \"running\", "
-		       "\"version\": \"1.0.0\", %s}]}",
+		       "{\"id\": \"demo\", \"state\": \"running\", \"version\": \"1.0.0\", %s}",
 		       rest);
-	report.custom_data = (struct fleet_bytes){text, strlen(text)};
-	control_report(c, agent, &report);
+	control_say(c, agent, text);
 }
 
 static void what_the_host_found_changed_is_drift(void **state)
