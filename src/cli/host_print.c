@@ -146,18 +146,19 @@ static void print_drift(const json_t *addons)
 	}
 }
 
-static void print_overrides(const json_t *overrides)
+/* Texts from outside, a line each. */
+static void print_lines(const char *before, const json_t *list)
 {
-	const json_t *path;
+	const json_t *item;
 	size_t i;
 
-	json_array_foreach(overrides, i, path)
+	json_array_foreach(list, i, item)
 	{
-		const char *text = json_string_value(path);
+		const char *text = json_string_value(item);
 		cleanup_free char *safe =
 			text ? str_escape(text, strlen(text), strlen(text)) : NULL;
 
-		(void)printf("local-override %s\n", safe ? safe : "?");
+		(void)printf("%s%s\n", before, safe ? safe : "?");
 	}
 }
 
@@ -178,22 +179,7 @@ static void print_plan(const json_t *plan, const json_t *overrides)
 		if (is_link)
 			print_member(" -> ", object, "target", "\n");
 	}
-	print_overrides(overrides);
-}
-
-static void print_log(const json_t *log)
-{
-	const json_t *line;
-	size_t i;
-
-	json_array_foreach(log, i, line)
-	{
-		const char *text = json_string_value(line);
-		cleanup_free char *safe =
-			text ? str_escape(text, strlen(text), strlen(text)) : NULL;
-
-		(void)printf("  %s\n", safe ? safe : "?");
-	}
+	print_lines("local-override ", overrides);
 }
 
 static void print_dropped(const json_t *keys)
@@ -221,7 +207,7 @@ void host_print(const struct request *request, const struct result *result)
 
 	if (json_array_size(result->log) > 0) {
 		(void)puts("the last lines of its log:");
-		print_log(result->log);
+		print_lines("  ", result->log);
 	}
 	print_dropped(json_object_get(result->data, "dropped_keys"));
 	if (result->outcome != RESULT_DONE)

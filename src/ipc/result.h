@@ -23,9 +23,9 @@ enum result_outcome {
 /* What the updater answers, and what a record keeps: affix-updater(8), "Results". */
 struct result {
 	enum result_outcome outcome;
-	char name[40];    /* the refusal's name, or "unhealthy", "host-at-fault",
-			  "old-version-lost", "interrupted",
-			     "error"; "" when done */
+	/* The refusal's name, or "unhealthy", "host-at-fault", "old-version-lost", "interrupted",
+	 * "error"; "" when done. */
+	char name[40];
 	char *message;    /* one sentence */
 	char *request_id; /* or NULL */
 	char *verb;

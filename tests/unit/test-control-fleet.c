@@ -360,18 +360,25 @@ static bool is_offered_packages(struct control *c, struct control_agent *agent)
 	return control_decode(control_last(c, agent), &arena)->packages_available != NULL;
 }
 
+/* A host that is offered packages, names no offer, is offered them again, and names none. */
+static void name_no_offer(struct control *c, struct control_agent *agent,
+			  struct fleet_report *report)
+{
+	control_package(c, "1.0.0");
+	control_enrol(c, agent, "web1");
+	control_report(c, agent, report);
+	assert_true(is_offered_packages(c, agent));
+	control_report(c, agent, report);
+	assert_false(is_offered_packages(c, agent));
+}
+
 static void a_host_that_names_another_offer_gets_it_again_but_not_in_a_circle(void **state)
 {
 	struct control *c = *state;
 	struct control_agent agent = {0};
 	struct fleet_report report = {.has_packages = true};
 
-	control_package(c, "1.0.0");
-	control_enrol(c, &agent, "web1");
-	control_report(c, &agent, &report);
-	assert_true(is_offered_packages(c, &agent));
-	control_report(c, &agent, &report);
-	assert_false(is_offered_packages(c, &agent));
+	name_no_offer(c, &agent, &report);
 	control_time += 31;
 	control_report(c, &agent, &report);
 	assert_true(is_offered_packages(c, &agent));
@@ -399,12 +406,7 @@ static void a_host_that_named_another_offer_once_gets_it_although_it_only_beats_
 	struct control_agent agent = {0};
 	struct fleet_report report = {.has_packages = true};
 
-	control_package(c, "1.0.0");
-	control_enrol(c, &agent, "web1");
-	control_report(c, &agent, &report);
-	assert_true(is_offered_packages(c, &agent));
-	control_report(c, &agent, &report);
-	assert_false(is_offered_packages(c, &agent));
+	name_no_offer(c, &agent, &report);
 	assert_false(is_offered_on_a_heartbeat(c, &agent, 10));
 	assert_true(is_offered_on_a_heartbeat(c, &agent, 21));
 	/* It may have been lost on its way. */
