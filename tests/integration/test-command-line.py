@@ -106,7 +106,9 @@ class Frame(unittest.TestCase):
 
     def test_what_is_done_is_done_though_the_answer_is_lost(self):
         with tempfile.TemporaryDirectory(prefix='affix-test-') as directory, open('/dev/full', 'w') as full:
-            for words in ['new', 'demo'], ['keygen', '-W', '-p', 'key.pub', '-s', 'key.sec']:
+            for words in (['new', 'demo'], ['keygen', '-W', '-p', 'key.pub', '-s', 'key.sec'],
+                          ['build', 'demo', '--bin', 'linux/amd64=/bin/true', '-o', '.'],
+                          ['sign', '-s', 'key.sec', 'demo-0.1.0-linux-amd64.tar.zst']):
                 with self.subTest(words):
                     done = affix(*words, stdout=full, cwd=directory)
                     self.assertEqual(done.returncode, 0)
