@@ -51,7 +51,7 @@ class Updater:
             files = {}
             for kind, descriptor in zip(request.get('fds', []), descriptors):
                 with open(descriptor, 'rb') as file:
-                    files[kind] = os.pread(file.fileno(), 1 << 30, 0)
+                    files[kind] = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
             result = self.execute(request, files)
             try:
                 connection.send(json.dumps({'schema': 1, 'outcome': 'done', 'name': None, 'message': 'done', 'log': None,
