@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/cleanup.h"
+#include "netprobe/flow.h"
+
+/* What watches the host's sockets, on the best means that the kernel lets it have. */
+struct collector;
+
+/* Best first. What each needs and knows is in docs/netprobe.md. */
+enum collector_tier {
+	COLLECTOR_NONE,
+	COLLECTOR_DIAG,   /* INET_DIAG and /proc, polled */
+	COLLECTOR_CGROUP, /* programs at the root of cgroup2 */
+	COLLECTOR_FULL,   /* and tp_btf: owners corrected, bytes, names at exec; iterators */
+};
+
+struct collector_options {
+	uint32_t flows_max; /* flows that are kept; more push the longest silent one out */
+	enum collector_tier tier_max; /* COLLECTOR_FULL, or less to do without */
+	uint32_t diag_interval_ms;    /* how often COLLECTOR_DIAG looks; 0: 1000 */
+};
+
+/* Since the start; nothing goes down. */
+struct collector_counts {
+	uint64_t events; /* records from the kernel */
+	uint64_t lost;   /* records for which the ring had no room */
+	uint64_t flows_started, flows_ended, flows_evicted;
+	uint64_t owners_known, owners_unknown; /* of flows_started */
+	uint64_t owners_corrected; /* where another process was seen to use the socket */
+};
+
+/* *flow* is valid during the call. */
+typedef void (*collector_event_fn)(void *context, enum flow_event event, const struct flow *flow);
+typedef void (*collector_flow_fn)(void *context, const struct flow *flow);
+
+/* Attaches what can be attached, and seeds the table with the sockets there are (FLOW_SEEN at the
+ * next collector_drain()). 0; -EPERM with no tier at all; -errno. *why* (300 bytes) says for each
+ * tier above the one reached what kept it away, one sentence, "" for nothing. */
+must_check int collector_open(const struct collector_options *options, collector_event_fn event,
+			      void *context, char *why, struct collector **ret);
+/* Detaches all; nothing of it stays in the kernel. */
+struct collector *collector_free(struct collector *collector);
+
+DEFINE_CLEANUP(struct collector *, collector, collector_free)
+#define cleanup_collector CLEANUP(cleanup_collector)
+
+enum collector_tier collector_tier(const struct collector *collector);
+const char *collector_tier_name(enum collector_tier tier);
+/* Becomes readable (epoll) when collector_drain() has something to do. Never anything else. */
+int collector_fd(const struct collector *collector);
+/* Takes what has come, at most *max* records (0: 4096), and calls event(). 1 if more is there. 0 or
+ * -errno. */
+must_check int collector_drain(struct collector *collector, unsigned max);
+/* Asks the kernel for the bytes of all living flows, so that collector_each() is up to date. 0 or
+ * -errno. */
+must_check int collector_refresh(struct collector *collector);
+/* Every living flow and listener. */
+void collector_each(const struct collector *collector, collector_flow_fn each, void *context);
+uint32_t collector_size(const struct collector *collector);
+struct collector_counts collector_counts(const struct collector *collector);
