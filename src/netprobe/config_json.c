@@ -180,7 +180,10 @@ static void read_bindings(struct reader *reader, struct config *config)
 		return;
 	if (!json_is_array(value))
 		refuse(reader, "device_bindings", "a list of objects");
-	json_array_foreach(value, i, item) read_binding(reader, item, &config->device_bindings);
+	json_array_foreach(value, i, item)
+	{
+		read_binding(reader, item, &config->device_bindings);
+	}
 }
 
 static void read_all(struct reader *reader, struct config *config)
