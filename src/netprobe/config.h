@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "netprobe/collector.h"
 
-#define CONFIG_SIZE_MAX       (256U * 1024)
+#define CONFIG_SIZE_MAX       262144U
 #define CONFIG_WHY_MAX        320U
 #define CONFIG_HASH_SIZE      17U
 #define CONFIG_FLOWS          65536U /* per capture interface, or at all without one */

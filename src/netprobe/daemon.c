@@ -50,6 +50,7 @@ static int add_signals(sd_event *event)
 	(void)sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		(void)sigaddset(&set, signals[i]);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(signals); i++) {

@@ -113,7 +113,8 @@ static int read_head(struct connection *connection)
 		return n < 0 ? -errno : -ECONNRESET;
 	connection->head_size += (size_t)n;
 	connection->head[connection->head_size] = '\0';
-	if (strstr(connection->head, "\r\n\r\n") || strstr(connection->head, "\n\n"))
+	if (memmem(connection->head, connection->head_size, "\r\n\r\n", 4) ||
+	    memmem(connection->head, connection->head_size, "\n\n", 2))
 		return answer(connection);
 	if (connection->head_size == HEAD_MAX)
 		return add_refusal(connection, "431 Request Header Fields Too Large");

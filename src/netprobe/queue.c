@@ -152,7 +152,7 @@ int queue_write(struct queue *queue, int fd)
 			continue;
 		if (sent < 0)
 			return errno == EAGAIN ? 1 : -errno;
-		for (size_t left = (size_t)sent; left > 0;) {
+		for (size_t left = (size_t)sent; left > 0 && queue->first;) {
 			size_t size = MIN(left, size_of(queue->first) - queue->first->written);
 
 			queue->first->written += size;

@@ -35,6 +35,17 @@ void text_process(const Netprobe__FlowAttributionEvent *flow, char text[TEXT_PRO
 		(void)snprintf(text, TEXT_PROCESS_SIZE, "%.64s[%u]", safe ? safe : "", flow->tgid);
 }
 
+void text_short(const char *from, char *text, size_t size)
+{
+	cleanup_free char *safe = str_escape(from, strlen(from), size);
+	size_t length = safe ? strlen(safe) : 0;
+
+	if (length >= size)
+		length = str_utf8_length(safe, size - 1);
+	memcpy(text, safe ? safe : "", length);
+	text[length] = '\0';
+}
+
 void text_count(uint64_t value, char text[TEXT_COUNT_SIZE])
 {
 	static const char units[] = " KMGTPE";

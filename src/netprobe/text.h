@@ -15,5 +15,7 @@
 void text_end(const char *ip, uint32_t port, char text[TEXT_END_SIZE]);
 /* "curl[1234]"; "?" where the owner is not known. */
 void text_process(const Netprobe__FlowAttributionEvent *flow, char text[TEXT_PROCESS_SIZE]);
+/* As much of *from* as fits, whole characters, nothing that cannot be printed. */
+void text_short(const char *from, char *text, size_t size);
 /* "999", "1.2K", "3.4M": at most six characters. */
 void text_count(uint64_t value, char text[TEXT_COUNT_SIZE]);
