@@ -14,10 +14,10 @@ static inline uint64_t fnv_add(uint64_t hash, const void *data, size_t size)
 {
 	const uint8_t *bytes = data;
 
-	for (size_t i = 0; i < size; i++)
-		/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): the analyzer
-		 * does not follow the bytes of numbers */
+	for (size_t i = 0; i < size; i++) {
+		/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): all are set */
 		hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
+	}
 	return hash;
 }
 
