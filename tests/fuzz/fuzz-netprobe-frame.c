@@ -98,6 +98,7 @@ static void check_again(const Netprobe__NetprobeFrame *message)
 {
 	cleanup_opamp_arena struct opamp_arena *arena = NULL;
 	cleanup_frame struct frame *frame = NULL;
+	cleanup_frame struct frame *copy = NULL;
 	cleanup_frame_reader struct frame_reader reader = FRAME_READER_INIT;
 	const Netprobe__NetprobeFrame *again = NULL;
 	const void *payload = payload_of(message);
@@ -107,6 +108,9 @@ static void check_again(const Netprobe__NetprobeFrame *message)
 
 	if (!payload || frame_encode((uint32_t)message->payload_case, payload, &frame) < 0)
 		return;
+	must(frame_new(frame->arm, frame->data, frame->size, &copy) == 0);
+	must(copy->size == frame->size && memcmp(copy->data, frame->data, copy->size) == 0);
+	must(frame_unref(frame_ref(copy)) == NULL && copy->references == 1);
 	must(frame_reader_add(&reader, prefix, frame_prefix(frame, message->sequence, 0, prefix)) ==
 	     0);
 	must(frame->size == 0 || frame_reader_add(&reader, frame->data, frame->size) == 0);
@@ -161,6 +165,7 @@ static unsigned read_all(const uint8_t *data, size_t size, size_t cut, bool is_t
 		}
 	}
 	must(r == FRAME_E_MORE || r == FRAME_E_TOO_LARGE);
+	must(r != FRAME_E_TOO_LARGE || frame_reader_is_cut(&reader));
 	must(!is_first_too_large || (r == FRAME_E_TOO_LARGE && count == 0));
 	return count;
 }
