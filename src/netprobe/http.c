@@ -45,6 +45,16 @@ struct http {
 	unsigned count;
 };
 
+static struct connection *connection_free(struct connection *connection)
+{
+	(void)sd_event_source_disable_unref(connection->io);
+	(void)sd_event_source_disable_unref(connection->timer);
+	(void)fd_close(connection->fd);
+	buffer_done(&connection->answer);
+	free(connection);
+	return NULL;
+}
+
 static void end_connection(struct connection *connection)
 {
 	struct connection **at = &connection->http->connections;
@@ -53,11 +63,7 @@ static void end_connection(struct connection *connection)
 		at = &(*at)->next;
 	*at = connection->next;
 	connection->http->count--;
-	(void)sd_event_source_disable_unref(connection->io);
-	(void)sd_event_source_disable_unref(connection->timer);
-	(void)fd_close(connection->fd);
-	buffer_done(&connection->answer);
-	free(connection);
+	(void)connection_free(connection);
 }
 
 static int add_answer(struct connection *connection, const char *status, const char *text,
@@ -278,8 +284,12 @@ struct http *http_free(struct http *http)
 {
 	if (!http)
 		return NULL;
-	while (http->connections)
-		end_connection(http->connections);
+	while (http->connections) {
+		struct connection *connection = http->connections;
+
+		http->connections = connection->next;
+		(void)connection_free(connection);
+	}
 	(void)sd_event_source_disable_unref(http->io);
 	(void)fd_close(http->fd);
 	(void)sd_event_unref(http->event);

@@ -44,21 +44,28 @@ static void answer_config(struct probe *probe, struct server_client *client,
 	cleanup_config struct config *config = NULL;
 	Netprobe__ConfigAck ack = NETPROBE__CONFIG_ACK__INIT;
 	char why[CONFIG_WHY_MAX] = "visibility config is missing";
+	char before[CONFIG_HASH_SIZE];
 	int r = CONFIG_E_BAD;
 
+	memcpy(before, probe->hash, sizeof(before));
 	if (frame->apply_config->config)
 		r = config_from_wire(frame->apply_config->config, &config, why);
 	if (r == 0)
 		r = probe_apply(probe, &config, why);
 	if (r != 0) {
 		probe->metrics.configs_refused++;
-		log_line(LOG_WARNING, "a client's configuration is refused: %s",
-			 r < 0 ? "out of memory" : why);
+		log_line(LOG_WARNING, "the configuration of a client of user %u is refused: %s",
+			 server_client_uid(client), r < 0 ? "out of memory" : why);
 		server_reply_error(client, frame->sequence, "invalid_config",
 				   r < 0 ? "out of memory" : why);
 		return;
 	}
 	probe->metrics.configs_applied++;
+	/* The agent says the same each time it connects. */
+	if (strcmp(before, probe->hash) != 0)
+		log_line(LOG_INFO, "a client of user %u changed the configuration to %s, %s",
+			 server_client_uid(client), probe->hash,
+			 probe->config->enabled ? "enabled" : "not enabled");
 	ack.config_hash = probe->hash;
 	server_reply_message(client, frame->sequence, NETPROBE__NETPROBE_FRAME__PAYLOAD_CONFIG_ACK,
 			     &ack);

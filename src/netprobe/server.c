@@ -107,6 +107,16 @@ static void flush(struct server_client *client)
 	(void)sd_event_source_set_io_events(client->io, events | (r > 0 ? EPOLLOUT : 0));
 }
 
+uid_t server_client_uid(const struct server_client *client)
+{
+	struct ucred peer = {.uid = (uid_t)-1};
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return (uid_t)-1;
+	return peer.uid;
+}
+
 uint64_t server_client_dropped(const struct server_client *client)
 {
 	return client->queue.dropped;

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
 #include "base/cleanup.h"
@@ -52,5 +53,7 @@ void server_reply_message(struct server_client *client, uint64_t sequence, uint3
 			  const void *payload);
 void server_reply_error(struct server_client *client, uint64_t sequence, const char *code,
 			const char *message);
+/* Who it was when it connected, as the kernel says; (uid_t)-1: not known. */
+uid_t server_client_uid(const struct server_client *client);
 /* Events that this one lost. */
 uint64_t server_client_dropped(const struct server_client *client);

@@ -5,6 +5,7 @@
 import grp
 import os
 import pathlib
+import re
 import socket
 import stat
 import subprocess
@@ -169,6 +170,14 @@ class Configuration(Case):
         self.assertEqual(text(client.ping(), TIER), 'none')
         client.enable(wire.number(40, 1000))
         self.assertEqual(daemon.collectors()[2:], ['open 1000 full 0'])
+
+    def test_who_changes_the_configuration_is_logged_and_who_repeats_it_is_not(self):
+        daemon, client = self.enabled()
+        client.enable()
+        client.apply(wire.text(48, 'x'))
+        said = daemon.stderr.read_text()
+        self.assertEqual(len(re.findall(rf'a client of user {os.getuid()} changed the configuration to \w{{16}}, enabled', said)), 1, said)
+        self.assertIn(f"the configuration of a client of user {os.getuid()} is refused: collector_ip: 'x' is no IP address", said)
 
     def test_a_change_that_needs_a_restart_is_refused_by_name(self):
         daemon, client = self.enabled()

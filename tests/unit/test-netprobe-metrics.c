@@ -42,8 +42,7 @@ static void numbers_are_those_that_were_counted(void **state)
 		"\nnetprobe_tier{tier=\"full\"} 0\n",
 		"\nnetprobe_records_lost_total 18446744073709551615\n",
 		"\nnetprobe_external_flows_total{outcome=\"invalid\"} 7\n",
-		"\nnetprobe_events_dropped_total{stream=\"flow_attribution\","
-		"reason=\"queue_full\"} 9\n",
+		"stream=\"flow_attribution\",reason=\"queue_full\"} 9\n",
 		"\n# TYPE netprobe_flows gauge\nnetprobe_flows 5\n",
 	};
 	cleanup_buffer struct buffer text = BUFFER_INIT;
