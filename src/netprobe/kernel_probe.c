@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Which programs a kernel takes cannot be told from its version: each is tried, by loading and
+ * attaching it. All are tried together first, which is what happens nearly always; if that fails,
+ * each alone, and then together without those that failed. Two programs do less work where others
+ * are there, so what is attached is always what was loaded together.
+ */
+
+#include "netprobe/kernel_probe.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <netprobe.skel.h>
+
+#include "base/fd.h"
+#include "netprobe/cgroup_root.h"
+
+/* What a program is for. */
+struct hook {
+	const char *name;
+	const char *what;           /* as people call it */
+	enum collector_tier needed; /* the tier that there is not without it; NONE: a detail */
+	bool is_cgroup;
+	bool is_trace;
+};
+
+static const struct hook hooks[] = {
+	{"socket_created",  "cgroup/sock_create",          COLLECTOR_CGROUP, true,  false},
+	{"socket_released", "cgroup/sock_release",         COLLECTOR_CGROUP, true,  false},
+	{"bound_ipv4",      "cgroup/post_bind4",           COLLECTOR_NONE,   true,  false},
+	{"bound_ipv6",      "cgroup/post_bind6",           COLLECTOR_NONE,   true,  false},
+	{"connects_ipv4",   "cgroup/connect4",             COLLECTOR_CGROUP, true,  false},
+	{"connects_ipv6",   "cgroup/connect6",             COLLECTOR_NONE,   true,  false},
+	{"sends_ipv4",      "cgroup/sendmsg4",             COLLECTOR_NONE,   true,  false},
+	{"sends_ipv6",      "cgroup/sendmsg6",             COLLECTOR_NONE,   true,  false},
+	{"receives_ipv4",   "cgroup/recvmsg4",             COLLECTOR_NONE,   true,  false},
+	{"receives_ipv6",   "cgroup/recvmsg6",             COLLECTOR_NONE,   true,  false},
+	{"named_ipv4",      "cgroup/getpeername4",         COLLECTOR_NONE,   true,  false},
+	{"named_ipv6",      "cgroup/getpeername6",         COLLECTOR_NONE,   true,  false},
+	{"tcp_lives",       "sockops",                     COLLECTOR_CGROUP, true,  false},
+	{"tcp_received",    "tp_btf/tcp_rcv_space_adjust", COLLECTOR_FULL,   false, true },
+	{"state_set",       "tp_btf/inet_sock_set_state",  COLLECTOR_FULL,   false, true },
+	{"executed",        "tp_btf/sched_process_exec",   COLLECTOR_FULL,   false, true },
+	{"length_sent",     "tp_btf/sock_send_length",     COLLECTOR_NONE,   false, true },
+	{"length_received", "tp_btf/sock_recv_length",     COLLECTOR_NONE,   false, true },
+	{"holders",         "iter/task_file",              COLLECTOR_FULL,   false, true },
+};
+
+enum {
+	HOOKS = ARRAY_SIZE(hooks)
+};
+
+struct kernel_probe {
+	struct netprobe_bpf *programs;
+	struct bpf_link *links[HOOKS];
+	struct ring_buffer *ring;
+	int cgroup;
+	int cpus;
+	/* Of one kernel_probe_drain(). */
+	const struct kernel_probe_calls *calls;
+	void *context;
+	unsigned left;
+};
+
+/* Why a hook is not there: 0 it is (or may be), else an errno. */
+struct trial {
+	int error[HOOKS];
+};
+
+static int be_silent(enum libbpf_print_level level, const char *format, va_list arguments)
+{
+	(void)level;
+	(void)format;
+	(void)arguments;
+	return 0;
+}
+
+static bool is_wanted(const struct trial *trial, size_t hook)
+{
+	return trial->error[hook] == 0;
+}
+
+static size_t hook_find(const char *name)
+{
+	for (size_t i = 0; i < HOOKS; i++) {
+		if (strcmp(hooks[i].name, name) == 0)
+			return i;
+	}
+	return HOOKS;
+}
+
+static struct bpf_program *program_of(const struct kernel_probe *probe, size_t hook)
+{
+	return bpf_object__find_program_by_name(probe->programs->obj, hooks[hook].name);
+}
+
+static void detach(struct kernel_probe *probe)
+{
+	for (size_t i = 0; i < HOOKS; i++) {
+		(void)bpf_link__destroy(probe->links[i]);
+		probe->links[i] = NULL;
+	}
+	ring_buffer__free(probe->ring);
+	probe->ring = NULL;
+	netprobe_bpf__destroy(probe->programs);
+	probe->programs = NULL;
+}
+
+struct kernel_probe *kernel_probe_free(struct kernel_probe *probe)
+{
+	if (!probe)
+		return NULL;
+	detach(probe);
+	probe->cgroup = fd_close(probe->cgroup);
+	free(probe);
+	return NULL;
+}
+
+/* Loads the wanted programs. */
+static int load(struct kernel_probe *probe, const struct trial *trial, uint32_t peers_max)
+{
+	bool lengths = is_wanted(trial, hook_find("length_sent")) &&
+		       is_wanted(trial, hook_find("length_received"));
+	int r;
+
+	probe->programs = netprobe_bpf__open();
+	if (!probe->programs)
+		return -errno;
+	for (size_t i = 0; i < HOOKS; i++)
+		(void)bpf_program__set_autoload(program_of(probe, i), is_wanted(trial, i));
+	probe->programs->rodata->states_are_traced = is_wanted(trial, hook_find("state_set"));
+	probe->programs->rodata->lengths_are_traced = lengths;
+	(void)bpf_map__set_max_entries(probe->programs->maps.peers, peers_max);
+	r = netprobe_bpf__load(probe->programs);
+	if (r < 0)
+		detach(probe);
+	return r;
+}
+
+/* Which of the programs fail alone. 1: at least one; 0; */
+static int load_each(struct kernel_probe *probe, struct trial *trial)
+{
+	struct trial alone;
+	int found = 0;
+
+	for (size_t i = 0; i < HOOKS; i++) {
+		if (!is_wanted(trial, i))
+			continue;
+		for (size_t k = 0; k < HOOKS; k++)
+			alone.error[k] = k == i ? 0 : ECANCELED;
+		trial->error[i] = -load(probe, &alone, 1);
+		if (trial->error[i] != 0)
+			found = 1;
+		detach(probe);
+	}
+	return found;
+}
+
+static int attach_one(struct kernel_probe *probe, size_t hook)
+{
+	struct bpf_program *program = program_of(probe, hook);
+
+	probe->links[hook] = hooks[hook].is_cgroup
+				     ? bpf_program__attach_cgroup(program, probe->cgroup)
+				     : bpf_program__attach(program);
+	return probe->links[hook] ? 0 : -errno;
+}
+
+/* 1: some could not be attached, and all are to be loaded again without them. */
+static int attach(struct kernel_probe *probe, struct trial *trial)
+{
+	int failed = 0;
+
+	for (size_t i = 0; i < HOOKS; i++) {
+		if (!is_wanted(trial, i))
+			continue;
+		trial->error[i] = -attach_one(probe, i);
+		if (trial->error[i] != 0)
+			failed = 1;
+	}
+	return failed;
+}
+
+static enum collector_tier tier_of(const struct trial *trial)
+{
+	enum collector_tier tier = COLLECTOR_FULL;
+
+	for (size_t i = 0; i < HOOKS; i++) {
+		if (is_wanted(trial, i) || hooks[i].needed == COLLECTOR_NONE)
+			continue;
+		if (hooks[i].needed <= tier)
+			tier = hooks[i].needed - 1;
+	}
+	return tier;
+}
+
+/* "The kernel does not take tp_btf/… (No such file or directory), …" */
+static void explain(const struct trial *trial, char *why, size_t size)
+{
+	const char *before = "The kernel does not take ";
+	size_t used = 0;
+
+	for (size_t i = 0; i < HOOKS; i++) {
+		const char *error = strerrordesc_np(trial->error[i]);
+		int length;
+
+		if (is_wanted(trial, i) || trial->error[i] == ECANCELED)
+			continue;
+		length = snprintf(why + used, size - used, "%s%s (%s)", before, hooks[i].what,
+				  error ? error : "error");
+		if (length < 0 || (size_t)length >= size - used) {
+			why[used] = '\0';
+			return;
+		}
+		used += (size_t)length;
+		before = ", ";
+	}
+}
+
+static int open_tier(struct kernel_probe *probe, struct trial *trial, uint32_t peers_max,
+		     enum collector_tier *ret_tier)
+{
+	/* Each turn has at least one program less. */
+	for (size_t turn = 0; turn < HOOKS; turn++) {
+		enum collector_tier tier = tier_of(trial);
+		int r;
+
+		if (tier < COLLECTOR_CGROUP)
+			return -EOPNOTSUPP;
+		/* Half of the tracepoints would be work for nothing. */
+		for (size_t i = 0; i < HOOKS && tier < COLLECTOR_FULL; i++) {
+			if (hooks[i].is_trace && is_wanted(trial, i))
+				trial->error[i] = ECANCELED;
+		}
+		r = load(probe, trial, peers_max);
+		if (r < 0) {
+			if (load_each(probe, trial) == 0)
+				return r;
+			continue;
+		}
+		if (attach(probe, trial) == 0) {
+			*ret_tier = tier;
+			return 0;
+		}
+		detach(probe);
+	}
+	return -EOPNOTSUPP;
+}
+
+static int on_sample(void *context, void *data, size_t size)
+{
+	struct kernel_probe *probe = context;
+	uint32_t kind;
+
+	memcpy(&kind, data, sizeof(kind));
+	if (kind == PROBE_EXEC && size >= sizeof(struct probe_exec))
+		probe->calls->exec(probe->context, data);
+	else if (size >= sizeof(struct probe_record))
+		probe->calls->record(probe->context, data);
+	/* The sample is taken; a number below 0 ends the turn. */
+	return --probe->left == 0 ? -ECANCELED : 0;
+}
+
+int kernel_probe_open(enum collector_tier max, uint32_t peers_max, char *why, size_t size,
+		      enum collector_tier *ret_tier, struct kernel_probe **ret)
+{
+	cleanup_kernel_probe struct kernel_probe *probe = calloc(1, sizeof(*probe));
+	struct trial trial = {0};
+	int r;
+
+	if (!probe)
+		return -ENOMEM;
+	(void)libbpf_set_print(be_silent);
+	probe->cpus = libbpf_num_possible_cpus();
+	probe->cgroup = -EBADF;
+	r = cgroup_root_open(&probe->cgroup);
+	if (r < 0) {
+		(void)snprintf(why, size, "There is no cgroup2 hierarchy in /proc/self/mountinfo");
+		return -EOPNOTSUPP;
+	}
+	for (size_t i = 0; i < HOOKS && max < COLLECTOR_FULL; i++) {
+		if (hooks[i].is_trace)
+			trial.error[i] = ECANCELED;
+	}
+	r = open_tier(probe, &trial, peers_max, ret_tier);
+	explain(&trial, why, size);
+	if (r < 0)
+		return r;
+	probe->ring =
+		ring_buffer__new(bpf_map__fd(probe->programs->maps.ring), on_sample, probe, NULL);
+	if (!probe->ring)
+		return -errno;
+	*ret = TAKE_PTR(probe);
+	return 0;
+}
+
+int kernel_probe_fd(const struct kernel_probe *probe)
+{
+	return ring_buffer__epoll_fd(probe->ring);
+}
+
+int kernel_probe_drain(struct kernel_probe *probe, unsigned max,
+		       const struct kernel_probe_calls *calls, void *context)
+{
+	int r;
+
+	probe->calls = calls;
+	probe->context = context;
+	probe->left = max;
+	r = ring_buffer__consume(probe->ring);
+	if (probe->left == 0)
+		return 1;
+	return r < 0 ? r : 0;
+}
+
+/* Reads the iterator to its end, which is a pass over all descriptors. */
+static int iterate(struct kernel_probe *probe, const struct kernel_probe_calls *calls,
+		   void *context)
+{
+	size_t hook = hook_find("holders");
+	cleanup_fd int fd = bpf_iter_create(bpf_link__fd(probe->links[hook]));
+	struct probe_record records[64];
+	size_t have = 0;
+	ssize_t got;
+
+	if (fd < 0)
+		return -errno;
+	for (;;) {
+		size_t whole;
+
+		got = read(fd, (char *)records + have, sizeof(records) - have);
+		if (got < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (got <= 0)
+			return got < 0 ? -errno : 0;
+		have += (size_t)got;
+		whole = have / sizeof(records[0]);
+		for (size_t i = 0; calls && i < whole; i++)
+			calls->record(context, &records[i]);
+		have -= whole * sizeof(records[0]);
+		memmove(records, &records[whole], have);
+	}
+}
+
+int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *calls,
+		      void *context)
+{
+	int r;
+
+	if (!probe->links[hook_find("holders")])
+		return -EOPNOTSUPP;
+	/* Only when all processes were seen is it known who shares a socket. */
+	r = iterate(probe, NULL, NULL);
+	return r < 0 ? r : iterate(probe, calls, context);
+}
+
+bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,
+		       struct probe_traffic *ret)
+{
+	int map = bpf_map__fd(probe->programs->maps.peers);
+	bool found = bpf_map_lookup_elem(map, peer, ret) == 0;
+
+	if (found && forget)
+		(void)bpf_map_delete_elem(map, peer);
+	return found;
+}
+
+uint64_t kernel_probe_lost(const struct kernel_probe *probe, enum probe_loss what)
+{
+	cleanup_free uint64_t *values = NULL;
+	uint32_t key = what;
+	uint64_t sum = 0;
+
+	if (probe->cpus <= 0)
+		return 0;
+	values = calloc((size_t)probe->cpus, sizeof(*values));
+	if (!values ||
+	    bpf_map_lookup_elem(bpf_map__fd(probe->programs->maps.losses), &key, values) != 0)
+		return 0;
+	for (int i = 0; i < probe->cpus; i++)
+		sum += values[i];
+	return sum;
+}
