@@ -139,47 +139,63 @@ static __always_inline void address_of(struct bpf_sock_addr *context, struct pro
 	peer->family = unmap(&peer->remote) ? AF_INET : AF_INET6;
 }
 
+/* Whether *peer* is news: it was not known, or another process talks with it now. */
+static __always_inline bool is_news(const struct probe_socket *socket,
+				    const struct probe_peer *peer, __u32 kind)
+{
+	struct probe_traffic *traffic = bpf_map_lookup_elem(&peers, peer);
+	struct probe_traffic first = {};
+	bool same;
+
+	if (!traffic) {
+		first.owner_tgid = socket->owner.tgid;
+		first.owner_start_ns = socket->owner.start_ns;
+		first.last_ns = bpf_ktime_get_ns();
+		first.packets_sent = !lengths_are_traced && kind == PROBE_SEND;
+		first.packets_received = !lengths_are_traced && kind == PROBE_RECEIVE;
+		if (bpf_map_update_elem(&peers, peer, &first, BPF_ANY) == 0)
+			return true;
+		lost(PROBE_LOST_PEER);
+		return false;
+	}
+	same = traffic->owner_tgid == socket->owner.tgid &&
+	       traffic->owner_start_ns == socket->owner.start_ns;
+	traffic->owner_tgid = socket->owner.tgid;
+	traffic->owner_start_ns = socket->owner.start_ns;
+	traffic->last_ns = bpf_ktime_get_ns();
+	if (!lengths_are_traced)
+		__sync_fetch_and_add(kind == PROBE_SEND ? &traffic->packets_sent
+							: &traffic->packets_received,
+				     1);
+	return !same;
+}
+
 /* A datagram goes to, or came from, *peer*. */
 static __always_inline void exchange(struct bpf_sock *sk, struct probe_socket *socket,
 				     const struct probe_peer *peer, struct probe_last *last,
 				     __u32 kind)
 {
-	struct probe_traffic *traffic;
 	struct probe_record *record;
 
 	last->remote = peer->remote;
 	last->port = peer->remote_port;
 	last->family = peer->family;
 	last->pid = (__u32)bpf_get_current_task_btf()->pid;
-	traffic = bpf_map_lookup_elem(&peers, peer);
-	if (traffic) {
-		traffic->last_ns = bpf_ktime_get_ns();
-	} else {
-		struct probe_traffic first = {.last_ns = bpf_ktime_get_ns()};
-
-		if (bpf_map_update_elem(&peers, peer, &first, BPF_NOEXIST) < 0)
-			return lost(PROBE_LOST_PEER);
-		socket->flags |= SOCKET_ANNOUNCED;
-		record = record_new(kind, peer->cookie, socket);
-		if (!record) {
-			/* The next datagram tells of it. */
-			bpf_map_delete_elem(&peers, peer);
-			return;
-		}
-		local_of(sk, &record->tuple);
-		record->flags &= ~PROBE_LISTENER;
-		record->tuple.family = peer->family;
-		record->tuple.remote = peer->remote;
-		record->tuple.remote_port = peer->remote_port;
-		submit(record, 0);
-	}
-	if (lengths_are_traced)
+	if (!is_news(socket, peer, kind))
 		return;
-	traffic = bpf_map_lookup_elem(&peers, peer);
-	if (traffic)
-		__sync_fetch_and_add(kind == PROBE_SEND ? &traffic->packets_sent
-							: &traffic->packets_received,
-				     1);
+	socket->flags |= SOCKET_ANNOUNCED;
+	record = record_new(kind, peer->cookie, socket);
+	if (!record) {
+		/* The next datagram tells of it. */
+		bpf_map_delete_elem(&peers, peer);
+		return;
+	}
+	local_of(sk, &record->tuple);
+	record->flags &= ~(PROBE_LISTENER | PROBE_CONNECTED);
+	record->tuple.family = peer->family;
+	record->tuple.remote = peer->remote;
+	record->tuple.remote_port = peer->remote_port;
+	submit(record, 0);
 }
 
 /* *kind*: PROBE_SEND, PROBE_RECEIVE, or PROBE_CONNECT. */

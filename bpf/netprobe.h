@@ -96,7 +96,10 @@ struct probe_peer {
 struct probe_traffic {
 	__u64 bytes_sent, bytes_received;
 	__u64 packets_sent, packets_received;
-	__u64 last_ns; /* CLOCK_MONOTONIC */
+	__u64 last_ns;        /* CLOCK_MONOTONIC */
+	__u64 owner_start_ns; /* of who was the last to talk with it */
+	__u32 owner_tgid;
+	__u32 unused;
 };
 
 /* Per CPU: records for which the ring had no room, peers for which the map had none. */

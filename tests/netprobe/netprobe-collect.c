@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * netprobe-collect [full|cgroup|diag [FLOWS]]: the collector alone. Prints what it said of its
- * tier, then every event as a JSON line, until the end of its input. A line "each" there prints
+ * netprobe-collect [full|cgroup|diag [FLOWS [brief]]]: the collector alone. Prints what it said of
+ * its tier, then every event as a JSON line, until the end of its input. A line "each" there prints
  * every living flow and a line with the counts behind them; "refresh" asks for their bytes first.
  */
 
@@ -64,7 +64,14 @@ static json_t *flow_to_json(const char *event, const struct flow *flow)
 
 static void on_event(void *context, enum flow_event event, const struct flow *flow)
 {
-	(void)context;
+	const bool *brief = context;
+
+	if (*brief) {
+		(void)printf("{\"event\":\"%s\",\"cookie\":%" PRIu64 ",\"netns\":%" PRIu64
+			     ",\"tgid\":%" PRIu32 "}\n",
+			     event_names[event], flow->cookie, flow->netns, flow->owner.tgid);
+		return;
+	}
 	print(flow_to_json(event_names[event], flow));
 }
 
@@ -112,6 +119,7 @@ int main(int argc, char **argv)
 		.tier_max = COLLECTOR_FULL,
 	};
 	cleanup_collector struct collector *collector = NULL;
+	bool brief = argc > 3;
 	char why[WHY_MAX];
 	int r;
 
@@ -119,7 +127,7 @@ int main(int argc, char **argv)
 		if (strcmp(argv[1], collector_tier_name((enum collector_tier)tier)) == 0)
 			options.tier_max = (enum collector_tier)tier;
 	}
-	r = collector_open(&options, on_event, NULL, why, &collector);
+	r = collector_open(&options, on_event, &brief, why, &collector);
 	if (r < 0) {
 		(void)fprintf(stderr, "netprobe-collect: %s: %s\n", strerrordesc_np(-r), why);
 		return r == -EPERM ? 77 : 1;
