@@ -38,8 +38,14 @@ static void on_stand(void *context, const struct probe_record *record)
 	collector_stands(context, record);
 }
 
+static void on_first(void *context, const struct probe_record *record)
+{
+	collector_note_listener(context, record);
+}
+
 static const struct kernel_probe_calls record_calls = {.record = on_record, .exec = on_exec};
 static const struct kernel_probe_calls stand_calls = {.record = on_stand};
+static const struct kernel_probe_calls first_calls = {.record = on_first};
 
 static int64_t nanoseconds(clockid_t clock)
 {
@@ -64,6 +70,7 @@ struct collector *collector_free(struct collector *collector)
 	(void)process_table_free(collector->processes);
 	collector->seed_fd = fd_close(collector->seed_fd);
 	collector->timer_fd = fd_close(collector->timer_fd);
+	collector->diag_fd = fd_close(collector->diag_fd);
 	collector->epoll_fd = fd_close(collector->epoll_fd);
 	free(collector);
 	return NULL;
@@ -74,6 +81,14 @@ static int watch(struct collector *collector, int fd)
 	struct epoll_event event = {.events = EPOLLIN};
 
 	return epoll_ctl(collector->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int open_diag(struct collector *collector)
+{
+	int r;
+
+	r = collector_diag_open(collector);
+	return r < 0 ? r : watch(collector, collector->timer_fd);
 }
 
 static int open_probe(struct collector *collector, char *why)
@@ -105,6 +120,7 @@ int collector_open(const struct collector_options *options, collector_event_fn e
 	collector->context = context;
 	collector->seed_fd = -EBADF;
 	collector->timer_fd = -EBADF;
+	collector->diag_fd = -EBADF;
 	collector->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (collector->epoll_fd < 0)
 		return -errno;
@@ -115,8 +131,13 @@ int collector_open(const struct collector_options *options, collector_event_fn e
 	read_clock(collector);
 	if (options->tier_max >= COLLECTOR_CGROUP)
 		r = open_probe(collector, why);
+	/* Whatever the reason, less is better than nothing. */
+	if (r < 0) {
+		collector->probe = kernel_probe_free(collector->probe);
+		r = options->tier_max >= COLLECTOR_DIAG ? open_diag(collector) : -EPERM;
+	}
 	if (r < 0)
-		return r == -EOPNOTSUPP ? -EPERM : r;
+		return -EPERM;
 	*ret = TAKE_PTR(collector);
 	return 0;
 }
@@ -152,7 +173,7 @@ static int look(struct collector *collector)
 	int r;
 
 	collector->round++;
-	r = kernel_probe_dump(collector->probe, &stand_calls, collector);
+	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
 	if (r < 0)
 		return r == -EOPNOTSUPP ? 0 : r;
 	/* What is not there any more ended with a record, if no record was lost. */
@@ -167,6 +188,8 @@ int collector_drain(struct collector *collector, unsigned max)
 	int r;
 
 	read_clock(collector);
+	if (!collector->probe)
+		return collector_diag_drain(collector);
 	r = kernel_probe_drain(collector->probe, max > 0 ? max : DRAIN_MAX, &record_calls,
 			       collector);
 	if (r < 0 || collector->seed_fd < 0)
@@ -180,6 +203,8 @@ int collector_refresh(struct collector *collector)
 	int r;
 
 	read_clock(collector);
+	if (!collector->probe)
+		return collector_diag_look(collector);
 	r = look(collector);
 	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry && r >= 0;
 	     entry = flow_table_next(entry))

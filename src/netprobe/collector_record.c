@@ -353,6 +353,23 @@ void collector_exec(struct collector *collector, const struct probe_exec *exec)
 	process_table_exec(collector->processes, exec);
 }
 
+void collector_note_listener(struct collector *collector, const struct probe_record *record)
+{
+	uint16_t port = record->tuple.local_port;
+
+	if (record->tuple.protocol == IPPROTO_TCP && record->flags & PROBE_LISTENER)
+		collector->listening[port / 8] |= (uint8_t)(1U << port % 8);
+}
+
+/* A connection that began unseen came in if its port is one that somebody listens on. */
+static bool came_in(const struct collector *collector, const struct flow_entry *entry)
+{
+	uint16_t port = entry->local_port;
+
+	return entry->protocol == IPPROTO_TCP && !entry->listener &&
+	       collector->listening[port / 8] & 1U << port % 8;
+}
+
 void collector_stands(struct collector *collector, const struct probe_record *record)
 {
 	bool has_flow = record->tuple.protocol == IPPROTO_TCP ||
@@ -361,12 +378,14 @@ void collector_stands(struct collector *collector, const struct probe_record *re
 
 	if (!has_flow)
 		return;
+	collector_note_listener(collector, record);
 	if (!entry) {
 		entry = add(collector, record);
 		if (!entry)
 			return;
 		(void)set_owner(collector, entry, &record->owner);
 		set_counters(entry, &record->counters);
+		entry->inbound = entry->inbound || came_in(collector, entry);
 		tell(collector, FLOW_SEEN, entry);
 		return;
 	}
@@ -377,8 +396,10 @@ void collector_stands(struct collector *collector, const struct probe_record *re
 	set_counters(entry, &record->counters);
 	if (entry->protocol == IPPROTO_TCP)
 		entry->tcp_state = record->state;
-	/* Records of its use say it better; this is for the socket that nobody was seen to use. */
-	if (!entry->process && set_owner(collector, entry, &record->owner))
+	/* Records of its use say it better, where there are such; else who holds it now is the
+	 * best. */
+	if ((!entry->process || collector->tier == COLLECTOR_DIAG) &&
+	    set_owner(collector, entry, &record->owner))
 		tell(collector, FLOW_UPDATE, entry);
 }
 

@@ -201,27 +201,56 @@ static enum collector_tier tier_of(const struct trial *trial)
 	return tier;
 }
 
-/* "The kernel does not take tp_btf/… (No such file or directory), …" */
+/* The one reason for which all of them fail; 0: there is none. */
+static int common_error(const struct trial *trial)
+{
+	int common = 0;
+
+	for (size_t i = 0; i < HOOKS; i++) {
+		if (is_wanted(trial, i) ||
+		    (common != 0 && trial->error[i] != common && trial->error[i] != ECANCELED))
+			return 0;
+		if (trial->error[i] != ECANCELED)
+			common = trial->error[i];
+	}
+	return common;
+}
+
+static const char *error_text(int error)
+{
+	const char *text = strerrordesc_np(error);
+
+	return text ? text : "unknown error";
+}
+
+/* "The kernel does not take tp_btf/… (No such file or directory), …." */
 static void explain(const struct trial *trial, char *why, size_t size)
 {
 	const char *before = "The kernel does not take ";
 	size_t used = 0;
 
+	if (common_error(trial) != 0) {
+		(void)snprintf(why, size, "The kernel takes no program of ours (%s).",
+			       error_text(common_error(trial)));
+		return;
+	}
 	for (size_t i = 0; i < HOOKS; i++) {
-		const char *error = strerrordesc_np(trial->error[i]);
 		int length;
 
 		if (is_wanted(trial, i) || trial->error[i] == ECANCELED)
 			continue;
 		length = snprintf(why + used, size - used, "%s%s (%s)", before, hooks[i].what,
-				  error ? error : "error");
-		if (length < 0 || (size_t)length >= size - used) {
-			why[used] = '\0';
-			return;
-		}
+				  error_text(trial->error[i]));
+		/* The full stop has to fit, too. */
+		if (length < 0 || (size_t)length + 1 >= size - used)
+			break;
 		used += (size_t)length;
 		before = ", ";
 	}
+	if (used > 0)
+		(void)snprintf(why + used, size - used, ".");
+	else
+		why[0] = '\0';
 }
 
 static int open_tier(struct kernel_probe *probe, struct trial *trial, uint32_t peers_max,
@@ -282,7 +311,7 @@ int kernel_probe_open(enum collector_tier max, uint32_t peers_max, char *why, si
 	probe->cgroup = -EBADF;
 	r = cgroup_root_open(&probe->cgroup);
 	if (r < 0) {
-		(void)snprintf(why, size, "There is no cgroup2 hierarchy in /proc/self/mountinfo");
+		(void)snprintf(why, size, "There is no cgroup2 hierarchy in /proc/self/mountinfo.");
 		return -EOPNOTSUPP;
 	}
 	for (size_t i = 0; i < HOOKS && max < COLLECTOR_FULL; i++) {
@@ -342,22 +371,22 @@ static int iterate(struct kernel_probe *probe, const struct kernel_probe_calls *
 			return got < 0 ? -errno : 0;
 		have += (size_t)got;
 		whole = have / sizeof(records[0]);
-		for (size_t i = 0; calls && i < whole; i++)
+		for (size_t i = 0; i < whole; i++)
 			calls->record(context, &records[i]);
 		have -= whole * sizeof(records[0]);
 		memmove(records, &records[whole], have);
 	}
 }
 
-int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *calls,
-		      void *context)
+int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *first,
+		      const struct kernel_probe_calls *calls, void *context)
 {
 	int r;
 
 	if (!probe->links[hook_find("holders")])
 		return -EOPNOTSUPP;
 	/* Only when all processes were seen is it known who shares a socket. */
-	r = iterate(probe, NULL, NULL);
+	r = iterate(probe, first, context);
 	return r < 0 ? r : iterate(probe, calls, context);
 }
 

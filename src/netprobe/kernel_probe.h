@@ -37,10 +37,10 @@ int kernel_probe_fd(const struct kernel_probe *probe);
 /* Takes at most *max* records. 1: that many came, and there may be more; 0; -errno. */
 must_check int kernel_probe_drain(struct kernel_probe *probe, unsigned max,
 				  const struct kernel_probe_calls *calls, void *context);
-/* Every socket that a process holds. Gives owners to those that are older than the probe. 0;
- * -EOPNOTSUPP; -errno. */
-must_check int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *calls,
-				 void *context);
+/* Every socket that a process holds, twice: the first time gives owners to those that are older
+ * than the probe, so *first* gets them unfinished. 0; -EOPNOTSUPP; -errno. */
+must_check int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *first,
+				 const struct kernel_probe_calls *calls, void *context);
 /* The counters of one peer; false: there are none. *forget* removes them. */
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,
 		       struct probe_traffic *ret);

@@ -70,22 +70,29 @@ static void parse_cgroups(char *text, struct procfs_process *process)
 	}
 }
 
-int procfs_read_process(uint32_t tgid, struct procfs_process *ret)
+int procfs_open(uint32_t tgid, int *ret_directory)
+{
+	char path[32];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%u", tgid);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	*ret_directory = fd;
+	return 0;
+}
+
+int procfs_read(int directory, struct procfs_process *ret)
 {
 	struct procfs_process process = {0};
 	cleanup_free char *buffer = malloc(FILE_MAX + 1);
-	cleanup_fd int directory = -EBADF;
 	struct stat status;
-	char path[32];
 	size_t size = 0;
 	int r;
 
 	if (!buffer)
 		return -ENOMEM;
-	(void)snprintf(path, sizeof(path), "/proc/%u", tgid);
-	directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (directory < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
 	if (fstat(directory, &status) < 0)
 		return -errno;
 	process.uid = status.st_uid;
@@ -105,4 +112,13 @@ int procfs_read_process(uint32_t tgid, struct procfs_process *ret)
 		parse_cgroups(buffer, &process);
 	*ret = process;
 	return 0;
+}
+
+int procfs_read_process(uint32_t tgid, struct procfs_process *ret)
+{
+	cleanup_fd int directory = -EBADF;
+	int r;
+
+	r = procfs_open(tgid, &directory);
+	return r < 0 ? r : procfs_read(directory, ret);
 }

@@ -20,6 +20,10 @@ struct procfs_process {
 	bool is_kernel; /* a thread of the kernel: no command line and no memory */
 };
 
-/* Process *tgid* as /proc shows it now, all of one life of that number. 0; -ESRCH: there is none.
- */
+/* The directory of process *tgid*: it names this process for good, not its number. 0; -ESRCH: there
+ * is none. */
+must_check int procfs_open(uint32_t tgid, int *ret_directory);
+/* The process as it is now. -ESRCH: it is gone. */
+must_check int procfs_read(int directory, struct procfs_process *ret);
+/* Both. */
 must_check int procfs_read_process(uint32_t tgid, struct procfs_process *ret);

@@ -162,14 +162,17 @@ def wait_line(channel):
 
 
 def fork_as(pid):
-    """fork() with this number for the child: clone3 with set_tid. None: the kernel does not let us."""
+    """fork() with this number for the child: clone3 with set_tid. None: the kernel does not let us.
+
+    For a process with one thread: nobody else may have a lock when the child is made.
+    """
     class Arguments(ctypes.Structure):
         _fields_ = [(name, ctypes.c_uint64) for name in (
             'flags', 'pidfd', 'child_tid', 'parent_tid', 'exit_signal', 'stack', 'stack_size', 'tls', 'set_tid',
             'set_tid_size', 'cgroup')]
     wanted = ctypes.c_int(pid)
     arguments = Arguments(exit_signal=signal.SIGCHLD, set_tid=ctypes.addressof(wanted), set_tid_size=1)
-    got = ctypes.CDLL(None, use_errno=True).syscall(435, ctypes.byref(arguments), ctypes.sizeof(arguments))
+    got = ctypes.PyDLL(None).syscall(435, ctypes.byref(arguments), ctypes.sizeof(arguments))
     return None if got < 0 else got
 
 

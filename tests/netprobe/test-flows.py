@@ -235,19 +235,25 @@ class Tcp(Case):
         one = self.collector.wait_event(int(first.hear()), 'connect')
         first.say()
         first.end()
-        reader, writer = os.pipe()
-        pid = collect.fork_as(first.pid)
-        if pid == 0:
-            os.write(writer, str(cookie(socket.create_connection(target))).encode())
-            os._exit(0)
-        if pid is None:
+
+        def call_as(channel):
+            pid = collect.fork_as(first.pid)
+            if pid == 0:
+                tell(channel, cookie(socket.create_connection(target)))
+                os._exit(0)
+            if pid is None:
+                tell(channel, 'refused')
+            else:
+                os.waitpid(pid, 0)
+
+        second = Worker(call_as)
+        said = second.hear()
+        second.end()
+        if said == 'refused':
             self.skipTest('the kernel gives no process a wanted number')
-        two = self.collector.wait_event(int(os.read(reader, 32)), 'connect')
-        os.waitpid(pid, 0)
+        two = self.collector.wait_event(int(said), 'connect')
         self.assertEqual(two['tgid'], one['tgid'])
         self.assertGreater(two['owner_started_ns'], one['owner_started_ns'])
-        os.close(reader)
-        os.close(writer)
         server.close()
 
     def test_a_process_that_is_gone_keeps_its_name(self):
@@ -389,6 +395,117 @@ class Before(unittest.TestCase):
         self.assertEqual(collector.wait_event(number, 'close')['tgid'], os.getpid())
         server.close()
         udp.close()
+
+
+class Cgroup(Case):
+    tier = 'cgroup'
+
+    def test_without_tracepoints_clients_are_known_and_workers_never_wrong(self):
+        server = listener()
+
+        def serve(channel):
+            sock, _ = server.accept()
+            sock.recv(10)
+            tell(channel, cookie(sock))
+            wait_line(channel)
+
+        worker = Worker(serve)
+        client = self.connect(server)
+        client.sendall(b'12345')
+        mine, theirs = cookie(client), int(worker.hear())
+        self.assertOwner(self.collector.wait_event(mine, 'connect'), os.getpid())
+        client.close()
+        worker.say()
+        worker.end()
+        ended = self.collector.wait_event(mine, 'close')
+        self.assertOwner(ended, os.getpid())
+        self.assertEqual(ended['bytes_sent'], 5)
+        self.collector.wait_event(theirs, 'close')
+        self.assertFalse([e for e in self.collector.of(theirs) if e['tgid'] not in (0, worker.pid)])
+        server.close()
+
+    def test_without_tracepoints_datagrams_have_their_processes(self):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind(('127.0.0.1', 0))
+
+        def send(channel):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.sendto(b'x', server.getsockname())
+            tell(channel, cookie(sock))
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.connect(server.getsockname())
+            sock.send(b'y')
+            tell(channel, cookie(sock))
+            wait_line(channel)
+
+        worker = Worker(send)
+        for _ in range(2):
+            flow = self.collector.wait_event(int(worker.hear()), 'udp_send')
+            self.assertOwner(flow, worker.pid)
+            self.assertEqual(flow['remote_port'], server.getsockname()[1])
+        server.recvfrom(10)
+        self.assertOwner(self.collector.wait_event(cookie(server), 'udp_recv'), os.getpid())
+        worker.end()
+        server.close()
+
+
+class Diag(unittest.TestCase):
+    def collect(self):
+        collector = Collector('diag')
+        self.addCleanup(collector.close)
+        return collector
+
+    def test_without_programs_sockets_are_seen_with_who_alone_holds_them(self):
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+
+        def hold(channel):
+            client.close()
+            sock, _ = server.accept()
+            tell(channel, cookie(sock))
+            wait_line(channel)
+
+        worker = Worker(hold)
+        theirs = int(worker.hear())
+        client.sendall(b'12345')
+        collector = self.collect()
+        flows, _ = collector.ask()
+        flow = {f['cookie']: f for f in flows}
+        self.assertEqual((flow[theirs]['tgid'], flow[theirs]['inbound']), (worker.pid, True))
+        mine = flow[cookie(client)]
+        self.assertEqual((mine['tgid'], mine['bytes_sent'], mine['cmdline'], mine['inbound']),
+                         (os.getpid(), 5, '/usr/bin/python3', False))
+        self.assertTrue(flow[cookie(server)]['listener'])
+        number = cookie(client)
+        client.close()
+        worker.end()
+        ended = collector.wait(lambda: collector.of(number, 'close'), 'no end', 'refresh')[0]
+        self.assertEqual(ended['tgid'], os.getpid())
+        server.close()
+
+    def test_a_socket_is_of_nobody_while_two_hold_it_and_of_the_last_one_then(self):
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+        number = cookie(client)
+        worker = Worker(wait_line)
+        collector = self.collect()
+        collector.ask()
+        self.assertEqual(collector.of(number, 'seen')[0]['tgid'], 0)
+        client.close()
+        collector.ask()
+        self.assertEqual(collector.of(number, 'update')[0]['tgid'], worker.pid)
+        worker.end()
+        server.close()
+
+
+class Unprivileged(unittest.TestCase):
+    def test_without_privileges_it_does_what_it_can_and_says_why(self):
+        done = subprocess.run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all',
+                               '--bounding-set=-all', collect.COLLECT], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, check=True)
+        said = collect.json.loads(done.stdout.splitlines()[0])
+        self.assertEqual(said['tier'], 'diag')
+        self.assertRegex(said['why'], r'not permitted\)\.$')
 
 
 class Storm(unittest.TestCase):
