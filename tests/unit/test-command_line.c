@@ -35,22 +35,29 @@ static void no_command_line_is_an_empty_word(void **state)
 	assert_int_equal(parsed.arguments, 0);
 }
 
+/* Characters of two bytes each, from *offset* to the end. */
+static void fill(char *line, size_t size, size_t offset)
+{
+	for (size_t i = offset; i + 1 < size; i += 2) {
+		line[i] = '\xc3';
+		line[i + 1] = '\xa4';
+	}
+}
+
 static void a_long_word_is_cut_where_a_character_ends(void **state)
 {
 	char line[400];
 	struct command_line parsed;
 
 	(void)state;
-	/* Two bytes each from an odd offset: the last one does not fit whole. */
+	/* From an odd offset they fill the room, from an even one the last does not fit. */
 	line[0] = '/';
-	for (size_t i = 1; i + 1 < sizeof(line); i += 2)
-		memcpy(line + i, "\xc3\xa4", 2);
+	fill(line, sizeof(line), 1);
 	command_line_parse(line, sizeof(line) - 1, &parsed);
 	assert_int_equal(strlen(parsed.word), FLOW_CMDLINE_MAX - 1);
 	assert_true(str_is_utf8(parsed.word, strlen(parsed.word)));
 	line[1] = 'a';
-	for (size_t i = 2; i + 1 < sizeof(line); i += 2)
-		memcpy(line + i, "\xc3\xa4", 2);
+	fill(line, sizeof(line), 2);
 	command_line_parse(line, sizeof(line) - 1, &parsed);
 	assert_int_equal(strlen(parsed.word), FLOW_CMDLINE_MAX - 2);
 	assert_true(str_is_utf8(parsed.word, strlen(parsed.word)));

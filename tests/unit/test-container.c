@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #define ID_32 "0123456789abcdef0123456789abcdef"
-#define ID_64 ID_32 "fedcba9876543210fedcba9876543210"
+#define ID_64 "0123456789abcdef0123456789abcdeffedcba9876543210fedcba9876543210"
 
 static void an_id_is_found_in_the_paths_that_runtimes_make(void **state)
 {
@@ -38,7 +38,7 @@ static void runs_of_another_length_are_no_ids(void **state)
 		"",
 		"0::/",
 		"0::/system.slice/ssh.service",
-		"0::/docker/" ID_64 "0",
+		"0::/docker/0" ID_64,
 		"0::/docker/0" ID_32,
 		"0::/user.slice/user-1000.slice/session-0123456789abcdef.scope",
 	};

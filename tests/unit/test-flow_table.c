@@ -94,17 +94,20 @@ static void the_longest_silent_flow_is_the_oldest(void **state)
 {
 	cleanup_flow_table struct flow_table *table = flow_table_new(10);
 	const uint64_t order[] = {2, 1, 3};
-	size_t at = 0;
+	const struct flow_entry *entry;
 
 	(void)state;
 	for (uint64_t cookie = 1; cookie <= 3; cookie++)
 		assert_non_null(flow_table_add(table, cookie, NULL));
 	flow_table_touch(table, flow_table_find(table, 1, NULL));
 	flow_table_touch(table, flow_table_find(table, 3, NULL));
-	for (struct flow_entry *entry = flow_table_oldest(table); entry;
-	     entry = flow_table_next(entry))
-		assert_int_equal(entry->cookie, order[at++]);
-	assert_int_equal(at, 3);
+	entry = flow_table_oldest(table);
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		assert_non_null(entry);
+		assert_int_equal(entry->cookie, order[i]);
+		entry = flow_table_next(entry);
+	}
+	assert_null(entry);
 }
 
 int main(void)
