@@ -5,7 +5,7 @@
  * connected it, sends and receives. Each returns 1 and writes nothing to its context, so nothing is
  * ever denied or changed.
  */
-#include "ring.h"
+#include "peers.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
@@ -30,9 +30,10 @@ int socket_created(struct bpf_sock *sk)
 	socket->netns = current_netns();
 	if (sk->protocol == IPPROTO_ICMP || sk->protocol == IPPROTO_ICMPV6 ||
 	    sk->type == SOCK_RAW) {
-		struct probe_record *record =
-			record_new(PROBE_ICMP_SOCKET, bpf_get_socket_cookie(sk), socket);
+		struct probe_record *record;
 
+		socket->flags |= PROBE_ICMP;
+		record = record_new(PROBE_ICMP_SOCKET, bpf_get_socket_cookie(sk), socket);
 		if (record)
 			submit(record, 0);
 	}
@@ -48,7 +49,7 @@ int socket_released(struct bpf_sock *sk)
 	bool tcp = sk->protocol == IPPROTO_TCP;
 	struct probe_record *record;
 
-	if (!socket || !(socket->flags & SOCKET_ANNOUNCED))
+	if (!socket || !(socket->flags & (SOCKET_ANNOUNCED | PROBE_ICMP)))
 		return 1;
 	if (tcp && (socket->owner.tgid != 0 || !take(socket)))
 		return 1;
@@ -139,49 +140,23 @@ static __always_inline void address_of(struct bpf_sock_addr *context, struct pro
 	peer->family = unmap(&peer->remote) ? AF_INET : AF_INET6;
 }
 
-/* Whether *peer* is news: it was not known, or another process talks with it now. */
-static __always_inline bool is_news(const struct probe_socket *socket,
-				    const struct probe_peer *peer, __u32 kind)
-{
-	struct probe_traffic *traffic = bpf_map_lookup_elem(&peers, peer);
-	struct probe_traffic first = {};
-	bool same;
-
-	if (!traffic) {
-		first.owner_tgid = socket->owner.tgid;
-		first.owner_start_ns = socket->owner.start_ns;
-		first.last_ns = bpf_ktime_get_ns();
-		first.packets_sent = !lengths_are_traced && kind == PROBE_SEND;
-		first.packets_received = !lengths_are_traced && kind == PROBE_RECEIVE;
-		if (bpf_map_update_elem(&peers, peer, &first, BPF_ANY) == 0)
-			return true;
-		lost(PROBE_LOST_PEER);
-		return false;
-	}
-	same = traffic->owner_tgid == socket->owner.tgid &&
-	       traffic->owner_start_ns == socket->owner.start_ns;
-	traffic->owner_tgid = socket->owner.tgid;
-	traffic->owner_start_ns = socket->owner.start_ns;
-	traffic->last_ns = bpf_ktime_get_ns();
-	if (!lengths_are_traced)
-		__sync_fetch_and_add(kind == PROBE_SEND ? &traffic->packets_sent
-							: &traffic->packets_received,
-				     1);
-	return !same;
-}
-
 /* A datagram goes to, or came from, *peer*. */
 static __always_inline void exchange(struct bpf_sock *sk, struct probe_socket *socket,
 				     const struct probe_peer *peer, struct probe_last *last,
 				     __u32 kind)
 {
+	/* Where lengths are seen, they are counted with them. */
+	struct probe_traffic one = {
+		.packets_sent = !lengths_are_traced && kind == PROBE_SEND,
+		.packets_received = !lengths_are_traced && kind == PROBE_RECEIVE,
+	};
 	struct probe_record *record;
 
 	last->remote = peer->remote;
 	last->port = peer->remote_port;
 	last->family = peer->family;
 	last->pid = (__u32)bpf_get_current_task_btf()->pid;
-	if (!is_news(socket, peer, kind))
+	if (!peer_is_news(socket, peer, &one))
 		return;
 	socket->flags |= SOCKET_ANNOUNCED;
 	record = record_new(kind, peer->cookie, socket);

@@ -52,6 +52,15 @@ static __always_inline void announce(__u8 state, struct probe_socket *socket,
 	socket->flags |= SOCKET_ANNOUNCED;
 }
 
+static __always_inline bool may_send_icmp(struct sock *sk, struct probe_socket *socket)
+{
+	__u16 protocol = sk->sk_protocol;
+
+	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 || sk->sk_type == SOCK_RAW)
+		socket->flags |= PROBE_ICMP;
+	return socket->flags & PROBE_ICMP;
+}
+
 static __always_inline void write(struct seq_file *seq, struct sock *sk,
 				  struct probe_socket *socket)
 {
@@ -60,7 +69,7 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 
 	tuple_of(sk, &record.tuple);
 	announce(sk->__sk_common.skc_state, socket, &record.tuple);
-	if (!(socket->flags & SOCKET_ANNOUNCED))
+	if (!(socket->flags & SOCKET_ANNOUNCED) && !may_send_icmp(sk, socket))
 		return;
 	record.cookie = bpf_get_socket_cookie(sk);
 	record.time_ns = bpf_ktime_get_ns();

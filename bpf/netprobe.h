@@ -26,8 +26,9 @@ enum probe_kind {
 /* Flags of a record. */
 #define PROBE_INBOUND   1U
 #define PROBE_LISTENER  2U
-#define PROBE_CONNECTED 4U /* a datagram socket that has one peer */
-#define PROBE_SEEDED    8U /* was there before the collector */
+#define PROBE_CONNECTED 4U  /* a datagram socket that has one peer */
+#define PROBE_SEEDED    8U  /* was there before the collector */
+#define PROBE_ICMP      16U /* the socket may send ICMP */
 
 #define PROBE_COMM_MAX 16
 #define PROBE_ARGV_MAX 256

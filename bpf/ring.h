@@ -23,14 +23,6 @@ struct {
 	__type(value, __u64);
 } losses SEC(".maps") __weak;
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct probe_peer);
-	__type(value, struct probe_traffic);
-} peers SEC(".maps") __weak;
-
 static __always_inline void lost(__u32 what)
 {
 	__u64 *count = bpf_map_lookup_elem(&losses, &what);

@@ -5,7 +5,7 @@
  * inherited, passed), add up datagrams, and catch the name of a process at exec, however short it
  * lives.
  */
-#include "ring.h"
+#include "peers.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
@@ -89,8 +89,12 @@ static __always_inline void add_to_socket(struct sock *sk, struct probe_socket *
 		add(&socket->counters.bytes_sent, &socket->counters.packets_sent, length);
 	else
 		add(&socket->counters.bytes_received, &socket->counters.packets_received, length);
-	/* A datagram socket with a peer is established. */
-	if (sk->__sk_common.skc_state != TCP_ESTABLISHED || socket->flags & PROBE_CONNECTED)
+	if (socket->flags & PROBE_CONNECTED)
+		return;
+	/* A datagram socket with a peer is established. ICMP whose packets nobody looks at yet has
+	 * a flow without its other side. */
+	if (sk->__sk_common.skc_state != TCP_ESTABLISHED &&
+	    (!sent || (socket->flags & (PROBE_ICMP | SOCKET_ANNOUNCED)) != PROBE_ICMP))
 		return;
 	socket->flags &= ~PROBE_LISTENER;
 	socket->flags |= SOCKET_ANNOUNCED | PROBE_CONNECTED;

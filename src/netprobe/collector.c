@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "netprobe/cgroup_root.h"
 #include "netprobe/collector_private.h"
+#include "netprobe/container_cache.h"
 #include "netprobe/kernel_probe.h"
 
 #define DRAIN_MAX 4096U
@@ -68,6 +70,8 @@ struct collector *collector_free(struct collector *collector)
 	(void)kernel_probe_free(collector->probe);
 	(void)flow_table_free(collector->flows);
 	(void)process_table_free(collector->processes);
+	(void)container_cache_free(collector->containers);
+	collector->cgroup_fd = fd_close(collector->cgroup_fd);
 	collector->seed_fd = fd_close(collector->seed_fd);
 	collector->timer_fd = fd_close(collector->timer_fd);
 	collector->diag_fd = fd_close(collector->diag_fd);
@@ -121,12 +125,16 @@ int collector_open(const struct collector_options *options, collector_event_fn e
 	collector->seed_fd = -EBADF;
 	collector->timer_fd = -EBADF;
 	collector->diag_fd = -EBADF;
+	collector->cgroup_fd = -EBADF;
 	collector->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (collector->epoll_fd < 0)
 		return -errno;
 	collector->flows = flow_table_new(MAX(options->flows_max, 1U));
-	collector->processes = process_table_new();
-	if (!collector->flows || !collector->processes)
+	/* Without it, containers are those that /proc names. */
+	ignore_result(cgroup_root_open(&collector->cgroup_fd));
+	collector->containers = container_cache_new(collector->cgroup_fd);
+	collector->processes = process_table_new(collector->containers);
+	if (!collector->flows || !collector->processes || !collector->containers)
 		return -ENOMEM;
 	read_clock(collector);
 	if (options->tier_max >= COLLECTOR_CGROUP)

@@ -5,6 +5,7 @@
 #include "netprobe/flow_table.h"
 #include "netprobe/process_table.h"
 
+struct container_cache;
 struct kernel_probe;
 struct probe_exec;
 struct probe_owner;
@@ -19,14 +20,17 @@ struct collector {
 	enum collector_tier tier;
 	struct flow_table *flows;
 	struct process_table *processes;
+	struct container_cache *containers;
+	int cgroup_fd;              /* the root of cgroup2, or -EBADF */
 	struct kernel_probe *probe; /* COLLECTOR_CGROUP and FULL */
 	struct collector_counts counts;
 	int epoll_fd;
-	int seed_fd;      /* an eventfd that is readable until the table is seeded; or -EBADF */
-	int diag_fd;      /* of COLLECTOR_DIAG, or -EBADF */
-	int timer_fd;     /* of COLLECTOR_DIAG, or -EBADF */
-	uint32_t round;   /* of the last full look at all sockets */
-	int64_t clock_ns; /* CLOCK_REALTIME at CLOCK_MONOTONIC 0 */
+	int seed_fd;  /* an eventfd that is readable until the table is seeded; or -EBADF */
+	int diag_fd;  /* of COLLECTOR_DIAG, or -EBADF */
+	int timer_fd; /* of COLLECTOR_DIAG, or -EBADF */
+	uint32_t icmp_sockets;   /* that there are */
+	uint32_t round;          /* of the last full look at all sockets */
+	int64_t clock_ns;        /* CLOCK_REALTIME at CLOCK_MONOTONIC 0 */
 	uint8_t listening[8192]; /* a bit for each TCP port that is listened on */
 	uint64_t lost_at_look;   /* counts.lost when all sockets were looked at */
 };

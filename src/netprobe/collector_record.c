@@ -227,7 +227,7 @@ static void begin(struct collector *collector, const struct probe_record *record
 {
 	struct flow_entry *entry = find(collector, record);
 
-	if (entry && record->tuple.protocol == IPPROTO_UDP && record->kind != PROBE_CONNECT &&
+	if (entry && record->tuple.protocol != IPPROTO_TCP &&
 	    entry->listener == ((record->flags & PROBE_LISTENER) != 0)) {
 		/* The same peer again, after the kernel's side forgot it. */
 		touch(collector, entry, record);
@@ -299,6 +299,15 @@ static enum flow_end end_of(const struct probe_record *record)
 	}
 }
 
+static void count_icmp(struct collector *collector, bool begins)
+{
+	if (begins)
+		collector->icmp_sockets++;
+	else if (collector->icmp_sockets > 0)
+		collector->icmp_sockets--;
+	kernel_probe_look_at_icmp(collector->probe, collector->icmp_sockets > 0);
+}
+
 static void finish(struct collector *collector, const struct probe_record *record)
 {
 	int64_t now_ns = wall_clock(collector, record->time_ns);
@@ -306,6 +315,8 @@ static void finish(struct collector *collector, const struct probe_record *recor
 
 	if (record->tuple.protocol == IPPROTO_TCP)
 		continue_flow(collector, record, FLOW_UPDATE);
+	if (record->flags & PROBE_ICMP)
+		count_icmp(collector, false);
 	entry = flow_table_find(collector->flows, record->cookie, NULL);
 	if (entry) {
 		set_counters(entry, &record->counters);
@@ -342,6 +353,9 @@ void collector_record(struct collector *collector, const struct probe_record *re
 	case PROBE_CLOSE:
 		finish(collector, record);
 		break;
+	case PROBE_ICMP_SOCKET:
+		count_icmp(collector, true);
+		break;
 	default:
 		break;
 	}
@@ -376,6 +390,9 @@ void collector_stands(struct collector *collector, const struct probe_record *re
 			record->flags & (PROBE_LISTENER | PROBE_CONNECTED);
 	struct flow_entry *entry = flow_table_find(collector->flows, record->cookie, NULL);
 
+	/* Later ones told of themselves. */
+	if (record->flags & PROBE_ICMP && record->flags & PROBE_SEEDED && collector->round == 1)
+		count_icmp(collector, true);
 	if (!has_flow)
 		return;
 	collector_note_listener(collector, record);

@@ -22,35 +22,42 @@
 #include "base/fd.h"
 #include "netprobe/cgroup_root.h"
 
+/* How a program is attached. */
+enum hook_kind {
+	HOOK_CGROUP,
+	HOOK_LATE, /* to the cgroup, when there is something for it */
+	HOOK_TRACE,
+};
+
 /* What a program is for. */
 struct hook {
 	const char *name;
 	const char *what;           /* as people call it */
 	enum collector_tier needed; /* the tier that there is not without it; NONE: a detail */
-	bool is_cgroup;
-	bool is_trace;
+	enum hook_kind kind;
 };
 
 static const struct hook hooks[] = {
-	{"socket_created",  "cgroup/sock_create",          COLLECTOR_CGROUP, true,  false},
-	{"socket_released", "cgroup/sock_release",         COLLECTOR_CGROUP, true,  false},
-	{"bound_ipv4",      "cgroup/post_bind4",           COLLECTOR_NONE,   true,  false},
-	{"bound_ipv6",      "cgroup/post_bind6",           COLLECTOR_NONE,   true,  false},
-	{"connects_ipv4",   "cgroup/connect4",             COLLECTOR_CGROUP, true,  false},
-	{"connects_ipv6",   "cgroup/connect6",             COLLECTOR_NONE,   true,  false},
-	{"sends_ipv4",      "cgroup/sendmsg4",             COLLECTOR_NONE,   true,  false},
-	{"sends_ipv6",      "cgroup/sendmsg6",             COLLECTOR_NONE,   true,  false},
-	{"receives_ipv4",   "cgroup/recvmsg4",             COLLECTOR_NONE,   true,  false},
-	{"receives_ipv6",   "cgroup/recvmsg6",             COLLECTOR_NONE,   true,  false},
-	{"named_ipv4",      "cgroup/getpeername4",         COLLECTOR_NONE,   true,  false},
-	{"named_ipv6",      "cgroup/getpeername6",         COLLECTOR_NONE,   true,  false},
-	{"tcp_lives",       "sockops",                     COLLECTOR_CGROUP, true,  false},
-	{"tcp_received",    "tp_btf/tcp_rcv_space_adjust", COLLECTOR_FULL,   false, true },
-	{"state_set",       "tp_btf/inet_sock_set_state",  COLLECTOR_FULL,   false, true },
-	{"executed",        "tp_btf/sched_process_exec",   COLLECTOR_FULL,   false, true },
-	{"length_sent",     "tp_btf/sock_send_length",     COLLECTOR_NONE,   false, true },
-	{"length_received", "tp_btf/sock_recv_length",     COLLECTOR_NONE,   false, true },
-	{"holders",         "iter/task_file",              COLLECTOR_FULL,   false, true },
+	{"socket_created",  "cgroup/sock_create",          COLLECTOR_CGROUP, HOOK_CGROUP},
+	{"socket_released", "cgroup/sock_release",         COLLECTOR_CGROUP, HOOK_CGROUP},
+	{"bound_ipv4",      "cgroup/post_bind4",           COLLECTOR_NONE,   HOOK_CGROUP},
+	{"bound_ipv6",      "cgroup/post_bind6",           COLLECTOR_NONE,   HOOK_CGROUP},
+	{"connects_ipv4",   "cgroup/connect4",             COLLECTOR_CGROUP, HOOK_CGROUP},
+	{"connects_ipv6",   "cgroup/connect6",             COLLECTOR_NONE,   HOOK_CGROUP},
+	{"sends_ipv4",      "cgroup/sendmsg4",             COLLECTOR_NONE,   HOOK_CGROUP},
+	{"sends_ipv6",      "cgroup/sendmsg6",             COLLECTOR_NONE,   HOOK_CGROUP},
+	{"receives_ipv4",   "cgroup/recvmsg4",             COLLECTOR_NONE,   HOOK_CGROUP},
+	{"receives_ipv6",   "cgroup/recvmsg6",             COLLECTOR_NONE,   HOOK_CGROUP},
+	{"named_ipv4",      "cgroup/getpeername4",         COLLECTOR_NONE,   HOOK_CGROUP},
+	{"named_ipv6",      "cgroup/getpeername6",         COLLECTOR_NONE,   HOOK_CGROUP},
+	{"icmp_sent",       "cgroup_skb/egress",           COLLECTOR_NONE,   HOOK_LATE  },
+	{"tcp_lives",       "sockops",                     COLLECTOR_CGROUP, HOOK_CGROUP},
+	{"tcp_received",    "tp_btf/tcp_rcv_space_adjust", COLLECTOR_FULL,   HOOK_TRACE },
+	{"state_set",       "tp_btf/inet_sock_set_state",  COLLECTOR_FULL,   HOOK_TRACE },
+	{"executed",        "tp_btf/sched_process_exec",   COLLECTOR_FULL,   HOOK_TRACE },
+	{"length_sent",     "tp_btf/sock_send_length",     COLLECTOR_NONE,   HOOK_TRACE },
+	{"length_received", "tp_btf/sock_recv_length",     COLLECTOR_NONE,   HOOK_TRACE },
+	{"holders",         "iter/task_file",              COLLECTOR_FULL,   HOOK_TRACE },
 };
 
 enum {
@@ -101,12 +108,16 @@ static struct bpf_program *program_of(const struct kernel_probe *probe, size_t h
 	return bpf_object__find_program_by_name(probe->programs->obj, hooks[hook].name);
 }
 
+static void detach_one(struct kernel_probe *probe, size_t hook)
+{
+	(void)bpf_link__destroy(probe->links[hook]);
+	probe->links[hook] = NULL;
+}
+
 static void detach(struct kernel_probe *probe)
 {
-	for (size_t i = 0; i < HOOKS; i++) {
-		(void)bpf_link__destroy(probe->links[i]);
-		probe->links[i] = NULL;
-	}
+	for (size_t i = 0; i < HOOKS; i++)
+		detach_one(probe, i);
 	ring_buffer__free(probe->ring);
 	probe->ring = NULL;
 	netprobe_bpf__destroy(probe->programs);
@@ -167,7 +178,7 @@ static int attach_one(struct kernel_probe *probe, size_t hook)
 {
 	struct bpf_program *program = program_of(probe, hook);
 
-	probe->links[hook] = hooks[hook].is_cgroup
+	probe->links[hook] = hooks[hook].kind != HOOK_TRACE
 				     ? bpf_program__attach_cgroup(program, probe->cgroup)
 				     : bpf_program__attach(program);
 	return probe->links[hook] ? 0 : -errno;
@@ -184,6 +195,8 @@ static int attach(struct kernel_probe *probe, struct trial *trial)
 		trial->error[i] = -attach_one(probe, i);
 		if (trial->error[i] != 0)
 			failed = 1;
+		else if (hooks[i].kind == HOOK_LATE)
+			detach_one(probe, i);
 	}
 	return failed;
 }
@@ -265,7 +278,7 @@ static int open_tier(struct kernel_probe *probe, struct trial *trial, uint32_t p
 			return -EOPNOTSUPP;
 		/* Half of the tracepoints would be work for nothing. */
 		for (size_t i = 0; i < HOOKS && tier < COLLECTOR_FULL; i++) {
-			if (hooks[i].is_trace && is_wanted(trial, i))
+			if (hooks[i].kind == HOOK_TRACE && is_wanted(trial, i))
 				trial->error[i] = ECANCELED;
 		}
 		r = load(probe, trial, peers_max);
@@ -315,7 +328,7 @@ int kernel_probe_open(enum collector_tier max, uint32_t peers_max, char *why, si
 		return -EOPNOTSUPP;
 	}
 	for (size_t i = 0; i < HOOKS && max < COLLECTOR_FULL; i++) {
-		if (hooks[i].is_trace)
+		if (hooks[i].kind == HOOK_TRACE)
 			trial.error[i] = ECANCELED;
 	}
 	r = open_tier(probe, &trial, peers_max, ret_tier);
@@ -388,6 +401,17 @@ int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_call
 	/* Only when all processes were seen is it known who shares a socket. */
 	r = iterate(probe, first, context);
 	return r < 0 ? r : iterate(probe, calls, context);
+}
+
+void kernel_probe_look_at_icmp(struct kernel_probe *probe, bool look)
+{
+	size_t hook = hook_find("icmp_sent");
+
+	if (!look)
+		detach_one(probe, hook);
+	else if (!probe->links[hook] && bpf_program__autoload(program_of(probe, hook)))
+		/* Without it ICMP's other side stays unknown. */
+		(void)attach_one(probe, hook);
 }
 
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,

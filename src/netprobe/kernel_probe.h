@@ -41,6 +41,8 @@ must_check int kernel_probe_drain(struct kernel_probe *probe, unsigned max,
  * than the probe, so *first* gets them unfinished. 0; -EOPNOTSUPP; -errno. */
 must_check int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *first,
 				 const struct kernel_probe_calls *calls, void *context);
+/* Whether packets are looked at for ICMP's other side, which costs every packet a little. */
+void kernel_probe_look_at_icmp(struct kernel_probe *probe, bool look);
 /* The counters of one peer; false: there are none. *forget* removes them. */
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,
 		       struct probe_traffic *ret);

@@ -17,13 +17,14 @@
 
 #include "base/str.h"
 #include "netprobe/command_line.h"
-#include "netprobe/container.h"
+#include "netprobe/container_cache.h"
 #include "netprobe/procfs.h"
 
 #define PLACES   4096U
 #define IDLE_MAX 8192U
 
 struct process_table {
+	struct container_cache *containers;
 	struct process *places[PLACES];
 	struct process *oldest, *newest; /* of those without flows */
 	uint32_t idle, size;
@@ -46,9 +47,13 @@ static struct process *process_free(struct process *process)
 	return NULL;
 }
 
-struct process_table *process_table_new(void)
+struct process_table *process_table_new(struct container_cache *containers)
 {
-	return calloc(1, sizeof(struct process_table));
+	struct process_table *table = calloc(1, sizeof(*table));
+
+	if (table)
+		table->containers = containers;
+	return table;
 }
 
 struct process_table *process_table_free(struct process_table *table)
@@ -150,20 +155,31 @@ static void set_text(char **text, const char *value)
 	*text = str_is_empty(value) ? NULL : strdup(value);
 }
 
-static void read_procfs(struct process *process)
+/* False: that life of the number is over. */
+static bool read_procfs(struct process_table *table, struct process *process)
 {
 	struct procfs_process now;
 
 	if (procfs_read_process(process->tgid, &now) < 0)
-		return;
-	/* Another life of the number. */
+		return false;
 	if (now.start_ns / PROCFS_TICK_NS != process->start_ns / PROCFS_TICK_NS)
-		return;
+		return false;
 	set_text(&process->container_id, now.container_id);
+	if (table->containers && process->cgroup != 0 && now.is_unified)
+		container_cache_add(table->containers, process->cgroup, now.container_id);
 	if (process->word)
-		return;
+		return true;
 	set_text(&process->word, now.command_line.word);
 	process->arguments = now.command_line.arguments;
+	return true;
+}
+
+static void learn(struct process_table *table, struct process *process)
+{
+	process->is_known = true;
+	if (!read_procfs(table, process) && table->containers)
+		set_text(&process->container_id,
+			 container_cache_find(table->containers, process->cgroup));
 }
 
 struct process *process_table_take(struct process_table *table, const struct probe_owner *owner)
@@ -175,10 +191,8 @@ struct process *process_table_take(struct process_table *table, const struct pro
 	update(process, owner);
 	if (process->flows++ == 0)
 		idle_remove(table, process);
-	if (!process->is_known) {
-		process->is_known = true;
-		read_procfs(process);
-	}
+	if (!process->is_known)
+		learn(table, process);
 	return process;
 }
 

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "netprobe/flow.h"
 
+struct container_cache;
 struct probe_exec;
 struct probe_owner;
 
@@ -29,7 +30,8 @@ struct process {
  */
 struct process_table;
 
-struct process_table *process_table_new(void);
+/* Borrows *containers*, which may be NULL. */
+struct process_table *process_table_new(struct container_cache *containers);
 struct process_table *process_table_free(struct process_table *table);
 DEFINE_CLEANUP(struct process_table *, process_table, process_table_free)
 #define cleanup_process_table CLEANUP(cleanup_process_table)

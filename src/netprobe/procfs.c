@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "netprobe/container.h"
 
 #define FILE_MAX 65536U
@@ -59,13 +60,18 @@ static int parse_stat(const char *text, struct procfs_process *process)
 	return 0;
 }
 
-/* Containers of cgroup1 stand in their own lines, so any line may name one. */
+/* cgroup2's line ("0::") says it; where it names no container, one of cgroup1's may. */
 static void parse_cgroups(char *text, struct procfs_process *process)
 {
+	char id[FLOW_CONTAINER_MAX + 1];
 	char *rest = NULL;
 
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-		if (container_id_parse(line, process->container_id))
+		process->is_unified = str_starts_with(line, "0::") && container_id_parse(line, id);
+		if (process->is_unified ||
+		    (process->container_id[0] == '\0' && container_id_parse(line, id)))
+			memcpy(process->container_id, id, sizeof(id));
+		if (process->is_unified)
 			return;
 	}
 }

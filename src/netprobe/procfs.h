@@ -17,7 +17,8 @@ struct procfs_process {
 	char comm[FLOW_COMM_MAX];
 	struct command_line command_line;
 	char container_id[FLOW_CONTAINER_MAX + 1];
-	bool is_kernel; /* a thread of the kernel: no command line and no memory */
+	bool is_unified; /* container_id is that of its cgroup in cgroup2 */
+	bool is_kernel;  /* a thread of the kernel: no command line and no memory */
 };
 
 /* The directory of process *tgid*: it names this process for good, not its number. 0; -ESRCH: there

@@ -41,6 +41,14 @@ def cookie(sock):
     return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), sys.byteorder)
 
 
+def cgroup_root():
+    for line in pathlib.Path('/proc/self/mountinfo').read_text().splitlines():
+        fields = line.split()
+        if ' - cgroup2 ' in line and fields[3] == '/':
+            return pathlib.Path(fields[4])
+    return skip('there is no cgroup2 hierarchy')
+
+
 class Collector:
     def __init__(self, tier='full', flows=65536, *more):
         self.process = subprocess.Popen([COLLECT, tier, str(flows), *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

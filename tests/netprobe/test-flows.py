@@ -4,7 +4,9 @@
 
 import array
 import os
+import signal
 import socket
+import struct
 import subprocess
 import unittest
 
@@ -353,6 +355,75 @@ class Udp(Case):
         worker.end()
         server.close()
         client.close()
+
+
+def echo_request(kind, sequence):
+    packet = struct.pack('!BBHHH', kind, 0, 0, 77, sequence) + b'data'
+    total = sum(struct.unpack('!6H', packet))
+    total = (total & 0xffff) + (total >> 16)
+    return packet[:2] + struct.pack('!H', ~total & 0xffff) + packet[4:]
+
+
+class Icmp(Case):
+    def ping(self, family, kind, protocol, address):
+        request = 8 if family == socket.AF_INET else 128
+        sock = socket.socket(family, kind, protocol)
+        number = cookie(sock)
+        # The collector looks at packets from when it hears of the socket.
+        self.collector.ask('each')
+        for sequence in range(3):
+            sock.sendto(echo_request(request, sequence), (address, 0))
+        flow = self.collector.wait_event(number, 'icmp_send')
+        self.assertOwner(flow, os.getpid())
+        self.assertEqual((flow['protocol'], flow['remote'], flow['remote_port'], flow['local_port']),
+                         (protocol, address, 0, 0))
+        sock.close()
+        ended = self.collector.wait_event(number, 'close')
+        self.assertEqual((ended['packets_sent'], ended['bytes_sent']), (3, 36))
+
+    def test_who_pings_with_a_raw_socket_and_whom(self):
+        self.ping(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP, '127.0.0.1')
+        self.ping(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6, '::1')
+
+    def test_who_pings_with_a_datagram_socket_and_whom(self):
+        with open('/proc/sys/net/ipv4/ping_group_range', 'w', encoding='ascii') as file:
+            file.write('0 0')
+        self.ping(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP, '127.0.0.1')
+        self.ping(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6, '::1')
+
+
+class Container(Case):
+    def call_from_container(self, identity):
+        group = collect.cgroup_root() / f'docker-{identity}.scope'
+        group.mkdir()
+        self.addCleanup(group.rmdir)
+        server = listener()
+
+        def call(channel):
+            (group / 'cgroup.procs').write_text(str(os.getpid()))
+            tell(channel, cookie(socket.create_connection(server.getsockname())))
+
+        worker = Worker(call)
+        number = int(worker.hear())
+        worker.end()
+        server.close()
+        return worker.pid, number
+
+    def test_a_process_in_a_container_s_cgroup_has_its_id(self):
+        identity = '0123456789abcdef' * 4
+        pid, number = self.call_from_container(identity)
+        flow = self.collector.wait_event(number, 'close')
+        self.assertOwner(flow, pid)
+        self.assertEqual(flow['container'], identity)
+
+    def test_a_process_that_is_gone_has_the_container_of_its_cgroup(self):
+        identity = 'fedcba9876543210' * 4
+        self.collector.process.send_signal(signal.SIGSTOP)
+        pid, number = self.call_from_container(identity)
+        self.collector.process.send_signal(signal.SIGCONT)
+        flow = self.collector.wait_event(number, 'close')
+        self.assertOwner(flow, pid)
+        self.assertEqual(flow['container'], identity)
 
 
 class Before(unittest.TestCase):

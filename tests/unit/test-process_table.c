@@ -34,7 +34,7 @@ static void exec(struct process_table *table, uint32_t tgid, const char *word)
 
 static void the_name_at_exec_outlives_the_process(void **state)
 {
-	cleanup_process_table struct process_table *table = process_table_new();
+	cleanup_process_table struct process_table *table = process_table_new(NULL);
 	struct probe_owner owner = owner_number(NOBODY, 1);
 	struct process *process;
 	struct flow_owner shown;
@@ -52,7 +52,7 @@ static void the_name_at_exec_outlives_the_process(void **state)
 
 static void a_number_with_another_start_is_another_process(void **state)
 {
-	cleanup_process_table struct process_table *table = process_table_new();
+	cleanup_process_table struct process_table *table = process_table_new(NULL);
 	struct probe_owner first = owner_number(NOBODY, 1);
 	struct probe_owner second = owner_number(NOBODY, 2);
 
@@ -65,7 +65,7 @@ static void a_number_with_another_start_is_another_process(void **state)
 
 static void a_living_process_is_read_only_if_its_start_is_the_same(void **state)
 {
-	cleanup_process_table struct process_table *table = process_table_new();
+	cleanup_process_table struct process_table *table = process_table_new(NULL);
 	struct procfs_process self;
 	struct probe_owner owner;
 
@@ -79,7 +79,7 @@ static void a_living_process_is_read_only_if_its_start_is_the_same(void **state)
 
 static void processes_without_flows_are_kept_up_to_a_bound(void **state)
 {
-	cleanup_process_table struct process_table *table = process_table_new();
+	cleanup_process_table struct process_table *table = process_table_new(NULL);
 	struct probe_owner owner = owner_number(NOBODY, 1);
 	struct process *process = process_table_take(table, &owner);
 
