@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+
+/* An iterator over all descriptors: what was there before, and how all of it stands now. */
+#include "ring.h"
+
+/* See ring.h for why it is this one. */
+char LICENSE[] SEC("license") = "GPL";
+
+/* *task* holds a socket of which no use was seen. Of several, none is its owner until one uses it;
+ * a listener is its first holder's. */
+static __always_inline void hold(struct task_struct *task, struct sock *sk,
+				 struct probe_socket *socket)
+{
+	struct probe_owner owner = {};
+
+	if (socket->flags & SOCKET_SHARED)
+		return;
+	if (socket->owner.tgid != 0 && !(socket->flags & PROBE_SEEDED))
+		return;
+	if (is_owner(&socket->owner, task) || !owner_of(task, &owner))
+		return;
+	if (socket->owner.tgid == 0) {
+		socket->owner = owner;
+		socket->netns = sk->__sk_common.skc_net.net->ns.inum;
+		socket->flags |= PROBE_SEEDED;
+		return;
+	}
+	if (sk->__sk_common.skc_state == TCP_LISTEN)
+		return;
+	__builtin_memset(&socket->owner, 0, sizeof(socket->owner));
+	socket->flags |= SOCKET_SHARED;
+}
+
+/* Which seeded sockets are worth a record: what has a peer, or waits for one. */
+static __always_inline void announce(__u8 state, struct probe_socket *socket,
+				     const struct probe_tuple *tuple)
+{
+	bool tcp = tuple->protocol == IPPROTO_TCP;
+
+	if (socket->flags & (SOCKET_ANNOUNCED | SOCKET_ENDED) || !(socket->flags & PROBE_SEEDED))
+		return;
+	if (tcp && state == TCP_CLOSE)
+		return;
+	if (tcp && state == TCP_LISTEN)
+		socket->flags |= PROBE_LISTENER;
+	if (!tcp && state == TCP_ESTABLISHED)
+		socket->flags |= PROBE_CONNECTED;
+	if (tuple->protocol == IPPROTO_UDP && state != TCP_ESTABLISHED && tuple->local_port != 0)
+		socket->flags |= PROBE_LISTENER;
+	if (!tcp && !(socket->flags & (PROBE_LISTENER | PROBE_CONNECTED)))
+		return;
+	socket->flags |= SOCKET_ANNOUNCED;
+}
+
+static __always_inline bool may_send_icmp(struct sock *sk, struct probe_socket *socket)
+{
+	__u16 protocol = sk->sk_protocol;
+
+	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 || sk->sk_type == SOCK_RAW)
+		socket->flags |= PROBE_ICMP;
+	return socket->flags & PROBE_ICMP;
+}
+
+static __always_inline void write(struct seq_file *seq, struct sock *sk,
+				  struct probe_socket *socket)
+{
+	struct probe_record record = {.kind = PROBE_SEEN};
+	struct tcp_sock *tcp;
+
+	tuple_of(sk, &record.tuple);
+	announce(sk->__sk_common.skc_state, socket, &record.tuple);
+	if (!(socket->flags & SOCKET_ANNOUNCED) && !may_send_icmp(sk, socket))
+		return;
+	record.cookie = bpf_get_socket_cookie(sk);
+	record.time_ns = bpf_ktime_get_ns();
+	record.netns = socket->netns;
+	record.flags = socket->flags;
+	record.owner = socket->owner;
+	record.counters = socket->counters;
+	if (record.tuple.protocol == IPPROTO_TCP) {
+		record.state = sk->__sk_common.skc_state;
+		tcp = bpf_skc_to_tcp_sock(sk);
+		if (tcp)
+			count_tcp(tcp, &record.counters);
+	}
+	bpf_seq_write(seq, &record, sizeof(record));
+}
+
+/* Every descriptor of every process: it gives sockets that are older than we are an owner, and
+ * tells how all of them stand. */
+SEC("iter/task_file")
+
+int holders(struct bpf_iter__task_file *context)
+{
+	struct task_struct *task = context->task;
+	struct file *file = context->file;
+	struct probe_socket *stored;
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk || !is_inet(sk))
+		return 0;
+	stored = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!stored)
+		return 0;
+	hold(task, sk, stored);
+	write(context->meta->seq, sk, stored);
+	return 0;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+#pragma once
+
+/*
+ * The kernel's structs, only the fields that are read. The loader finds each field by its name in
+ * the running kernel's BTF (CO-RE), so sizes, order and offsets here mean nothing, and the object
+ * builds on machines without BTF and serves every architecture.
+ */
+#include <linux/types.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct in6_addr {
+	__u8 s6_addr[16];
+};
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+struct probe_net_pointer {
+	struct net *net;
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	unsigned char skc_state;
+	unsigned long skc_flags;
+	struct probe_net_pointer skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct probe_socket_lock {
+	int owned;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct probe_socket_lock sk_lock;
+	__u16 sk_type;
+	__u16 sk_protocol;
+	int sk_err;
+	unsigned int sk_kern_sock : 1;
+};
+
+struct inet_sock {
+	struct sock sk;
+	__be16 inet_sport;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u64 bytes_received;
+	__u64 bytes_sent;
+	__u64 bytes_retrans;
+	__u32 segs_in;
+	__u32 segs_out;
+	__u32 total_retrans;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct probe_id {
+	__u32 val;
+};
+
+struct cred {
+	struct probe_id uid;
+	struct probe_id gid;
+};
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
+struct mm_struct {
+	unsigned long arg_start;
+};
+
+struct nsproxy {
+	struct net *net_ns;
+};
+
+struct task_struct {
+	unsigned int flags;
+	int pid;
+	int tgid;
+	__u64 start_boottime;
+	char comm[16];
+	struct task_struct *group_leader;
+	struct mm_struct *mm;
+	struct nsproxy *nsproxy;
+	struct css_set *cgroups;
+	const struct cred *cred;
+};
+
+struct linux_binprm {
+	int argc;
+	const char *filename;
+};
+
+struct seq_file;
+struct file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct file *file;
+};
+
+#pragma clang attribute pop

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+#pragma once
+
+/*
+ * What the programs in the kernel tell the collector: records in the ring, the same ones from the
+ * iterators, and the counters of datagram peers. Both sides include it, so the types are those of
+ * <linux/types.h>, and no struct has a hole. Nothing here is a kernel address.
+ */
+#include <linux/types.h>
+
+enum probe_kind {
+	PROBE_CONNECT = 1, /* a TCP connection is asked for */
+	PROBE_ACCEPT,      /* one has come; its owner is whoever uses it first */
+	PROBE_LISTEN,      /* TCP listens; UDP is bound */
+	PROBE_STATE,       /* another TCP state */
+	PROBE_CLOSE,       /* the end, with the last counters */
+	PROBE_SEND,        /* a datagram to a peer that was not known */
+	PROBE_RECEIVE,     /* one from such a peer */
+	PROBE_OWNER,       /* another process uses the socket */
+	PROBE_SEEN,        /* from an iterator */
+	PROBE_EXEC,        /* struct probe_exec */
+	PROBE_EXIT,        /* the process of *owner* ends */
+	PROBE_ICMP_SOCKET, /* somebody made a socket that may send ICMP */
+};
+
+/* Flags of a record. */
+#define PROBE_INBOUND   1U
+#define PROBE_LISTENER  2U
+#define PROBE_CONNECTED 4U  /* a datagram socket that has one peer */
+#define PROBE_SEEDED    8U  /* was there before the collector */
+#define PROBE_ICMP      16U /* the socket may send ICMP */
+
+#define PROBE_COMM_MAX 16
+#define PROBE_ARGV_MAX 256
+
+struct probe_owner {
+	__u64 start_ns; /* CLOCK_BOOTTIME */
+	__u64 cgroup;   /* id in cgroup2 */
+	__u32 tgid;     /* 0: not known */
+	__u32 pid;
+	__u32 uid;
+	__u32 gid;
+	char comm[PROBE_COMM_MAX];
+};
+
+/* Network order; IPv4 (v4-mapped, too) in the first four bytes. */
+struct probe_address {
+	__u8 bytes[16];
+};
+
+struct probe_tuple {
+	struct probe_address local, remote;
+	__u16 local_port, remote_port; /* host order */
+	__u8 family;
+	__u8 protocol;
+	__u16 unused;
+};
+
+struct probe_counters {
+	__u64 bytes_sent, bytes_received;
+	__u64 packets_sent, packets_received;
+	__u32 retransmits;
+	__u32 unused;
+};
+
+struct probe_record {
+	__u32 kind;
+	__u8 state;     /* TCP's, the new one */
+	__u8 old_state; /* PROBE_CLOSE: the one before */
+	__u16 error;    /* PROBE_CLOSE: sk_err */
+	__u64 cookie;
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u32 netns;
+	__u32 flags;
+	struct probe_tuple tuple;
+	struct probe_owner owner;
+	struct probe_counters counters;
+};
+
+struct probe_exec {
+	__u32 kind;
+	__u32 arguments; /* behind argv[0] */
+	struct probe_owner owner;
+	char argv0[PROBE_ARGV_MAX]; /* ends in NUL */
+};
+
+/* One datagram peer of a socket without a connection. */
+struct probe_peer {
+	__u64 cookie;
+	struct probe_address remote;
+	__u16 remote_port;
+	__u8 family;
+	__u8 protocol;
+	__u32 unused;
+};
+
+struct probe_traffic {
+	__u64 bytes_sent, bytes_received;
+	__u64 packets_sent, packets_received;
+	__u64 last_ns;        /* CLOCK_MONOTONIC */
+	__u64 owner_start_ns; /* of who was the last to talk with it */
+	__u32 owner_tgid;
+	__u32 unused;
+};
+
+/* Per CPU: records for which the ring had no room, peers for which the map had none. */
+enum probe_loss {
+	PROBE_LOST_RECORD,
+	PROBE_LOST_PEER,
+	PROBE_LOSSES
+};

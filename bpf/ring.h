@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+#pragma once
+
+/*
+ * The way out: a ring that is never waited for. What finds no room in it is counted.
+ *
+ * The objects' licence: among those under which the kernel lets a program read its structs there is
+ * no Apache-2.0. These sources are offered under GPL-2.0, too, and the objects say so.
+ */
+#include "tuple.h"
+
+#define RING_BYTES (4U * 1024 * 1024)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, RING_BYTES);
+} ring SEC(".maps") __weak;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PROBE_LOSSES);
+	__type(key, __u32);
+	__type(value, __u64);
+} losses SEC(".maps") __weak;
+
+static __always_inline void lost(__u32 what)
+{
+	__u64 *count = bpf_map_lookup_elem(&losses, &what);
+
+	if (count)
+		(*count)++;
+}
+
+/* A record of *socket* without its tuple, or NULL. bpf_ringbuf_submit() ends it. */
+static __always_inline struct probe_record *record_new(__u32 kind, __u64 cookie,
+						       const struct probe_socket *socket)
+{
+	struct probe_record *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
+
+	if (!record) {
+		lost(PROBE_LOST_RECORD);
+		return NULL;
+	}
+	__builtin_memset(record, 0, sizeof(*record));
+	record->kind = kind;
+	record->cookie = cookie;
+	record->time_ns = bpf_ktime_get_ns();
+	record->netns = socket->netns;
+	record->flags = socket->flags;
+	record->owner = socket->owner;
+	record->counters = socket->counters;
+	return record;
+}
+
+static __always_inline void submit(struct probe_record *record, __u8 state)
+{
+	record->state = state;
+	bpf_ringbuf_submit(record, 0);
+}
+
+static __always_inline void count_tcp(struct tcp_sock *tcp, struct probe_counters *counters)
+{
+	counters->bytes_sent = tcp->bytes_sent - tcp->bytes_retrans;
+	counters->bytes_received = tcp->bytes_received;
+	/* The kernel counts the other side's FIN as a byte. */
+	if (((struct sock *)tcp)->__sk_common.skc_flags & SOCK_DONE && tcp->bytes_received > 0)
+		counters->bytes_received--;
+	counters->packets_sent = tcp->segs_out;
+	counters->packets_received = tcp->segs_in;
+	counters->retransmits = tcp->total_retrans;
+}
+
+static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 cookie,
+				   struct probe_socket *socket, __u8 old)
+{
+	struct probe_record *record = record_new(PROBE_CLOSE, cookie, socket);
+
+	if (!record)
+		return;
+	tuple_of(sk, &record->tuple);
+	if (tcp)
+		count_tcp(tcp, &record->counters);
+	record->old_state = old;
+	record->error = (__u16)sk->sk_err;
+	socket->flags = (socket->flags & ~SOCKET_ANNOUNCED) | SOCKET_ENDED;
+	submit(record, TCP_CLOSE);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+#pragma once
+
+/*
+ * What is kept with a socket, in storage that ends with it, and who a process is. An owner is
+ * written only where the process that runs is the one that uses the socket: in a system call, never
+ * in an interrupt, and never a thread of the kernel.
+ */
+#include "kernel.h"
+#include "netprobe.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <linux/bpf.h>
+#include <stdbool.h>
+
+#define AF_INET         2
+#define AF_INET6        10
+#define IPPROTO_ICMP    1
+#define IPPROTO_TCP     6
+#define IPPROTO_UDP     17
+#define IPPROTO_ICMPV6  58
+#define SOCK_DONE       2UL /* in skc_flags: a FIN has come */
+#define SOCK_RAW        3
+#define PF_KTHREAD      0x00200000
+#define TCP_ESTABLISHED 1
+#define TCP_CLOSE       7
+#define TCP_LISTEN      10
+
+/* States of a socket, in probe_socket.flags beside those of a record. */
+#define SOCKET_ANNOUNCED 0x100U /* a record has told of it */
+#define SOCKET_SHARED    0x200U /* found with several processes before anybody was seen to use it */
+#define SOCKET_ENDED     0x400U /* its last record was given */
+
+/* The peer of the system call that runs, so that its length can be added there. */
+struct probe_last {
+	struct probe_address remote;
+	__u16 port;
+	__u8 family;
+	__u8 unused;
+	__u32 pid; /* 0: none */
+};
+
+struct probe_socket {
+	struct probe_owner owner;
+	struct probe_counters counters; /* datagrams; the kernel itself counts for TCP */
+	struct probe_last sent, received;
+	__u32 netns;
+	__u32 flags;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct probe_socket);
+} sockets SEC(".maps") __weak;
+
+/* Set before loading: what programs that are loaded together make needless. */
+extern const volatile bool states_are_traced;
+extern const volatile bool lengths_are_traced;
+
+static __always_inline bool owner_of(struct task_struct *task, struct probe_owner *owner)
+{
+	struct task_struct *leader = task->group_leader;
+
+	if (task->flags & PF_KTHREAD || task->tgid == 0)
+		return false;
+	owner->tgid = task->tgid;
+	owner->pid = task->pid;
+	owner->start_ns = leader->start_boottime;
+	owner->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	owner->uid = task->cred->uid.val;
+	owner->gid = task->cred->gid.val;
+	bpf_probe_read_kernel(owner->comm, sizeof(owner->comm), &leader->comm);
+	return true;
+}
+
+/* Whether *owner* is the process that runs: the common case, so without reading all of it. */
+static __always_inline bool is_owner(const struct probe_owner *owner, struct task_struct *task)
+{
+	return owner->tgid == (__u32)task->tgid &&
+	       owner->start_ns == task->group_leader->start_boottime;
+}
+
+/* The process that runs uses the socket. Whether it had another owner before. */
+static __always_inline bool take(struct probe_socket *socket)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct probe_owner owner = {};
+
+	if (is_owner(&socket->owner, task) || !owner_of(task, &owner))
+		return false;
+	socket->owner = owner;
+	socket->flags &= ~SOCKET_SHARED;
+	return true;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+
+/* TCP's life, from sockops; its states only where no tracepoint tells them. */
+#include "ring.h"
+
+/* See ring.h for why it is this one. */
+char LICENSE[] SEC("license") = "GPL";
+
+static __always_inline void lives(struct bpf_sock_ops *context, __u32 kind, __u8 state)
+{
+	struct bpf_sock *sk = context->sk;
+	struct probe_socket *socket;
+	struct probe_record *record;
+	struct tcp_sock *tcp;
+
+	if (!sk)
+		return;
+	tcp = bpf_skc_to_tcp_sock(sk);
+	socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!tcp || !socket)
+		return;
+	if (!states_are_traced)
+		bpf_sock_ops_cb_flags_set(context, context->bpf_sock_ops_cb_flags |
+							   BPF_SOCK_OPS_STATE_CB_FLAG);
+	if (kind == PROBE_LISTEN)
+		take(socket);
+	socket->netns = ((struct sock *)tcp)->__sk_common.skc_net.net->ns.inum;
+	socket->flags = (socket->flags & ~SOCKET_ENDED) | SOCKET_ANNOUNCED;
+	if (kind == PROBE_LISTEN)
+		socket->flags |= PROBE_LISTENER;
+	if (kind == PROBE_ACCEPT)
+		socket->flags |= PROBE_INBOUND;
+	record = record_new(kind, bpf_get_socket_cookie(context), socket);
+	if (!record)
+		return;
+	tuple_of((struct sock *)tcp, &record->tuple);
+	submit(record, state);
+}
+
+static __always_inline void state_changed(struct bpf_sock_ops *context)
+{
+	struct bpf_sock *sk = context->sk;
+	struct probe_socket *socket;
+	struct probe_record *record;
+	struct tcp_sock *tcp;
+
+	if (!sk || states_are_traced)
+		return;
+	tcp = bpf_skc_to_tcp_sock(sk);
+	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (!tcp || !socket || !(socket->flags & SOCKET_ANNOUNCED))
+		return;
+	if (context->args[1] == TCP_CLOSE)
+		return closed((struct sock *)tcp, tcp, bpf_get_socket_cookie(context), socket,
+			      (__u8)context->args[0]);
+	if (context->args[1] != TCP_ESTABLISHED || socket->flags & PROBE_INBOUND)
+		return;
+	record = record_new(PROBE_STATE, bpf_get_socket_cookie(context), socket);
+	if (!record)
+		return;
+	tuple_of((struct sock *)tcp, &record->tuple);
+	submit(record, TCP_ESTABLISHED);
+}
+
+/* reply is left as it is: another program may have set it. */
+SEC("sockops")
+
+int tcp_lives(struct bpf_sock_ops *context)
+{
+	switch (context->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		lives(context, PROBE_CONNECT, 2);
+		break;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		lives(context, PROBE_ACCEPT, TCP_ESTABLISHED);
+		break;
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		lives(context, PROBE_LISTEN, TCP_LISTEN);
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		state_changed(context);
+		break;
+	default:
+		break;
+	}
+	return 1;
+}

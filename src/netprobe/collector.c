@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The host's flows, by the best means there is. One descriptor stands for all sources: an epoll
+ * instance that holds the ring of the programs in the kernel, or the timer of the poller, and for
+ * the start an eventfd, because the sockets that exist already are told of by the first drain.
+ */
+
+#include "netprobe/collector.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "netprobe/cgroup_root.h"
+#include "netprobe/collector_private.h"
+#include "netprobe/container_cache.h"
+#include "netprobe/kernel_probe.h"
+
+#define DRAIN_MAX 4096U
+#define WHY_MAX   300U
+
+static void on_record(void *context, const struct probe_record *record)
+{
+	collector_record(context, record);
+}
+
+static void on_exec(void *context, const struct probe_exec *exec)
+{
+	collector_exec(context, exec);
+}
+
+static void on_stand(void *context, const struct probe_record *record)
+{
+	collector_stands(context, record);
+}
+
+static void on_first(void *context, const struct probe_record *record)
+{
+	collector_note_listener(context, record);
+}
+
+static const struct kernel_probe_calls record_calls = {.record = on_record, .exec = on_exec};
+static const struct kernel_probe_calls stand_calls = {.record = on_stand};
+static const struct kernel_probe_calls first_calls = {.record = on_first};
+
+static int64_t nanoseconds(clockid_t clock)
+{
+	struct timespec now = {0};
+
+	(void)clock_gettime(clock, &now);
+	return now.tv_sec * NSEC_PER_SEC + now.tv_nsec;
+}
+
+/* The wall clock may be set at any time. */
+static void read_clock(struct collector *collector)
+{
+	collector->clock_ns = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
+}
+
+struct collector *collector_free(struct collector *collector)
+{
+	if (!collector)
+		return NULL;
+	(void)kernel_probe_free(collector->probe);
+	(void)flow_table_free(collector->flows);
+	(void)process_table_free(collector->processes);
+	(void)container_cache_free(collector->containers);
+	collector->cgroup_fd = fd_close(collector->cgroup_fd);
+	collector->seed_fd = fd_close(collector->seed_fd);
+	collector->timer_fd = fd_close(collector->timer_fd);
+	collector->diag_fd = fd_close(collector->diag_fd);
+	collector->epoll_fd = fd_close(collector->epoll_fd);
+	free(collector);
+	return NULL;
+}
+
+static int watch(struct collector *collector, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+
+	return epoll_ctl(collector->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+static int open_diag(struct collector *collector)
+{
+	int r;
+
+	r = collector_diag_open(collector);
+	return r < 0 ? r : watch(collector, collector->timer_fd);
+}
+
+static int open_probe(struct collector *collector, char *why)
+{
+	int r;
+
+	r = kernel_probe_open(collector->options.tier_max, collector->options.flows_max, why,
+			      WHY_MAX, &collector->tier, &collector->probe);
+	if (r < 0)
+		return r;
+	r = watch(collector, kernel_probe_fd(collector->probe));
+	if (r < 0)
+		return r;
+	collector->seed_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	return collector->seed_fd < 0 ? -errno : watch(collector, collector->seed_fd);
+}
+
+int collector_open(const struct collector_options *options, collector_event_fn event, void *context,
+		   char *why, struct collector **ret)
+{
+	cleanup_collector struct collector *collector = calloc(1, sizeof(*collector));
+	int r = -EOPNOTSUPP;
+
+	if (!collector)
+		return -ENOMEM;
+	why[0] = '\0';
+	collector->options = *options;
+	collector->event = event;
+	collector->context = context;
+	collector->seed_fd = -EBADF;
+	collector->timer_fd = -EBADF;
+	collector->diag_fd = -EBADF;
+	collector->cgroup_fd = -EBADF;
+	collector->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (collector->epoll_fd < 0)
+		return -errno;
+	collector->flows = flow_table_new(MAX(options->flows_max, 1U));
+	/* Without it, containers are those that /proc names. */
+	ignore_result(cgroup_root_open(&collector->cgroup_fd));
+	collector->containers = container_cache_new(collector->cgroup_fd);
+	collector->processes = process_table_new(collector->containers);
+	if (!collector->flows || !collector->processes || !collector->containers)
+		return -ENOMEM;
+	read_clock(collector);
+	if (options->tier_max >= COLLECTOR_CGROUP)
+		r = open_probe(collector, why);
+	/* Whatever the reason, less is better than nothing. */
+	if (r < 0) {
+		collector->probe = kernel_probe_free(collector->probe);
+		r = options->tier_max >= COLLECTOR_DIAG ? open_diag(collector) : -EPERM;
+	}
+	if (r < 0)
+		return -EPERM;
+	*ret = TAKE_PTR(collector);
+	return 0;
+}
+
+enum collector_tier collector_tier(const struct collector *collector)
+{
+	return collector->tier;
+}
+
+const char *collector_tier_name(enum collector_tier tier)
+{
+	static const char *const names[] = {
+		[COLLECTOR_NONE] = "none",
+		[COLLECTOR_DIAG] = "diag",
+		[COLLECTOR_CGROUP] = "cgroup",
+		[COLLECTOR_FULL] = "full",
+	};
+
+	static_assert(ARRAY_SIZE(names) == COLLECTOR_FULL + 1, "a name for each");
+	return (size_t)tier < ARRAY_SIZE(names) ? names[tier] : "none";
+}
+
+int collector_fd(const struct collector *collector)
+{
+	return collector->epoll_fd;
+}
+
+/* Looks at every socket there is. */
+static int look(struct collector *collector)
+{
+	int64_t before_ns = nanoseconds(CLOCK_REALTIME);
+	uint64_t lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD);
+	int r;
+
+	collector->round++;
+	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
+	if (r < 0)
+		return r == -EOPNOTSUPP ? 0 : r;
+	/* What is not there any more ended with a record, if no record was lost. */
+	if (lost != collector->lost_at_look)
+		collector_sweep(collector, before_ns);
+	collector->lost_at_look = lost;
+	return 0;
+}
+
+int collector_drain(struct collector *collector, unsigned max)
+{
+	int r;
+
+	read_clock(collector);
+	if (!collector->probe)
+		return collector_diag_drain(collector);
+	r = kernel_probe_drain(collector->probe, max > 0 ? max : DRAIN_MAX, &record_calls,
+			       collector);
+	if (r < 0 || collector->seed_fd < 0)
+		return r;
+	collector->seed_fd = fd_close(collector->seed_fd);
+	return look(collector);
+}
+
+int collector_refresh(struct collector *collector)
+{
+	int r;
+
+	read_clock(collector);
+	if (!collector->probe)
+		return collector_diag_look(collector);
+	r = look(collector);
+	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry && r >= 0;
+	     entry = flow_table_next(entry))
+		collector_count_peer(collector, entry, false);
+	return r;
+}
+
+void collector_each(const struct collector *collector, collector_flow_fn each, void *context)
+{
+	struct flow flow;
+
+	for (const struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
+	     entry = flow_table_next(entry)) {
+		collector_compose(entry, &flow);
+		each(context, &flow);
+	}
+}
+
+uint32_t collector_size(const struct collector *collector)
+{
+	return flow_table_size(collector->flows);
+}
+
+struct collector_counts collector_counts(const struct collector *collector)
+{
+	struct collector_counts counts = collector->counts;
+
+	if (collector->probe)
+		counts.lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD) +
+			      kernel_probe_lost(collector->probe, PROBE_LOST_PEER);
+	return counts;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "netprobe/collector.h"
+#include "netprobe/flow_table.h"
+#include "netprobe/process_table.h"
+
+struct container_cache;
+struct kernel_probe;
+struct probe_exec;
+struct probe_owner;
+struct probe_record;
+
+#define NSEC_PER_SEC 1000000000LL
+
+struct collector {
+	struct collector_options options;
+	collector_event_fn event;
+	void *context;
+	enum collector_tier tier;
+	struct flow_table *flows;
+	struct process_table *processes;
+	struct container_cache *containers;
+	int cgroup_fd;              /* the root of cgroup2, or -EBADF */
+	struct kernel_probe *probe; /* COLLECTOR_CGROUP and FULL */
+	struct collector_counts counts;
+	int epoll_fd;
+	int seed_fd;  /* an eventfd that is readable until the table is seeded; or -EBADF */
+	int diag_fd;  /* of COLLECTOR_DIAG, or -EBADF */
+	int timer_fd; /* of COLLECTOR_DIAG, or -EBADF */
+	uint32_t icmp_sockets;   /* that there are */
+	uint32_t round;          /* of the last full look at all sockets */
+	int64_t clock_ns;        /* CLOCK_REALTIME at CLOCK_MONOTONIC 0 */
+	uint8_t listening[8192]; /* a bit for each TCP port that is listened on */
+	uint64_t lost_at_look;   /* counts.lost when all sockets were looked at */
+};
+
+/* A record changes the table; event() hears of it. */
+void collector_record(struct collector *collector, const struct probe_record *record);
+void collector_exec(struct collector *collector, const struct probe_exec *exec);
+/* The same for what stands, without an event for flows that are known. */
+void collector_stands(struct collector *collector, const struct probe_record *record);
+/* Ends what the last look at all sockets did not see. */
+void collector_sweep(struct collector *collector, int64_t before_ns);
+/* The current counters of a flow with a peer. */
+void collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget);
+
+/* Notes what waits for connections, before collector_stands() judges who called whom. */
+void collector_note_listener(struct collector *collector, const struct probe_record *record);
+
+must_check int collector_diag_open(struct collector *collector);
+/* A pass over all sockets. */
+must_check int collector_diag_look(struct collector *collector);
+/* A pass, if the timer says so. */
+must_check int collector_diag_drain(struct collector *collector);
+
+void collector_compose(const struct flow_entry *entry, struct flow *ret);
+void collector_end(struct collector *collector, struct flow_entry *entry, enum flow_event event,
+		   enum flow_end end, int64_t now_ns);

@@ -1,0 +1,652 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Who owns a flow, on the machine's own kernel: each case knows by construction which process did it."""
+
+import array
+import os
+import signal
+import socket
+import struct
+import subprocess
+import unittest
+
+import collect
+from collect import Collector, Worker, cookie, tell, wait_line
+
+LISTEN = 10
+
+
+def listener(family=socket.AF_INET, address=None):
+    sock = socket.socket(family)
+    sock.bind((address or ('127.0.0.1' if family == socket.AF_INET else '::1'), 0))
+    sock.listen(64)
+    return sock
+
+
+def send_descriptor(channel, sock):
+    channel.sendmsg([b'f'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [sock.fileno()]))])
+
+
+def receive_descriptor(channel):
+    _, ancillary, _, _ = channel.recvmsg(1, socket.CMSG_SPACE(4))
+    number = array.array('i')
+    number.frombytes(ancillary[0][2][:4])
+    return socket.socket(fileno=number[0])
+
+
+class Case(unittest.TestCase):
+    tier = 'full'
+
+    def setUp(self):
+        self.collector = Collector(self.tier)
+        self.addCleanup(self.collector.close)
+        if self.collector.tier != self.tier:
+            self.skipTest(f'the kernel gives {self.collector.tier}: {self.collector.why}')
+
+    def assertOwner(self, flow, pid):
+        self.assertEqual(flow['tgid'], pid, flow)
+
+    def connect(self, server):
+        client = socket.socket(server.family)
+        client.connect(server.getsockname()[:2])
+        return client
+
+
+class Tcp(Case):
+    def both_ends(self, family, address=None, target=None):
+        server = listener(family, address)
+        port = server.getsockname()[1]
+
+        def accept(channel):
+            sock, _ = server.accept()
+            sock.recv(100)
+            sock.sendall(b'12345')
+            tell(channel, cookie(sock))
+            wait_line(channel)
+
+        worker = Worker(accept)
+        client = socket.create_connection((target or server.getsockname()[0], port))
+        client.sendall(b'abc')
+        self.assertEqual(client.recv(100), b'12345')
+        theirs, mine = int(worker.hear()), cookie(client)
+        connected = self.collector.wait_event(mine, 'connect')
+        self.assertOwner(connected, os.getpid())
+        self.assertOwner(self.collector.wait_event(theirs, 'update'), worker.pid)
+        self.assertTrue(self.collector.of(theirs, 'accept')[0]['inbound'])
+        local = client.getsockname()[1]
+        client.close()
+        worker.say()
+        worker.end()
+        ended, other = self.collector.wait_event(mine, 'close'), self.collector.wait_event(theirs, 'close')
+        self.assertEqual((ended['bytes_sent'], ended['bytes_received']), (3, 5))
+        self.assertEqual((other['bytes_sent'], other['bytes_received']), (5, 3))
+        self.assertOwner(ended, os.getpid())
+        self.assertOwner(other, worker.pid)
+        self.assertEqual((ended['local_port'], ended['remote_port']), (local, port))
+        self.assertEqual((other['local_port'], other['remote_port']), (port, local))
+        self.assertGreater(ended['ended_ns'], ended['started_ns'])
+        server.close()
+        return ended, other
+
+    def test_both_ends_of_ipv4_have_their_processes_and_bytes(self):
+        for flow in self.both_ends(socket.AF_INET):
+            self.assertEqual((flow['family'], flow['remote']), (socket.AF_INET, '127.0.0.1'))
+
+    def test_both_ends_of_ipv6_have_their_processes_and_bytes(self):
+        for flow in self.both_ends(socket.AF_INET6):
+            self.assertEqual((flow['family'], flow['remote']), (socket.AF_INET6, '::1'))
+
+    def test_ipv4_at_a_dual_stack_server_is_ipv4(self):
+        for flow in self.both_ends(socket.AF_INET6, '::', '127.0.0.1'):
+            self.assertEqual((flow['family'], flow['remote'], flow['local']),
+                             (socket.AF_INET, '127.0.0.1', '127.0.0.1'))
+
+    def test_a_listener_is_inventory_until_it_is_closed(self):
+        server = listener()
+        number = cookie(server)
+        self.assertOwner(self.collector.wait_event(number, 'state'), os.getpid())
+        flows, _ = self.collector.ask()
+        flow = [f for f in flows if f['cookie'] == number][0]
+        self.assertTrue(flow['listener'])
+        self.assertEqual((flow['state'], flow['local_port'], flow['remote_port']),
+                         (LISTEN, server.getsockname()[1], 0))
+        server.close()
+        self.assertEqual(self.collector.wait_event(number, 'close')['end'], 1)
+
+    def test_each_worker_of_a_pre_fork_server_owns_what_it_accepted(self):
+        server = listener()
+
+        def serve(channel):
+            for _ in range(5):
+                sock, _ = server.accept()
+                sock.recv(10)
+                tell(channel, cookie(sock))
+                sock.close()
+
+        workers = [Worker(serve) for _ in range(4)]
+        for _ in range(20):
+            self.connect(server).sendall(b'x')
+        for worker in workers:
+            for _ in range(5):
+                self.assertOwner(self.collector.wait_event(int(worker.hear()), 'close'), worker.pid)
+            self.assertEqual(worker.end(), 0)
+        server.close()
+
+    def test_who_accepts_and_never_reads_owns_it_all_the_same(self):
+        server = listener()
+
+        def serve(channel):
+            sock, _ = server.accept()
+            tell(channel, cookie(sock))
+            wait_line(channel)
+            sock.close()
+
+        worker = Worker(serve)
+        client = self.connect(server)
+        number = int(worker.hear())
+        worker.say()
+        worker.end()
+        client.close()
+        self.assertOwner(self.collector.wait_event(number, 'close'), worker.pid)
+        server.close()
+
+    def test_a_passed_descriptor_moves_to_who_uses_it(self):
+        server = listener()
+        client = self.connect(server)
+        accepted, _ = server.accept()
+        number = cookie(accepted)
+        client.sendall(b'a')
+        accepted.recv(1)
+        self.assertOwner(self.collector.wait_event(number, 'update'), os.getpid())
+
+        def take(channel):
+            sock = receive_descriptor(channel)
+            wait_line(channel)
+            sock.sendall(b'b')
+            tell(channel, 'sent')
+            wait_line(channel)
+
+        worker = Worker(take)
+        send_descriptor(worker.channel, accepted)
+        # To hold it is not to use it.
+        flows, _ = self.collector.ask()
+        self.assertOwner([f for f in flows if f['cookie'] == number][0], os.getpid())
+        worker.say()
+        worker.hear()
+        self.collector.wait(lambda: self.collector.of(number)[-1]['tgid'] == worker.pid, 'did not move')
+        _, counts = self.collector.ask()
+        self.assertGreater(counts['corrected'], 0)
+        worker.end()
+        for sock in (client, accepted, server):
+            sock.close()
+
+    def test_a_sender_that_exits_before_the_first_byte_is_not_the_owner_any_more(self):
+        server = listener()
+        between, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+
+        def accept_and_pass(channel):
+            sock, _ = server.accept()
+            tell(channel, cookie(sock))
+            send_descriptor(between, sock)
+
+        worker = Worker(accept_and_pass)
+        client = self.connect(server)
+        number = int(worker.hear())
+        self.assertEqual(worker.end(), 0)
+        sock = receive_descriptor(ours)
+        client.sendall(b'x')
+        sock.recv(1)
+        self.collector.wait(lambda: self.collector.of(number)[-1]['tgid'] == os.getpid(), 'did not move')
+        self.assertFalse([e for e in self.collector.of(number) if e['tgid'] not in (0, worker.pid, os.getpid())])
+        for each in (sock, client, server, between, ours):
+            each.close()
+
+    def test_why_a_connection_ended_is_told(self):
+        server = listener()
+        port = server.getsockname()[1]
+        client = self.connect(server)
+        accepted, _ = server.accept()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+        mine, theirs = cookie(client), cookie(accepted)
+        client.close()
+        self.assertEqual(self.collector.wait_event(mine, 'close')['end'], 2)
+        self.assertEqual(self.collector.wait_event(theirs, 'close')['end'], 2)
+        accepted.close()
+        server.close()
+        refused = socket.socket()
+        number = cookie(refused)
+        with self.assertRaises(ConnectionRefusedError):
+            refused.connect(('127.0.0.1', port))
+        flow = self.collector.wait_event(number, 'close')
+        self.assertEqual(flow['end'], 4)
+        self.assertOwner(flow, os.getpid())
+        refused.close()
+
+    def test_a_number_that_is_used_again_is_another_process(self):
+        server = listener()
+        target = server.getsockname()
+
+        def call(channel):
+            wait_line(channel)
+            sock = socket.create_connection(target)
+            tell(channel, cookie(sock))
+            wait_line(channel)
+
+        first = Worker(call)
+        first.say()
+        one = self.collector.wait_event(int(first.hear()), 'connect')
+        first.say()
+        first.end()
+
+        def call_as(channel):
+            pid = collect.fork_as(first.pid)
+            if pid == 0:
+                tell(channel, cookie(socket.create_connection(target)))
+                os._exit(0)
+            if pid is None:
+                tell(channel, 'refused')
+            else:
+                os.waitpid(pid, 0)
+
+        second = Worker(call_as)
+        said = second.hear()
+        second.end()
+        if said == 'refused':
+            self.skipTest('the kernel gives no process a wanted number')
+        two = self.collector.wait_event(int(said), 'connect')
+        self.assertEqual(two['tgid'], one['tgid'])
+        self.assertGreater(two['owner_started_ns'], one['owner_started_ns'])
+        server.close()
+
+    def test_a_process_that_is_gone_keeps_its_name(self):
+        server = listener()
+        program = f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}))"
+        child = subprocess.Popen(['/usr/bin/python3', '-c', program, 'a secret'])
+        child.wait()
+        accepted, peer = server.accept()
+        found = self.collector.wait(
+            lambda: [e for e in self.collector.events if e['event'] == 'close' and e['local_port'] == peer[1]],
+            'no close')[0]
+        self.assertOwner(found, child.pid)
+        self.assertEqual((found['comm'], found['cmdline'], found['arguments']), ('python3', '/usr/bin/python3', 3))
+        accepted.close()
+        server.close()
+
+
+class Udp(Case):
+    def bound(self, family=socket.AF_INET):
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.bind(('127.0.0.1' if family == socket.AF_INET else '::1', 0))
+        return sock
+
+    def test_a_bound_socket_is_a_listener_and_its_peers_are_flows(self):
+        server = self.bound()
+        number = cookie(server)
+        self.assertTrue(self.collector.wait_event(number, 'state')['listener'])
+
+        def send(channel):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.sendto(b'four', server.getsockname())
+            sock.sendto(b'five!', server.getsockname())
+            tell(channel, f'{cookie(sock)} {sock.getsockname()[1]}')
+            wait_line(channel)
+
+        worker = Worker(send)
+        theirs, port = map(int, worker.hear().split())
+        server.recvfrom(100)
+        server.recvfrom(100)
+        flow = self.collector.wait_event(number, 'udp_recv')
+        self.assertOwner(flow, os.getpid())
+        self.assertEqual((flow['remote'], flow['remote_port'], flow['inbound']), ('127.0.0.1', port, True))
+        self.assertOwner(self.collector.wait_event(theirs, 'udp_send'), worker.pid)
+        flows, _ = self.collector.ask()
+        sent = [f for f in flows if f['cookie'] == theirs][0]
+        received = [f for f in flows if f['cookie'] == number and f['remote_port'] == port][0]
+        self.assertEqual((sent['bytes_sent'], sent['packets_sent']), (9, 2))
+        self.assertEqual((received['bytes_received'], received['packets_received']), (9, 2))
+        worker.end()
+        self.assertEqual(self.collector.wait_event(theirs, 'close')['bytes_sent'], 9)
+        server.close()
+        self.collector.wait(lambda: len(self.collector.of(number, 'close')) == 2, 'a flow is left')
+
+    def test_a_connected_socket_is_one_flow(self):
+        for family in (socket.AF_INET, socket.AF_INET6):
+            server = self.bound(family)
+            client = socket.socket(family, socket.SOCK_DGRAM)
+            client.connect(server.getsockname()[:2])
+            number = cookie(client)
+            self.collector.ask()
+            self.assertEqual(self.collector.of(number), [])
+            client.send(b'12345678')
+            _, peer = server.recvfrom(100)[0], client.getsockname()
+            server.sendto(b'123', peer[:2])
+            client.recv(100)
+            flow = self.collector.wait_event(number, 'udp_send')
+            self.assertOwner(flow, os.getpid())
+            self.assertEqual((flow['local_port'], flow['remote_port']), (peer[1], server.getsockname()[1]))
+            client.close()
+            flow = self.collector.wait_event(number, 'close')
+            self.assertEqual((flow['bytes_sent'], flow['bytes_received']), (8, 3))
+            server.close()
+
+    def test_a_worker_that_got_the_socket_owns_its_datagrams(self):
+        server = self.bound()
+        client = self.bound()
+
+        def answer(channel):
+            _, peer = server.recvfrom(100)
+            server.sendto(b'x', peer)
+            tell(channel, 'done')
+            wait_line(channel)
+
+        client.sendto(b'a', server.getsockname())
+        server.recvfrom(100)
+        number = cookie(server)
+        self.assertOwner(self.collector.wait_event(number, 'udp_recv'), os.getpid())
+        worker = Worker(answer)
+        client.sendto(b'b', server.getsockname())
+        worker.hear()
+
+        def moved():
+            return [e for e in self.collector.of(number, 'update')
+                    if e['tgid'] == worker.pid and e['remote_port'] == client.getsockname()[1]]
+
+        self.collector.wait(moved, 'the flow with the peer did not move')
+        worker.end()
+        server.close()
+        client.close()
+
+
+def echo_request(kind, sequence):
+    packet = struct.pack('!BBHHH', kind, 0, 0, 77, sequence) + b'data'
+    total = sum(struct.unpack('!6H', packet))
+    total = (total & 0xffff) + (total >> 16)
+    return packet[:2] + struct.pack('!H', ~total & 0xffff) + packet[4:]
+
+
+class Icmp(Case):
+    def ping(self, family, kind, protocol, address):
+        request = 8 if family == socket.AF_INET else 128
+        sock = socket.socket(family, kind, protocol)
+        number = cookie(sock)
+        # The collector looks at packets from when it hears of the socket.
+        self.collector.ask('each')
+        for sequence in range(3):
+            sock.sendto(echo_request(request, sequence), (address, 0))
+        flow = self.collector.wait_event(number, 'icmp_send')
+        self.assertOwner(flow, os.getpid())
+        self.assertEqual((flow['protocol'], flow['remote'], flow['remote_port'], flow['local_port']),
+                         (protocol, address, 0, 0))
+        sock.close()
+        ended = self.collector.wait_event(number, 'close')
+        self.assertEqual((ended['packets_sent'], ended['bytes_sent']), (3, 36))
+
+    def test_who_pings_with_a_raw_socket_and_whom(self):
+        self.ping(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP, '127.0.0.1')
+        self.ping(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6, '::1')
+
+    def test_who_pings_with_a_datagram_socket_and_whom(self):
+        with open('/proc/sys/net/ipv4/ping_group_range', 'w', encoding='ascii') as file:
+            file.write('0 0')
+        self.ping(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP, '127.0.0.1')
+        self.ping(socket.AF_INET6, socket.SOCK_DGRAM, socket.IPPROTO_ICMPV6, '::1')
+
+
+class Container(Case):
+    def call_from_container(self, identity):
+        group = collect.cgroup_root() / f'docker-{identity}.scope'
+        group.mkdir()
+        self.addCleanup(group.rmdir)
+        server = listener()
+
+        def call(channel):
+            (group / 'cgroup.procs').write_text(str(os.getpid()))
+            tell(channel, cookie(socket.create_connection(server.getsockname())))
+
+        worker = Worker(call)
+        number = int(worker.hear())
+        worker.end()
+        server.close()
+        return worker.pid, number
+
+    def test_a_process_in_a_container_s_cgroup_has_its_id(self):
+        identity = '0123456789abcdef' * 4
+        pid, number = self.call_from_container(identity)
+        flow = self.collector.wait_event(number, 'close')
+        self.assertOwner(flow, pid)
+        self.assertEqual(flow['container'], identity)
+
+    def test_a_process_that_is_gone_has_the_container_of_its_cgroup(self):
+        identity = 'fedcba9876543210' * 4
+        self.collector.process.send_signal(signal.SIGSTOP)
+        pid, number = self.call_from_container(identity)
+        self.collector.process.send_signal(signal.SIGCONT)
+        flow = self.collector.wait_event(number, 'close')
+        self.assertOwner(flow, pid)
+        self.assertEqual(flow['container'], identity)
+
+
+class Before(unittest.TestCase):
+    def test_sockets_that_are_older_than_the_collector_are_seen(self):
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(('127.0.0.1', 0))
+
+        def accept(channel):
+            sock, _ = server.accept()
+            sock.recv(10)
+            tell(channel, cookie(sock))
+            wait_line(channel)
+            sock.recv(10)
+            tell(channel, 'read')
+            wait_line(channel)
+
+        worker = Worker(accept)
+        client.sendall(b'x')
+        theirs = int(worker.hear())
+        collector = Collector()
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        # Only the worker holds it, and this process holds the other end alone with nobody.
+        self.assertEqual(collector.wait_event(theirs, 'seen')['tgid'], worker.pid)
+        self.assertTrue(collector.wait_event(cookie(server), 'seen')['listener'])
+        self.assertTrue(collector.wait_event(cookie(udp), 'seen')['listener'])
+        # Two processes hold it since the fork; it is nobody's until one uses it.
+        self.assertEqual(collector.wait_event(cookie(client), 'seen')['tgid'], 0)
+        client.sendall(b'y')
+        worker.say()
+        worker.hear()
+        self.assertEqual(collector.wait_event(cookie(client), 'update')['tgid'], os.getpid())
+        number = cookie(client)
+        client.close()
+        worker.end()
+        self.assertEqual(collector.wait_event(theirs, 'close')['tgid'], worker.pid)
+        self.assertEqual(collector.wait_event(number, 'close')['tgid'], os.getpid())
+        server.close()
+        udp.close()
+
+
+class Cgroup(Case):
+    tier = 'cgroup'
+
+    def test_without_tracepoints_clients_are_known_and_workers_never_wrong(self):
+        server = listener()
+
+        def serve(channel):
+            sock, _ = server.accept()
+            sock.recv(10)
+            tell(channel, cookie(sock))
+            wait_line(channel)
+
+        worker = Worker(serve)
+        client = self.connect(server)
+        client.sendall(b'12345')
+        mine, theirs = cookie(client), int(worker.hear())
+        self.assertOwner(self.collector.wait_event(mine, 'connect'), os.getpid())
+        client.close()
+        worker.say()
+        worker.end()
+        ended = self.collector.wait_event(mine, 'close')
+        self.assertOwner(ended, os.getpid())
+        self.assertEqual(ended['bytes_sent'], 5)
+        self.collector.wait_event(theirs, 'close')
+        self.assertFalse([e for e in self.collector.of(theirs) if e['tgid'] not in (0, worker.pid)])
+        server.close()
+
+    def test_without_tracepoints_datagrams_have_their_processes(self):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind(('127.0.0.1', 0))
+
+        def send(channel):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.sendto(b'x', server.getsockname())
+            tell(channel, cookie(sock))
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.connect(server.getsockname())
+            sock.send(b'y')
+            tell(channel, cookie(sock))
+            wait_line(channel)
+
+        worker = Worker(send)
+        for _ in range(2):
+            flow = self.collector.wait_event(int(worker.hear()), 'udp_send')
+            self.assertOwner(flow, worker.pid)
+            self.assertEqual(flow['remote_port'], server.getsockname()[1])
+        server.recvfrom(10)
+        self.assertOwner(self.collector.wait_event(cookie(server), 'udp_recv'), os.getpid())
+        worker.end()
+        server.close()
+
+
+class Diag(unittest.TestCase):
+    def collect(self):
+        collector = Collector('diag')
+        self.addCleanup(collector.close)
+        return collector
+
+    def test_without_programs_sockets_are_seen_with_who_alone_holds_them(self):
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+
+        def hold(channel):
+            client.close()
+            sock, _ = server.accept()
+            tell(channel, cookie(sock))
+            wait_line(channel)
+
+        worker = Worker(hold)
+        theirs = int(worker.hear())
+        client.sendall(b'12345')
+        collector = self.collect()
+        flows, _ = collector.ask()
+        flow = {f['cookie']: f for f in flows}
+        self.assertEqual((flow[theirs]['tgid'], flow[theirs]['inbound']), (worker.pid, True))
+        mine = flow[cookie(client)]
+        self.assertEqual((mine['tgid'], mine['bytes_sent'], mine['cmdline'], mine['inbound']),
+                         (os.getpid(), 5, '/usr/bin/python3', False))
+        self.assertTrue(flow[cookie(server)]['listener'])
+        number = cookie(client)
+        client.close()
+        worker.end()
+        ended = collector.wait(lambda: collector.of(number, 'close'), 'no end', 'refresh')[0]
+        self.assertEqual(ended['tgid'], os.getpid())
+        server.close()
+
+    def test_a_socket_is_of_nobody_while_two_hold_it_and_of_the_last_one_then(self):
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+        number = cookie(client)
+        worker = Worker(wait_line)
+        collector = self.collect()
+        collector.ask()
+        self.assertEqual(collector.of(number, 'seen')[0]['tgid'], 0)
+        client.close()
+        collector.ask()
+        self.assertEqual(collector.of(number, 'update')[0]['tgid'], worker.pid)
+        worker.end()
+        server.close()
+
+
+class Unprivileged(unittest.TestCase):
+    def test_without_privileges_it_does_what_it_can_and_says_why(self):
+        done = subprocess.run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all',
+                               '--bounding-set=-all', collect.COLLECT], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, check=True)
+        said = collect.json.loads(done.stdout.splitlines()[0])
+        self.assertEqual(said['tier'], 'diag')
+        self.assertRegex(said['why'], r'not permitted\)\.$')
+
+
+class Storm(unittest.TestCase):
+    def test_a_storm_of_short_connections_has_no_wrong_owner(self):
+        collector = Collector('full', 65536, 'brief')
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        count = 20000
+        done = subprocess.run([collect.STORM, str(count), '4'], stdout=subprocess.PIPE, check=True)
+        truth = dict(map(int, line.split()) for line in done.stdout.splitlines())
+        self.assertEqual(len(truth), 2 * count)
+        _, counts = collector.ask('each')
+        said, ended = {}, set()
+        for event in collector.events:
+            said[event['cookie']] = event['tgid'] or said.get(event['cookie'], 0)
+            if event['event'] == 'close':
+                ended.add(event['cookie'])
+            if event['tgid'] not in (0, truth.get(event['cookie'], event['tgid'])):
+                self.fail(f'wrong: {event}, it was {truth[event["cookie"]]}')
+        right = sum(said.get(number) == pid for number, pid in truth.items())
+        print(f'{right} of {len(truth)} flows right, {len(truth.keys() & ended)} ended, {counts}')
+        self.assertGreaterEqual(right, len(truth) * 0.999)
+        self.assertEqual(counts['lost'], 0)
+
+
+class Leaves(unittest.TestCase):
+    def test_killed_it_leaves_nothing_in_the_kernel_and_two_do_not_disturb_each_other(self):
+        before = collect.kernel_objects()
+        first, second = Collector(), Collector()
+        during = collect.kernel_objects()
+        self.assertGreater(len(during['program']), len(before['program']))
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+        for collector in (first, second):
+            self.assertEqual(collector.wait_event(cookie(client), 'connect')['tgid'], os.getpid())
+        first.kill()
+        other = socket.create_connection(server.getsockname())
+        self.assertEqual(second.wait_event(cookie(other), 'connect')['tgid'], os.getpid())
+        second.kill()
+        for sock in (client, other, server):
+            sock.close()
+        ours = {kind: during[kind] - before[kind] for kind in during}
+        deadline = collect.time.monotonic() + collect.DEADLINE
+        while collect.time.monotonic() < deadline:
+            left = {kind: ours[kind] & numbers for kind, numbers in collect.kernel_objects().items()}
+            if not any(left.values()):
+                return
+            collect.time.sleep(0.05)
+        self.fail(f'left in the kernel: {left}')
+
+
+class Bounds(unittest.TestCase):
+    def test_the_longest_silent_flow_makes_room_and_is_counted(self):
+        collector = Collector('full', 10)
+        self.addCleanup(collector.close)
+        if collector.tier == 'diag':
+            self.skipTest(collector.why)
+        server = listener()
+        clients = [socket.create_connection(server.getsockname()) for _ in range(10)]
+        first = cookie(server)
+        evicted = collector.wait_event(first, 'evicted')
+        self.assertEqual(evicted['end'], 5)
+        flows, counts = collector.ask()
+        self.assertGreaterEqual(counts['evicted'], 11)
+        self.assertLessEqual(len(flows), 10)
+        for sock in (*clients, server):
+            sock.close()
+
+
+if __name__ == '__main__':
+    collect.in_own_network()
+    unittest.main(verbosity=2, warnings='ignore')
