@@ -7,7 +7,7 @@
 /* What watches the host's sockets, on the best means that the kernel lets it have. */
 struct collector;
 
-/* Best first. What each needs and knows is in docs/netprobe.md. */
+/* Best first. What each needs and knows is in docs/netprobe-collector.md. */
 enum collector_tier {
 	COLLECTOR_NONE,
 	COLLECTOR_DIAG,   /* INET_DIAG and /proc, polled */

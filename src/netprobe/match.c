@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Flows by their two ends. A record from a router says nothing of processes and names the ends in
+ * either order, so both are brought into one order: the smaller address first. Living flows are
+ * many and asked for seldom: they are kept from the first record on. Ended ones are always kept,
+ * for the window, in a queue by their end; both are in one table.
+ */
+
+#include "netprobe/match.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "netprobe/fnv.h"
+
+#define SLOTS_MIN 256U
+
+struct key {
+	uint8_t first[16], second[16];
+	uint16_t first_port, second_port;
+	uint8_t family, protocol;
+	uint8_t unused[2]; /* hashed: always 0 */
+};
+
+struct entry {
+	struct entry *next;  /* in the slot */
+	struct entry *later; /* in the queue of the ended */
+	struct key key;
+	struct flow *flow;
+};
+
+struct match {
+	struct entry **slots;
+	size_t n_slots, count;
+	struct entry *oldest, *newest; /* of the ended */
+	unsigned ended;
+	bool is_started;
+};
+
+struct match *match_new(void)
+{
+	struct match *match = calloc(1, sizeof(*match));
+
+	if (!match)
+		return NULL;
+	match->n_slots = SLOTS_MIN;
+	match->slots = calloc(match->n_slots, sizeof(struct entry *));
+	return match->slots ? match : match_free(match);
+}
+
+static struct entry *entry_free(struct entry *entry)
+{
+	free(entry->flow);
+	free(entry);
+	return NULL;
+}
+
+void match_clear(struct match *match)
+{
+	for (size_t i = 0; match->slots && i < match->n_slots; i++) {
+		while (match->slots[i]) {
+			struct entry *entry = match->slots[i];
+
+			match->slots[i] = entry->next;
+			(void)entry_free(entry);
+		}
+	}
+	match->count = 0;
+	match->ended = 0;
+	match->oldest = NULL;
+	match->newest = NULL;
+	match->is_started = false;
+}
+
+struct match *match_free(struct match *match)
+{
+	if (!match)
+		return NULL;
+	match_clear(match);
+	free(match->slots);
+	free(match);
+	return NULL;
+}
+
+bool match_is_started(const struct match *match)
+{
+	return match->is_started;
+}
+
+void match_start(struct match *match)
+{
+	match->is_started = true;
+}
+
+static struct key make_key(uint8_t family, uint8_t protocol, const uint8_t a[16], uint16_t a_port,
+			   const uint8_t b[16], uint16_t b_port)
+{
+	struct key key = {.family = family, .protocol = protocol};
+	int order = memcmp(a, b, sizeof(key.first));
+	bool a_is_first = order < 0 || (order == 0 && a_port <= b_port);
+
+	memcpy(key.first, a_is_first ? a : b, sizeof(key.first));
+	memcpy(key.second, a_is_first ? b : a, sizeof(key.second));
+	key.first_port = a_is_first ? a_port : b_port;
+	key.second_port = a_is_first ? b_port : a_port;
+	return key;
+}
+
+static struct key key_of(const struct flow *flow)
+{
+	return make_key(flow->family, flow->protocol, flow->local, flow->local_port, flow->remote,
+			flow->remote_port);
+}
+
+static size_t slot_of(const struct match *match, const struct key *key)
+{
+	return fnv_add(FNV_INIT, key, sizeof(*key)) & (match->n_slots - 1);
+}
+
+static void grow(struct match *match)
+{
+	struct entry **old = match->slots;
+	size_t n = match->n_slots;
+	struct entry **slots = calloc(n * 2, sizeof(struct entry *));
+
+	/* A crowded table is only slower. */
+	if (!slots)
+		return;
+	match->slots = slots;
+	match->n_slots = n * 2;
+	for (size_t i = 0; i < n; i++) {
+		while (old[i]) {
+			struct entry *entry = old[i];
+			size_t slot = slot_of(match, &entry->key);
+
+			old[i] = entry->next;
+			entry->next = slots[slot];
+			slots[slot] = entry;
+		}
+	}
+	free(old);
+}
+
+static void unlink_entry(struct match *match, struct entry *entry)
+{
+	struct entry **at = &match->slots[slot_of(match, &entry->key)];
+
+	while (*at != entry)
+		at = &(*at)->next;
+	*at = entry->next;
+	match->count--;
+}
+
+static void forget_oldest(struct match *match)
+{
+	struct entry *entry = match->oldest;
+
+	match->oldest = entry->later;
+	if (!match->oldest)
+		match->newest = NULL;
+	match->ended--;
+	unlink_entry(match, entry);
+	(void)entry_free(entry);
+}
+
+static void expire(struct match *match, int64_t now_ns, uint64_t window_ns)
+{
+	while (match->oldest && (match->ended > MATCH_ENDED_MAX ||
+				 match->oldest->flow->ended_ns + (int64_t)window_ns < now_ns))
+		forget_oldest(match);
+}
+
+static struct entry *find_socket(const struct match *match, const struct key *key, uint64_t cookie)
+{
+	struct entry *entry = match->slots[slot_of(match, key)];
+
+	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 ||
+			 entry->flow->cookie != cookie || entry->flow->ended_ns != 0))
+		entry = entry->next;
+	return entry;
+}
+
+static struct entry *add_entry(struct match *match, const struct key *key)
+{
+	struct entry *entry = calloc(1, sizeof(*entry));
+	size_t slot;
+
+	if (!entry)
+		return NULL;
+	entry->flow = malloc(sizeof(*entry->flow));
+	if (!entry->flow)
+		return entry_free(entry);
+	entry->key = *key;
+	if (match->count >= match->n_slots)
+		grow(match);
+	slot = slot_of(match, key);
+	entry->next = match->slots[slot];
+	match->slots[slot] = entry;
+	match->count++;
+	return entry;
+}
+
+static void set_ended(struct match *match, struct entry *entry)
+{
+	if (match->newest)
+		match->newest->later = entry;
+	else
+		match->oldest = entry;
+	match->newest = entry;
+	match->ended++;
+}
+
+void match_add(struct match *match, const struct flow *flow, uint64_t window_ns)
+{
+	struct key key = key_of(flow);
+	struct entry *entry;
+
+	if (flow->listener || (flow->ended_ns == 0 && !match->is_started))
+		return;
+	entry = find_socket(match, &key, flow->cookie);
+	if (!entry)
+		entry = add_entry(match, &key);
+	if (!entry)
+		return;
+	*entry->flow = *flow;
+	if (flow->ended_ns != 0) {
+		set_ended(match, entry);
+		expire(match, flow->ended_ns, window_ns);
+	}
+}
+
+/* IPv4 in the first four bytes, also where it came mapped into IPv6. */
+static bool read_address(const ProtobufCBinaryData *data, uint8_t *ret_family, uint8_t ret[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	memset(ret, 0, 16);
+	if (data->len != 4 && data->len != 16)
+		return false;
+	*ret_family = data->len == 4 ? AF_INET : AF_INET6;
+	memcpy(ret, data->data, data->len);
+	if (data->len == 16 && memcmp(ret, mapped, sizeof(mapped)) == 0) {
+		*ret_family = AF_INET;
+		memmove(ret, ret + sizeof(mapped), 4);
+		memset(ret + 4, 0, 12);
+	}
+	return true;
+}
+
+static uint8_t read_protocol(const Netprobe__ExternalFlowRecord *record)
+{
+	static const struct {
+		const char *name;
+		uint8_t number;
+	} names[] = {
+		{"tcp",    IPPROTO_TCP   },
+		{"udp",    IPPROTO_UDP   },
+		{"icmp",   IPPROTO_ICMP  },
+		{"icmpv6", IPPROTO_ICMPV6}
+        };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (record->ip_protocol == names[i].number ||
+		    (record->ip_protocol == 0 &&
+		     strcasecmp(record->transport_protocol, names[i].name) == 0))
+			return names[i].number;
+	}
+	return 0;
+}
+
+static int read_key(const Netprobe__ExternalFlowRecord *record, struct key *ret)
+{
+	uint8_t protocol = read_protocol(record);
+	uint8_t source_family = 0;
+	uint8_t destination_family = 0;
+	uint8_t source[16];
+	uint8_t destination[16];
+	bool has_ports = protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+
+	if (!read_address(&record->source_ip, &source_family, source) ||
+	    !read_address(&record->destination_ip, &destination_family, destination) ||
+	    source_family != destination_family || protocol == 0)
+		return MATCH_E_INVALID;
+	if (record->source_port > UINT16_MAX || record->destination_port > UINT16_MAX ||
+	    (has_ports && (record->source_port == 0 || record->destination_port == 0)))
+		return MATCH_E_INVALID;
+	/* Exporters put an ICMP type where ports are. */
+	*ret = make_key(source_family, protocol, source,
+			has_ports ? (uint16_t)record->source_port : 0, destination,
+			has_ports ? (uint16_t)record->destination_port : 0);
+	return 0;
+}
+
+/* How far the two spans are apart: 0 where they overlap. */
+static uint64_t distance(const struct flow *flow, int64_t start, int64_t end, int64_t now_ns)
+{
+	int64_t last = flow->ended_ns != 0 ? flow->ended_ns : MAX(flow->last_ns, now_ns);
+
+	if (start > last)
+		return (uint64_t)(start - last);
+	return end < flow->started_ns ? (uint64_t)(flow->started_ns - end) : 0;
+}
+
+static int64_t clamp(uint64_t ns)
+{
+	return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
+}
+
+int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, uint64_t window_ns,
+	       int64_t now_ns, const struct flow **ret)
+{
+	int64_t end = clamp(record->time_flow_end_ns);
+	int64_t start = clamp(record->time_flow_start_ns);
+	uint64_t best = window_ns;
+	struct key key;
+	int r = read_key(record, &key);
+
+	if (r != 0)
+		return r;
+	if (end == 0)
+		end = MAX(start, now_ns);
+	if (start == 0 || start > end)
+		start = end;
+	r = MATCH_E_NONE;
+	for (const struct entry *entry = match->slots[slot_of(match, &key)]; entry;
+	     entry = entry->next) {
+		uint64_t far = distance(entry->flow, start, end, now_ns);
+
+		if (memcmp(&entry->key, &key, sizeof(key)) != 0 || far > best)
+			continue;
+		best = far;
+		*ret = entry->flow;
+		r = 0;
+	}
+	return r;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "netprobe/batch.h"
+#include "netprobe/fnv.h"
+#include "netprobe/match.h"
+#include "netprobe/metrics.h"
+#include "netprobe/probe.h"
+#include "netprobe/server.h"
+
+#define PROBE_WHY_MAX 300U
+
+struct probe {
+	sd_event *event;
+	struct server *server;
+
+	struct config *config;
+	char hash[CONFIG_HASH_SIZE];
+
+	struct collector *collector; /* NULL: not enabled, or no tier */
+	sd_event_source *collector_io;
+	sd_event_source *collector_more; /* the last drain left something */
+	char why[PROBE_WHY_MAX];         /* no better tier */
+	struct collector_counts before;  /* of collectors that were closed */
+
+	struct batch batch;
+	sd_event_source *batch_timer;
+
+	struct match *match;
+
+	struct frame *snapshot; /* the last one */
+	char snapshot_fingerprint[FNV_TEXT_SIZE];
+	sd_event_source *snapshot_timer;
+	uint64_t snapshot_usec; /* when it was made, CLOCK_MONOTONIC */
+
+	struct metrics metrics; /* what only ever grows */
+	uint64_t started_usec;
+};
+
+/* What the tier is called; "none". */
+const char *probe_tier(const struct probe *probe);
+/* The counts of all collectors there were. */
+struct collector_counts probe_counts(const struct probe *probe);
+/* Sends one event to everybody, as the configuration wants events sent. */
+void probe_send(struct probe *probe, const struct event *event);
+/* server_handler's request(). */
+void probe_request(void *context, struct server_client *client,
+		   const Netprobe__NetprobeFrame *frame);

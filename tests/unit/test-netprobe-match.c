@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "netprobe/match.h"
+
+#define SECOND 1000000000LL
+#define NOW    (1800000000 * SECOND)
+#define WINDOW ((uint64_t)SECOND)
+
+static uint8_t first_ip[16] = {192, 0, 2, 1};
+static uint8_t second_ip[16] = {198, 51, 100, 2};
+
+static struct flow make_flow(uint64_t cookie)
+{
+	struct flow flow = {.cookie = cookie,
+			    .family = AF_INET,
+			    .protocol = IPPROTO_TCP,
+			    .local_port = 40000,
+			    .remote_port = 443,
+			    .started_ns = NOW - 10 * SECOND,
+			    .last_ns = NOW};
+
+	memcpy(flow.local, first_ip, 16);
+	memcpy(flow.remote, second_ip, 16);
+	return flow;
+}
+
+static Netprobe__ExternalFlowRecord make_record(void)
+{
+	Netprobe__ExternalFlowRecord record = NETPROBE__EXTERNAL_FLOW_RECORD__INIT;
+
+	record.source_ip = (ProtobufCBinaryData){4, first_ip};
+	record.destination_ip = (ProtobufCBinaryData){4, second_ip};
+	record.source_port = 40000;
+	record.destination_port = 443;
+	record.ip_protocol = IPPROTO_TCP;
+	record.time_flow_start_ns = NOW - 5 * SECOND;
+	record.time_flow_end_ns = NOW - 4 * SECOND;
+	return record;
+}
+
+static int find(struct match *match, const Netprobe__ExternalFlowRecord *record, uint64_t *cookie)
+{
+	const struct flow *flow = NULL;
+	int r = match_find(match, record, WINDOW, NOW, &flow);
+
+	if (flow && cookie)
+		*cookie = flow->cookie;
+	return r;
+}
+
+static void either_direction_is_the_same_flow(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	const struct flow flow = make_flow(1);
+	Netprobe__ExternalFlowRecord record = make_record();
+
+	(void)state;
+	match_start(match);
+	match_add(match, &flow, WINDOW);
+	assert_int_equal(find(match, &record, NULL), 0);
+	record.source_ip = (ProtobufCBinaryData){4, second_ip};
+	record.destination_ip = (ProtobufCBinaryData){4, first_ip};
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+	record.source_port = 443;
+	record.destination_port = 40000;
+	assert_int_equal(find(match, &record, NULL), 0);
+	record.ip_protocol = IPPROTO_UDP;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+}
+
+static void living_flows_are_kept_from_the_start_on_and_ended_ones_always(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(1);
+	Netprobe__ExternalFlowRecord record = make_record();
+
+	(void)state;
+	match_add(match, &flow, WINDOW);
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+	flow.ended_ns = NOW;
+	match_add(match, &flow, WINDOW);
+	assert_int_equal(find(match, &record, NULL), 0);
+	match_clear(match);
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+}
+
+static void beyond_the_window_there_is_no_match(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(1);
+	Netprobe__ExternalFlowRecord record = make_record();
+
+	(void)state;
+	flow.ended_ns = NOW - 8 * SECOND;
+	match_add(match, &flow, WINDOW);
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+	record.time_flow_start_ns = (uint64_t)flow.ended_ns + WINDOW;
+	assert_int_equal(find(match, &record, NULL), 0);
+	record.time_flow_start_ns++;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+	record.time_flow_end_ns = (uint64_t)flow.started_ns - WINDOW;
+	record.time_flow_start_ns = 0;
+	assert_int_equal(find(match, &record, NULL), 0);
+	record.time_flow_end_ns--;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+}
+
+static void of_two_lives_of_one_pair_the_nearest_is_meant(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow old = make_flow(1);
+	struct flow young = make_flow(2);
+	Netprobe__ExternalFlowRecord record = make_record();
+	uint64_t cookie = 0;
+
+	(void)state;
+	old.ended_ns = NOW - 6 * SECOND;
+	young.started_ns = NOW - 5 * SECOND;
+	young.ended_ns = NOW;
+	match_add(match, &old, WINDOW * 60);
+	match_add(match, &young, WINDOW * 60);
+	assert_int_equal(find(match, &record, &cookie), 0);
+	assert_int_equal(cookie, 2);
+	record.time_flow_start_ns = NOW - 7 * SECOND;
+	record.time_flow_end_ns = NOW - 6 * SECOND - 1;
+	assert_int_equal(find(match, &record, &cookie), 0);
+	assert_int_equal(cookie, 1);
+}
+
+static void a_living_flow_that_changes_is_one_and_moves_to_the_ended(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(1);
+	Netprobe__ExternalFlowRecord record = make_record();
+
+	(void)state;
+	match_start(match);
+	for (unsigned i = 0; i < 5; i++)
+		match_add(match, &flow, WINDOW);
+	flow.ended_ns = NOW;
+	match_add(match, &flow, WINDOW);
+	assert_int_equal(find(match, &record, NULL), 0);
+	/* Another flow's end pushes it out of the window: nothing of it is left. */
+	flow = make_flow(2);
+	flow.local_port = 1;
+	flow.ended_ns = NOW + 5 * SECOND;
+	match_add(match, &flow, WINDOW);
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+}
+
+static void the_oldest_of_too_many_ended_flows_are_forgotten(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(0);
+	Netprobe__ExternalFlowRecord record = make_record();
+	uint64_t cookie = 0;
+
+	(void)state;
+	flow.ended_ns = NOW;
+	for (unsigned i = 0; i < MATCH_ENDED_MAX + 10; i++) {
+		flow.cookie = i;
+		flow.local_port = (uint16_t)(i + 1);
+		match_add(match, &flow, WINDOW);
+	}
+	record.source_port = 10;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+	record.source_port = 11;
+	assert_int_equal(find(match, &record, &cookie), 0);
+	assert_int_equal(cookie, 10);
+	record.source_port = MATCH_ENDED_MAX + 10;
+	assert_int_equal(find(match, &record, NULL), 0);
+}
+
+static void what_no_flow_can_be_found_by_is_invalid(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	Netprobe__ExternalFlowRecord empty = NETPROBE__EXTERNAL_FLOW_RECORD__INIT;
+	Netprobe__ExternalFlowRecord record = make_record();
+
+	(void)state;
+	assert_int_equal(find(match, &empty, NULL), MATCH_E_INVALID);
+	record.source_ip.len = 5;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_INVALID);
+	record.source_ip.len = 16;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_INVALID);
+	record = make_record();
+	record.source_port = 0;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_INVALID);
+	record.source_port = 65536;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_INVALID);
+	record = make_record();
+	record.ip_protocol = 47;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_INVALID);
+}
+
+static void icmp_has_no_ports_whatever_the_record_says(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(1);
+	Netprobe__ExternalFlowRecord record = make_record();
+
+	(void)state;
+	flow.protocol = IPPROTO_ICMP;
+	flow.local_port = 0;
+	flow.remote_port = 0;
+	flow.ended_ns = NOW;
+	match_add(match, &flow, WINDOW);
+	record.ip_protocol = 0;
+	record.transport_protocol = (char *)"ICMP";
+	record.destination_port = 2048;
+	assert_int_equal(find(match, &record, NULL), 0);
+}
+
+static void mapped_addresses_are_ipv4(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(1);
+	Netprobe__ExternalFlowRecord record = make_record();
+	uint8_t source[16] = {[10] = 0xff, [11] = 0xff, [12] = 192, [14] = 2, [15] = 1};
+
+	(void)state;
+	flow.ended_ns = NOW;
+	match_add(match, &flow, WINDOW);
+	record.source_ip = (ProtobufCBinaryData){16, source};
+	assert_int_equal(find(match, &record, NULL), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(either_direction_is_the_same_flow),
+		cmocka_unit_test(living_flows_are_kept_from_the_start_on_and_ended_ones_always),
+		cmocka_unit_test(beyond_the_window_there_is_no_match),
+		cmocka_unit_test(of_two_lives_of_one_pair_the_nearest_is_meant),
+		cmocka_unit_test(a_living_flow_that_changes_is_one_and_moves_to_the_ended),
+		cmocka_unit_test(the_oldest_of_too_many_ended_flows_are_forgotten),
+		cmocka_unit_test(what_no_flow_can_be_found_by_is_invalid),
+		cmocka_unit_test(icmp_has_no_ports_whatever_the_record_says),
+		cmocka_unit_test(mapped_addresses_are_ipv4),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
