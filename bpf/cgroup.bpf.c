@@ -145,10 +145,9 @@ static __always_inline void exchange(struct bpf_sock *sk, struct probe_socket *s
 				     const struct probe_peer *peer, struct probe_last *last,
 				     __u32 kind)
 {
-	/* Where lengths are seen, they are counted with them. */
 	struct probe_traffic one = {
-		.packets_sent = !lengths_are_traced && kind == PROBE_SEND,
-		.packets_received = !lengths_are_traced && kind == PROBE_RECEIVE,
+		.packets_sent = kind == PROBE_SEND,
+		.packets_received = kind == PROBE_RECEIVE,
 	};
 	struct probe_record *record;
 
@@ -156,21 +155,14 @@ static __always_inline void exchange(struct bpf_sock *sk, struct probe_socket *s
 	last->port = peer->remote_port;
 	last->family = peer->family;
 	last->pid = (__u32)bpf_get_current_task_btf()->pid;
-	if (!peer_is_news(socket, peer, &one))
+	/* Where the length is seen, that is a moment later, and there is one look-up for both. */
+	if (lengths_are_traced || !peer_is_news(socket, peer, &one))
 		return;
-	socket->flags |= SOCKET_ANNOUNCED;
-	record = record_new(kind, peer->cookie, socket);
-	if (!record) {
-		/* The next datagram tells of it. */
-		bpf_map_delete_elem(&peers, peer);
+	record = peer_record_new(kind, peer, socket);
+	if (!record)
 		return;
-	}
 	local_of(sk, &record->tuple);
-	record->flags &= ~(PROBE_LISTENER | PROBE_CONNECTED);
-	record->tuple.family = peer->family;
-	record->tuple.remote = peer->remote;
-	record->tuple.remote_port = peer->remote_port;
-	submit(record, 0);
+	peer_record_submit(record, peer);
 }
 
 /* *kind*: PROBE_SEND, PROBE_RECEIVE, or PROBE_CONNECT. */
@@ -196,6 +188,8 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 		if (record) {
 			local_of(sk, &record->tuple);
 			submit(record, sk->state);
+		} else {
+			forget_owner(socket);
 		}
 	}
 	if (context->protocol != IPPROTO_UDP)
@@ -281,8 +275,10 @@ static __always_inline int named(struct bpf_sock_addr *context)
 	if (!(socket->flags & SOCKET_ANNOUNCED))
 		return 1;
 	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket);
-	if (!record)
+	if (!record) {
+		forget_owner(socket);
 		return 1;
+	}
 	local_of(sk, &record->tuple);
 	submit(record, sk->state);
 	return 1;

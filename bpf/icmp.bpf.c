@@ -66,15 +66,11 @@ static __always_inline void sent(struct __sk_buff *packet, struct bpf_sock *sk)
 	one.bytes_sent = packet->len - (tuple.family == AF_INET ? IPV4_HEADER : IPV6_HEADER);
 	if (!peer_is_news(socket, &peer, &one))
 		return;
-	socket->flags |= SOCKET_ANNOUNCED;
-	record = record_new(PROBE_SEND, peer.cookie, socket);
-	if (!record) {
-		bpf_map_delete_elem(&peers, &peer);
+	record = peer_record_new(PROBE_SEND, &peer, socket);
+	if (!record)
 		return;
-	}
-	record->tuple = tuple;
-	record->flags &= ~(PROBE_LISTENER | PROBE_CONNECTED);
-	submit(record, 0);
+	record->tuple.local = tuple.local;
+	peer_record_submit(record, &peer);
 }
 
 SEC("cgroup_skb/egress")

@@ -38,7 +38,33 @@ static __always_inline bool peer_is_news(const struct probe_socket *socket,
 		__sync_fetch_and_add(&traffic->packets_sent, more->packets_sent);
 		__sync_fetch_and_add(&traffic->bytes_sent, more->bytes_sent);
 	}
-	if (more->packets_received > 0)
+	if (more->packets_received > 0) {
 		__sync_fetch_and_add(&traffic->packets_received, more->packets_received);
+		__sync_fetch_and_add(&traffic->bytes_received, more->bytes_received);
+	}
 	return !same;
+}
+
+/* A record of *peer*, to which the local side is to be added. NULL: the next datagram tells of it.
+ */
+static __always_inline struct probe_record *
+peer_record_new(__u32 kind, const struct probe_peer *peer, struct probe_socket *socket)
+{
+	struct probe_record *record = record_new(kind, peer->cookie, socket);
+
+	socket->flags |= SOCKET_ANNOUNCED;
+	if (!record)
+		bpf_map_delete_elem(&peers, peer);
+	return record;
+}
+
+static __always_inline void peer_record_submit(struct probe_record *record,
+					       const struct probe_peer *peer)
+{
+	record->flags &= ~(PROBE_LISTENER | PROBE_CONNECTED);
+	record->tuple.family = peer->family;
+	record->tuple.protocol = peer->protocol;
+	record->tuple.remote = peer->remote;
+	record->tuple.remote_port = peer->remote_port;
+	bpf_ringbuf_submit(record, 0);
 }

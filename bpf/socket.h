@@ -97,3 +97,10 @@ static __always_inline bool take(struct probe_socket *socket)
 	socket->flags &= ~SOCKET_SHARED;
 	return true;
 }
+
+/* Nobody could be told of the new owner, so that the old one would stand for it: the next use
+ * tells. */
+static __always_inline void forget_owner(struct probe_socket *socket)
+{
+	socket->owner.tgid = 0;
+}

@@ -33,8 +33,10 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 		return socket;
 	record = record_new(socket->flags & SOCKET_ANNOUNCED ? PROBE_OWNER : PROBE_SEEN,
 			    bpf_get_socket_cookie(sk), socket);
-	if (!record)
+	if (!record) {
+		forget_owner(socket);
 		return socket;
+	}
 	tuple_of(sk, &record->tuple);
 	socket->flags |= SOCKET_ANNOUNCED;
 	submit(record, tcp ? sk->__sk_common.skc_state : 0);
@@ -59,10 +61,9 @@ static __always_inline void add(__u64 *bytes, __u64 *packets, int length)
 }
 
 /* A datagram whose peer the hook for its address has noted a moment ago. */
-static __always_inline void add_to_peer(struct sock *sk, const struct probe_last *last, bool sent,
-					int length)
+static __always_inline void add_to_peer(struct sock *sk, struct probe_socket *socket,
+					const struct probe_last *last, bool sent, int length)
 {
-	struct probe_traffic *traffic;
 	struct probe_peer peer = {
 		.cookie = bpf_get_socket_cookie(sk),
 		.remote = last->remote,
@@ -70,14 +71,18 @@ static __always_inline void add_to_peer(struct sock *sk, const struct probe_last
 		.family = last->family,
 		.protocol = IPPROTO_UDP,
 	};
+	struct probe_traffic one = {};
+	struct probe_record *record;
 
-	traffic = bpf_map_lookup_elem(&peers, &peer);
-	if (!traffic)
+	*(sent ? &one.bytes_sent : &one.bytes_received) = (__u64)length;
+	*(sent ? &one.packets_sent : &one.packets_received) = 1;
+	if (!peer_is_news(socket, &peer, &one))
 		return;
-	if (sent)
-		add(&traffic->bytes_sent, &traffic->packets_sent, length);
-	else
-		add(&traffic->bytes_received, &traffic->packets_received, length);
+	record = peer_record_new(sent ? PROBE_SEND : PROBE_RECEIVE, &peer, socket);
+	if (!record)
+		return;
+	tuple_of(sk, &record->tuple);
+	peer_record_submit(record, &peer);
 }
 
 static __always_inline void add_to_socket(struct sock *sk, struct probe_socket *socket, bool sent,
@@ -118,7 +123,7 @@ static __always_inline int moved(struct sock *sk, int length, bool sent)
 	last = sent ? &socket->sent : &socket->received;
 	if (last->pid == (__u32)bpf_get_current_task_btf()->pid) {
 		last->pid = 0;
-		add_to_peer(sk, last, sent, length);
+		add_to_peer(sk, socket, last, sent, length);
 		return 0;
 	}
 	add_to_socket(sk, socket, sent, length);

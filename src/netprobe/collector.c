@@ -110,8 +110,9 @@ static int open_probe(struct collector *collector, char *why)
 	return collector->seed_fd < 0 ? -errno : watch(collector, collector->seed_fd);
 }
 
-int collector_open(const struct collector_options *options, collector_event_fn event, void *context,
-		   char *why, struct collector **ret)
+int collector_open(const struct collector_options *options,
+		   void (*event)(void *context, enum flow_event kind, const struct flow *flow),
+		   void *context, char *why, struct collector **ret)
 {
 	cleanup_collector struct collector *collector = calloc(1, sizeof(*collector));
 	int r = -EOPNOTSUPP;
@@ -220,7 +221,8 @@ int collector_refresh(struct collector *collector)
 	return r;
 }
 
-void collector_each(const struct collector *collector, collector_flow_fn each, void *context)
+void collector_each(const struct collector *collector,
+		    void (*each)(void *context, const struct flow *flow), void *context)
 {
 	struct flow flow;
 

@@ -7,7 +7,7 @@
 /* What watches the host's sockets, on the best means that the kernel lets it have. */
 struct collector;
 
-/* Best first. What each needs and knows is in docs/netprobe.md. */
+/* Best first. What each needs and knows is in docs/netprobe-collector.md. */
 enum collector_tier {
 	COLLECTOR_NONE,
 	COLLECTOR_DIAG,   /* INET_DIAG and /proc, polled */
@@ -30,14 +30,13 @@ struct collector_counts {
 	uint64_t owners_corrected; /* where another process was seen to use the socket */
 };
 
-/* *flow* is valid during the call. */
-typedef void (*collector_event_fn)(void *context, enum flow_event event, const struct flow *flow);
-typedef void (*collector_flow_fn)(void *context, const struct flow *flow);
-
 /* Attaches what can be attached, and seeds the table with the sockets there are (FLOW_SEEN at the
  * next collector_drain()). 0; -EPERM with no tier at all; -errno. *why* (300 bytes) says for each
- * tier above the one reached what kept it away, one sentence, "" for nothing. */
-must_check int collector_open(const struct collector_options *options, collector_event_fn event,
+ * tier above the one reached what kept it away, one sentence, "" for nothing. A flow that event()
+ * or each() gets is valid during the call. */
+must_check int collector_open(const struct collector_options *options,
+			      void (*event)(void *context, enum flow_event kind,
+					    const struct flow *flow),
 			      void *context, char *why, struct collector **ret);
 /* Detaches all; nothing of it stays in the kernel. */
 struct collector *collector_free(struct collector *collector);
@@ -56,6 +55,7 @@ must_check int collector_drain(struct collector *collector, unsigned max);
  * -errno. */
 must_check int collector_refresh(struct collector *collector);
 /* Every living flow and listener. */
-void collector_each(const struct collector *collector, collector_flow_fn each, void *context);
+void collector_each(const struct collector *collector,
+		    void (*each)(void *context, const struct flow *flow), void *context);
 uint32_t collector_size(const struct collector *collector);
 struct collector_counts collector_counts(const struct collector *collector);

@@ -15,7 +15,7 @@ struct probe_record;
 
 struct collector {
 	struct collector_options options;
-	collector_event_fn event;
+	void (*event)(void *context, enum flow_event kind, const struct flow *flow);
 	void *context;
 	enum collector_tier tier;
 	struct flow_table *flows;

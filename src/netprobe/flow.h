@@ -39,7 +39,7 @@ struct flow_owner {
 	uint32_t pid;  /* thread */
 	uint32_t tgid; /* process */
 	uint32_t uid, gid;
-	uint64_t started_ns; /* CLOCK_BOOTTIME of the process's exec: what tells two lives of one
+	uint64_t started_ns; /* CLOCK_BOOTTIME of the process's start: what tells two lives of one
 				number apart */
 	char comm[FLOW_COMM_MAX];                  /* always ends in NUL */
 	char cmdline[FLOW_CMDLINE_MAX];            /* argv[0]; UTF-8, "" where it is not known */

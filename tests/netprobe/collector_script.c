@@ -29,7 +29,7 @@ struct collector {
 	int fd;
 	char path[108];
 	enum collector_tier tier;
-	collector_event_fn event;
+	void (*event)(void *context, enum flow_event kind, const struct flow *flow);
 	void *context;
 	struct flow *flows;
 	uint32_t count;
@@ -76,8 +76,9 @@ static int bind_script(struct collector *collector)
 	return 0;
 }
 
-int collector_open(const struct collector_options *options, collector_event_fn event, void *context,
-		   char *why, struct collector **ret)
+int collector_open(const struct collector_options *options,
+		   void (*event)(void *context, enum flow_event kind, const struct flow *flow),
+		   void *context, char *why, struct collector **ret)
 {
 	cleanup_collector struct collector *collector = NULL;
 	const char *refuse = getenv("NETPROBE_SCRIPT_REFUSE");
@@ -258,7 +259,8 @@ int collector_refresh(struct collector *collector)
 	return 0;
 }
 
-void collector_each(const struct collector *collector, collector_flow_fn each, void *context)
+void collector_each(const struct collector *collector,
+		    void (*each)(void *context, const struct flow *flow), void *context)
 {
 	for (uint32_t i = 0; i < collector->count; i++)
 		each(context, &collector->flows[i]);
