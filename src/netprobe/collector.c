@@ -22,8 +22,10 @@
 #include "netprobe/container_cache.h"
 #include "netprobe/kernel_probe.h"
 
-#define DRAIN_MAX 4096U
-#define WHY_MAX   300U
+#define DRAIN_MAX    4096U
+#define WHY_MAX      300U
+#define PEER_IDLE_MS 300000
+#define NSEC_PER_MS  1000000LL
 
 static void on_record(void *context, const struct probe_record *record)
 {
@@ -207,6 +209,25 @@ int collector_drain(struct collector *collector, unsigned max)
 	return look(collector);
 }
 
+/* Datagrams have no end; a peer that was silent for long is none any more. */
+static void count_peers(struct collector *collector)
+{
+	int64_t idle_ms = collector->options.peer_idle_ms;
+	int64_t now_ns = nanoseconds(CLOCK_REALTIME);
+	struct flow_entry *following;
+
+	idle_ms = idle_ms > 0 ? idle_ms : PEER_IDLE_MS;
+	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
+	     entry = following) {
+		following = flow_table_next(entry);
+		if (!entry->is_peer)
+			continue;
+		collector_count_peer(collector, entry, false);
+		if (now_ns - entry->last_ns > idle_ms * NSEC_PER_MS)
+			collector_end(collector, entry, FLOW_CLOSE, FLOW_END_TIMEOUT, now_ns);
+	}
+}
+
 int collector_refresh(struct collector *collector)
 {
 	int r;
@@ -215,9 +236,7 @@ int collector_refresh(struct collector *collector)
 	if (!collector->probe)
 		return collector_diag_look(collector);
 	r = look(collector);
-	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry && r >= 0;
-	     entry = flow_table_next(entry))
-		collector_count_peer(collector, entry, false);
+	count_peers(collector);
 	return r;
 }
 
