@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -62,7 +63,11 @@ static int64_t nanoseconds(clockid_t clock)
 /* The wall clock may be set at any time. */
 static void read_clock(struct collector *collector)
 {
-	collector->clock_ns = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
+	int64_t clock_ns = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
+
+	/* As long as nobody does, the same moment is the same number. */
+	if (llabs(clock_ns - collector->clock_ns) > NSEC_PER_MS)
+		collector->clock_ns = clock_ns;
 }
 
 struct collector *collector_free(struct collector *collector)
@@ -180,33 +185,41 @@ int collector_fd(const struct collector *collector)
 static int look(struct collector *collector)
 {
 	int64_t before_ns = nanoseconds(CLOCK_REALTIME);
-	uint64_t lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD);
 	int r;
 
 	collector->round++;
 	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
 	if (r < 0)
 		return r == -EOPNOTSUPP ? 0 : r;
-	/* What is not there any more ended with a record, if no record was lost. */
-	if (lost != collector->lost_at_look)
+	/* What is not there any more ended with a record, if no record was lost. What is in the
+	 * ring yet may begin flows whose end was lost behind it. */
+	if (collector->lost_drained != collector->lost_swept)
 		collector_sweep(collector, before_ns);
-	collector->lost_at_look = lost;
+	collector->lost_swept = collector->lost_drained;
 	return 0;
 }
 
 int collector_drain(struct collector *collector, unsigned max)
 {
+	uint64_t lost;
+	int failed;
 	int r;
 
 	read_clock(collector);
 	if (!collector->probe)
 		return collector_diag_drain(collector);
+	lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD);
 	r = kernel_probe_drain(collector->probe, max > 0 ? max : DRAIN_MAX, &record_calls,
 			       collector);
-	if (r < 0 || collector->seed_fd < 0)
+	if (r < 0)
+		return r;
+	if (r == 0)
+		collector->lost_drained = lost;
+	if (collector->seed_fd < 0)
 		return r;
 	collector->seed_fd = fd_close(collector->seed_fd);
-	return look(collector);
+	failed = look(collector);
+	return failed < 0 ? failed : r;
 }
 
 /* Datagrams have no end; a peer that was silent for long is none any more. */
