@@ -37,11 +37,12 @@ def receive_descriptor(channel):
 class Case(unittest.TestCase):
     tier = 'full'
 
-    def setUp(self):
-        self.collector = Collector(self.tier)
-        self.addCleanup(self.collector.close)
-        if self.collector.tier != self.tier:
-            self.skipTest(f'the kernel gives {self.collector.tier}: {self.collector.why}')
+    @classmethod
+    def setUpClass(cls):
+        cls.collector = Collector(cls.tier)
+        cls.addClassCleanup(cls.collector.close)
+        if cls.collector.tier != cls.tier:
+            raise unittest.SkipTest(f'the kernel gives {cls.collector.tier}: {cls.collector.why}')
 
     def assertOwner(self, flow, pid):
         self.assertEqual(flow['tgid'], pid, flow)
