@@ -63,6 +63,8 @@ class Collector:
         self.news = threading.Condition()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
+        # From here on nothing is told as older than the collector.
+        self.ask('each')
 
     def read(self):
         flows = []

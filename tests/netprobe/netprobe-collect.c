@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * netprobe-collect [full|cgroup|diag [FLOWS [brief]]]: the collector alone. Prints what it said of
- * its tier, then every event as a JSON line, until the end of its input. A line "each" there prints
- * every living flow and a line with the counts behind them; "refresh" asks for their bytes first.
+ * netprobe-collect [full|cgroup|diag [FLOWS [brief|long [PEER-IDLE-MS]]]]: the collector alone.
+ * Prints what it said of its tier, then every event as a JSON line, until the end of its input. A
+ * line "each" there prints every living flow and a line with the counts behind them; "refresh" asks
+ * for their bytes first.
  */
 
 #include <arpa/inet.h>
@@ -117,9 +118,10 @@ int main(int argc, char **argv)
 	struct collector_options options = {
 		.flows_max = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : FLOWS_MAX,
 		.tier_max = COLLECTOR_FULL,
+		.peer_idle_ms = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0,
 	};
 	cleanup_collector struct collector *collector = NULL;
-	bool brief = argc > 3;
+	bool brief = argc > 3 && strcmp(argv[3], "brief") == 0;
 	char why[WHY_MAX];
 	int r;
 
