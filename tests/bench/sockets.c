@@ -77,20 +77,22 @@ static int connected(const struct sockaddr_in *address)
 	return fd;
 }
 
-/* A child that takes connections and closes them. */
-static pid_t server(int listener)
+/* A child that takes so many connections and closes them. */
+static pid_t server(int listener, uint64_t count)
 {
 	pid_t pid = fork();
 
 	if (pid < 0)
 		give_up("fork");
-	while (pid == 0) {
+	if (pid > 0)
+		return pid;
+	while (count > 0) {
 		int fd = accept(listener, NULL, NULL);
 
-		if (fd >= 0)
-			(void)close(fd);
+		if (fd >= 0 && close(fd) == 0)
+			count--;
 	}
-	return pid;
+	_exit(0);
 }
 
 static void end(pid_t pid)
@@ -107,19 +109,19 @@ static void print_each(uint64_t began, uint64_t count)
 static void do_connect(uint64_t count)
 {
 	struct sockaddr_in address;
-	pid_t pid = server(listening(1, &address));
+	pid_t pid = server(listening(1, &address), count);
 	uint64_t began = now();
 
 	for (uint64_t i = 0; i < count; i++)
 		(void)close(connected(&address));
 	print_each(began, count);
-	end(pid);
+	(void)waitpid(pid, NULL, 0);
 }
 
 static void do_pace(uint64_t count)
 {
 	struct sockaddr_in address;
-	pid_t pid = server(listening(1, &address));
+	pid_t pid = server(listening(1, &address), count);
 	uint64_t began = now();
 
 	for (uint64_t i = 0; i < count; i++) {
@@ -130,7 +132,7 @@ static void do_pace(uint64_t count)
 		(void)close(connected(&address));
 	}
 	(void)printf("%" PRIu64 "\n", count);
-	end(pid);
+	(void)waitpid(pid, NULL, 0);
 }
 
 static void do_datagram(uint64_t count)
