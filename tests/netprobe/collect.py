@@ -110,6 +110,8 @@ class Collector:
         return self.wait(lambda: self.of(number, *kinds), f'no {kinds} of {number}')[-1]
 
     def close(self):
+        # A test that failed may have stopped it.
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         code = self.process.wait(DEADLINE)
         self.reader.join()
