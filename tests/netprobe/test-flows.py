@@ -651,8 +651,11 @@ class Storm(unittest.TestCase):
 
     def test_a_storm_of_short_connections_has_no_wrong_owner(self):
         collector = self.collect()
-        truth = self.storm(20000)
-        _, counts = collector.ask('each')
+        truth, counts = {}, {}
+        # What comes at once fits into the ring, so that nothing is lost however slow the machine is.
+        for _ in range(8):
+            truth |= self.storm(2500)
+            _, counts = collector.ask('each')
         right = self.judge(collector, truth)
         ended = {event['cookie'] for event in collector.events if event['event'] == 'close'}
         print(f'{right} of {len(truth)} flows right, {len(truth.keys() & ended)} ended, {counts}')
