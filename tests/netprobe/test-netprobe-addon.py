@@ -43,6 +43,12 @@ class Addon(unittest.TestCase):
             bundle, = pathlib.Path(directory).iterdir()
             self.assertRegex(bundle.name, rf'^netprobe-[\d.]+-linux-{machine}\.tar\.zst$')
 
+    def test_the_program_needs_no_library_that_a_host_with_systemd_may_lack(self):
+        dynamic = run('objdump', '-p', BUILD / 'src/netprobe/affix-netprobe').stdout
+        needed = re.findall(r'^ +NEEDED +(\S+)$', dynamic, re.MULTILINE)
+        self.assertIn('libc.so.6', needed)
+        self.assertEqual(set(needed) - {'libc.so.6', 'libsystemd.so.0', 'libm.so.6'} - {n for n in needed if n.startswith('ld-')}, set())
+
     def test_the_unit_starts_the_staged_program_unprivileged_with_its_configuration(self):
         unit = (ADDON / 'affix-netprobe.service').read_text()
         setting = lambda key: re.findall(rf'^{key}=(.*)$', unit, re.MULTILINE)

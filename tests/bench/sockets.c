@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * sockets WHAT COUNT: uses the network of its namespace's loopback device, as much as it says.
+ *
+ *   connect COUNT   so many connections, one after the other; prints nanoseconds for each
+ *   datagram COUNT  so many sends of 64 bytes to a socket that nobody reads; the same
+ *   bulk MIB        so much through one connection; prints nanoseconds for each MiB
+ *   pace COUNT      so many connections evenly within a minute; prints how many it made
+ *   hold COUNT      so many connections that stay until standard input ends; prints "held"
+ *
+ * Ports of ended connections are taken again after a second, which Linux does on loopback.
+ */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHUNK       (128U * 1024)
+#define SECOND      1000000000ULL
+#define PER_PROCESS 4500U
+
+static void give_up(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static uint64_t now(void)
+{
+	struct timespec at;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &at) < 0)
+		give_up("clock_gettime");
+	return (uint64_t)at.tv_sec * SECOND + (uint64_t)at.tv_nsec;
+}
+
+/* A socket at 127.0.0.1, or at another loopback address; *address* is where. */
+static int bound(int type, uint8_t host, struct sockaddr_in *address)
+{
+	int fd = socket(AF_INET, type, 0);
+	socklen_t size = sizeof(*address);
+
+	*address = (struct sockaddr_in){.sin_family = AF_INET,
+					.sin_addr.s_addr = htonl(0x7f000000U | host)};
+	if (fd < 0 || bind(fd, (struct sockaddr *)address, size) < 0 ||
+	    getsockname(fd, (struct sockaddr *)address, &size) < 0)
+		give_up("a socket");
+	return fd;
+}
+
+static int listening(uint8_t host, struct sockaddr_in *address)
+{
+	int fd = bound(SOCK_STREAM, host, address);
+
+	if (listen(fd, 4096) < 0)
+		give_up("listen");
+	return fd;
+}
+
+static int connected(const struct sockaddr_in *address)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+		give_up("connect");
+	return fd;
+}
+
+/* A child that takes so many connections and closes them. */
+static pid_t server(int listener, uint64_t count)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		give_up("fork");
+	if (pid > 0)
+		return pid;
+	while (count > 0) {
+		int fd = accept(listener, NULL, NULL);
+
+		if (fd >= 0 && close(fd) == 0)
+			count--;
+	}
+	_exit(0);
+}
+
+static void end(pid_t pid)
+{
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+}
+
+static void print_each(uint64_t began, uint64_t count)
+{
+	(void)printf("%.1f\n", (double)(now() - began) / (double)count);
+}
+
+static void do_connect(uint64_t count)
+{
+	struct sockaddr_in address;
+	pid_t pid = server(listening(1, &address), count);
+	uint64_t began = now();
+
+	for (uint64_t i = 0; i < count; i++)
+		(void)close(connected(&address));
+	print_each(began, count);
+	(void)waitpid(pid, NULL, 0);
+}
+
+static void do_pace(uint64_t count)
+{
+	struct sockaddr_in address;
+	pid_t pid = server(listening(1, &address), count);
+	uint64_t began = now();
+
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t due = began + i * 60 * SECOND / count, at = now();
+
+		if (due > at + SECOND / 1000)
+			(void)usleep((useconds_t)((due - at) / 1000));
+		(void)close(connected(&address));
+	}
+	(void)printf("%" PRIu64 "\n", count);
+	(void)waitpid(pid, NULL, 0);
+}
+
+static void do_datagram(uint64_t count)
+{
+	static const char bytes[64];
+	struct sockaddr_in to, from;
+	int receiver = bound(SOCK_DGRAM, 1, &to), sender = bound(SOCK_DGRAM, 1, &from);
+	uint64_t began = now();
+
+	for (uint64_t i = 0; i < count; i++)
+		if (sendto(sender, bytes, sizeof(bytes), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+			give_up("sendto");
+	print_each(began, count);
+	(void)close(receiver);
+	(void)close(sender);
+}
+
+static void do_bulk(uint64_t mib)
+{
+	static char bytes[CHUNK];
+	struct sockaddr_in address;
+	int listener = listening(1, &address);
+	pid_t pid = fork();
+	uint64_t began = now();
+	int fd;
+
+	if (pid < 0)
+		give_up("fork");
+	if (pid == 0) {
+		fd = accept(listener, NULL, NULL);
+		while (read(fd, bytes, sizeof(bytes)) > 0)
+			;
+		_exit(0);
+	}
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		give_up("connect");
+	for (uint64_t left = mib << 20; left > 0;) {
+		ssize_t n = write(fd, bytes, sizeof(bytes));
+
+		if (n < 0)
+			give_up("write");
+		left -= (uint64_t)n < left ? (uint64_t)n : left;
+	}
+	(void)close(fd);
+	(void)waitpid(pid, NULL, 0);
+	print_each(began, mib);
+}
+
+/* Both ends of so many connections, in a process of their own because of its descriptors. Says so
+ * through *done*. */
+static void hold_some(uint64_t count, uint8_t host, int done)
+{
+	struct sockaddr_in address;
+	int listener = listening(host, &address);
+	char byte = 'x';
+
+	for (uint64_t i = 0; i < count; i++)
+		if (write(connected(&address), &byte, 1) != 1 ||
+		    read(accept(listener, NULL, NULL), &byte, 1) != 1)
+			give_up("a connection");
+	if (write(done, &byte, 1) != 1)
+		give_up("write");
+	for (;;)
+		(void)pause();
+}
+
+static void do_hold(uint64_t count)
+{
+	pid_t children[64];
+	size_t n = 0;
+	int done[2];
+	char byte;
+
+	if (pipe(done) < 0)
+		give_up("pipe");
+	for (uint64_t left = count; left > 0 && n < sizeof(children) / sizeof(*children); n++) {
+		uint64_t some = left < PER_PROCESS ? left : PER_PROCESS;
+
+		children[n] = fork();
+		if (children[n] < 0)
+			give_up("fork");
+		if (children[n] == 0)
+			hold_some(some, (uint8_t)(n + 2), done[1]);
+		left -= some;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (read(done[0], &byte, 1) != 1)
+			give_up("a child");
+	(void)puts("held");
+	(void)fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+	for (size_t i = 0; i < n; i++)
+		end(children[i]);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(uint64_t count);
+	} all[] = {
+		{"connect",  do_connect },
+		{"datagram", do_datagram},
+		{"bulk",     do_bulk    },
+		{"pace",     do_pace    },
+		{"hold",     do_hold    }
+        };
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+	for (size_t i = 0; argc == 3 && i < sizeof(all) / sizeof(*all); i++)
+		if (strcmp(argv[1], all[i].name) == 0) {
+			all[i].run(strtoull(argv[2], NULL, 10));
+			return 0;
+		}
+	(void)fputs("usage: sockets connect|datagram|bulk|pace|hold COUNT\n", stderr);
+	return 2;
+}
