@@ -387,7 +387,7 @@ class Icmp(Case):
         sock = socket.socket(family, kind, protocol)
         number = cookie(sock)
         # The collector looks at packets from when it hears of the socket.
-        self.collector.ask('each')
+        self.collector.ask('sync')
         for sequence in range(3):
             sock.sendto(echo_request(request, sequence), (address, 0))
         flow = self.collector.wait_event(number, 'icmp_send')
@@ -651,8 +651,11 @@ class Storm(unittest.TestCase):
 
     def test_a_storm_of_short_connections_has_no_wrong_owner(self):
         collector = self.collect()
-        truth = self.storm(20000)
-        _, counts = collector.ask('each')
+        truth, counts = {}, {}
+        # What comes at once fits into the ring, so that nothing is lost however slow the machine is.
+        for _ in range(8):
+            truth |= self.storm(2500)
+            _, counts = collector.ask('sync')
         right = self.judge(collector, truth)
         ended = {event['cookie'] for event in collector.events if event['event'] == 'close'}
         print(f'{right} of {len(truth)} flows right, {len(truth.keys() & ended)} ended, {counts}')
@@ -664,7 +667,7 @@ class Storm(unittest.TestCase):
         collector.process.send_signal(signal.SIGSTOP)
         truth = self.storm(8000)
         collector.process.send_signal(signal.SIGCONT)
-        _, counts = collector.ask('each')
+        _, counts = collector.ask('sync')
         self.assertGreater(counts['lost'], 0)
         self.assertGreater(self.judge(collector, truth), 0)
         server = listener()
