@@ -164,9 +164,13 @@ class Daemon:
         return Client(self.socket)
 
     def play(self, event=1, times=1, lost=0, **flow):
+        self.say({'event': event, 'times': times, 'lost': lost, 'flow': flow})
+
+    def say(self, line):
+        """A line of the collector's script."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as script:
             script.settimeout(DEADLINE)
-            script.sendto(json.dumps({'event': event, 'times': times, 'lost': lost, 'flow': flow}).encode(), str(self.script))
+            script.sendto(json.dumps(line).encode(), str(self.script))
 
     def collectors(self):
         return self.log.read_text().splitlines() if self.log.exists() else []
