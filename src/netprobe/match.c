@@ -9,8 +9,8 @@
 
 #include "netprobe/match.h"
 
-#include <errno.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -30,7 +30,9 @@ struct entry {
 	struct entry *next;  /* in the slot */
 	struct entry *later; /* in the queue of the ended */
 	struct key key;
-	struct flow *flow;
+	uint64_t cookie;
+	int64_t started_ns, last_ns, ended_ns;
+	char *packed; /* the flow as pack() has it */
 };
 
 struct match {
@@ -39,7 +41,39 @@ struct match {
 	struct entry *oldest, *newest; /* of the ended */
 	unsigned ended;
 	bool is_started;
+	struct flow found; /* what match_find() returned */
 };
+
+/* A flow is mostly room for its owner's texts: these are kept as long as they are. */
+#define PACKED_HEAD offsetof(struct flow, owner.cmdline)
+
+static char *pack(const struct flow *flow)
+{
+	size_t cmdline = strlen(flow->owner.cmdline) + 1;
+	size_t container = strlen(flow->owner.container_id) + 1;
+	size_t arguments = sizeof(flow->owner.arguments);
+	char *packed = malloc(PACKED_HEAD + arguments + cmdline + container);
+
+	if (!packed)
+		return NULL;
+	memcpy(packed, flow, PACKED_HEAD);
+	memcpy(packed + PACKED_HEAD, &flow->owner.arguments, arguments);
+	memcpy(packed + PACKED_HEAD + arguments, flow->owner.cmdline, cmdline);
+	memcpy(packed + PACKED_HEAD + arguments + cmdline, flow->owner.container_id, container);
+	return packed;
+}
+
+static void unpack(const char *packed, struct flow *ret)
+{
+	const char *text = packed + PACKED_HEAD + sizeof(ret->owner.arguments);
+
+	*ret = (struct flow){0};
+	memcpy(ret, packed, PACKED_HEAD);
+	memcpy(&ret->owner.arguments, packed + PACKED_HEAD, sizeof(ret->owner.arguments));
+	memcpy(ret->owner.cmdline, text, strlen(text) + 1);
+	text += strlen(text) + 1;
+	memcpy(ret->owner.container_id, text, strlen(text) + 1);
+}
 
 struct match *match_new(void)
 {
@@ -54,7 +88,7 @@ struct match *match_new(void)
 
 static struct entry *entry_free(struct entry *entry)
 {
-	free(entry->flow);
+	free(entry->packed);
 	free(entry);
 	return NULL;
 }
@@ -169,8 +203,10 @@ static void forget_oldest(struct match *match)
 
 static void expire(struct match *match, int64_t now_ns, uint64_t window_ns)
 {
-	while (match->oldest && (match->ended > MATCH_ENDED_MAX ||
-				 match->oldest->flow->ended_ns + (int64_t)window_ns < now_ns))
+	unsigned most = match->is_started ? MATCH_ENDED_MAX : MATCH_ENDED_UNASKED;
+
+	while (match->oldest &&
+	       (match->ended > most || match->oldest->ended_ns + (int64_t)window_ns < now_ns))
 		forget_oldest(match);
 }
 
@@ -178,8 +214,8 @@ static struct entry *find_socket(const struct match *match, const struct key *ke
 {
 	struct entry *entry = match->slots[slot_of(match, key)];
 
-	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 ||
-			 entry->flow->cookie != cookie || entry->flow->ended_ns != 0))
+	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 || entry->cookie != cookie ||
+			 entry->ended_ns != 0))
 		entry = entry->next;
 	return entry;
 }
@@ -191,9 +227,6 @@ static struct entry *add_entry(struct match *match, const struct key *key)
 
 	if (!entry)
 		return NULL;
-	entry->flow = malloc(sizeof(*entry->flow));
-	if (!entry->flow)
-		return entry_free(entry);
 	entry->key = *key;
 	if (match->count >= match->n_slots)
 		grow(match);
@@ -218,15 +251,26 @@ void match_add(struct match *match, const struct flow *flow, uint64_t window_ns)
 {
 	struct key key = key_of(flow);
 	struct entry *entry;
+	char *packed;
 
 	if (flow->listener || (flow->ended_ns == 0 && !match->is_started))
+		return;
+	packed = pack(flow);
+	if (!packed)
 		return;
 	entry = find_socket(match, &key, flow->cookie);
 	if (!entry)
 		entry = add_entry(match, &key);
-	if (!entry)
+	if (!entry) {
+		free(packed);
 		return;
-	*entry->flow = *flow;
+	}
+	free(entry->packed);
+	entry->packed = packed;
+	entry->cookie = flow->cookie;
+	entry->started_ns = flow->started_ns;
+	entry->last_ns = flow->last_ns;
+	entry->ended_ns = flow->ended_ns;
 	if (flow->ended_ns != 0) {
 		set_ended(match, entry);
 		expire(match, flow->ended_ns, window_ns);
@@ -296,13 +340,13 @@ static int read_key(const Netprobe__ExternalFlowRecord *record, struct key *ret)
 }
 
 /* How far the two spans are apart: 0 where they overlap. */
-static uint64_t distance(const struct flow *flow, int64_t start, int64_t end, int64_t now_ns)
+static uint64_t distance(const struct entry *entry, int64_t start, int64_t end, int64_t now_ns)
 {
-	int64_t last = flow->ended_ns != 0 ? flow->ended_ns : MAX(flow->last_ns, now_ns);
+	int64_t last = entry->ended_ns != 0 ? entry->ended_ns : MAX(entry->last_ns, now_ns);
 
 	if (start > last)
 		return (uint64_t)(start - last);
-	return end < flow->started_ns ? (uint64_t)(flow->started_ns - end) : 0;
+	return end < entry->started_ns ? (uint64_t)(entry->started_ns - end) : 0;
 }
 
 static int64_t clamp(uint64_t ns)
@@ -315,6 +359,7 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 {
 	int64_t end = clamp(record->time_flow_end_ns);
 	int64_t start = clamp(record->time_flow_start_ns);
+	const struct entry *nearest = NULL;
 	uint64_t best = window_ns;
 	struct key key;
 	int r = read_key(record, &key);
@@ -325,16 +370,18 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 		end = MAX(start, now_ns);
 	if (start == 0 || start > end)
 		start = end;
-	r = MATCH_E_NONE;
 	for (const struct entry *entry = match->slots[slot_of(match, &key)]; entry;
 	     entry = entry->next) {
-		uint64_t far = distance(entry->flow, start, end, now_ns);
+		uint64_t far = distance(entry, start, end, now_ns);
 
 		if (memcmp(&entry->key, &key, sizeof(key)) != 0 || far > best)
 			continue;
 		best = far;
-		*ret = entry->flow;
-		r = 0;
+		nearest = entry;
 	}
-	return r;
+	if (!nearest)
+		return MATCH_E_NONE;
+	unpack(nearest->packed, &match->found);
+	*ret = &match->found;
+	return 0;
 }

@@ -8,8 +8,9 @@
 #include "base/cleanup.h"
 #include "netprobe/flow.h"
 
-/* Ended flows that are remembered for as long as the match window. */
-#define MATCH_ENDED_MAX 16384U
+/* Ended flows that are remembered for as long as the match window, and as long as nobody asked. */
+#define MATCH_ENDED_MAX     16384U
+#define MATCH_ENDED_UNASKED 1024U
 
 /*
  * Finds the flow that a record from elsewhere (NetFlow, IPFIX) is about: the one between the same

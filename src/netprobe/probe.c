@@ -168,9 +168,11 @@ static void drain(struct probe *probe)
 {
 	int r = collector_drain(probe->collector, DRAIN_MAX);
 
-	if (r < 0)
-		log_line(LOG_ERR, "records of the kernel cannot be read: %s, retrying",
-			 strerrordesc_np(-r));
+	/* What cannot be read now stays readable: better a new start than a loop. */
+	if (r < 0) {
+		log_line(LOG_ERR, "records of the kernel cannot be read: %s", strerrordesc_np(-r));
+		(void)sd_event_exit(probe->event, r);
+	}
 	(void)sd_event_source_set_enabled(probe->collector_more,
 					  r > 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }

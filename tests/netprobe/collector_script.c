@@ -3,8 +3,9 @@
 /*
  * A collector that sees what a test says. Each datagram to the socket $NETPROBE_SCRIPT is a JSON
  * object: {"event": KIND, "flow": {…}, "times": N}; of N flows each has the next cookie and local
- * port. $NETPROBE_SCRIPT_REFUSE is why no tier can be had. $NETPROBE_SCRIPT_LOG is where it is
- * written down that a collector was opened, with what, and closed.
+ * port. {"fail": ERRNO} breaks it. $NETPROBE_SCRIPT_REFUSE is why no tier can be had.
+ * $NETPROBE_SCRIPT_LOG is where it is written down that a collector was opened, with what, and
+ * closed.
  */
 
 #include <arpa/inet.h>
@@ -249,6 +250,8 @@ int collector_drain(struct collector *collector, unsigned max)
 	line = json_loadb(data, (size_t)n, 0, NULL);
 	if (!line)
 		abort();
+	if (json_object_get(line, "fail"))
+		return -(int)number(line, "fail", EIO);
 	play(collector, line);
 	return 1;
 }

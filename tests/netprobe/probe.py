@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import select
 import signal
 import socket
 import struct
@@ -154,7 +155,12 @@ class Daemon:
     def wait_ready(self):
         """Until READY=1; returns the last STATUS= before it."""
         status = ''
+        end = time.monotonic() + DEADLINE
         while True:
+            # One that ended will not say it.
+            while not select.select([self.notify], [], [], 0.1)[0]:
+                assert self.process.poll() is None, f'it ended: {self.stderr.read_text()}'
+                assert time.monotonic() < end, f'not ready within {DEADLINE} s'
             lines = self.notify.recv(4096).decode().split('\n')
             status = next((line[7:] for line in lines if line.startswith('STATUS=')), status)
             if 'READY=1' in lines:
@@ -164,9 +170,13 @@ class Daemon:
         return Client(self.socket)
 
     def play(self, event=1, times=1, lost=0, **flow):
+        self.say({'event': event, 'times': times, 'lost': lost, 'flow': flow})
+
+    def say(self, line):
+        """A line of the collector's script."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as script:
             script.settimeout(DEADLINE)
-            script.sendto(json.dumps({'event': event, 'times': times, 'lost': lost, 'flow': flow}).encode(), str(self.script))
+            script.sendto(json.dumps(line).encode(), str(self.script))
 
     def collectors(self):
         return self.log.read_text().splitlines() if self.log.exists() else []

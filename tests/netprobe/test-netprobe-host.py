@@ -14,6 +14,17 @@ import live
 
 PROGRAM = '/opt/affix/netprobe/current/affix-netprobe'
 UNIT = 'affix-netprobe.service'
+# One connection, on which a byte goes there and back ten times a second; the number of rounds is in /run/keeper.
+KEEPER = '''
+use IO::Socket::INET;
+my $server = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1", LocalPort => 7777) or die;
+if (fork) { my $peer = $server->accept; while (sysread($peer, my $byte, 1)) { syswrite($peer, $byte) } exit }
+my $peer = IO::Socket::INET->new(PeerAddr => "127.0.0.1:7777") or die;
+for (my $round = 1; ; $round++) {
+    syswrite($peer, "x") and sysread($peer, my $byte, 1) or die;
+    open(my $file, ">", "/run/keeper"); print $file $round; close $file;
+    select(undef, undef, undef, 0.1);
+}'''
 # CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF
 CAPABILITIES = 1 << 12 | 1 << 38 | 1 << 39
 
@@ -55,14 +66,47 @@ class Delivered(live.Case):
         for kind in ('CapAmb', 'CapBnd', 'CapEff'):
             self.assertEqual(int(self.process(kind)[0], 16), CAPABILITIES, kind)
         self.check_socket()
+        programs = self.programs(user)
+        if self.ping()['tier'] in ('full', 'cgroup'):
+            self.assertNotEqual(programs, [])
+        self.keep_a_connection()
         first = self.pid(UNIT)
         self.assertDone(self.install(self.bundle('0.1.1'), '--config', self.config(enabled=True)))
         self.assertNotEqual(self.pid(UNIT), first)
         self.assertTrue(self.ping()['enabled'])
+        self.check_connection()
         self.check_configuration()
         self.assertDone(self.affix('uninstall', 'netprobe'))
         self.assertGone('netprobe')
+        self.until(lambda: self.programs(user) == [], 60)
         self.assertFalse(self.host.path('/run/affix/netprobe/ipc.sock').exists())
+
+    def programs(self, user):
+        """The BPF programs that the add-on's user loaded. Only this host has one of that name; its number is the same outside."""
+        tool = shutil.which('bpftool', path='/usr/sbin:/usr/bin:/sbin:/bin')
+        found = json.loads(fixture.run([tool, 'prog', 'list', '-j']).stdout) if tool else []
+        return [program['id'] for program in found if program.get('uid') == int(user)]
+
+    def rounds(self):
+        return int((self.lines('/run/keeper') or ['0'])[0] or 0)
+
+    def keep_a_connection(self):
+        keeper = self.host.popen(['perl', '-e', KEEPER])
+        self.addCleanup(keeper.wait)
+        self.addCleanup(keeper.kill)
+        self.until(lambda: self.rounds() > 3, 60)
+
+    def kept(self):
+        """The flow of the keeper's connection as netprobe knows it, from the side that began it."""
+        lines = self.host.run([PROGRAM, 'flows', '--json', '--filter', ':7777'], check=True).stdout.splitlines()
+        return next((flow for flow in map(json.loads, lines) if flow['remote_port'] == 7777), None)
+
+    def check_connection(self):
+        """The connection is the one that was there before the upgrade, it goes on, and is known with its process."""
+        before = self.rounds()
+        flow = self.until(lambda: (self.kept() or {}).get('comm') and self.kept(), 60)
+        self.assertEqual(flow['comm'], 'perl')
+        self.until(lambda: self.rounds() > before + 3, 60)
 
     def check_socket(self):
         answer = self.ping()

@@ -452,6 +452,14 @@ class Life(Case):
         self.assertLess(seconds, 2)
         self.assertEqual(daemon.collectors()[-1], 'close')
 
+    def test_a_collector_that_breaks_ends_the_daemon_and_not_in_a_loop(self):
+        daemon, _ = self.enabled()
+        daemon.say({'fail': 5})
+        self.assertEqual(daemon.process.wait(probe.DEADLINE), 1)
+        said = daemon.stderr.read_text()
+        self.assertEqual(said.count('records of the kernel cannot be read: Input/output error'), 1, said)
+        self.assertEqual(daemon.collectors()[-1], 'close')
+
     def test_an_idle_daemon_sleeps(self):
         daemon, client = self.enabled()
         client.ping()

@@ -157,6 +157,49 @@ static void a_living_flow_that_changes_is_one_and_moves_to_the_ended(void **stat
 	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
 }
 
+static void few_ended_flows_are_kept_until_somebody_asks(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(0);
+	Netprobe__ExternalFlowRecord record = make_record();
+
+	(void)state;
+	flow.ended_ns = NOW;
+	for (unsigned i = 0; i < MATCH_ENDED_UNASKED + 10; i++) {
+		flow.local_port = (uint16_t)(i + 1);
+		match_add(match, &flow, WINDOW);
+	}
+	record.source_port = 10;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+	record.source_port = 11;
+	assert_int_equal(find(match, &record, NULL), 0);
+}
+
+static void an_owner_is_found_with_all_its_texts(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(1);
+	Netprobe__ExternalFlowRecord record = make_record();
+	const struct flow *found = NULL;
+
+	(void)state;
+	flow.ended_ns = NOW;
+	flow.end = FLOW_END_RESET;
+	flow.owner = (struct flow_owner){.pid = 2, .tgid = 1, .uid = 3, .arguments = 4};
+	memcpy(flow.owner.comm, "curl", 5);
+	memset(flow.owner.cmdline, 'a', FLOW_CMDLINE_MAX - 1);
+	memset(flow.owner.container_id, 'b', FLOW_CONTAINER_MAX);
+	match_add(match, &flow, WINDOW);
+	assert_int_equal(match_find(match, &record, WINDOW, NOW, &found), 0);
+	assert_string_equal(found->owner.comm, "curl");
+	assert_string_equal(found->owner.cmdline, flow.owner.cmdline);
+	assert_string_equal(found->owner.container_id, flow.owner.container_id);
+	assert_int_equal(found->owner.arguments, 4);
+	assert_int_equal(found->owner.uid, 3);
+	assert_int_equal(found->end, FLOW_END_RESET);
+	assert_int_equal(found->remote_port, 443);
+}
+
 static void the_oldest_of_too_many_ended_flows_are_forgotten(void **state)
 {
 	cleanup_match struct match *match = match_new();
@@ -165,6 +208,7 @@ static void the_oldest_of_too_many_ended_flows_are_forgotten(void **state)
 	uint64_t cookie = 0;
 
 	(void)state;
+	match_start(match);
 	flow.ended_ns = NOW;
 	for (unsigned i = 0; i < MATCH_ENDED_MAX + 10; i++) {
 		flow.cookie = i;
@@ -242,6 +286,8 @@ int main(void)
 		cmocka_unit_test(beyond_the_window_there_is_no_match),
 		cmocka_unit_test(of_two_lives_of_one_pair_the_nearest_is_meant),
 		cmocka_unit_test(a_living_flow_that_changes_is_one_and_moves_to_the_ended),
+		cmocka_unit_test(few_ended_flows_are_kept_until_somebody_asks),
+		cmocka_unit_test(an_owner_is_found_with_all_its_texts),
 		cmocka_unit_test(the_oldest_of_too_many_ended_flows_are_forgotten),
 		cmocka_unit_test(what_no_flow_can_be_found_by_is_invalid),
 		cmocka_unit_test(icmp_has_no_ports_whatever_the_record_says),
