@@ -9,9 +9,11 @@
 #include "control/front_agent.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "control/front_agent_private.h"
+#include "control/token.h"
 #include "opamp/server.h"
 
 #define MESSAGE_MAX         (OPAMP_TO_SERVER_MAX + 1) /* with its header */
@@ -19,6 +21,44 @@
 #define PING_AFTER_SECONDS  60U
 #define CLOSE_AFTER_SECONDS 90U
 #define HELLO_SECONDS       15U /* for the first message */
+#define HEAD_MAX            512U
+#define SECONDS_TEXT_MAX    16U
+
+/* Refuses the upgrade; *seconds* 0: says nothing of a time. */
+static int refuse_upgrade(struct lws *wsi, unsigned status, unsigned seconds)
+{
+	uint8_t head[LWS_PRE + HEAD_MAX];
+	uint8_t *at = head + LWS_PRE;
+	char text[SECONDS_TEXT_MAX];
+
+	(void)snprintf(text, sizeof(text), "%u", seconds);
+	if (lws_add_http_common_headers(wsi, status, "text/plain", 0, &at, head + sizeof(head)) ==
+		    0 &&
+	    (seconds == 0 || lws_add_http_header_by_name(
+				     wsi, (const uint8_t *)"retry-after:", (const uint8_t *)text,
+				     (int)strlen(text), &at, head + sizeof(head)) == 0))
+		ignore_result(lws_finalize_write_http_header(wsi, head + LWS_PRE, &at,
+							     head + sizeof(head)));
+	return -1;
+}
+
+/* What an upgrade says of its agent is judged by the store, as soon as a message comes. */
+int agent_filter(struct front *front, struct lws *wsi)
+{
+	cleanup_free char *path = front_header(wsi, WSI_TOKEN_GET_URI);
+	cleanup_free char *authorization = front_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
+
+	if (front->is_stopping)
+		return refuse_upgrade(wsi, HTTP_STATUS_SERVICE_UNAVAILABLE, 0);
+	if (!path || strcmp(path, "/v1/opamp") != 0)
+		return refuse_upgrade(wsi, HTTP_STATUS_NOT_FOUND, 0);
+	if (!authorization && !front->config->certificate_is_credential)
+		return refuse_upgrade(wsi, HTTP_STATUS_UNAUTHORIZED, 0);
+	if (token_looks_like_join(authorization) && !admission_has_room(&front->admission))
+		return refuse_upgrade(wsi, HTTP_STATUS_SERVICE_UNAVAILABLE,
+				      admission_postpone(&front->admission, front_msec()));
+	return 0;
+}
 
 int agent_open(struct front *front, struct lws *wsi, struct front_session *session)
 {
@@ -80,6 +120,14 @@ static void fail_message(struct agent *agent, int error)
 			OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable,
 			"there are too many messages", AGENT_RETRY_SECONDS,
 			LWS_CLOSE_STATUS_POLICY_VIOLATION);
+		return;
+	case MESSAGE_E_LATER:
+		agent_fail(
+			agent,
+			OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable,
+			"many hosts enrol now; come back then",
+			admission_postpone(&agent->front->admission, front_msec()),
+			LWS_CLOSE_STATUS_UNEXPECTED_CONDITION);
 		return;
 	default:
 		agent_fail(

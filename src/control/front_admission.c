@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What the store can take is not asked but seen: places times what leaves them, divided by the time
+ * that was spent in them (Little's law). That holds while places are empty for lack of hosts, too,
+ * and follows the store when it is slow, because many come by other fronts or its disk is.
+ */
+
+#include "control/front_admission.h"
+
+#include "base/cleanup.h"
+
+#define MSEC_PER_SEC 1000U
+
+bool admission_has_room(const struct admission *admission)
+{
+	return admission->inside < ADMISSION_AT_ONCE;
+}
+
+static void count_time(struct admission *admission, uint64_t now)
+{
+	admission->waited += (now - admission->changed) * admission->inside;
+	admission->changed = now;
+}
+
+/* Once a second at most. Where nothing left its place that long, half of what was thought. */
+static void measure(struct admission *admission, uint64_t now)
+{
+	uint64_t seen;
+
+	if (now - admission->measured < MSEC_PER_SEC || admission->waited == 0)
+		return;
+	seen = (uint64_t)ADMISSION_AT_ONCE * MSEC_PER_SEC * admission->left / admission->waited;
+	admission->rate = (unsigned)MIN((admission->rate + seen) / 2, (uint64_t)ADMISSION_RATE_MAX);
+	admission->measured = now;
+	admission->waited = 0;
+	admission->left = 0;
+}
+
+void admission_enter(struct admission *admission, uint64_t now)
+{
+	count_time(admission, now);
+	measure(admission, now);
+	admission->inside++;
+}
+
+void admission_leave(struct admission *admission, uint64_t now)
+{
+	count_time(admission, now);
+	admission->inside--;
+	admission->left++;
+	measure(admission, now);
+}
+
+static void forget_past(struct admission *admission, uint64_t second)
+{
+	for (unsigned i = 0; admission->second < second && i < ADMISSION_SECONDS_MAX; i++)
+		admission->promised[admission->second++ % ADMISSION_SECONDS_MAX] = 0;
+	admission->second = second;
+}
+
+unsigned admission_postpone(struct admission *admission, uint64_t now)
+{
+	unsigned rate;
+
+	count_time(admission, now);
+	measure(admission, now);
+	forget_past(admission, now / MSEC_PER_SEC);
+	rate = MAX(admission->rate, ADMISSION_RATE_MIN);
+	for (unsigned i = 1; i < ADMISSION_SECONDS_MAX; i++) {
+		uint16_t *promised =
+			&admission->promised[(admission->second + i) % ADMISSION_SECONDS_MAX];
+
+		if (*promised >= rate)
+			continue;
+		(*promised)++;
+		return i;
+	}
+	return ADMISSION_SECONDS_MAX;
+}
