@@ -195,6 +195,9 @@ int fleet_open(const struct fleet_options *options, const struct fleet_output *o
 	fleet->options.public_url = fleet->public_url;
 	if (fleet->options.heartbeat_seconds == 0)
 		fleet->options.heartbeat_seconds = HEARTBEAT_SECONDS;
+	if (fleet->options.poll_seconds == 0 ||
+	    fleet->options.poll_seconds > fleet->options.heartbeat_seconds)
+		fleet->options.poll_seconds = fleet->options.heartbeat_seconds;
 	if (fleet->options.stale_seconds == 0)
 		fleet->options.stale_seconds = 3 * fleet->options.heartbeat_seconds;
 	if (fleet->options.url_seconds == 0)

@@ -488,6 +488,31 @@ static void a_second_affixd_does_not_start_on_the_same_data(void **state)
 	assert_non_null(strstr(problem, "another affixd"));
 }
 
+static uint64_t heartbeat_told(struct control *c, const struct control_agent *agent)
+{
+	cleanup_opamp_arena struct opamp_arena *arena = NULL;
+	const Opamp__Proto__ServerToAgent *message = control_decode(control_last(c, agent), &arena);
+
+	return message->connection_settings
+		       ? message->connection_settings->opamp->heartbeat_interval_seconds
+		       : 0;
+}
+
+static void a_host_that_polls_is_told_how_often_once_on_each_connection(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {.is_polling = true};
+
+	control_enrol(c, &agent, "web1");
+	assert_int_equal(heartbeat_told(c, &agent), CONTROL_POLL_SECONDS);
+	control_describe(c, &agent);
+	assert_int_equal(heartbeat_told(c, &agent), 0);
+	control_reopen(c);
+	control_hello(c, &agent);
+	control_describe(c, &agent);
+	assert_int_equal(heartbeat_told(c, &agent), CONTROL_POLL_SECONDS);
+}
+
 static void a_front_that_ends_takes_its_connections_along(void **state)
 {
 	struct control *c = *state;
@@ -528,6 +553,7 @@ int main(void)
 		TEST(only_who_was_silent_before_affixd_went_down_is_stale_at_once_after_it),
 		TEST(what_hosts_said_survives_a_restart),
 		TEST(a_second_affixd_does_not_start_on_the_same_data),
+		TEST(a_host_that_polls_is_told_how_often_once_on_each_connection),
 		TEST(a_front_that_ends_takes_its_connections_along),
 	};
 
