@@ -17,6 +17,11 @@ bool admission_has_room(const struct admission *admission)
 	return admission->inside < ADMISSION_AT_ONCE;
 }
 
+unsigned admission_rate(const struct admission *admission)
+{
+	return admission->rate > 0 ? admission->rate : ADMISSION_RATE_FIRST;
+}
+
 static void count_time(struct admission *admission, uint64_t now)
 {
 	admission->waited += (now - admission->changed) * admission->inside;
@@ -31,7 +36,9 @@ static void measure(struct admission *admission, uint64_t now)
 	if (now - admission->measured < MSEC_PER_SEC || admission->waited == 0)
 		return;
 	seen = (uint64_t)ADMISSION_AT_ONCE * MSEC_PER_SEC * admission->left / admission->waited;
-	admission->rate = (unsigned)MIN((admission->rate + seen) / 2, (uint64_t)ADMISSION_RATE_MAX);
+	seen = (admission_rate(admission) + seen) / 2;
+	admission->rate = (unsigned)MIN(MAX(seen, (uint64_t)ADMISSION_RATE_MIN),
+					(uint64_t)ADMISSION_RATE_MAX);
 	admission->measured = now;
 	admission->waited = 0;
 	admission->left = 0;
@@ -66,7 +73,7 @@ unsigned admission_postpone(struct admission *admission, uint64_t now)
 	count_time(admission, now);
 	measure(admission, now);
 	forget_past(admission, now / MSEC_PER_SEC);
-	rate = MAX(admission->rate, ADMISSION_RATE_MIN);
+	rate = admission_rate(admission);
 	for (unsigned i = 1; i < ADMISSION_SECONDS_MAX; i++) {
 		uint16_t *promised =
 			&admission->promised[(admission->second + i) % ADMISSION_SECONDS_MAX];

@@ -14,13 +14,15 @@
  */
 #define ADMISSION_AT_ONCE     64U
 #define ADMISSION_SECONDS_MAX 512U /* nobody is told to stay away for longer */
-#define ADMISSION_RATE_MIN    16U  /* a second, also where nothing is known or nothing moves */
-#define ADMISSION_RATE_MAX    1024U
+#define ADMISSION_RATE_FIRST \
+	512U /* a second, where nothing is known yet: who comes too early, asks again */
+#define ADMISSION_RATE_MIN 16U /* also where nothing moves */
+#define ADMISSION_RATE_MAX 1024U
 
 struct admission {
 	unsigned inside;  /* on their way now */
 	unsigned left;    /* since *measured* */
-	unsigned rate;    /* how many a second can be enrolled, as far as is known; 0: not yet */
+	unsigned rate;    /* 0: not known yet */
 	uint64_t waited;  /* milliseconds of all that were inside since *measured*, added up */
 	uint64_t changed; /* when *inside* did */
 	uint64_t measured;
@@ -28,6 +30,8 @@ struct admission {
 	uint16_t promised[ADMISSION_SECONDS_MAX]; /* by second */
 };
 
+/* How many a second can be enrolled, as far as is known. */
+unsigned admission_rate(const struct admission *admission);
 /* Whether there is room for one more. */
 bool admission_has_room(const struct admission *admission);
 /* One more is on its way to the store, and what became of it is known. */
