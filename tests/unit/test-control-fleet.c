@@ -462,6 +462,33 @@ static void only_who_was_silent_before_affixd_went_down_is_stale_at_once_after_i
 	presence_is(c, &alive, "connected");
 }
 
+static void a_host_that_was_heard_of_in_the_future_is_stale_in_time(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	struct control_agent other = {0};
+
+	/* The clock is set back while affixd is down ... */
+	control_enrol(c, &agent, "web1");
+	c->fleet = fleet_free(c->fleet);
+	control_time -= 86400;
+	control_reopen(c);
+	presence_is(c, &agent, "away");
+	control_time += 395;
+	presence_is(c, &agent, "stale");
+	/* ... or runs, and the host is gone. */
+	control_enrol(c, &other, "web2");
+	control_tick(c);
+	fleet_gone(c->fleet, other.connection);
+	control_time -= 86400;
+	control_tick(c);
+	presence_is(c, &other, "away");
+	control_time += 50;
+	control_tick(c);
+	control_time += 345;
+	presence_is(c, &other, "stale");
+}
+
 static void what_hosts_said_survives_a_restart(void **state)
 {
 	struct control *c = *state;
@@ -551,6 +578,7 @@ int main(void)
 		TEST(a_host_that_named_another_offer_once_gets_it_although_it_only_beats_since),
 		TEST(a_silent_host_is_stale),
 		TEST(only_who_was_silent_before_affixd_went_down_is_stale_at_once_after_it),
+		TEST(a_host_that_was_heard_of_in_the_future_is_stale_in_time),
 		TEST(what_hosts_said_survives_a_restart),
 		TEST(a_second_affixd_does_not_start_on_the_same_data),
 		TEST(a_host_that_polls_is_told_how_often_once_on_each_connection),
