@@ -31,7 +31,8 @@ struct agent {
 	char *authorization;    /* until the store was asked */
 	struct outgoing *queue;
 	size_t queued;
-	struct buffer received; /* of a message that is not whole yet */
+	struct buffer received;  /* of a message that is not whole yet */
+	uint64_t received_since; /* seconds */
 	uint64_t number;
 	uint64_t sequence;
 	uint64_t capabilities;
@@ -54,6 +55,7 @@ enum message_error {
 	MESSAGE_E_TOO_LARGE,
 	MESSAGE_E_TOO_MANY,
 	MESSAGE_E_BUSY,
+	MESSAGE_E_SLOW,
 	MESSAGE_E_LATER, /* too many hosts enrol */
 };
 

@@ -18,9 +18,10 @@
 
 #define MESSAGE_MAX         (OPAMP_TO_SERVER_MAX + 1) /* with its header */
 #define FRAME_MAX           (4 * MESSAGE_MAX)
-#define PING_AFTER_SECONDS  60U
-#define CLOSE_AFTER_SECONDS 90U
+#define PING_AFTER_SECONDS  60U /* or two heartbeats, if that is sooner */
+#define CLOSE_AFTER_SECONDS 90U /* or three */
 #define HELLO_SECONDS       15U /* for the first message */
+#define MESSAGE_SECONDS     30U /* from its first piece to its last */
 #define HEAD_MAX            512U
 #define SECONDS_TEXT_MAX    16U
 
@@ -121,6 +122,13 @@ static void fail_message(struct agent *agent, int error)
 			"there are too many messages", AGENT_RETRY_SECONDS,
 			LWS_CLOSE_STATUS_POLICY_VIOLATION);
 		return;
+	case MESSAGE_E_SLOW:
+		agent_fail(
+			agent,
+			OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_BadRequest,
+			"the message did not come in time; it may take 30 seconds", 0,
+			LWS_CLOSE_STATUS_POLICY_VIOLATION);
+		return;
 	case MESSAGE_E_LATER:
 		agent_fail(
 			agent,
@@ -174,6 +182,8 @@ int agent_receive(struct agent *agent, const void *data, size_t size)
 	if (is_whole && agent->received.size == 0) {
 		r = receive_message(agent, data, size);
 	} else {
+		if (agent->received.size == 0)
+			agent->received_since = agent->front->now;
 		if (buffer_add(&agent->received, data, size) < 0)
 			return -1;
 		if (!is_whole)
@@ -208,10 +218,11 @@ int agent_write(struct agent *agent)
 	if (agent->close_code != 0)
 		return agent_note(&agent->front->closing, agent->number);
 	if (agent->wants_ping) {
+		/* libwebsockets tells of no pong that is empty. */
 		uint8_t ping[LWS_PRE + 1] = {0};
 
 		agent->wants_ping = false;
-		return lws_write(agent->wsi, ping + LWS_PRE, 0, LWS_WRITE_PING) < 0 ? -1 : 0;
+		return lws_write(agent->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
 	}
 	return 0;
 }
@@ -219,16 +230,21 @@ int agent_write(struct agent *agent)
 void agent_sweep_socket(struct agent *agent)
 {
 	uint64_t silent = agent->front->now - agent->heard;
+	uint64_t heartbeat = agent->front->config->heartbeat_seconds;
 
+	if (agent->received.size > 0 && agent->close_code == 0 &&
+	    agent->front->now - agent->received_since > MESSAGE_SECONDS)
+		fail_message(agent, MESSAGE_E_SLOW);
 	if (!agent->is_greeted && silent > HELLO_SECONDS && agent->close_code == 0)
 		agent_close_with(agent, LWS_CLOSE_STATUS_POLICY_VIOLATION);
 	/* It waits for the store, and closing would only have it wait anew. */
 	if (agent->is_greeted && !agent->is_accepted)
 		return;
-	if (silent > CLOSE_AFTER_SECONDS) {
+	if (silent > MIN((uint64_t)CLOSE_AFTER_SECONDS, 3 * heartbeat)) {
 		/* Nobody is there to say goodbye to. */
 		lws_set_timeout(agent->wsi, PENDING_TIMEOUT_CLOSE_ACK, LWS_TO_KILL_ASYNC);
-	} else if (silent > PING_AFTER_SECONDS && !agent->wants_ping) {
+	} else if (silent > MIN((uint64_t)PING_AFTER_SECONDS, 2 * heartbeat) &&
+		   !agent->wants_ping) {
 		agent->wants_ping = true;
 		lws_callback_on_writable(agent->wsi);
 	}

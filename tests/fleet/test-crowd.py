@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import unittest
 
@@ -110,6 +111,34 @@ class Enrolments(unittest.TestCase):
         back.send(agent_description=describe())
         os.kill(self.store, signal.SIGCONT)
         self.assertIn('instance_uid', back.receive())
+
+
+class HalfOpen(unittest.TestCase):
+    def test_host_that_answers_no_ping_is_gone_and_one_that_does_stays(self):
+        server = start(self, config='heartbeat_seconds: 5\nstale_seconds: 600\n')
+        agents = [SocketAgent(server.address, authorization=server.join_token(), uid=bytes([number] * 16)) for number in (1, 2)]
+        for agent in agents:
+            self.addCleanup(agent.close)
+            agent.ask(agent_description=describe())
+        # One reads, and answers pings with that; the other is as a host whose cable was pulled.
+        stop = threading.Event()
+
+        def read():
+            agents[0].socket.socket.settimeout(0.5)
+            while not stop.is_set():
+                try:
+                    agents[0].socket.receive()
+                except TimeoutError:
+                    continue
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        self.addCleanup(stop.set)
+        wait_for(lambda: [host['presence'] for host in server.api('GET', '/hosts')['items']] == ['connected', 'away'], 60,
+                 'the end of the silent one')
+        time.sleep(6)
+        self.assertEqual(server.api('GET', '/hosts')['items'][0]['presence'], 'connected')
+        self.assertTrue(reader.is_alive())
 
 
 if __name__ == '__main__':
