@@ -11,6 +11,10 @@
 #include "base/cleanup.h"
 
 #define MSEC_PER_SEC 1000U
+/* Hosts come when they were told to, or up to as much later, each at its own time: with no more
+ * promises than there are places for, a third of those would stay empty. */
+#define PROMISES   3U
+#define PER_PLACES 2U
 
 bool admission_has_room(const struct admission *admission)
 {
@@ -73,7 +77,7 @@ unsigned admission_postpone(struct admission *admission, uint64_t now)
 	count_time(admission, now);
 	measure(admission, now);
 	forget_past(admission, now / MSEC_PER_SEC);
-	rate = admission_rate(admission);
+	rate = admission_rate(admission) * PROMISES / PER_PLACES;
 	for (unsigned i = 1; i < ADMISSION_SECONDS_MAX; i++) {
 		uint16_t *promised =
 			&admission->promised[(admission->second + i) % ADMISSION_SECONDS_MAX];

@@ -12,12 +12,12 @@
  *
  * Times are monotonic milliseconds.
  */
-#define ADMISSION_AT_ONCE     64U
+#define ADMISSION_AT_ONCE     128U
 #define ADMISSION_SECONDS_MAX 512U /* nobody is told to stay away for longer */
-#define ADMISSION_RATE_FIRST \
-	512U /* a second, where nothing is known yet: who comes too early, asks again */
-#define ADMISSION_RATE_MIN 16U /* also where nothing moves */
-#define ADMISSION_RATE_MAX 1024U
+/* How many a second: where nothing is known yet (who comes too early asks again), and bounds. */
+#define ADMISSION_RATE_FIRST 512U
+#define ADMISSION_RATE_MIN   16U
+#define ADMISSION_RATE_MAX   2048U
 
 struct admission {
 	unsigned inside;  /* on their way now */

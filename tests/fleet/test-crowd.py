@@ -13,7 +13,7 @@ import unittest
 from fleet import start, wait_for
 from opamp import PollAgent, Refused, SocketAgent, credential_of, describe
 
-AT_ONCE = 64
+AT_ONCE = 128
 UNAVAILABLE = 2
 
 
