@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -88,7 +89,9 @@ static _Noreturn void end_during_a_check(void)
 		_exit(EXIT_FAILURE);
 	imports = serve_imports_free(imports);
 	(void)sd_event_unref(event);
-	_exit(imports ? EXIT_FAILURE : EXIT_SUCCESS);
+	/* By a signal, as an exit has valgrind take the thread that hangs for a leak. */
+	(void)raise(imports ? SIGABRT : SIGKILL);
+	_exit(EXIT_FAILURE);
 }
 
 static void the_end_does_not_wait_for_a_check_that_hangs(void **state)
@@ -103,8 +106,8 @@ static void the_end_does_not_wait_for_a_check_that_hangs(void **state)
 	if (pid == 0)
 		end_during_a_check();
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
 	(void)close(begun[0]);
 	(void)close(begun[1]);
 }
@@ -112,8 +115,8 @@ static void the_end_does_not_wait_for_a_check_that_hangs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_upload_is_checked_and_its_front_is_told),
 		cmocka_unit_test(the_end_does_not_wait_for_a_check_that_hangs),
+		cmocka_unit_test(an_upload_is_checked_and_its_front_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
