@@ -20,6 +20,7 @@ demo: build
 bench: build
 	tests/bench/bench $(BUILD)
 	tests/bench/netprobe $(BUILD)
+	tests/bench/fleet $(BUILD) 1000 10000
 
 fuzz:
 	tests/setup

@@ -44,6 +44,7 @@ struct link {
 	sd_event_source *ending; /* carries out an end */
 	uint64_t pause_usec;
 	uint64_t heartbeat_seconds;
+	uint64_t poll_seconds;
 	uint64_t connection;
 	unsigned failures;
 	bool is_started;
@@ -80,6 +81,8 @@ static void plan_heartbeat(struct link *link)
 {
 	uint64_t seconds = link->heartbeat_seconds;
 
+	if (link->poll && link->poll_seconds > 0)
+		seconds = link->poll_seconds;
 	if (seconds == 0 && link->poll)
 		seconds = link->config->heartbeat_seconds;
 	if (seconds == 0)
@@ -366,6 +369,7 @@ void link_restart(struct link *link)
 {
 	link->failures = 0;
 	link->is_http = false;
+	link->poll_seconds = 0;
 	if (!link->is_started)
 		return;
 	if (link->state != LINK_WAITING || link->is_ending)
@@ -377,6 +381,13 @@ void link_restart(struct link *link)
 void link_set_heartbeat(struct link *link, uint64_t seconds)
 {
 	link->heartbeat_seconds = seconds;
+	if (link->state == LINK_OPEN)
+		plan_heartbeat(link);
+}
+
+void link_set_poll(struct link *link, uint64_t seconds)
+{
+	link->poll_seconds = seconds;
 	if (link->state == LINK_OPEN)
 		plan_heartbeat(link);
 }

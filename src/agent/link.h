@@ -51,6 +51,8 @@ void link_reconnect(struct link *link, uint64_t pause);
 void link_restart(struct link *link);
 /* Heartbeats and polls come this often from now on; 0: no heartbeats, and polls as before. */
 void link_set_heartbeat(struct link *link, uint64_t seconds);
+/* The same for polls alone; 0: as heartbeats. */
+void link_set_poll(struct link *link, uint64_t seconds);
 /* A number that no other connection of this or another process has; 0: not connected. */
 uint64_t link_connection(const struct link *link);
 /* "websocket" or "http". */

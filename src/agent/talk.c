@@ -22,6 +22,8 @@
 #include "base/json.h"
 
 #define SETTINGS_NAME       "settings.json"
+#define HEARTBEAT_MEMBER    "heartbeat_seconds"
+#define POLL_MEMBER         "poll_seconds"
 #define BEARER              "Bearer "
 #define HEARTBEAT_MAX       86400U
 #define RETRY_MAX_SECONDS   3600U
@@ -190,13 +192,31 @@ static bool is_secret(const char *text)
 	return true;
 }
 
-static void keep_heartbeat(struct talk *talk, uint64_t seconds)
+static void set_interval(struct talk *talk, const char *name, uint64_t seconds)
 {
-	cleanup_json json_t *json = json_object();
+	if (str_equal(name, POLL_MEMBER))
+		link_set_poll(talk->agent->link, seconds);
+	else
+		link_set_heartbeat(talk->agent->link, seconds);
+}
+
+/* A server wants to be polled more often than it wants heartbeats: what it says by the one way does
+ * not hold for the other. */
+static void keep_interval(struct talk *talk, uint64_t seconds)
+{
+	bool is_poll = str_equal(link_transport(talk->agent->link), "http");
+	const char *name = is_poll ? POLL_MEMBER : HEARTBEAT_MEMBER;
+	cleanup_json json_t *json = NULL;
+	uint64_t before = 0;
 
 	seconds = MIN(seconds, (uint64_t)HEARTBEAT_MAX);
-	link_set_heartbeat(talk->agent->link, seconds);
-	if (!json || json_add_uint(json, "heartbeat_seconds", seconds) < 0 ||
+	set_interval(talk, name, seconds);
+	if (state_load_json(talk->agent->statefd, SETTINGS_NAME, &json) == 0 && json &&
+	    json_member_uint(json, name, HEARTBEAT_MAX, &before) == 0 && before == seconds)
+		return;
+	if (!json)
+		json = json_object();
+	if (!json || json_add_uint(json, name, seconds) < 0 ||
 	    state_store_json(talk->agent->statefd, SETTINGS_NAME, json) < 0)
 		agent_log(LOG_WARNING, NULL,
 			  "the heartbeat's interval could not be kept, ignoring");
@@ -205,11 +225,15 @@ static void keep_heartbeat(struct talk *talk, uint64_t seconds)
 void talk_restore(struct talk *talk)
 {
 	cleanup_json json_t *json = NULL;
+	static const char *const names[] = {HEARTBEAT_MEMBER, POLL_MEMBER};
 	uint64_t seconds = 0;
 
-	if (state_load_json(talk->agent->statefd, SETTINGS_NAME, &json) == 0 && json &&
-	    json_member_uint(json, "heartbeat_seconds", HEARTBEAT_MAX, &seconds) == 0)
-		link_set_heartbeat(talk->agent->link, seconds);
+	if (state_load_json(talk->agent->statefd, SETTINGS_NAME, &json) != 0 || !json)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (json_member_uint(json, names[i], HEARTBEAT_MAX, &seconds) == 0)
+			set_interval(talk, names[i], seconds);
+	}
 }
 
 static int take_settings(struct talk *talk, const Opamp__Proto__ConnectionSettingsOffers *offers)
@@ -225,7 +249,7 @@ static int take_settings(struct talk *talk, const Opamp__Proto__ConnectionSettin
 			talk, offers,
 			OPAMP__PROTO__CONNECTION_SETTINGS_STATUSES__ConnectionSettingsStatuses_FAILED,
 			"where this host connects to, and with what certificate, is its administrator's to say");
-	keep_heartbeat(talk, settings->heartbeat_interval_seconds);
+	keep_interval(talk, settings->heartbeat_interval_seconds);
 	if (secret &&
 	    (!talk->authorization || strcmp(talk->authorization + strlen(BEARER), secret) != 0)) {
 		if (!is_secret(secret))

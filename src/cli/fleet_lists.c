@@ -62,6 +62,13 @@ static const struct fleet_column drift_columns[] = {
         {NULL,      NULL       },
 };
 
+static const struct fleet_column event_columns[] = {
+	{"ADD-ON", "addon"},
+	{"EVENT",  "kind" },
+	{"COUNT",  "count"},
+	{NULL,     NULL   },
+};
+
 static const struct fleet_column package_columns[] = {
 	{"ADD-ON",       "addon"       },
 	{"VERSION",      "version"     },
@@ -169,6 +176,31 @@ static int show_list(struct fleet_call *call, const char *path, const struct fle
 	return COMMAND_DONE;
 }
 
+/* {ADDON: {KIND: COUNT}} as a table; nothing where nothing was counted. */
+static int show_events(const json_t *events)
+{
+	cleanup_json json_t *rows = json_array();
+	const json_t *kinds;
+	const json_t *count;
+	const char *addon;
+	const char *kind;
+
+	json_object_foreach((json_t *)events, addon, kinds)
+	{
+		json_object_foreach((json_t *)kinds, kind, count)
+		{
+			if (!rows || json_append(rows, json_pack("{s:s, s:s, s:O}", "addon", addon,
+								 "kind", kind, "count", count)) < 0)
+				return out_of_memory();
+		}
+	}
+	if (json_array_size(rows) == 0)
+		return COMMAND_DONE;
+	(void)putchar('\n');
+	fleet_print_table(rows, event_columns, "");
+	return COMMAND_DONE;
+}
+
 static int show_host(struct fleet_call *call)
 {
 	cleanup_free char *path = NULL;
@@ -190,7 +222,7 @@ static int show_host(struct fleet_call *call)
 	(void)putchar('\n');
 	fleet_print_table(json_object_get(host, "addons"), status_columns + 1,
 			  "no add-on is assigned to it or runs on it");
-	return COMMAND_DONE;
+	return show_events(json_object_get(host, "events"));
 }
 
 static int run_hosts(struct fleet_call *call)

@@ -316,11 +316,45 @@ static int load_host(struct api_call *call, struct assign_host *ret)
 	return r > 0 ? refuse_host(call, id) : r;
 }
 
+/* {ADDON: {KIND: COUNT}}, as the host counted since its agent started. */
+static int events_json(struct fleet *fleet, int64_t host, json_t **ret)
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	cleanup_json json_t *object = json_object();
+	bool row = false;
+	int r;
+
+	if (!object)
+		return -ENOMEM;
+	r = store_select(fleet->store, &rows,
+			 "SELECT addon, kind, count FROM addon_event WHERE host = $1 "
+			 "ORDER BY addon, kind",
+			 STORE_INT(host));
+	while (r == 0) {
+		json_t *kinds;
+
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			break;
+		kinds = json_object_get(object, store_text(rows, 0));
+		if (!kinds) {
+			kinds = json_object();
+			r = json_add(object, store_text(rows, 0), kinds);
+		}
+		if (r == 0)
+			r = json_add(kinds, store_text(rows, 1), json_integer(store_int(rows, 2)));
+	}
+	if (r == 0)
+		*ret = TAKE_PTR(object);
+	return r;
+}
+
 static int whole_host(struct fleet *fleet, const struct assign_host *host, json_t **ret)
 {
 	cleanup_rows struct store_rows *rows = NULL;
 	cleanup_json json_t *object = NULL;
 	json_t *addons = NULL;
+	json_t *events = NULL;
 	bool row = false;
 	int r;
 
@@ -337,6 +371,10 @@ static int whole_host(struct fleet *fleet, const struct assign_host *host, json_
 		r = status_of_host(fleet, host, (uint64_t)store_int(rows, AT_SEEN), &addons);
 	if (r == 0)
 		r = json_add(object, "addons", addons);
+	if (r == 0)
+		r = events_json(fleet, host->id, &events);
+	if (r == 0)
+		r = json_add(object, "events", events);
 	if (r == 0)
 		*ret = TAKE_PTR(object);
 	return r;

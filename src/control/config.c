@@ -22,6 +22,7 @@
 #define HEARTBEAT_DEFAULT   30U
 #define HEARTBEAT_MIN       5U
 #define HEARTBEAT_MAX       3600U
+#define POLL_DEFAULT        10U
 #define STALE_MAX           86400U
 #define CONNECTIONS_DEFAULT 10000U
 #define UNPROVEN_DEFAULT    256U
@@ -66,6 +67,7 @@ int config_default(struct config **ret)
 		return -ENOMEM;
 	config->fronts = FRONTS_DEFAULT;
 	config->heartbeat_seconds = HEARTBEAT_DEFAULT;
+	config->poll_seconds = POLL_DEFAULT;
 	config->audit_keep_days = AUDIT_DEFAULT;
 	config->connections_per_address = CONNECTIONS_DEFAULT;
 	config->unproven_per_address = UNPROVEN_DEFAULT;
@@ -111,6 +113,7 @@ static const struct yaml_field config_fields[] = {
 	YAML_FIELD("certificate_is_credential", YAML_FIELD_BOOL, AT(certificate_is_credential)),
 	NUMBER_FIELD("fronts", fronts, 1, CONFIG_FRONTS_MAX),
 	NUMBER_FIELD("heartbeat_seconds", heartbeat_seconds, HEARTBEAT_MIN, HEARTBEAT_MAX),
+	NUMBER_FIELD("poll_seconds", poll_seconds, 1, HEARTBEAT_MAX),
 	NUMBER_FIELD("stale_seconds", stale_seconds, HEARTBEAT_MIN, STALE_MAX),
 	NUMBER_FIELD("audit_keep_days", audit_keep_days, 0, AUDIT_MAX),
 	NUMBER_FIELD("connections_per_address", connections_per_address, 1, LIMIT_MAX),

@@ -30,6 +30,7 @@ struct config {
 	bool certificate_is_credential; /* a client certificate's CN stands for the credential */
 	unsigned fronts;
 	unsigned heartbeat_seconds; /* what hosts are asked for */
+	unsigned poll_seconds;      /* and those that poll, if that is less */
 	unsigned stale_seconds;
 	unsigned audit_keep_days; /* 0: for ever */
 	/* Bounds on what one address and one connection may do, in each front. */

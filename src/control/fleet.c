@@ -140,14 +140,25 @@ static int make_first_token(struct fleet *fleet)
 		      : r;
 }
 
+/* Hosts that were heard of at a time that is still to come were so before the clock was set back:
+ * they would not be silent before it has come. */
+static int forget_future(struct fleet *fleet, uint64_t now)
+{
+	return store_run(fleet->store, "UPDATE host SET last_seen = $1 WHERE last_seen > $1",
+			 STORE_INT(now > 0 ? now - 1 : 0));
+}
+
 /* The end of the time before this process, from what hosts said in it. */
 static int load_heard(struct fleet *fleet)
 {
 	int64_t heard = 0;
-	int r = store_number(fleet->store, &heard, 0,
-			     "SELECT coalesce(max(last_seen), 0) FROM host");
+	int r;
 
 	fleet->started = fleet_now(fleet);
+	r = forget_future(fleet, fleet->started);
+	if (r == 0)
+		r = store_number(fleet->store, &heard, 0,
+				 "SELECT coalesce(max(last_seen), 0) FROM host");
 	fleet->heard_until = (uint64_t)heard;
 	return r;
 }
@@ -168,9 +179,9 @@ static int open_parts(struct fleet *fleet, char *reterr)
 	if (r == 0)
 		r = make_first_token(fleet);
 	if (r == 0)
-		r = store_commit(fleet->store);
-	if (r == 0)
 		r = load_heard(fleet);
+	if (r == 0)
+		r = store_commit(fleet->store);
 	return r == 0 ? package_clean(fleet) : r;
 }
 
@@ -195,6 +206,9 @@ int fleet_open(const struct fleet_options *options, const struct fleet_output *o
 	fleet->options.public_url = fleet->public_url;
 	if (fleet->options.heartbeat_seconds == 0)
 		fleet->options.heartbeat_seconds = HEARTBEAT_SECONDS;
+	if (fleet->options.poll_seconds == 0 ||
+	    fleet->options.poll_seconds > fleet->options.heartbeat_seconds)
+		fleet->options.poll_seconds = fleet->options.heartbeat_seconds;
 	if (fleet->options.stale_seconds == 0)
 		fleet->options.stale_seconds = 3 * fleet->options.heartbeat_seconds;
 	if (fleet->options.url_seconds == 0)
@@ -404,8 +418,10 @@ static int prune_audit(struct fleet *fleet, uint64_t now)
 }
 
 /* The clock was set back: what was to be later is not to be much later. */
-static void notice_back(struct fleet *fleet, uint64_t now)
+static int notice_back(struct fleet *fleet, uint64_t now)
 {
+	int r;
+
 	for (size_t i = 0; i < fleet->n_sessions; i++) {
 		struct fleet_session *session = fleet->sessions[i];
 
@@ -415,34 +431,38 @@ static void notice_back(struct fleet *fleet, uint64_t now)
 	}
 	fleet->heard_until = MIN(fleet->heard_until, now);
 	fleet->rollouts_next = now;
+	r = store_begin(fleet->store);
+	return r == 0 ? forget_future(fleet, now) : r;
 }
 
 /* The process was stopped, the machine slept, or its clock was set: nobody was silent in a time
  * that nobody lived through. A clock that is soon set right has not cost the audit log anything. */
-static void notice_gap(struct fleet *fleet, uint64_t now)
+static int notice_gap(struct fleet *fleet, uint64_t now)
 {
 	bool is_forth = fleet->ticked != 0 && now > fleet->ticked + GAP_SECONDS;
 	bool is_back = now + GAP_SECONDS < fleet->ticked;
+	int r = 0;
 
 	/* Before all had their chance, who was there when it began still counts. */
 	if (is_forth && fleet->ticked >= fleet_returned(fleet))
 		fleet->heard_until = fleet->ticked;
 	if (is_back)
-		notice_back(fleet, now);
+		r = notice_back(fleet, now);
 	if (is_forth || is_back) {
 		fleet->started = now;
 		fleet->audit_next = now + AUDIT_SECONDS;
 	}
-	fleet->ticked = now;
+	if (r == 0)
+		fleet->ticked = now;
+	return r;
 }
 
 int fleet_tick(struct fleet *fleet, unsigned *ret_wait_ms)
 {
 	uint64_t now = fleet_now(fleet);
-	int r = 0;
+	int r = notice_gap(fleet, now);
 
-	notice_gap(fleet, now);
-	if (fleet->has_rollouts && now >= fleet->rollouts_next)
+	if (r == 0 && fleet->has_rollouts && now >= fleet->rollouts_next)
 		r = look_at_rollouts(fleet, now);
 	if (r == 0 && fleet->is_offering)
 		r = offer_slice(fleet);

@@ -48,6 +48,7 @@ struct fleet_options {
 				    the end */
 	bool trust_certificates; /* a client certificate's CN may stand for a credential */
 	unsigned heartbeat_seconds; /* offered to hosts; 0: 30 */
+	unsigned poll_seconds;      /* the same to those that poll; 0, or more: heartbeat_seconds */
 	unsigned stale_seconds;     /* silence after which a host is stale; 0: three heartbeats */
 	unsigned url_seconds;       /* life of a download URL; 0: 3600 */
 	unsigned audit_keep_days;   /* older entries of the audit log are removed; 0: none is */

@@ -306,29 +306,44 @@ static int say_offer(struct fleet *fleet, struct fleet_session *session,
 	return r == 0 ? fleet_say(fleet, session->connection, data, size, false) : r;
 }
 
+static void hash_settings(const struct opamp_settings *settings,
+			  uint8_t hash[crypto_hash_sha256_BYTES])
+{
+	crypto_hash_sha256_state state;
+
+	(void)crypto_hash_sha256_init(&state);
+	hash_text(&state, settings->authorization);
+	hash_piece(&state, &settings->heartbeat_seconds, sizeof(settings->heartbeat_seconds));
+	(void)crypto_hash_sha256_final(&state, hash);
+}
+
 /* The credential goes with the first answer only: afterwards the host comes with it, or says again
- * that it has none. */
-static int say_with_credential(struct fleet *fleet, struct fleet_session *session,
-			       struct opamp_offer *offer)
+ * that it has none. How often to poll goes with the first answer of each connection. */
+static int say_with_settings(struct fleet *fleet, struct fleet_session *session, bool is_first,
+			     struct opamp_offer *offer)
 {
 	cleanup_free char *header = NULL;
 	uint8_t hash[crypto_hash_sha256_BYTES];
 	struct opamp_settings settings = {
 		.hash = {hash, sizeof(hash)},
-		.heartbeat_seconds = fleet->options.heartbeat_seconds,
+		.heartbeat_seconds = session->is_polling ? fleet->options.poll_seconds
+							 : fleet->options.heartbeat_seconds,
 	};
+	bool is_wanted = session->credential || (is_first && session->is_polling);
 	int r;
 
-	if (!session->credential || !(session->capabilities & FLEET_AGENT_TAKES_SETTINGS))
+	if (!is_wanted || !(session->capabilities & FLEET_AGENT_TAKES_SETTINGS))
 		return say_offer(fleet, session, offer);
-	r = str_format(&header, "Bearer %s", session->credential);
+	r = session->credential ? str_format(&header, "Bearer %s", session->credential) : 0;
 	if (r < 0)
 		return r;
-	(void)crypto_hash_sha256(hash, (const unsigned char *)header, strlen(header));
 	settings.authorization = header;
+	hash_settings(&settings, hash);
 	offer->settings = &settings;
 	r = say_offer(fleet, session, offer);
 	offer->settings = NULL;
+	if (!header)
+		return r;
 	sodium_memzero(header, strlen(header));
 	sodium_memzero(session->credential, strlen(session->credential));
 	free(session->credential);
@@ -356,6 +371,7 @@ int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answ
 		.flags = flags,
 		.capabilities = is_answer ? SERVER_CAPABILITIES : 0,
 	};
+	bool is_first = is_answer && !session->has_greeted;
 	int r;
 
 	if (session->has_described) {
@@ -364,7 +380,7 @@ int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answ
 			return r > 0 ? -EIO : r;
 		fill_offer(session, &draft, &offer);
 	}
-	if (is_answer && !session->has_greeted) {
+	if (is_first) {
 		session->has_greeted = true;
 		offer.custom_capabilities = custom_capabilities;
 		offer.n_custom_capabilities = ARRAY_SIZE(custom_capabilities);
@@ -373,7 +389,7 @@ int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answ
 		session->generation = fleet->generation;
 		return 0;
 	}
-	r = say_with_credential(fleet, session, &offer);
+	r = say_with_settings(fleet, session, is_first, &offer);
 	if (r == 0)
 		remember(fleet, session, &draft, &offer);
 	return r;

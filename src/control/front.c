@@ -103,26 +103,6 @@ static void forget_peer(struct front *front, struct lws *wsi)
 	free(peer);
 }
 
-/* Whether the head of a WebSocket is one of ours; what it says is judged by the store. */
-static int filter_socket(const struct front *front, struct lws *wsi)
-{
-	cleanup_free char *path = front_header(wsi, WSI_TOKEN_GET_URI);
-
-	if (front->is_stopping || !path || strcmp(path, "/v1/opamp") != 0) {
-		(void)lws_return_http_status(wsi,
-					     front->is_stopping ? HTTP_STATUS_SERVICE_UNAVAILABLE
-								: HTTP_STATUS_NOT_FOUND,
-					     NULL);
-		return -1;
-	}
-	if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_AUTHORIZATION) <= 0 &&
-	    !front->config->certificate_is_credential) {
-		(void)lws_return_http_status(wsi, HTTP_STATUS_UNAUTHORIZED, NULL);
-		return -1;
-	}
-	return 0;
-}
-
 static int on_http(struct front *front, struct lws *wsi, enum lws_callback_reasons reason,
 		   struct front_session *session, const void *in, size_t size)
 {
@@ -149,7 +129,7 @@ static int on_socket(struct front *front, struct lws *wsi, enum lws_callback_rea
 {
 	switch (reason) {
 	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-		return filter_socket(front, wsi);
+		return agent_filter(front, wsi);
 	case LWS_CALLBACK_ESTABLISHED:
 		return agent_open(front, wsi, session);
 	case LWS_CALLBACK_RECEIVE:

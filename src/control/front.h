@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "control/config.h"
+#include "control/front_admission.h"
 #include "control/front_limit.h"
 #include "control/link.h"
 #include "control/package_url.h"
@@ -54,6 +55,7 @@ struct front {
 	struct lws_vhost *vhost;
 	struct link *link;
 	struct limits limits;
+	struct admission admission;
 	struct slots agents;          /* struct agent, by connection number */
 	struct slots requests;        /* struct exchange that wait for a HttpResponse */
 	void *polled;                 /* tree (search.h) of agents that poll */

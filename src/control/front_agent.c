@@ -19,6 +19,7 @@
 
 #include "control/front_agent_private.h"
 #include "control/front_report.h"
+#include "control/token.h"
 
 #define QUEUE_MAX     (2 * OPAMP_TO_AGENT_MAX)
 #define POLLS_MISSED  3U
@@ -28,6 +29,13 @@
 #define NAME_MAX_SIZE 256U
 #define HTTP_TOO_MANY 429U
 
+static void leave(struct agent *agent)
+{
+	if (agent->is_enrolling)
+		admission_leave(&agent->front->admission, front_msec());
+	agent->is_enrolling = false;
+}
+
 struct agent *agent_free(struct agent *agent)
 {
 	if (!agent)
@@ -36,6 +44,7 @@ struct agent *agent_free(struct agent *agent)
 		(void)tdelete(agent, &agent->front->polled, agent_compare_keys);
 	if (agent->waits)
 		agent->waits->agent = NULL;
+	leave(agent);
 	slots_remove(&agent->front->agents, agent->number);
 	while (agent->queue) {
 		struct outgoing *first = agent->queue;
@@ -202,6 +211,20 @@ static int greet(struct agent *agent, struct lws *wsi)
 	return 0;
 }
 
+/* Hosts that are known come in at any time; those that enrol a few at a time. */
+static bool enter(struct agent *agent)
+{
+	struct admission *admission = &agent->front->admission;
+
+	if (!token_looks_like_join(agent->authorization))
+		return true;
+	if (!admission_has_room(admission))
+		return false;
+	admission_enter(admission, front_msec());
+	agent->is_enrolling = true;
+	return true;
+}
+
 static int forward(struct agent *agent, struct lws *wsi, const Opamp__Proto__AgentToServer *message,
 		   bool is_next)
 {
@@ -212,6 +235,8 @@ static int forward(struct agent *agent, struct lws *wsi, const Opamp__Proto__Age
 	if (front_is_congested(agent->front))
 		return MESSAGE_E_BUSY;
 	if (!agent->is_greeted) {
+		if (!enter(agent))
+			return MESSAGE_E_LATER;
 		r = greet(agent, wsi);
 		if (r < 0)
 			return r;
@@ -275,6 +300,7 @@ void agent_on_message(struct front *front, const Link__AgentMessage *message)
 		return;
 	if (!agent->is_accepted && agent->wsi)
 		front_prove(front, agent->wsi);
+	leave(agent);
 	agent->is_accepted = true;
 	if (message->server_to_agent.len > 0 &&
 	    agent_queue(agent, message->server_to_agent.data, message->server_to_agent.len) < 0) {
@@ -318,6 +344,7 @@ void agent_on_refuse(struct front *front, const Link__AgentRefuse *refuse)
 
 	if (!agent || agent->close_code != 0)
 		return;
+	leave(agent);
 	agent->is_greeted = false; /* the store has forgotten it */
 	agent->is_accepted = false;
 	if (agent->is_poller)

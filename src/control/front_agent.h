@@ -5,6 +5,8 @@
 
 /* Agents: OpAMP over WebSocket and over HTTP, one struct agent for each. */
 
+/* The head of a WebSocket came. Non-zero: it is none of ours, or not now, and was told so. */
+int agent_filter(struct front *front, struct lws *wsi);
 /* A WebSocket was opened. Non-zero: close it. */
 int agent_open(struct front *front, struct lws *wsi, struct front_session *session);
 /* Bytes of a message. Non-zero: close. */

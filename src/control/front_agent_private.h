@@ -31,7 +31,8 @@ struct agent {
 	char *authorization;    /* until the store was asked */
 	struct outgoing *queue;
 	size_t queued;
-	struct buffer received; /* of a message that is not whole yet */
+	struct buffer received;  /* of a message that is not whole yet */
+	uint64_t received_since; /* seconds */
 	uint64_t number;
 	uint64_t sequence;
 	uint64_t capabilities;
@@ -39,9 +40,10 @@ struct agent {
 	struct limit_bucket bucket;
 	uint16_t close_code; /* 0: stays open */
 	bool is_poller;
-	bool is_greeted;  /* the store was told of it */
-	bool is_accepted; /* and has answered */
-	bool is_seen;     /* in front->seen */
+	bool is_greeted;   /* the store was told of it */
+	bool is_accepted;  /* and has answered */
+	bool is_enrolling; /* has a place among those that do */
+	bool is_seen;      /* in front->seen */
 	bool wants_ping;
 	uint8_t uid[AGENT_UID_SIZE];
 	uint8_t key[AGENT_KEY_SIZE]; /* what a poller is found by */
@@ -53,6 +55,8 @@ enum message_error {
 	MESSAGE_E_TOO_LARGE,
 	MESSAGE_E_TOO_MANY,
 	MESSAGE_E_BUSY,
+	MESSAGE_E_SLOW,
+	MESSAGE_E_LATER, /* too many hosts enrol */
 };
 
 /* Closes nothing: takes the agent out of all tables. */

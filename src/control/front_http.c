@@ -27,6 +27,7 @@
 #define HEAD_MAX       4096U
 #define CHUNK_MAX      32768U
 #define GZIP_WORTH     1024U
+#define MSEC_PER_SEC   1000U
 #define BODY_SECONDS   20U    /* for a body, and a second more for each ... */
 #define BODY_RATE      16384U /* ... of these bytes */
 #define ANSWER_SECONDS 30     /* without any progress */
@@ -203,6 +204,11 @@ static void route(struct exchange *exchange)
 				     "there is nothing of this name");
 }
 
+static uint64_t body_seconds(const struct exchange *exchange)
+{
+	return BODY_SECONDS + MIN(exchange->content_length, UPLOAD_MAX) / BODY_RATE;
+}
+
 int exchange_begin(struct front *front, struct lws *wsi, struct front_session *session,
 		   const char *path)
 {
@@ -234,15 +240,33 @@ int exchange_begin(struct front *front, struct lws *wsi, struct front_session *s
 	session->exchange = exchange;
 	route(exchange);
 	if (exchange->content_length > 0)
-		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT,
-				(int)(BODY_SECONDS +
-				      MIN(exchange->content_length, UPLOAD_MAX) / BODY_RATE));
+		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, (int)body_seconds(exchange));
 	ignore_result(TAKE_PTR(exchange));
 	return session->exchange->content_length > 0 ? 0 : exchange_complete(session->exchange);
 }
 
+/* libwebsockets ends a connection on which nothing comes, and begins anew to wait with each byte.
+ */
+static bool is_body_late(struct exchange *exchange)
+{
+	uint64_t now = front_msec();
+
+	if (exchange->body_due == 0)
+		exchange->body_due = now + MSEC_PER_SEC * body_seconds(exchange);
+	return now > exchange->body_due;
+}
+
 int exchange_body(struct exchange *exchange, const void *data, size_t size)
 {
+	if (is_body_late(exchange)) {
+		if (exchange->is_answered)
+			return -1;
+		exchange->must_close = true;
+		exchange_refuse(exchange, HTTP_STATUS_REQUEST_TIMEOUT, "body-timeout",
+				"the body did not come in time; it may take 20 seconds, and one "
+				"more for each 16 KiB");
+		return 0;
+	}
 	if (exchange->is_answered)
 		return 0;
 	if (exchange->kind == EXCHANGE_REST && exchange->is_spool_granted)

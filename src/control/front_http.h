@@ -37,6 +37,7 @@ struct exchange {
 	uint64_t content_length;
 	uint64_t number;   /* as the store calls it; 0: it was not asked */
 	uint64_t deadline; /* msec, for what is waited for now; 0: nothing */
+	uint64_t body_due; /* msec; 0: nothing of the body came yet */
 	bool is_gzipped;   /* the request's body */
 	bool accepts_gzip;
 	bool is_head;

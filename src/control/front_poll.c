@@ -109,6 +109,12 @@ static void refuse_poll(struct exchange *exchange, int error)
 		exchange_add_header(exchange, "retry-after:", "%u", AGENT_RETRY_SECONDS);
 		exchange_refuse(exchange, HTTP_TOO_MANY, "too-many", "there are too many messages");
 		return;
+	case MESSAGE_E_LATER:
+		exchange_add_header(exchange, "retry-after:", "%u",
+				    admission_postpone(&exchange->front->admission, front_msec()));
+		exchange_refuse(exchange, HTTP_STATUS_SERVICE_UNAVAILABLE, "busy",
+				"many hosts enrol now; come back then");
+		return;
 	default:
 		exchange_add_header(exchange, "retry-after:", "%u", AGENT_RETRY_SECONDS);
 		exchange_refuse(exchange, HTTP_STATUS_SERVICE_UNAVAILABLE, "busy",
@@ -140,6 +146,9 @@ static int poll_message(struct exchange *exchange)
 	r = agent_take_message(agent, exchange->wsi, message);
 	if (r != 0)
 		agent_forget_exchange(exchange);
+	/* Nothing was learnt of it. */
+	if (r != 0 && !agent->is_greeted)
+		(void)agent_free(agent);
 	return r;
 }
 

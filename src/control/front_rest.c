@@ -155,6 +155,7 @@ static void grant(struct exchange *exchange)
 				    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	exchange->is_spool_granted = true;
 	exchange->deadline = 0;
+	exchange->body_due = 0; /* waiting for us was not its client's fault */
 	if (exchange->spool_fd < 0 || lws_rx_flow_control(exchange->wsi, 1) != 0) {
 		refuse_internal(exchange);
 		return;

@@ -9,16 +9,57 @@
 #include "control/front_agent.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "control/front_agent_private.h"
+#include "control/token.h"
 #include "opamp/server.h"
 
 #define MESSAGE_MAX         (OPAMP_TO_SERVER_MAX + 1) /* with its header */
 #define FRAME_MAX           (4 * MESSAGE_MAX)
-#define PING_AFTER_SECONDS  60U
-#define CLOSE_AFTER_SECONDS 90U
+#define PING_AFTER_SECONDS  60U /* or two heartbeats, if that is sooner */
+#define CLOSE_AFTER_SECONDS 90U /* or three */
 #define HELLO_SECONDS       15U /* for the first message */
+#define MESSAGE_SECONDS     30U /* from its first piece to its last */
+#define HEAD_MAX            512U
+#define SECONDS_TEXT_MAX    16U
+
+/* Refuses the upgrade; *seconds* 0: says nothing of a time. */
+static int refuse_upgrade(struct lws *wsi, unsigned status, unsigned seconds)
+{
+	uint8_t head[LWS_PRE + HEAD_MAX];
+	uint8_t *at = head + LWS_PRE;
+	char text[SECONDS_TEXT_MAX];
+
+	(void)snprintf(text, sizeof(text), "%u", seconds);
+	if (lws_add_http_common_headers(wsi, status, "text/plain", 0, &at, head + sizeof(head)) ==
+		    0 &&
+	    (seconds == 0 || lws_add_http_header_by_name(
+				     wsi, (const uint8_t *)"retry-after:", (const uint8_t *)text,
+				     (int)strlen(text), &at, head + sizeof(head)) == 0))
+		ignore_result(lws_finalize_write_http_header(wsi, head + LWS_PRE, &at,
+							     head + sizeof(head)));
+	return -1;
+}
+
+/* What an upgrade says of its agent is judged by the store, as soon as a message comes. */
+int agent_filter(struct front *front, struct lws *wsi)
+{
+	cleanup_free char *path = front_header(wsi, WSI_TOKEN_GET_URI);
+	cleanup_free char *authorization = front_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
+
+	if (front->is_stopping)
+		return refuse_upgrade(wsi, HTTP_STATUS_SERVICE_UNAVAILABLE, 0);
+	if (!path || strcmp(path, "/v1/opamp") != 0)
+		return refuse_upgrade(wsi, HTTP_STATUS_NOT_FOUND, 0);
+	if (!authorization && !front->config->certificate_is_credential)
+		return refuse_upgrade(wsi, HTTP_STATUS_UNAUTHORIZED, 0);
+	if (token_looks_like_join(authorization) && !admission_has_room(&front->admission))
+		return refuse_upgrade(wsi, HTTP_STATUS_SERVICE_UNAVAILABLE,
+				      admission_postpone(&front->admission, front_msec()));
+	return 0;
+}
 
 int agent_open(struct front *front, struct lws *wsi, struct front_session *session)
 {
@@ -81,6 +122,21 @@ static void fail_message(struct agent *agent, int error)
 			"there are too many messages", AGENT_RETRY_SECONDS,
 			LWS_CLOSE_STATUS_POLICY_VIOLATION);
 		return;
+	case MESSAGE_E_SLOW:
+		agent_fail(
+			agent,
+			OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_BadRequest,
+			"the message did not come in time; it may take 30 seconds", 0,
+			LWS_CLOSE_STATUS_POLICY_VIOLATION);
+		return;
+	case MESSAGE_E_LATER:
+		agent_fail(
+			agent,
+			OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable,
+			"many hosts enrol now; come back then",
+			admission_postpone(&agent->front->admission, front_msec()),
+			LWS_CLOSE_STATUS_UNEXPECTED_CONDITION);
+		return;
 	default:
 		agent_fail(
 			agent,
@@ -126,6 +182,8 @@ int agent_receive(struct agent *agent, const void *data, size_t size)
 	if (is_whole && agent->received.size == 0) {
 		r = receive_message(agent, data, size);
 	} else {
+		if (agent->received.size == 0)
+			agent->received_since = agent->front->now;
 		if (buffer_add(&agent->received, data, size) < 0)
 			return -1;
 		if (!is_whole)
@@ -160,10 +218,11 @@ int agent_write(struct agent *agent)
 	if (agent->close_code != 0)
 		return agent_note(&agent->front->closing, agent->number);
 	if (agent->wants_ping) {
+		/* libwebsockets tells of no pong that is empty. */
 		uint8_t ping[LWS_PRE + 1] = {0};
 
 		agent->wants_ping = false;
-		return lws_write(agent->wsi, ping + LWS_PRE, 0, LWS_WRITE_PING) < 0 ? -1 : 0;
+		return lws_write(agent->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
 	}
 	return 0;
 }
@@ -171,16 +230,21 @@ int agent_write(struct agent *agent)
 void agent_sweep_socket(struct agent *agent)
 {
 	uint64_t silent = agent->front->now - agent->heard;
+	uint64_t heartbeat = agent->front->config->heartbeat_seconds;
 
+	if (agent->received.size > 0 && agent->close_code == 0 &&
+	    agent->front->now - agent->received_since > MESSAGE_SECONDS)
+		fail_message(agent, MESSAGE_E_SLOW);
 	if (!agent->is_greeted && silent > HELLO_SECONDS && agent->close_code == 0)
 		agent_close_with(agent, LWS_CLOSE_STATUS_POLICY_VIOLATION);
 	/* It waits for the store, and closing would only have it wait anew. */
 	if (agent->is_greeted && !agent->is_accepted)
 		return;
-	if (silent > CLOSE_AFTER_SECONDS) {
+	if (silent > MIN((uint64_t)CLOSE_AFTER_SECONDS, 3 * heartbeat)) {
 		/* Nobody is there to say goodbye to. */
 		lws_set_timeout(agent->wsi, PENDING_TIMEOUT_CLOSE_ACK, LWS_TO_KILL_ASYNC);
-	} else if (silent > PING_AFTER_SECONDS && !agent->wants_ping) {
+	} else if (silent > MIN((uint64_t)PING_AFTER_SECONDS, 2 * heartbeat) &&
+		   !agent->wants_ping) {
 		agent->wants_ping = true;
 		lws_callback_on_writable(agent->wsi);
 	}

@@ -428,6 +428,7 @@ static int open_fleet(struct store *store, const struct config *config)
 		.public_url = config->public_url,
 		.trust_certificates = config->certificate_is_credential,
 		.heartbeat_seconds = config->heartbeat_seconds,
+		.poll_seconds = config->poll_seconds,
 		.stale_seconds = config->stale_seconds,
 		.audit_keep_days = config->audit_keep_days,
 	};

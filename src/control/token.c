@@ -57,6 +57,13 @@ const char *token_from_header(const char *authorization)
 	return *authorization != '\0' ? authorization : NULL;
 }
 
+bool token_looks_like_join(const char *authorization)
+{
+	const char *token = token_from_header(authorization);
+
+	return token && str_starts_with(token, "affix-join-");
+}
+
 const char *token_role_to_string(enum token_role role)
 {
 	return (unsigned)role < TOKEN_ROLE_N ? role_names[role] : NULL;

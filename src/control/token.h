@@ -34,6 +34,9 @@ void token_hash(const char *text, uint8_t ret[TOKEN_HASH_SIZE]);
 /* The token of an `Authorization: Bearer TOKEN` header's value, or NULL. Borrowed from it. */
 const char *token_from_header(const char *authorization);
 
+/* Whether such a header, or NULL, has a join token, by its looks. */
+bool token_looks_like_join(const char *authorization);
+
 const char *token_role_to_string(enum token_role role);
 enum token_role token_role_from_string(const char *name);
 

@@ -192,6 +192,19 @@ class Transport(Case):
         self.server.wait(lambda report: report.transport == 'http')
         self.assertEqual(self.server.connections, 0)
 
+    def test_a_server_says_how_often_it_is_polled_and_that_is_no_heartbeat(self):
+        settings = fleet_server.wire.data(2, fleet_server.wire.number(4, 1))
+        self.server.extra = fleet_server.wire.data(4, fleet_server.wire.data(1, b'hash') + settings)
+        self.start(server={'transport': 'http'}, intervals={'heartbeat_seconds': 300})
+        self.server.wait(lambda report: report.transport == 'http')
+        until(lambda: self.state('settings.json').exists())
+        self.assertEqual(json.loads(self.state('settings.json').read_text()), {'poll_seconds': 1})
+        # It is kept: nobody says it again.
+        self.server.extra = b''
+        count = len(self.server.reports)
+        self.restart(server={'transport': 'http'}, intervals={'heartbeat_seconds': 300, 'status_seconds': 300, 'drift_seconds': 300})
+        until(lambda: len(self.server.reports) >= count + 6)
+
     def test_it_comes_back_after_the_connection_broke(self):
         self.start()
         self.server.wait(lambda report: True)

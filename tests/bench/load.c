@@ -6,7 +6,8 @@
  * a join token, come back with the credential they were given, tell their full state, and are then
  * heard of at every heartbeat; offers are answered with package statuses.
  *
- *   load ADDRESS PORT JOIN-TOKEN AGENTS PROCESSES HTTP-PERCENT HEARTBEAT-SECONDS SECONDS [PACKAGE]
+ *   load ADDRESS PORT JOIN-TOKEN AGENTS PROCESSES HTTP-PERCENT HEARTBEAT-SECONDS SECONDS plain|tls
+ * [PACKAGE]
  *
  * Once a second it prints a line of JSON: how many are connected, what heartbeats took, how many
  * have been offered PACKAGE. Each process calls from addresses of its own in 127/8.
@@ -49,6 +50,18 @@ void die(const char *what)
 	exit(EXIT_FAILURE);
 }
 
+/* Everybody is to connect anew, at once. */
+static void heed_round(struct load *load)
+{
+	uint32_t round = load->counts->rounds;
+
+	if (round == load->round)
+		return;
+	load->round = round;
+	for (uint32_t i = 0; i < load->n; i++)
+		agent_drop(load, &load->agents[i], 0);
+}
+
 /* Some that are not connected, each when it is due. */
 static void connect_some(struct load *load, uint64_t now)
 {
@@ -65,15 +78,31 @@ static void connect_some(struct load *load, uint64_t now)
 	}
 }
 
+/* To be heard of so many ticks after *tick*, at most a turn of the wheel. */
+static void plan(struct load *load, uint32_t index, uint64_t tick)
+{
+	struct agent *agent = &load->agents[index];
+	uint64_t ticks = agent->beat * USEC / TICK_USEC;
+	uint32_t *slot;
+
+	if (ticks == 0 || ticks > load->n_slots)
+		ticks = load->n_slots;
+	slot = &load->wheel[(tick + ticks) % load->n_slots];
+	agent->next = *slot;
+	*slot = index + 1;
+}
+
 static void beat(struct load *load, uint64_t tick)
 {
 	uint32_t at = load->wheel[tick % load->n_slots];
 
+	load->wheel[tick % load->n_slots] = 0;
 	while (at > 0) {
-		struct agent *agent = &load->agents[at - 1];
+		uint32_t index = at - 1;
 
-		at = agent->next;
-		agent_beat(load, agent);
+		at = load->agents[index].next;
+		agent_beat(load, &load->agents[index]);
+		plan(load, index, tick);
 	}
 }
 
@@ -93,6 +122,7 @@ static void run(struct load *load)
 			agent_on_event(load, &events[i]);
 		for (; tick < now / TICK_USEC; tick++)
 			beat(load, tick);
+		heed_round(load);
 		connect_some(load, now);
 	}
 }
@@ -144,7 +174,9 @@ static void print_counts(const struct counts *counts, uint64_t begin)
 	(void)fflush(stdout);
 }
 
-/* What comes on standard input: "r" forgets the times so far, an end ends. */
+/* What comes on standard input: "r" forgets the times so far, "c" has all connect anew, an end
+ * ends.
+ */
 static bool heed_input(struct counts *counts)
 {
 	char byte;
@@ -157,7 +189,22 @@ static bool heed_input(struct counts *counts)
 		for (uint32_t i = 0; i <= BUCKETS; i++)
 			counts->buckets[i] = 0;
 	}
+	if (n == 1 && byte == 'c')
+		counts->rounds++;
 	return true;
+}
+
+/* Any certificate will do: what is measured is the server. */
+static SSL_CTX *open_tls(void)
+{
+	SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
+
+	if (!tls)
+		die("SSL_CTX_new");
+	(void)SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
+	(void)SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_verify(tls, SSL_VERIFY_NONE, NULL);
+	return tls;
 }
 
 int main(int argc, char **argv)
@@ -170,9 +217,9 @@ int main(int argc, char **argv)
 	unsigned seconds;
 	uint64_t begin;
 
-	if (argc < 9 || inet_pton(AF_INET, argv[1], &load.server.sin_addr) != 1) {
+	if (argc < 10 || inet_pton(AF_INET, argv[1], &load.server.sin_addr) != 1) {
 		(void)fputs("usage: load ADDRESS PORT JOIN-TOKEN AGENTS PROCESSES HTTP-PERCENT "
-			    "HEARTBEAT-SECONDS SECONDS [PACKAGE]\n",
+			    "HEARTBEAT-SECONDS SECONDS plain|tls [PACKAGE]\n",
 			    stderr);
 		return 2;
 	}
@@ -182,7 +229,8 @@ int main(int argc, char **argv)
 	processes = (unsigned)strtoul(argv[5], NULL, 10);
 	load.heartbeat = (unsigned)strtoul(argv[7], NULL, 10);
 	seconds = (unsigned)strtoul(argv[8], NULL, 10);
-	load.package = argv[9];
+	load.tls = strcmp(argv[9], "tls") == 0 ? open_tls() : NULL;
+	load.package = argv[10];
 	if (processes == 0 || processes > PROCESSES_MAX || load.heartbeat == 0)
 		return 2;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {

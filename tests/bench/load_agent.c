@@ -8,30 +8,23 @@
 
 #include "load.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "opamp/decode.h"
 
 #define READ_MAX     262144U
 #define SEND_MAX     16384U
-#define PER_ADDRESS  4000U
 #define CAPABILITIES 0x39ffU
 #define RETRY_USEC   (1 * USEC)
 
-static void drop(struct load *load, struct agent *agent, uint64_t wait)
+void agent_drop(struct load *load, struct agent *agent, uint64_t wait)
 {
-	if (agent->fd >= 0)
-		(void)close(agent->fd);
-	agent->fd = -1;
+	wire_close(agent);
 	free(agent->partial);
 	agent->partial = NULL;
 	agent->partial_size = 0;
@@ -43,51 +36,29 @@ static void drop(struct load *load, struct agent *agent, uint64_t wait)
 	agent->due = now_usec() + wait;
 }
 
-static void fail(struct load *load, struct agent *agent)
+/* *retry_after*: seconds, as it was told; 0: not. Spread out, as agents are. */
+static void fail(struct load *load, struct agent *agent, uint64_t retry_after)
 {
+	uint64_t wait = RETRY_USEC + (uint64_t)random() % (4 * RETRY_USEC);
+
 	load->counts->failures++;
-	/* Spread out, as agents are. */
-	drop(load, agent, RETRY_USEC + (uint64_t)random() % (4 * RETRY_USEC));
-}
-
-static void watch(struct load *load, struct agent *agent, uint32_t events, int operation)
-{
-	struct epoll_event event = {.events = events, .data.u32 = (uint32_t)(agent - load->agents)};
-
-	if (epoll_ctl(load->epoll, operation, agent->fd, &event) < 0)
-		die("epoll_ctl");
+	if (retry_after > 0)
+		wait = retry_after * USEC + (uint64_t)random() % (retry_after * USEC);
+	agent_drop(load, agent, wait);
 }
 
 void agent_begin(struct load *load, struct agent *agent)
 {
-	uint32_t index = (uint32_t)(agent - load->agents);
-	struct sockaddr_in own = {.sin_family = AF_INET};
-	const int on = 1;
-
-	agent->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (agent->fd < 0)
-		die("socket");
-	/* 127.PROCESS.0.N: no address runs out of ports. */
-	own.sin_addr.s_addr =
-		htonl(0x7f000001U + ((load->process + 1) << 16) + index / PER_ADDRESS);
-	(void)setsockopt(agent->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-	(void)setsockopt(agent->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (bind(agent->fd, (struct sockaddr *)&own, sizeof(own)) < 0)
-		die("bind");
 	agent->phase = PHASE_CONNECTING;
-	if (connect(agent->fd, (const struct sockaddr *)&load->server, sizeof(load->server)) < 0 &&
-	    errno != EINPROGRESS) {
-		fail(load, agent);
-		return;
-	}
-	watch(load, agent, EPOLLOUT, EPOLL_CTL_ADD);
+	if (!wire_connect(load, agent))
+		fail(load, agent, 0);
 }
 
 static bool send_all(struct load *load, struct agent *agent, const void *data, size_t size)
 {
-	if (send(agent->fd, data, size, MSG_NOSIGNAL) == (ssize_t)size)
+	if (wire_send(agent, data, size))
 		return true;
-	fail(load, agent);
+	fail(load, agent, 0);
 	return false;
 }
 
@@ -241,6 +212,8 @@ static bool take_credential(struct load *load, struct agent *agent,
 	const Opamp__Proto__OpAMPConnectionSettings *settings =
 		message->connection_settings ? message->connection_settings->opamp : NULL;
 
+	if (settings && agent->is_http)
+		agent->beat = (uint32_t)settings->heartbeat_interval_seconds;
 	if (!settings || !settings->headers || settings->headers->n_headers == 0)
 		return false;
 	if (sscanf(settings->headers->headers[0]->value, "Bearer %95s", agent->token) != 1)
@@ -249,7 +222,7 @@ static bool take_credential(struct load *load, struct agent *agent,
 	agent->sequence = 0;
 	if (agent->is_http)
 		return false;
-	drop(load, agent, 0);
+	agent_drop(load, agent, 0);
 	return true;
 }
 
@@ -283,12 +256,18 @@ static bool take_message(struct load *load, struct agent *agent, const uint8_t *
 
 	note_time(load, agent);
 	if (opamp_decode_to_agent(data, size, &arena, &message) != 0) {
-		fail(load, agent);
+		fail(load, agent, 0);
 		return false;
 	}
 	if (message->error_response) {
+		const Opamp__Proto__RetryInfo *retry =
+			message->error_response->details_case ==
+					OPAMP__PROTO__SERVER_ERROR_RESPONSE__DETAILS_RETRY_INFO
+				? message->error_response->retry_info
+				: NULL;
+
 		load->counts->refusals++;
-		fail(load, agent);
+		fail(load, agent, retry ? retry->retry_after_nanoseconds / (USEC * 1000U) : 0);
 		return false;
 	}
 	if (take_credential(load, agent, message))
@@ -349,6 +328,15 @@ static size_t answer_size(const uint8_t *data, size_t size, size_t *ret_head)
 		       : *ret_head + strtoull((const char *)length + 16, NULL, 10);
 }
 
+/* What the head of a refusal says of another time; 0: nothing. */
+static uint64_t retry_after(const uint8_t *head, size_t size)
+{
+	static const char name[] = "retry-after: ";
+	const uint8_t *found = memmem(head, size, name, strlen(name));
+
+	return found ? strtoull((const char *)found + strlen(name), NULL, 10) : 0;
+}
+
 /* What is whole in *data*; how much of it was used, or -1 if the agent is not what it was. */
 static ssize_t take_bytes(struct load *load, struct agent *agent, const uint8_t *data, size_t size)
 {
@@ -364,11 +352,11 @@ static ssize_t take_bytes(struct load *load, struct agent *agent, const uint8_t 
 			return (ssize_t)used;
 		if (agent->is_http && memcmp(at + 9, "200", 3) != 0) {
 			load->counts->refusals++;
-			fail(load, agent);
+			fail(load, agent, retry_after(at, head));
 			return -1;
 		}
 		if (!agent->is_http && (at[0] & 0x0fU) == 8) {
-			fail(load, agent);
+			fail(load, agent, 0);
 			return -1;
 		}
 		if ((agent->is_http || ((at[0] & 0x0fU) == 2 && whole > head)) &&
@@ -380,49 +368,65 @@ static ssize_t take_bytes(struct load *load, struct agent *agent, const uint8_t 
 	return (ssize_t)used;
 }
 
-static void take_input(struct load *load, struct agent *agent)
+/* The end of an upgrade's answer; NULL: the agent is not what it was. */
+static const uint8_t *take_upgrade(struct load *load, struct agent *agent, const uint8_t *data,
+				   size_t size)
+{
+	const uint8_t *end = memmem(data, size, "\r\n\r\n", 4);
+
+	if (!end || memcmp(data + 9, "101", 3) != 0) {
+		load->counts->refusals++;
+		fail(load, agent, end ? retry_after(data, (size_t)(end + 2 - data)) : 0);
+		return NULL;
+	}
+	agent->phase = PHASE_TALKING;
+	return send_full(load, agent) ? end + 4 : NULL;
+}
+
+/* Keeps what is not whole yet. */
+static void keep(struct agent *agent, const uint8_t *data, size_t size)
+{
+	free(agent->partial);
+	agent->partial = NULL;
+	agent->partial_size = size;
+	if (size == 0)
+		return;
+	agent->partial = malloc(size);
+	if (!agent->partial)
+		die("malloc");
+	memcpy(agent->partial, data, size);
+}
+
+/* false: nothing more is to be read. */
+static bool take_input(struct load *load, struct agent *agent)
 {
 	static uint8_t buffer[READ_MAX];
 	size_t size = agent->partial_size;
 	const uint8_t *start = buffer;
+	bool has_more = false;
 	ssize_t used;
 	ssize_t n;
 
 	memcpy(buffer, agent->partial ? agent->partial : buffer, size);
-	n = recv(agent->fd, buffer + size, sizeof(buffer) - size, 0);
+	n = wire_receive(agent, buffer + size, sizeof(buffer) - size, &has_more);
 	if (n < 0 && errno == EAGAIN)
-		return;
+		return false;
 	if (n <= 0) {
-		fail(load, agent);
-		return;
+		fail(load, agent, 0);
+		return false;
 	}
 	size += (size_t)n;
 	if (agent->phase == PHASE_UPGRADING) {
-		const uint8_t *end = memmem(buffer, size, "\r\n\r\n", 4);
-
-		if (!end || memcmp(buffer + 9, "101", 3) != 0) {
-			load->counts->refusals++;
-			fail(load, agent);
-			return;
-		}
-		agent->phase = PHASE_TALKING;
-		start = end + 4;
+		start = take_upgrade(load, agent, buffer, size);
+		if (!start)
+			return false;
 		size -= (size_t)(start - buffer);
-		if (!send_full(load, agent))
-			return;
 	}
 	used = take_bytes(load, agent, start, size);
 	if (used < 0)
-		return;
-	free(agent->partial);
-	agent->partial = NULL;
-	agent->partial_size = size - (size_t)used;
-	if (agent->partial_size == 0)
-		return;
-	agent->partial = malloc(agent->partial_size);
-	if (!agent->partial)
-		die("malloc");
-	memcpy(agent->partial, start + used, agent->partial_size);
+		return false;
+	keep(agent, start + used, size - (size_t)used);
+	return has_more;
 }
 
 static void on_connected(struct load *load, struct agent *agent)
@@ -431,7 +435,7 @@ static void on_connected(struct load *load, struct agent *agent)
 	int size;
 
 	load->counts->connects++;
-	watch(load, agent, EPOLLIN, EPOLL_CTL_MOD);
+	wire_watch(load, agent, EPOLLIN);
 	if (agent->is_http) {
 		agent->phase = PHASE_TALKING;
 		(void)send_full(load, agent);
@@ -446,19 +450,42 @@ static void on_connected(struct load *load, struct agent *agent)
 	(void)send_all(load, agent, head, (size_t)size);
 }
 
+static void secure(struct load *load, struct agent *agent)
+{
+	int r = wire_secure(load, agent);
+
+	if (r > 0)
+		on_connected(load, agent);
+	else if (r < 0)
+		fail(load, agent, 0);
+}
+
+static void on_reached(struct load *load, struct agent *agent, uint32_t events)
+{
+	if ((events & EPOLLOUT) == 0 || (events & (EPOLLERR | EPOLLHUP)) != 0) {
+		fail(load, agent, 0);
+	} else if (load->tls) {
+		agent->phase = PHASE_SECURING;
+		secure(load, agent);
+	} else {
+		on_connected(load, agent);
+	}
+}
+
 void agent_on_event(struct load *load, const struct epoll_event *event)
 {
 	struct agent *agent = &load->agents[event->data.u32];
 
 	if (agent->fd < 0)
 		return;
-	if (agent->phase == PHASE_CONNECTING && (event->events & EPOLLOUT) != 0 &&
-	    (event->events & (EPOLLERR | EPOLLHUP)) == 0)
-		on_connected(load, agent);
-	else if (agent->phase == PHASE_CONNECTING)
-		fail(load, agent);
-	else
-		take_input(load, agent);
+	if (agent->phase == PHASE_CONNECTING) {
+		on_reached(load, agent, event->events);
+	} else if (agent->phase == PHASE_SECURING) {
+		secure(load, agent);
+	} else {
+		while (take_input(load, agent))
+			;
+	}
 }
 
 void agent_beat(struct load *load, struct agent *agent)

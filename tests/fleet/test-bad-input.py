@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 import time
 import unittest
 
@@ -215,6 +216,61 @@ class Floods(Hostile):
         agent = self.connect()
         agent.socket.socket.settimeout(40)
         self.assertEqual(self.closed_with(agent), 1008)
+
+    def trickle(self, connection, data):
+        """A byte a second until the server has had enough: what it answered, and after how long."""
+        begin = time.monotonic()
+        connection.settimeout(1)
+        answer = b''
+        while time.monotonic() - begin < 60:
+            try:
+                connection.sendall(data)
+                piece = connection.recv(4096)
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+            if not piece:
+                break
+            answer += piece
+        return answer, time.monotonic() - begin
+
+    def test_body_that_trickles_is_cut_off(self):
+        token = self.server.token()
+        results = {}
+
+        def send(name, head):
+            with socket.create_connection(self.server.address, 10) as connection:
+                connection.sendall(head.encode())
+                results[name] = self.trickle(connection, b'x')
+
+        def fragments():
+            agent = self.connect()
+            agent.ask(agent_description=describe())
+            agent.socket.send_frame(2, b'\0', is_final=False)
+            mask = b'\x00' + b'\x81' + bytes(4) + b'x'
+            results['message'] = self.trickle(agent.socket.socket, mask)
+
+        threads = [threading.Thread(target=send, args=(name, f'{line} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n'
+                                                             f'Authorization: {authorization}\r\nContent-Type: {kind}\r\n\r\n'))
+                   for name, line, authorization, kind in (
+                       ('poll', 'POST /v1/opamp', self.join, 'application/x-protobuf'),
+                       ('request', 'POST /api/v1/assignments', f'Bearer {token}', 'application/json'),
+                       ('upload', 'POST /api/v1/packages?signature=x', f'Bearer {token}', 'application/octet-stream'),
+                       ('refused', 'POST /nowhere', f'Bearer {token}', 'application/json'))]
+        threads.append(threading.Thread(target=fragments))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(90)
+        for name, (answer, seconds) in results.items():
+            with self.subTest(name):
+                self.assertLess(seconds, 55)
+                if name in ('poll', 'request', 'upload'):
+                    self.assertIn(b' 408 ', answer.split(b'\r\n')[0])
+        self.assertEqual(len(results), len(threads))
+        self.assertIn(b'did not come in time', results['message'][0])
+        wait_for(lambda: not list((self.server.data / 'incoming').iterdir()), 20, 'an empty directory of uploads')
 
     def test_reader_that_does_not_read_loses_its_connection_not_our_memory(self):
         agent = self.connect()

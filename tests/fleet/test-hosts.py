@@ -194,6 +194,13 @@ class Offers(Fleet):
         message = wait_for(lambda: 'packages_available' in (said := agent.ask()) and said, what='the offer')
         self.assertEqual(message['packages_available']['packages']['sensor']['version'], '1.0.0')
 
+    def test_polling_host_is_asked_to_poll_more_often_than_others_beat(self):
+        server = start(self)
+        for kind, seconds in ((PollAgent, 10), (SocketAgent, 30)):
+            agent = self.connect(server, kind)
+            settings = agent.ask(agent_description=describe())['connection_settings']['opamp']
+            self.assertEqual(settings['heartbeat_interval_seconds'], seconds)
+
     def test_new_version_of_latest_reaches_the_host(self):
         server = start(self)
         workshop = Workshop(scratch(self))

@@ -58,6 +58,7 @@ int control_try_open(struct control *c, char *problem)
 		.clock = control_clock,
 		.trust_certificates = c->trust_certificates,
 		.audit_keep_days = c->audit_keep_days,
+		.poll_seconds = CONTROL_POLL_SECONDS,
 	};
 	const struct fleet_output output = {c, control_on_message, control_on_refuse};
 
@@ -302,7 +303,7 @@ void control_hello(struct control *c, struct control_agent *agent)
 		.connection = FLEET_CONNECTION(1, ++c->next_connection),
 		.authorization = agent->authorization[0] != '\0' ? agent->authorization : NULL,
 		.peer = "192.0.2.7",
-		.transport = "ws",
+		.transport = agent->is_polling ? "http" : "ws",
 		.certificate_name = agent->certificate,
 	};
 	struct fleet_hello copy = hello;

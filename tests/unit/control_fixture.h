@@ -26,7 +26,8 @@
 
 #define CONTROL_SAID_MAX 64U
 /* Agents take packages, configuration, connection settings; send statuses, health, heartbeats. */
-#define CONTROL_AGENT 0x3fffU
+#define CONTROL_AGENT        0x3fffU
+#define CONTROL_POLL_SECONDS 7U
 
 struct control_said {
 	uint64_t connection;
@@ -92,6 +93,7 @@ struct control_agent {
 	const char *env;
 	const char *arch;
 	const char *certificate;
+	bool is_polling;
 };
 
 void control_join_token(struct control *c, const char *body, char *ret, size_t size);

@@ -31,6 +31,7 @@ static void keys_replace_the_built_in_values(void **state)
 	assert_int_equal(config->client_certificate, CONFIG_CERTIFICATE_OPTIONAL);
 	assert_int_equal(config->messages_per_second, 3);
 	assert_int_equal(config->heartbeat_seconds, 30);
+	assert_int_equal(config->poll_seconds, 10);
 	assert_int_equal(config->audit_keep_days, 400);
 }
 

@@ -498,6 +498,18 @@ static void assert_metric(struct control *c, bool wanted, const char *line)
 #define EVENTS(kind, count) \
 	"\naffixd_addon_events_total{addon=\"demo\",kind=\"" kind "\"} " count "\n"
 
+static void events_are(struct control *c, int host, const char *wanted)
+{
+	cleanup_json json_t *json = NULL;
+	cleanup_free char *text = NULL;
+	char target[48];
+
+	(void)snprintf(target, sizeof(target), "/api/v1/hosts/%d", host);
+	json = control_ask(c, 200, "GET", target, NULL);
+	text = json_to_canonical(json_object_get(json, "events"));
+	assert_string_equal(text, wanted);
+}
+
 static void events_of_addons_are_counted_over_all_hosts_and_never_shrink(void **state)
 {
 	struct control *c = *state;
@@ -512,6 +524,8 @@ static void events_of_addons_are_counted_over_all_hosts_and_never_shrink(void **
 	assert_metric(c, true, "# TYPE affixd_addon_events_total counter\n");
 	assert_metric(c, true, EVENTS("dpi_event", "12"));
 	assert_metric(c, true, EVENTS("other", "1"));
+	events_are(c, 1, "{\"demo\":{\"dpi_event\":5,\"other\":1}}\n");
+	events_are(c, 2, "{\"demo\":{\"dpi_event\":7}}\n");
 	/* Said again, and grown. */
 	say_events(c, &one, "demo", "{\"dpi_event\":5,\"other\":2}");
 	assert_metric(c, true, EVENTS("dpi_event", "12"));

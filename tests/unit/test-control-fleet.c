@@ -462,6 +462,33 @@ static void only_who_was_silent_before_affixd_went_down_is_stale_at_once_after_i
 	presence_is(c, &alive, "connected");
 }
 
+static void a_host_that_was_heard_of_in_the_future_is_stale_in_time(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	struct control_agent other = {0};
+
+	/* The clock is set back while affixd is down ... */
+	control_enrol(c, &agent, "web1");
+	c->fleet = fleet_free(c->fleet);
+	control_time -= 86400;
+	control_reopen(c);
+	presence_is(c, &agent, "away");
+	control_time += 395;
+	presence_is(c, &agent, "stale");
+	/* ... or runs, and the host is gone. */
+	control_enrol(c, &other, "web2");
+	control_tick(c);
+	fleet_gone(c->fleet, other.connection);
+	control_time -= 86400;
+	control_tick(c);
+	presence_is(c, &other, "away");
+	control_time += 50;
+	control_tick(c);
+	control_time += 345;
+	presence_is(c, &other, "stale");
+}
+
 static void what_hosts_said_survives_a_restart(void **state)
 {
 	struct control *c = *state;
@@ -486,6 +513,31 @@ static void a_second_affixd_does_not_start_on_the_same_data(void **state)
 	other.fleet = NULL;
 	assert_int_equal(control_try_open(&other, problem), 1);
 	assert_non_null(strstr(problem, "another affixd"));
+}
+
+static uint64_t heartbeat_told(struct control *c, const struct control_agent *agent)
+{
+	cleanup_opamp_arena struct opamp_arena *arena = NULL;
+	const Opamp__Proto__ServerToAgent *message = control_decode(control_last(c, agent), &arena);
+
+	return message->connection_settings
+		       ? message->connection_settings->opamp->heartbeat_interval_seconds
+		       : 0;
+}
+
+static void a_host_that_polls_is_told_how_often_once_on_each_connection(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {.is_polling = true};
+
+	control_enrol(c, &agent, "web1");
+	assert_int_equal(heartbeat_told(c, &agent), CONTROL_POLL_SECONDS);
+	control_describe(c, &agent);
+	assert_int_equal(heartbeat_told(c, &agent), 0);
+	control_reopen(c);
+	control_hello(c, &agent);
+	control_describe(c, &agent);
+	assert_int_equal(heartbeat_told(c, &agent), CONTROL_POLL_SECONDS);
 }
 
 static void a_front_that_ends_takes_its_connections_along(void **state)
@@ -526,8 +578,10 @@ int main(void)
 		TEST(a_host_that_named_another_offer_once_gets_it_although_it_only_beats_since),
 		TEST(a_silent_host_is_stale),
 		TEST(only_who_was_silent_before_affixd_went_down_is_stale_at_once_after_it),
+		TEST(a_host_that_was_heard_of_in_the_future_is_stale_in_time),
 		TEST(what_hosts_said_survives_a_restart),
 		TEST(a_second_affixd_does_not_start_on_the_same_data),
+		TEST(a_host_that_polls_is_told_how_often_once_on_each_connection),
 		TEST(a_front_that_ends_takes_its_connections_along),
 	};
 
