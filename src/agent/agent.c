@@ -251,6 +251,9 @@ static void ask(struct agent *agent, enum request_verb verb)
 
 	request.request.verb = verb;
 	agent->is_asking_drift = verb == REQUEST_DRIFT;
+	/* The answer says when the next is due: time alone does not ask on top of a question. */
+	if (verb == REQUEST_STATUS)
+		agent->status_at = UINT64_MAX;
 	agent->asked_operations = agent->operations;
 	r = lane_start(agent->questions, &request);
 	if (r < 0) {

@@ -524,6 +524,25 @@ class Delivery(Case):
         self.running('probe')
         self.assertEqual(self.installs(), 1)
 
+    def test_what_happens_while_the_updater_is_asked_does_not_ask_it_again(self):
+        released, asked = threading.Event(), []
+
+        def status(*_):
+            asked.append(time.monotonic())
+            if len(asked) == 2:
+                released.wait(60)
+        self.updater.answers['status'] = status
+        self.start(intervals={'status_seconds': 3})
+        until(lambda: len(asked) == 2)
+        for number in range(3):
+            count = len(self.server.reports)
+            self.server.configure({f'other-{number}': {}})  # whatever has it look at everything again
+            self.server.wait(lambda report: 7 in report.parts, after=count)
+        answered = time.monotonic()
+        released.set()
+        until(lambda: len(asked) == 3)
+        self.assertGreater(asked[2] - answered, 2.5)
+
     def test_without_a_server_everything_stays_and_is_kept(self):
         self.server.offer(push=False, probe=self.package())
         self.start()
