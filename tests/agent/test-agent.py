@@ -345,9 +345,11 @@ class Reload(Case):
 class Disk(Case):
     """The agent's directory on a small tmpfs, which the agent alone has mounted."""
 
+    spoil = ':'  # what a shell does to the directory before the agent starts
+
     def start(self, **changes):
         path = self.config(**changes)
-        script = 'mount -t tmpfs -o size=256k state "$1" && shift && exec "$@"'
+        script = f'mount -t tmpfs -o size=256k state "$1" && cd "$1" && {self.spoil} && cd / && shift && exec "$@"'
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
                 ['unshare', '-m', 'sh', '-c', script, 'sh', self.directory / 'state', AGENT, '--config', path,
@@ -390,6 +392,46 @@ class Disk(Case):
         self.running('probe', '1.1.0', 120)
         self.server.wait(lambda report: report.healthy and 5 in report.parts)
         self.assertIn('1.1.0', self.inside('offer.json').read_text())
+
+    def check_first_start(self, spoil, mend, reason):
+        """Without a name that it can keep, the host does not join: each start would be another host."""
+        self.spoil = spoil
+        self.server.credential = 'secret-of-this-host'
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        until(lambda: reason in self.log.read_text())
+        questions = self.updater.questions
+        self.updater.wait(lambda: self.updater.questions >= questions + 6)
+        self.assertIsNone(self.process.poll())
+        self.assertEqual((self.updater.verbs(), dict(self.server.authorizations)), ([], {}))
+        self.assertEqual(self.log.read_text().count('cannot be written'), 1)
+        self.assertIn('nor a fleet joined', self.log.read_text())
+        mend()
+        report = self.running('probe')
+        self.assertTrue(self.server.reports[0].healthy)
+        self.assertEqual(self.inside('instance-uid').read_bytes(), report.uid)
+        until(lambda: self.inside('credential').exists())
+
+    FILL = '{ dd if=/dev/zero of=filler bs=4096 status=none || :; }'
+
+    def test_a_first_start_on_a_full_disk_is_waited_out(self):
+        self.check_first_start(self.FILL, lambda: self.inside('filler').unlink(), 'No space left on device')
+
+    def test_a_first_start_without_inodes_is_waited_out(self):
+        self.check_first_start('mount -o remount,nr_inodes=1 .', lambda: self.remount('nr_inodes=100'), 'No space left on device')
+
+    def test_a_first_start_on_a_readonly_disk_is_waited_out(self):
+        self.check_first_start('mount -o remount,ro .', lambda: self.remount('rw'), 'Read-only file system')
+
+    def test_a_known_host_that_starts_on_a_full_disk_says_so(self):
+        self.spoil = f'printf 0123456789abcdef >instance-uid && {self.FILL}'
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        report = self.server.wait(lambda report: not report.healthy and 'No space left on device' in report.health_error)
+        self.assertEqual(report.uid, b'0123456789abcdef')
+        self.assertEqual((self.updater.verbs(), self.log.read_text().count('cannot be written')), ([], 1))
+        self.inside('filler').unlink()
+        self.running('probe')
 
     def test_a_full_disk_is_reported_changes_no_addon_and_is_recovered_from(self):
         self.check(self.fill, lambda: self.inside('filler').unlink(), 'No space left on device')
