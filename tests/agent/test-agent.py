@@ -22,6 +22,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import fake_updater
 import fleet_server
+import proxy
 
 BUILD = pathlib.Path(os.environ.get('AFFIX_BUILD', 'build'))
 AGENT = BUILD / 'src/agent/affix-agent'
@@ -442,35 +443,11 @@ class Disk(Case):
 
 class Proxy(Case):
     def test_the_way_leads_through_the_proxy(self):
-        seen = []
-
-        class Tunnel(socketserver.StreamRequestHandler):
-            def handle(self):
-                seen.append(self.rfile.readline().decode())
-                while self.rfile.readline().strip():
-                    pass
-                host, port = seen[-1].split()[1].split(':')
-                with socket.create_connection((host, int(port))) as far:
-                    self.wfile.write(b'HTTP/1.1 200 OK\r\n\r\n')
-                    back = threading.Thread(target=self.pump, args=(far, self.connection), daemon=True)
-                    back.start()
-                    self.pump(self.connection, far)
-
-            @staticmethod
-            def pump(source, sink):
-                with contextlib.suppress(OSError):
-                    while data := source.recv(65536):
-                        sink.sendall(data)
-                with contextlib.suppress(OSError):
-                    sink.shutdown(socket.SHUT_WR)
-        proxy = socketserver.ThreadingTCPServer(('127.0.0.1', 0), Tunnel)
-        proxy.daemon_threads = True
-        threading.Thread(target=proxy.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
-        self.addCleanup(proxy.server_close)
-        self.addCleanup(proxy.shutdown)
-        self.start(server={'proxy': f'http://127.0.0.1:{proxy.server_address[1]}'})
-        self.assertEqual(self.server.wait(lambda report: True).transport, 'websocket')
-        self.assertEqual(seen[0].split()[:2], ['CONNECT', f'127.0.0.1:{self.server.port}'])
+        with proxy.Proxy() as between:
+            self.start(server={'proxy': f'http://127.0.0.1:{between.port}'})
+            self.assertEqual(self.server.wait(lambda report: True).transport, 'websocket')
+            self.assertEqual(between.seen[0], ('CONNECT', f'127.0.0.1:{self.server.port}', 200))
+            self.stop()
 
 
 class Delivery(Case):
