@@ -19,6 +19,7 @@ static time_t shift(void)
 	return text ? (time_t)strtoll(text, NULL, 10) : 0;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): theirs are reserved */
 EXPORT int clock_gettime(clockid_t clock, struct timespec *ret)
 {
 	int r = (int)syscall(SYS_clock_gettime, clock, ret);
@@ -28,6 +29,7 @@ EXPORT int clock_gettime(clockid_t clock, struct timespec *ret)
 	return r;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): theirs are reserved */
 EXPORT time_t time(time_t *ret)
 {
 	struct timespec now = {0};
