@@ -17,10 +17,10 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "agent/disk.h"
 #include "agent/log.h"
 #include "agent/reload.h"
 #include "agent/report.h"
-#include "agent/state.h"
 #include "agent/trim.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -43,66 +43,6 @@ static void wake_at(struct agent *agent, uint64_t usec)
 {
 	(void)sd_event_source_set_time(agent->tick, usec);
 	(void)sd_event_source_set_enabled(agent->tick, SD_EVENT_ONESHOT);
-}
-
-static int save_memory(struct agent *agent)
-{
-	cleanup_json json_t *json = memory_to_json(&agent->memory);
-	cleanup_free char *text = json ? json_to_canonical(json) : NULL;
-	int r;
-
-	if (!text)
-		return -ENOMEM;
-	if (str_equal(text, agent->memory_text))
-		return 0;
-	r = state_store_json(agent->statefd, STATE_MEMORY, json);
-	if (r < 0)
-		return r;
-	free(agent->memory_text);
-	agent->memory_text = TAKE_PTR(text);
-	return 0;
-}
-
-static int save_offer(struct agent *agent)
-{
-	cleanup_json json_t *json = NULL;
-	int r;
-
-	if (!agent->is_offer_unkept)
-		return 0;
-	json = offer_to_json(&agent->offer);
-	r = json ? state_store_json(agent->statefd, STATE_OFFER, json) : -ENOMEM;
-	if (r == 0)
-		agent->is_offer_unkept = false;
-	return r;
-}
-
-static int keep_state(struct agent *agent)
-{
-	int r = save_offer(agent);
-
-	return r < 0 ? r : save_memory(agent);
-}
-
-/* Sets what is wrong with our directory by *error* (-errno or 0), and logs it when that changes;
- * whether it did. */
-static bool set_state_problem(struct agent *agent, int error)
-{
-	char problem[AGENT_PROBLEM_MAX] = "";
-
-	if (error < 0)
-		(void)snprintf(
-			problem, sizeof(problem),
-			"'%s' cannot be written: %s; no add-on is changed until it can, make room or mend it",
-			agent->paths->state, strerrordesc_np(-error));
-	if (strcmp(agent->state_problem, problem) == 0)
-		return false;
-	memcpy(agent->state_problem, problem, sizeof(problem));
-	if (error < 0)
-		agent_log(LOG_WARNING, NULL, "%s, retrying", problem);
-	else
-		agent_log(LOG_INFO, NULL, "'%s' can be written", agent->paths->state);
-	return true;
 }
 
 static void load_overrides(struct agent *agent)
@@ -183,7 +123,7 @@ static int report(struct agent *agent)
 	int r = report_update(agent->client, &input, &agent->memory);
 
 	/* What cannot be kept is told, and is tried again with the next look. */
-	if (r == 0 && set_state_problem(agent, keep_state(agent)))
+	if (r == 0 && disk_keep(agent))
 		r = report_update(agent->client, &input, &agent->memory);
 	if (opamp_client_has_news(agent->client))
 		link_send(agent->link);
@@ -209,6 +149,17 @@ static bool is_host_current(const struct agent *agent)
 	       agent->host_operations == agent->operations;
 }
 
+/* The server hears of this host when there is something to tell, or nothing to wait for any more,
+ * and of one that will be the same after a restart. */
+static void begin_link(struct agent *agent)
+{
+	if (agent->is_linked || agent->is_waiting || agent->is_uid_unkept)
+		return;
+	agent->is_linked = true;
+	operation_prune(&agent->operation);
+	ignore_result(link_start(agent->link));
+}
+
 void agent_evaluate(struct agent *agent)
 {
 	uint64_t wake = agent->status_at;
@@ -216,7 +167,7 @@ void agent_evaluate(struct agent *agent)
 
 	/* What was done must be on disk, or it is done again after a restart. */
 	if (agent->state_problem[0] != '\0')
-		(void)set_state_problem(agent, keep_state(agent));
+		(void)disk_keep(agent);
 	if (r == 0 && is_host_current(agent) && agent->state_problem[0] == '\0')
 		operation_next(&agent->operation, &agent->result);
 	if (r == 0)
@@ -234,13 +185,14 @@ void agent_evaluate(struct agent *agent)
 	if (agent->result.wake != UINT64_MAX)
 		wake = MIN(wake, boot_usec() + agent->result.wake * CLOCK_USEC_PER_SEC);
 	wake_at(agent, wake);
+	begin_link(agent);
 }
 
 void agent_keep_offer(struct agent *agent)
 {
 	agent->is_offer_unkept = true;
 	/* On disk before it is acted on. */
-	(void)set_state_problem(agent, save_offer(agent));
+	(void)disk_keep(agent);
 	agent_evaluate(agent);
 }
 
@@ -251,6 +203,9 @@ static void ask(struct agent *agent, enum request_verb verb)
 
 	request.request.verb = verb;
 	agent->is_asking_drift = verb == REQUEST_DRIFT;
+	/* The answer says when the next is due: time alone does not ask on top of a question. */
+	if (verb == REQUEST_STATUS)
+		agent->status_at = UINT64_MAX;
 	agent->asked_operations = agent->operations;
 	r = lane_start(agent->questions, &request);
 	if (r < 0) {
@@ -341,17 +296,6 @@ static int look_after_ipc(struct agent *agent, uint64_t now)
 	return r;
 }
 
-/* The server hears of this host when there is something to tell, or nothing to wait for any more.
- */
-static void begin_link(struct agent *agent)
-{
-	if (agent->is_linked)
-		return;
-	agent->is_linked = true;
-	operation_prune(&agent->operation);
-	ignore_result(link_start(agent->link));
-}
-
 static void on_question(void *userdata, struct lane_answer *answer)
 {
 	struct agent *agent = userdata;
@@ -366,8 +310,8 @@ static void on_question(void *userdata, struct lane_answer *answer)
 			  strerrordesc_np(-r));
 	if (!agent->is_asking_drift)
 		agent->status_at = now + agent->config->status_seconds * CLOCK_USEC_PER_SEC;
+	agent->is_waiting = false;
 	agent_evaluate(agent);
-	begin_link(agent);
 	if (is_due)
 		agent_ask_status(agent);
 	else if (!agent->is_asking_drift && now >= agent->drift_at && has_installed(&agent->host) &&
@@ -384,9 +328,9 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 
 	(void)source;
 	(void)usec;
-	if (!agent->is_linked) {
+	if (agent->is_waiting) {
+		agent->is_waiting = false;
 		set_updater_problem(agent, "the updater has not answered yet");
-		begin_link(agent);
 	}
 	if (boot_usec() >= agent->status_at)
 		agent_ask_status(agent);
@@ -426,35 +370,6 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	return sd_event_exit(agent->event, 0);
 }
 
-static int load_state(struct agent *agent)
-{
-	uint8_t uid[OPAMP_UID_SIZE];
-	json_t *offer = NULL;
-	json_t *memory = NULL;
-	int r;
-
-	r = state_open(agent->paths->state, &agent->statefd);
-	if (r == 0)
-		r = state_load_uid(agent->statefd, uid);
-	if (r == 0)
-		r = state_load_json(agent->statefd, STATE_OFFER, &offer);
-	if (r == 0 && offer)
-		r = offer_from_json(offer, &agent->offer);
-	json_decref(offer);
-	if (r >= 0)
-		r = state_load_json(agent->statefd, STATE_MEMORY, &memory);
-	if (r == 0 && memory)
-		r = memory_from_json(memory, &agent->memory);
-	json_decref(memory);
-	if (r < 0)
-		return r;
-	if (r > 0)
-		agent_log(LOG_WARNING, NULL, "files in '%s' are damaged, ignoring",
-			  agent->paths->state);
-	agent->client = opamp_client_new(uid, report_capabilities());
-	return agent->client ? report_describe(agent->client, agent->config) : -ENOMEM;
-}
-
 static int add_signals(struct agent *agent)
 {
 	sigset_t set;
@@ -483,7 +398,7 @@ static int init(struct agent *agent)
 	if (r >= 0)
 		r = add_signals(agent);
 	if (r == 0)
-		r = load_state(agent);
+		r = disk_load(agent);
 	if (r == 0)
 		r = web_new(agent->event, agent->config, &agent->web);
 	talk_init(&agent->talk, agent);
@@ -538,6 +453,7 @@ int agent_run(struct config *config, const struct agent_paths *paths)
 		.paths = paths,
 		.statefd = -EBADF,
 		.status_at = UINT64_MAX,
+		.is_waiting = true,
 		.started = clock_realtime_sec(),
 		.evaluated_at = boot_usec(),
 	};

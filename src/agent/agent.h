@@ -66,9 +66,12 @@ struct agent {
 	uint64_t asked_operations;
 	uint64_t host_operations;
 	bool is_asking_drift;
+	bool is_waiting;                           /* for the first answer of the updater */
 	bool is_linked;                            /* the link was started */
 	uint8_t server_digest[CONFIG_DIGEST_SIZE]; /* config_digest_server() of *config* */
-	bool is_offer_unkept;                      /* the offer is not on disk yet */
+	bool is_uid_unkept;                        /* the instance UID is not on disk yet */
+	bool is_offer_unkept;                      /* the offer is not */
+	bool has_bundles;                          /* STATE_BUNDLES was made */
 	char state_problem[AGENT_PROBLEM_MAX];
 	char config_problem[AGENT_PROBLEM_MAX];
 	char updater_problem[AGENT_PROBLEM_MAX];

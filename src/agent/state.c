@@ -27,10 +27,13 @@ int state_open(const char *path, int *ret_dirfd)
 
 	if (fd < 0)
 		return -errno;
-	if (mkdirat(fd, STATE_BUNDLES, 0700) < 0 && errno != EEXIST)
-		return -errno;
 	*ret_dirfd = TAKE_FD(fd);
 	return 0;
+}
+
+int state_make_bundles(int dirfd)
+{
+	return mkdirat(dirfd, STATE_BUNDLES, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 static int replace(int dirfd, const char *name, const void *data, size_t size)
@@ -61,7 +64,7 @@ int state_store_uid(int dirfd, const uint8_t uid[OPAMP_UID_SIZE])
 	return replace(dirfd, UID_NAME, uid, OPAMP_UID_SIZE);
 }
 
-int state_load_uid(int dirfd, uint8_t ret[OPAMP_UID_SIZE])
+int state_load_uid(int dirfd, uint8_t ret[OPAMP_UID_SIZE], bool *ret_is_new)
 {
 	cleanup_free char *data = NULL;
 	size_t size = 0;
@@ -69,12 +72,14 @@ int state_load_uid(int dirfd, uint8_t ret[OPAMP_UID_SIZE])
 
 	if (r == 0 && size == OPAMP_UID_SIZE) {
 		memcpy(ret, data, OPAMP_UID_SIZE);
+		*ret_is_new = false;
 		return 0;
 	}
 	if (r < 0 && r != -ENOENT && r != -EFBIG)
 		return r;
 	make_uid(ret);
-	return state_store_uid(dirfd, ret);
+	*ret_is_new = true;
+	return 0;
 }
 
 void state_format_uid(const uint8_t uid[OPAMP_UID_SIZE], char text[STATE_UID_TEXT_SIZE])

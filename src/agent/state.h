@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -23,11 +24,13 @@
  * agent.
  */
 
-/* Opens the directory and makes STATE_BUNDLES in it. 0; -errno. */
 must_check int state_open(const char *path, int *ret_dirfd);
+/* 0 also if it is there. */
+must_check int state_make_bundles(int dirfd);
 
-/* The instance UID, a UUID of version 7, made on first use. */
-must_check int state_load_uid(int dirfd, uint8_t ret[OPAMP_UID_SIZE]);
+/* The instance UID, a UUID of version 7. Where there is none, a new one is made, and yet to be
+ * stored. */
+must_check int state_load_uid(int dirfd, uint8_t ret[OPAMP_UID_SIZE], bool *ret_is_new);
 must_check int state_store_uid(int dirfd, const uint8_t uid[OPAMP_UID_SIZE]);
 /* "01890a5d-ac96-774b-bcce-b302099a8057" */
 #define STATE_UID_TEXT_SIZE 37U

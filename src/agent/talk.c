@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -32,6 +33,7 @@
 #define STATUS_FORBIDDEN    403
 #define SHOWN_MAX           200U
 #define ROTATION_PAUSE_MAX  300U
+#define REASONS_MAX         8U
 
 /* The secret of a file that the administrator names; he may have ended it with a newline. */
 static int load_token(const char *path, char **ret)
@@ -123,12 +125,24 @@ static int on_compose(void *userdata, size_t prefix, uint8_t **ret, size_t *ret_
 	return opamp_client_compose(talk->agent->client, prefix, ret, ret_size);
 }
 
+/* What keeps the server away is said once, and again when it is something else; not for ever, since
+ * libcurl has numbers in its sentences. */
+static int failure_priority(struct talk *talk, const char *reason)
+{
+	if (talk->reasons >= REASONS_MAX || strncmp(talk->reason, reason, TALK_REASON_MAX - 1) == 0)
+		return LOG_DEBUG;
+	(void)snprintf(talk->reason, sizeof(talk->reason), "%s", reason);
+	talk->reasons++;
+	return LOG_WARNING;
+}
+
 static void on_close(void *userdata, long status, const char *reason)
 {
 	struct talk *talk = userdata;
 	bool is_refused = status == STATUS_UNAUTHORIZED || status == STATUS_FORBIDDEN;
-	int priority = talk->quiet_failures++ == 0 ? LOG_WARNING : LOG_DEBUG;
+	int priority = failure_priority(talk, reason);
 
+	talk->quiet_failures++;
 	if (is_refused && talk->used == TALK_CANDIDATE) {
 		agent_log(LOG_WARNING, NULL,
 			  "the server does not know the credential that it offered, ignoring");
@@ -299,6 +313,8 @@ static void heard(struct talk *talk)
 		return;
 	talk->was_heard = true;
 	talk->quiet_failures = 0;
+	talk->reasons = 0;
+	talk->reason[0] = '\0';
 	agent_log(LOG_INFO, NULL, "connected to the server by %s",
 		  link_transport(talk->agent->link));
 	if (talk->used == TALK_CANDIDATE)

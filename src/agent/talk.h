@@ -6,6 +6,8 @@
 #include "agent/link.h"
 #include "base/cleanup.h"
 
+#define TALK_REASON_MAX 256U
+
 struct agent;
 
 /* By what the agent introduces itself. */
@@ -24,6 +26,9 @@ struct talk {
 	char *authorization; /* the header's value of this connection, or NULL */
 	bool was_heard;      /* something came on this connection */
 	unsigned quiet_failures;
+	unsigned reasons; /* that were said since the server was last heard, the last of them below
+			   */
+	char reason[TALK_REASON_MAX];
 	unsigned rotations; /* credentials that were offered in this process */
 };
 

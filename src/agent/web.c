@@ -24,6 +24,8 @@
 #define CERTIFICATES_PATH "/etc/ssl/certs"
 #define HASHED_NAME_SIZE  10U /* "0123abcd.0" */
 
+#define PROXY_UNAUTHORIZED 407
+
 struct web {
 	sd_event *event;
 	CURLM *multi;
@@ -201,6 +203,52 @@ static void set_options(CURL *easy, const struct config *config)
 	}
 }
 
+/* What a server that looks at this host's certificate says of it. */
+static const char *alert_problem(const char *error)
+{
+	static const struct {
+		const char *alert;
+		const char *problem;
+	} known[] = {
+		{"alert certificate required",
+		 "the server wants a certificate of this host; set server.client_certificate and server.client_key in agent.yaml"                                             },
+		{"alert unknown ca",
+		 "the server does not know who signed this host's certificate; take one that its client_ca signed for server.client_certificate in agent.yaml"                },
+		{"alert decrypt error",
+		 "the server does not know who signed this host's certificate, though by name; take one that its client_ca signed for server.client_certificate in agent.yaml"},
+		{"alert certificate expired",
+		 "the server says that this host's certificate has expired; renew server.client_certificate, or look whether the server's clock is right"                     },
+		{"alert bad certificate",
+		 "the server says that this host's certificate is not good; look whether server.client_certificate is valid already, and whether the server's clock is right" },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strstr(error, known[i].alert))
+			return known[i].problem;
+	}
+	return NULL;
+}
+
+/* Of OpenSSL's alerts libcurl has the text alone, and shows it only here if anything else came
+ * before it. */
+static int on_text(CURL *easy, curl_infotype type, char *data, size_t size, void *userdata)
+{
+	struct web_transfer *transfer = userdata;
+	char text[CURL_ERROR_SIZE];
+	const char *problem;
+
+	(void)easy;
+	if (type != CURLINFO_TEXT)
+		return 0;
+	size = MIN(size, sizeof(text) - 1);
+	memcpy(text, data, size);
+	text[size] = '\0';
+	problem = alert_problem(text);
+	if (problem)
+		transfer->alert = problem;
+	return 0;
+}
+
 int web_transfer_new(struct web *web, const char *url, struct web_transfer **ret)
 {
 	cleanup_web_transfer struct web_transfer *transfer = calloc(1, sizeof(*transfer));
@@ -213,6 +261,9 @@ int web_transfer_new(struct web *web, const char *url, struct web_transfer **ret
 		return -ENOMEM;
 	set_options(transfer->easy, web->config);
 	(void)curl_easy_setopt(transfer->easy, CURLOPT_ERRORBUFFER, transfer->error);
+	(void)curl_easy_setopt(transfer->easy, CURLOPT_DEBUGFUNCTION, on_text);
+	(void)curl_easy_setopt(transfer->easy, CURLOPT_DEBUGDATA, transfer);
+	(void)curl_easy_setopt(transfer->easy, CURLOPT_VERBOSE, 1L);
 	(void)curl_easy_setopt(transfer->easy, CURLOPT_PRIVATE, transfer);
 	*ret = TAKE_PTR(transfer);
 	return 0;
@@ -267,11 +318,23 @@ static const char *validity_problem(const struct web_transfer *transfer)
 	return NULL;
 }
 
+static const char *proxy_problem(const struct web_transfer *transfer)
+{
+	long status = 0;
+
+	(void)curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+	return status == PROXY_UNAUTHORIZED
+		       ? "the proxy wants a name and a password; give good ones in server.proxy of agent.yaml (http://NAME:PASSWORD@HOST:PORT)"
+		       : NULL;
+}
+
 const char *web_transfer_error(const struct web_transfer *transfer, CURLcode code)
 {
-	const char *problem =
-		code == CURLE_PEER_FAILED_VERIFICATION ? validity_problem(transfer) : NULL;
+	const char *problem = code == CURLE_PEER_FAILED_VERIFICATION ? validity_problem(transfer)
+								     : proxy_problem(transfer);
 
+	if (!problem)
+		problem = transfer->alert;
 	if (problem)
 		return problem;
 	return transfer->error[0] != '\0' ? transfer->error : curl_easy_strerror(code);

@@ -27,6 +27,7 @@ struct web_transfer {
 	void *userdata;
 	bool is_running;
 	char error[CURL_ERROR_SIZE];
+	const char *alert; /* what the server's alert means for the administrator, or NULL */
 };
 
 /* A transfer to *url* with what agent.yaml says of TLS and proxy; options can be added to *easy*. 0
@@ -42,5 +43,5 @@ must_check int web_transfer_add_header(struct web_transfer *transfer, const char
 				       const char *value);
 must_check int web_transfer_start(struct web_transfer *transfer);
 
-/* What went wrong, in a sentence of libcurl's. */
+/* What went wrong: in a sentence of ours where we know what to do about it, or of libcurl's. */
 const char *web_transfer_error(const struct web_transfer *transfer, CURLcode code);

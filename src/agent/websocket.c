@@ -204,7 +204,9 @@ static void read_answer(struct websocket *websocket)
 		if (code == CURLE_AGAIN)
 			return;
 		if (code != CURLE_OK || n == 0) {
-			end(websocket, 0, 0, "the server closed the connection");
+			end(websocket, 0, 0,
+			    code != CURLE_OK ? web_transfer_error(websocket->transfer, code)
+					     : "the server closed the connection");
 			return;
 		}
 		if (websocket->answer.size + n > ANSWER_MAX ||
@@ -234,7 +236,11 @@ static void write_request(struct websocket *websocket)
 			return;
 		}
 		if (code != CURLE_OK) {
-			end(websocket, 0, 0, curl_easy_strerror(code));
+			char data[READ_SIZE];
+
+			/* What the server said before it hung up says more. */
+			(void)curl_easy_recv(websocket->transfer->easy, data, sizeof(data), &n);
+			end(websocket, 0, 0, web_transfer_error(websocket->transfer, code));
 			return;
 		}
 		websocket->request_sent += n;

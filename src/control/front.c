@@ -154,6 +154,10 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 	struct front *front = lws_context_user(lws_get_context(wsi));
 
 	switch (reason) {
+	case LWS_CALLBACK_OPENSSL_PERFORM_CLIENT_CERT_VERIFICATION:
+		/* The library takes any certificate unless it is told so; *size* is OpenSSL's
+		 * finding. */
+		return size == 1 ? 0 : -1;
 	case LWS_CALLBACK_HTTP:
 	case LWS_CALLBACK_HTTP_BODY:
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:

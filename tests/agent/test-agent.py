@@ -22,6 +22,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import fake_updater
 import fleet_server
+import proxy
 
 BUILD = pathlib.Path(os.environ.get('AFFIX_BUILD', 'build'))
 AGENT = BUILD / 'src/agent/affix-agent'
@@ -358,9 +359,11 @@ class Reload(Case):
 class Disk(Case):
     """The agent's directory on a small tmpfs, which the agent alone has mounted."""
 
+    spoil = ':'  # what a shell does to the directory before the agent starts
+
     def start(self, **changes):
         path = self.config(**changes)
-        script = 'mount -t tmpfs -o size=256k state "$1" && shift && exec "$@"'
+        script = f'mount -t tmpfs -o size=256k state "$1" && cd "$1" && {self.spoil} && cd / && shift && exec "$@"'
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
                 ['unshare', '-m', 'sh', '-c', script, 'sh', self.directory / 'state', AGENT, '--config', path,
@@ -404,6 +407,46 @@ class Disk(Case):
         self.server.wait(lambda report: report.healthy and 5 in report.parts)
         self.assertIn('1.1.0', self.inside('offer.json').read_text())
 
+    def check_first_start(self, spoil, mend, reason):
+        """Without a name that it can keep, the host does not join: each start would be another host."""
+        self.spoil = spoil
+        self.server.credential = 'secret-of-this-host'
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        until(lambda: reason in self.log.read_text())
+        questions = self.updater.questions
+        self.updater.wait(lambda: self.updater.questions >= questions + 6)
+        self.assertIsNone(self.process.poll())
+        self.assertEqual((self.updater.verbs(), dict(self.server.authorizations)), ([], {}))
+        self.assertEqual(self.log.read_text().count('cannot be written'), 1)
+        self.assertIn('nor a fleet joined', self.log.read_text())
+        mend()
+        report = self.running('probe')
+        self.assertTrue(self.server.reports[0].healthy)
+        self.assertEqual(self.inside('instance-uid').read_bytes(), report.uid)
+        until(lambda: self.inside('credential').exists())
+
+    FILL = '{ dd if=/dev/zero of=filler bs=4096 status=none || :; }'
+
+    def test_a_first_start_on_a_full_disk_is_waited_out(self):
+        self.check_first_start(self.FILL, lambda: self.inside('filler').unlink(), 'No space left on device')
+
+    def test_a_first_start_without_inodes_is_waited_out(self):
+        self.check_first_start('mount -o remount,nr_inodes=1 .', lambda: self.remount('nr_inodes=100'), 'No space left on device')
+
+    def test_a_first_start_on_a_readonly_disk_is_waited_out(self):
+        self.check_first_start('mount -o remount,ro .', lambda: self.remount('rw'), 'Read-only file system')
+
+    def test_a_known_host_that_starts_on_a_full_disk_says_so(self):
+        self.spoil = f'printf 0123456789abcdef >instance-uid && {self.FILL}'
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        report = self.server.wait(lambda report: not report.healthy and 'No space left on device' in report.health_error)
+        self.assertEqual(report.uid, b'0123456789abcdef')
+        self.assertEqual((self.updater.verbs(), self.log.read_text().count('cannot be written')), ([], 1))
+        self.inside('filler').unlink()
+        self.running('probe')
+
     def test_a_full_disk_is_reported_changes_no_addon_and_is_recovered_from(self):
         self.check(self.fill, lambda: self.inside('filler').unlink(), 'No space left on device')
 
@@ -413,35 +456,11 @@ class Disk(Case):
 
 class Proxy(Case):
     def test_the_way_leads_through_the_proxy(self):
-        seen = []
-
-        class Tunnel(socketserver.StreamRequestHandler):
-            def handle(self):
-                seen.append(self.rfile.readline().decode())
-                while self.rfile.readline().strip():
-                    pass
-                host, port = seen[-1].split()[1].split(':')
-                with socket.create_connection((host, int(port))) as far:
-                    self.wfile.write(b'HTTP/1.1 200 OK\r\n\r\n')
-                    back = threading.Thread(target=self.pump, args=(far, self.connection), daemon=True)
-                    back.start()
-                    self.pump(self.connection, far)
-
-            @staticmethod
-            def pump(source, sink):
-                with contextlib.suppress(OSError):
-                    while data := source.recv(65536):
-                        sink.sendall(data)
-                with contextlib.suppress(OSError):
-                    sink.shutdown(socket.SHUT_WR)
-        proxy = socketserver.ThreadingTCPServer(('127.0.0.1', 0), Tunnel)
-        proxy.daemon_threads = True
-        threading.Thread(target=proxy.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True).start()
-        self.addCleanup(proxy.server_close)
-        self.addCleanup(proxy.shutdown)
-        self.start(server={'proxy': f'http://127.0.0.1:{proxy.server_address[1]}'})
-        self.assertEqual(self.server.wait(lambda report: True).transport, 'websocket')
-        self.assertEqual(seen[0].split()[:2], ['CONNECT', f'127.0.0.1:{self.server.port}'])
+        with proxy.Proxy() as between:
+            self.start(server={'proxy': f'http://127.0.0.1:{between.port}'})
+            self.assertEqual(self.server.wait(lambda report: True).transport, 'websocket')
+            self.assertEqual(between.seen[0], ('CONNECT', f'127.0.0.1:{self.server.port}', 200))
+            self.stop()
 
 
 class Delivery(Case):
@@ -536,6 +555,25 @@ class Delivery(Case):
         released.set()
         self.running('probe')
         self.assertEqual(self.installs(), 1)
+
+    def test_what_happens_while_the_updater_is_asked_does_not_ask_it_again(self):
+        released, asked = threading.Event(), []
+
+        def status(*_):
+            asked.append(time.monotonic())
+            if len(asked) == 2:
+                released.wait(60)
+        self.updater.answers['status'] = status
+        self.start(intervals={'status_seconds': 3})
+        until(lambda: len(asked) == 2)
+        for number in range(3):
+            count = len(self.server.reports)
+            self.server.configure({f'other-{number}': {}})  # whatever has it look at everything again
+            self.server.wait(lambda report: 7 in report.parts, after=count)
+        answered = time.monotonic()
+        released.set()
+        until(lambda: len(asked) == 3)
+        self.assertGreater(asked[2] - answered, 2.5)
 
     def test_without_a_server_everything_stays_and_is_kept(self):
         self.server.offer(push=False, probe=self.package())

@@ -116,6 +116,38 @@ class OneHost(fleet_hosts.Case):
         unit.write_bytes(good)
         fleet_hosts.until(lambda: self.status('web-1', 'bent')['drift'] == [], 'drift stays though it is mended')
 
+    def test_comparison_finds_what_differs_in_store_status_and_tree(self):
+        self.deliver('held', '1.0.0')
+        self.wait('web-1', 'held', state='running', running='1.0.0')
+        self.assertComparable()
+        artifact = max((self.fleet.data / 'artifacts').iterdir(), key=lambda path: path.stat().st_mtime)
+        program = self.host.path('/usr/bin/affix')
+        file = self.host.path('/opt/affix/held/versions/1.0.0/addon.yaml')
+        lies = '#!/bin/sh\n/usr/bin/affix.real "$@" | sed "s/\\"origin\\": *\\"fleet\\"/\\"origin\\":\\"local\\"/g"\n'
+
+        def spoil(path, content):
+            good, mode = path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
+            path.chmod(mode | 0o200)
+            path.write_bytes(content(good))
+            return lambda: (path.write_bytes(good), path.chmod(mode))
+
+        def lie():
+            program.rename(program.with_suffix('.real'))
+            program.write_text(lies)
+            program.chmod(0o755)
+            return lambda: program.with_suffix('.real').rename(program)
+        for break_it, found in ((lambda: spoil(artifact, lambda good: good + b'x'), 'the size of an artifact: '),
+                                (lie, "web-1/held: origin: rest: 'fleet', host: 'local'"),
+                                (lambda: spoil(file, lambda good: good + b'# changed\n'), 'web-1/held: /opt/affix/held/versions/1.0.0/addon.yaml')):
+            with self.subTest(found=found):
+                mend = break_it()
+                try:
+                    compared = self.fleet.compare()
+                finally:
+                    mend()
+                self.assertEqual(compared.returncode, 1, compared.stderr)
+                self.assertIn(found, compared.stdout)
+
     def test_revoked_package_stays_where_it_runs_and_goes_nowhere_else(self):
         self.deliver('old', '1.0.0')
         self.wait('web-1', 'old', state='running', running='1.0.0')

@@ -10,37 +10,9 @@ import subprocess
 import sys
 import unittest
 
+from authority import Authority
 from fleet import AFFIX, scratch, start, wait_for
 from opamp import PollAgent, Refused, SocketAgent, credential_of, describe
-
-
-def openssl(*words):
-    subprocess.run(['openssl', *map(str, words)], check=True, capture_output=True, timeout=60)
-
-
-class Authority:
-    """A CA and what it signs."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.certificate = directory / 'ca.pem'
-        openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', 2,
-                '-subj', '/CN=test authority', '-keyout', directory / 'ca.key', '-out', self.certificate)
-
-    def sign(self, name, alternative=None):
-        key, request, made = (self.directory / f'{name}.{kind}' for kind in ('key', 'csr', 'pem'))
-        extra = ['-addext', f'subjectAltName={alternative}'] if alternative else []
-        openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', f'/CN={name}',
-                *extra, '-keyout', key, '-out', request)
-        openssl('x509', '-req', '-in', request, '-CA', self.certificate, '-CAkey', self.directory / 'ca.key', '-days', 2,
-                '-CAcreateserial', '-copy_extensions', 'copy', '-out', made)
-        return made, key
-
-    def context(self, pair=None):
-        context = ssl.create_default_context(cafile=self.certificate)
-        if pair:
-            context.load_cert_chain(*pair)
-        return context
 
 
 class Tls(unittest.TestCase):
@@ -88,10 +60,11 @@ class Tls(unittest.TestCase):
         server = self.serve('--client-ca', self.authority.certificate, context=good)
         self.assertEqual(server.request('GET', '/healthz', token='')[0], 200)
         stranger = Authority(scratch(self))
-        for context in (self.authority.context(), self.authority.context(stranger.sign('operator'))):
+        for pair in (None, stranger.sign('operator'), self.authority.sign('old', days=(-2, -1)), self.authority.sign('early', days=(1, 2))):
+            server.context = self.authority.context(pair)
             with self.assertRaises((ssl.SSLError, OSError)):
-                agent = self.connect(server, authorization='Bearer x', context=context)
-                agent.receive()
+                server.request('GET', '/healthz', token='')
+        server.context = good
         self.assertEqual(server.request('GET', '/healthz', token='')[0], 200)
 
     def test_certificate_stands_for_the_credential_where_configured(self):

@@ -39,10 +39,14 @@ static void an_instance_is_a_uuid_of_version_7_and_stays(void **state)
 	uint8_t first[OPAMP_UID_SIZE];
 	uint8_t second[OPAMP_UID_SIZE];
 	char text[STATE_UID_TEXT_SIZE];
+	bool is_new = false;
 
 	(void)state;
-	assert_int_equal(state_load_uid(state_fd, first), 0);
-	assert_int_equal(state_load_uid(state_fd, second), 0);
+	assert_int_equal(state_load_uid(state_fd, first, &is_new), 0);
+	assert_true(is_new);
+	assert_int_equal(state_store_uid(state_fd, first), 0);
+	assert_int_equal(state_load_uid(state_fd, second, &is_new), 0);
+	assert_false(is_new);
 	assert_memory_equal(first, second, OPAMP_UID_SIZE);
 	assert_int_equal(first[6] >> 4U, 7);
 	assert_int_equal(first[8] >> 6U, 2);
@@ -51,7 +55,7 @@ static void an_instance_is_a_uuid_of_version_7_and_stays(void **state)
 	assert_int_equal(text[14], '7');
 	second[0] ^= 1U;
 	assert_int_equal(state_store_uid(state_fd, second), 0);
-	assert_int_equal(state_load_uid(state_fd, first), 0);
+	assert_int_equal(state_load_uid(state_fd, first, &is_new), 0);
 	assert_memory_equal(first, second, OPAMP_UID_SIZE);
 }
 
