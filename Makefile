@@ -19,6 +19,7 @@ demo: build
 
 bench: build
 	tests/bench/bench $(BUILD)
+	tests/bench/netprobe $(BUILD)
 
 fuzz:
 	tests/setup

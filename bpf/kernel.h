@@ -110,6 +110,7 @@ struct task_struct {
 	int tgid;
 	__u64 start_boottime;
 	char comm[16];
+	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	struct mm_struct *mm;
 	struct nsproxy *nsproxy;

@@ -40,6 +40,9 @@ struct probe_owner {
 	__u32 pid;
 	__u32 uid;
 	__u32 gid;
+	__u64 parent_start_ns;
+	__u32 parent; /* its process */
+	__u32 unused;
 	char comm[PROBE_COMM_MAX];
 };
 

@@ -74,6 +74,8 @@ static __always_inline bool owner_of(struct task_struct *task, struct probe_owne
 	owner->cgroup = task->cgroups->dfl_cgrp->kn->id;
 	owner->uid = task->cred->uid.val;
 	owner->gid = task->cred->gid.val;
+	owner->parent = leader->real_parent->tgid;
+	owner->parent_start_ns = leader->real_parent->group_leader->start_boottime;
 	bpf_probe_read_kernel(owner->comm, sizeof(owner->comm), &leader->comm);
 	return true;
 }

@@ -20,8 +20,13 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 	bool tcp = sk->sk_protocol == IPPROTO_TCP;
 	struct probe_record *record;
 
+	if (socket && is_owner(&socket->owner, bpf_get_current_task_btf()))
+		return socket;
+	/* The kernel's own are used in the system calls of anybody: file systems, for one. */
+	if (is_of_kernel(sk))
+		return NULL;
 	/* One that is older than we are, and that the iterator has not come to yet. */
-	if (!socket && !BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock))
+	if (!socket)
 		socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!socket)
 		return NULL;

@@ -11,6 +11,11 @@ static __always_inline bool is_inet(struct sock *sk)
 	return family == AF_INET || family == AF_INET6;
 }
 
+static __always_inline bool is_of_kernel(struct sock *sk)
+{
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock);
+}
+
 static __always_inline void store_ipv4(struct probe_address *address, __u32 ip)
 {
 	__builtin_memset(address, 0, sizeof(*address));

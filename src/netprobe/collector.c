@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -22,8 +23,10 @@
 #include "netprobe/container_cache.h"
 #include "netprobe/kernel_probe.h"
 
-#define DRAIN_MAX 4096U
-#define WHY_MAX   300U
+#define DRAIN_MAX    4096U
+#define WHY_MAX      300U
+#define PEER_IDLE_MS 300000
+#define NSEC_PER_MS  1000000LL
 
 static void on_record(void *context, const struct probe_record *record)
 {
@@ -60,7 +63,11 @@ static int64_t nanoseconds(clockid_t clock)
 /* The wall clock may be set at any time. */
 static void read_clock(struct collector *collector)
 {
-	collector->clock_ns = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
+	int64_t clock_ns = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
+
+	/* As long as nobody does, the same moment is the same number. */
+	if (llabs(clock_ns - collector->clock_ns) > NSEC_PER_MS)
+		collector->clock_ns = clock_ns;
 }
 
 struct collector *collector_free(struct collector *collector)
@@ -178,33 +185,60 @@ int collector_fd(const struct collector *collector)
 static int look(struct collector *collector)
 {
 	int64_t before_ns = nanoseconds(CLOCK_REALTIME);
-	uint64_t lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD);
 	int r;
 
 	collector->round++;
 	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
 	if (r < 0)
 		return r == -EOPNOTSUPP ? 0 : r;
-	/* What is not there any more ended with a record, if no record was lost. */
-	if (lost != collector->lost_at_look)
+	/* What is not there any more ended with a record, if no record was lost. What is in the
+	 * ring yet may begin flows whose end was lost behind it. */
+	if (collector->lost_drained != collector->lost_swept)
 		collector_sweep(collector, before_ns);
-	collector->lost_at_look = lost;
+	collector->lost_swept = collector->lost_drained;
 	return 0;
 }
 
 int collector_drain(struct collector *collector, unsigned max)
 {
+	uint64_t lost;
+	int failed;
 	int r;
 
 	read_clock(collector);
 	if (!collector->probe)
 		return collector_diag_drain(collector);
+	lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD);
 	r = kernel_probe_drain(collector->probe, max > 0 ? max : DRAIN_MAX, &record_calls,
 			       collector);
-	if (r < 0 || collector->seed_fd < 0)
+	if (r < 0)
+		return r;
+	if (r == 0)
+		collector->lost_drained = lost;
+	if (collector->seed_fd < 0)
 		return r;
 	collector->seed_fd = fd_close(collector->seed_fd);
-	return look(collector);
+	failed = look(collector);
+	return failed < 0 ? failed : r;
+}
+
+/* Datagrams have no end; a peer that was silent for long is none any more. */
+static void count_peers(struct collector *collector)
+{
+	int64_t idle_ms = collector->options.peer_idle_ms;
+	int64_t now_ns = nanoseconds(CLOCK_REALTIME);
+	struct flow_entry *following;
+
+	idle_ms = idle_ms > 0 ? idle_ms : PEER_IDLE_MS;
+	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
+	     entry = following) {
+		following = flow_table_next(entry);
+		if (!entry->is_peer)
+			continue;
+		collector_count_peer(collector, entry, false);
+		if (now_ns - entry->last_ns > idle_ms * NSEC_PER_MS)
+			collector_end(collector, entry, FLOW_CLOSE, FLOW_END_TIMEOUT, now_ns);
+	}
 }
 
 int collector_refresh(struct collector *collector)
@@ -215,9 +249,7 @@ int collector_refresh(struct collector *collector)
 	if (!collector->probe)
 		return collector_diag_look(collector);
 	r = look(collector);
-	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry && r >= 0;
-	     entry = flow_table_next(entry))
-		collector_count_peer(collector, entry, false);
+	count_peers(collector);
 	return r;
 }
 

@@ -19,6 +19,8 @@ struct collector_options {
 	uint32_t flows_max; /* flows that are kept; more push the longest silent one out */
 	enum collector_tier tier_max; /* COLLECTOR_FULL, or less to do without */
 	uint32_t diag_interval_ms;    /* how often COLLECTOR_DIAG looks; 0: 1000 */
+	uint32_t peer_idle_ms; /* how long a datagram peer may be silent until collector_refresh()
+				  ends its flow; 0: 300,000 */
 };
 
 /* Since the start; nothing goes down. */

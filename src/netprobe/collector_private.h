@@ -32,7 +32,8 @@ struct collector {
 	uint32_t round;          /* of the last full look at all sockets */
 	int64_t clock_ns;        /* CLOCK_REALTIME at CLOCK_MONOTONIC 0 */
 	uint8_t listening[8192]; /* a bit for each TCP port that is listened on */
-	uint64_t lost_at_look;   /* counts.lost when all sockets were looked at */
+	uint64_t lost_drained;   /* losses that lie before what was taken from the ring */
+	uint64_t lost_swept;     /* losses after which all sockets were looked at */
 };
 
 /* A record changes the table; event() hears of it. */

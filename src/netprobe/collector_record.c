@@ -235,6 +235,11 @@ static void begin(struct collector *collector, const struct probe_record *record
 			tell(collector, FLOW_UPDATE, entry);
 		return;
 	}
+	/* A look at all sockets was faster than the ring. */
+	if (entry && wall_clock(collector, record->time_ns) <= entry->started_ns) {
+		entry->inbound = record->kind == PROBE_ACCEPT;
+		return;
+	}
 	if (entry)
 		collector_end(collector, entry, FLOW_CLOSE, FLOW_END_CLOSED,
 			      wall_clock(collector, record->time_ns));

@@ -9,6 +9,7 @@
 
 #include "netprobe/kernel_probe.h"
 
+#include <assert.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -105,6 +106,7 @@ static size_t hook_find(const char *name)
 
 static struct bpf_program *program_of(const struct kernel_probe *probe, size_t hook)
 {
+	assert(probe->programs);
 	return bpf_object__find_program_by_name(probe->programs->obj, hooks[hook].name);
 }
 

@@ -115,14 +115,21 @@ static void forget_oldest(struct process_table *table)
 	(void)process_free(process);
 }
 
+static struct process *look_up(struct process_table *table, uint32_t tgid, uint64_t start_ns)
+{
+	struct process *process = *place_of(table, tgid, start_ns);
+
+	while (process && (process->tgid != tgid || process->start_ns != start_ns))
+		process = process->next;
+	return process;
+}
+
 /* The one of *owner*, made idle where it is new. NULL: no memory. */
 static struct process *find(struct process_table *table, const struct probe_owner *owner)
 {
 	struct process **place = place_of(table, owner->tgid, owner->start_ns);
-	struct process *process = *place;
+	struct process *process = look_up(table, owner->tgid, owner->start_ns);
 
-	while (process && (process->tgid != owner->tgid || process->start_ns != owner->start_ns))
-		process = process->next;
 	if (process)
 		return process;
 	process = calloc(1, sizeof(*process));
@@ -174,12 +181,39 @@ static bool read_procfs(struct process_table *table, struct process *process)
 	return true;
 }
 
-static void learn(struct process_table *table, struct process *process)
+/* A process that was forked, did not exec since and is gone is what its parent is. One that did
+ * exec before anybody looked has another name by now. */
+static void inherit(struct process_table *table, struct process *process,
+		    const struct probe_owner *owner)
+{
+	struct process *parent = look_up(table, owner->parent, owner->parent_start_ns);
+	struct procfs_process now;
+
+	if (parent && parent->word) {
+		if (strcmp(parent->comm, process->comm) != 0)
+			return;
+		set_text(&process->word, parent->word);
+		process->arguments = parent->arguments;
+		return;
+	}
+	if (procfs_read_process(owner->parent, &now) < 0 ||
+	    now.start_ns / PROCFS_TICK_NS != owner->parent_start_ns / PROCFS_TICK_NS ||
+	    strcmp(now.comm, process->comm) != 0)
+		return;
+	set_text(&process->word, now.command_line.word);
+	process->arguments = now.command_line.arguments;
+}
+
+static void learn(struct process_table *table, struct process *process,
+		  const struct probe_owner *owner)
 {
 	process->is_known = true;
 	if (!read_procfs(table, process) && table->containers)
 		set_text(&process->container_id,
 			 container_cache_find(table->containers, process->cgroup));
+	/* One that nobody has waited for yet still stands in /proc, without a command line. */
+	if (!process->word && owner->parent != 0)
+		inherit(table, process, owner);
 }
 
 struct process *process_table_take(struct process_table *table, const struct probe_owner *owner)
@@ -192,7 +226,7 @@ struct process *process_table_take(struct process_table *table, const struct pro
 	if (process->flows++ == 0)
 		idle_remove(table, process);
 	if (!process->is_known)
-		learn(table, process);
+		learn(table, process, owner);
 	return process;
 }
 

@@ -63,6 +63,8 @@ class Collector:
         self.news = threading.Condition()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
+        # From here on nothing is told as older than the collector.
+        self.ask('sync')
 
     def read(self):
         flows = []
@@ -92,7 +94,7 @@ class Collector:
     def of(self, number, *kinds):
         return [e for e in list(self.events) if e['cookie'] == number and (not kinds or e['event'] in kinds)]
 
-    def wait(self, condition, what, question='each'):
+    def wait(self, condition, what, question='sync'):
         """*condition*() until it is true: some of what the kernel says comes a moment later."""
         end = time.monotonic() + DEADLINE
         while True:
@@ -108,6 +110,8 @@ class Collector:
         return self.wait(lambda: self.of(number, *kinds), f'no {kinds} of {number}')[-1]
 
     def close(self):
+        # A test that failed may have stopped it.
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         code = self.process.wait(DEADLINE)
         self.reader.join()

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * netprobe-collect [full|cgroup|diag [FLOWS [brief]]]: the collector alone. Prints what it said of
- * its tier, then every event as a JSON line, until the end of its input. A line "each" there prints
- * every living flow and a line with the counts behind them; "refresh" asks for their bytes first.
+ * netprobe-collect [full|cgroup|diag [FLOWS [brief|long [PEER-IDLE-MS]]]]: the collector alone.
+ * Prints what it said of its tier, then every event of its own network as a JSON line, until the
+ * end of its input. A line "sync" there prints a line with the counts, behind all events so far;
+ * "each" prints every living flow before that, and "refresh" asks for their bytes first.
  */
 
 #include <arpa/inet.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -62,10 +64,23 @@ static json_t *flow_to_json(const char *event, const struct flow *flow)
 		"arguments", (int)owner->arguments, "container", owner->container_id);
 }
 
+/* The machine has other things to do than this test. */
+static bool is_elsewhere(const struct flow *flow)
+{
+	static ino_t own;
+	struct stat status;
+
+	if (own == 0 && stat("/proc/self/ns/net", &status) == 0)
+		own = status.st_ino;
+	return flow->netns != 0 && flow->netns != own;
+}
+
 static void on_event(void *context, enum flow_event event, const struct flow *flow)
 {
 	const bool *brief = context;
 
+	if (is_elsewhere(flow))
+		return;
 	if (*brief) {
 		(void)printf("{\"event\":\"%s\",\"cookie\":%" PRIu64 ",\"netns\":%" PRIu64
 			     ",\"tgid\":%" PRIu32 "}\n",
@@ -78,6 +93,8 @@ static void on_event(void *context, enum flow_event event, const struct flow *fl
 static void on_flow(void *context, const struct flow *flow)
 {
 	(void)context;
+	if (is_elsewhere(flow))
+		return;
 	print(flow_to_json("flow", flow));
 }
 
@@ -107,7 +124,8 @@ static int obey(struct collector *collector)
 	}
 	if (strcmp(line, "refresh\n") == 0 && collector_refresh(collector) < 0)
 		exit(1);
-	collector_each(collector, on_flow, NULL);
+	if (strcmp(line, "sync\n") != 0)
+		collector_each(collector, on_flow, NULL);
 	print_counts(collector);
 	return 0;
 }
@@ -117,9 +135,10 @@ int main(int argc, char **argv)
 	struct collector_options options = {
 		.flows_max = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : FLOWS_MAX,
 		.tier_max = COLLECTOR_FULL,
+		.peer_idle_ms = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0,
 	};
 	cleanup_collector struct collector *collector = NULL;
-	bool brief = argc > 3;
+	bool brief = argc > 3 && strcmp(argv[3], "brief") == 0;
 	char why[WHY_MAX];
 	int r;
 

@@ -13,7 +13,7 @@
 static void arguments_are_counted_and_not_kept(void **state)
 {
 	static const char line[] = "/usr/bin/curl\0--header\0Authorization: secret";
-	struct command_line parsed;
+	struct command_line parsed = {0};
 
 	(void)state;
 	command_line_parse(line, sizeof(line), &parsed);

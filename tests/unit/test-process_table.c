@@ -72,9 +72,27 @@ static void a_living_process_is_read_only_if_its_start_is_the_same(void **state)
 	(void)state;
 	assert_int_equal(procfs_read_process((uint32_t)getpid(), &self), 0);
 	owner = owner_number((uint32_t)getpid(), self.start_ns + PROCFS_TICK_NS - 1);
-	assert_non_null(strstr(process_table_take(table, &owner)->word, "test-process_table"));
+	assert_string_equal(process_table_take(table, &owner)->word, self.command_line.word);
 	owner.start_ns = self.start_ns - 1;
 	assert_null(process_table_take(table, &owner)->word);
+}
+
+static void a_forked_process_that_is_gone_is_what_its_parent_is(void **state)
+{
+	cleanup_process_table struct process_table *table = process_table_new(NULL);
+	struct probe_owner child = owner_number(NOBODY + 1, 2);
+	struct probe_owner other = owner_number(NOBODY + 2, 2);
+
+	(void)state;
+	exec(table, NOBODY, "/usr/sbin/server");
+	child.parent = NOBODY;
+	child.parent_start_ns = 1;
+	other.parent = NOBODY;
+	other.parent_start_ns = 1;
+	assert_string_equal(process_table_take(table, &child)->word, "/usr/sbin/server");
+	/* Another name: it ran another program before anybody looked. */
+	memcpy(other.comm, "other", sizeof("other"));
+	assert_null(process_table_take(table, &other)->word);
 }
 
 static void processes_without_flows_are_kept_up_to_a_bound(void **state)
@@ -100,6 +118,7 @@ int main(void)
 		cmocka_unit_test(the_name_at_exec_outlives_the_process),
 		cmocka_unit_test(a_number_with_another_start_is_another_process),
 		cmocka_unit_test(a_living_process_is_read_only_if_its_start_is_the_same),
+		cmocka_unit_test(a_forked_process_that_is_gone_is_what_its_parent_is),
 		cmocka_unit_test(processes_without_flows_are_kept_up_to_a_bound),
 	};
 

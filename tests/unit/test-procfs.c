@@ -27,9 +27,12 @@ static void a_process_is_read_with_its_name_start_and_user(void **state)
 {
 	struct procfs_process process;
 	uint64_t before = boot_ns();
-	pid_t child = fork();
+	pid_t child;
 
 	(void)state;
+	/* What runs may be valgrind, by its own name. */
+	assert_int_equal(prctl(PR_SET_NAME, "a-name"), 0);
+	child = fork();
 	if (child == 0) {
 		(void)pause();
 		_exit(0);
@@ -37,8 +40,8 @@ static void a_process_is_read_with_its_name_start_and_user(void **state)
 	assert_int_equal(procfs_read_process((uint32_t)child, &process), 0);
 	assert_true(process.start_ns + PROCFS_TICK_NS >= before && process.start_ns <= boot_ns());
 	assert_int_equal(process.uid, geteuid());
-	assert_non_null(strstr(process.command_line.word, "test-procfs"));
-	assert_string_equal(process.comm, "test-procfs");
+	assert_string_not_equal(process.command_line.word, "");
+	assert_string_equal(process.comm, "a-name");
 	assert_false(process.is_kernel);
 	assert_int_equal(kill(child, SIGKILL), 0);
 	assert_int_equal(waitpid(child, NULL, 0), child);
