@@ -326,6 +326,22 @@ class Lists(Case):
         self.assertEqual((arm, len(listed[1]), listed[3]), (probe.LISTED, 1, [1]))
         self.assertEqual((text(flow, COMM), flow[LOCAL_PORT], REMOTE_IP in flow), ('nginx', [80], False))
 
+    def test_an_answer_longer_than_the_sockets_room_comes_whole_to_who_asks_no_more(self):
+        daemon, client = self.enabled(wire.number(44, 0))
+        daemon.play(times=4096, pid=1, comm='many', **PAIR)
+        probe.until(lambda: wire.first(client.ping(), FLOWS) == 4096, 'the flows are known')
+        sequence = client.send(probe.LIST, b'')
+        client.socket.shutdown(socket.SHUT_WR)
+        # Until the daemon has seen that, nothing is read.
+        other = self.client(daemon)
+        for _ in range(20):
+            other.ping()
+        chunks = [client.answer(sequence)[1] for _ in range(16)]
+        self.assertEqual(sum(len(chunk[1]) for chunk in chunks), 4096)
+        self.assertEqual(wire.first(chunks[-1], 3), 1)
+        with self.assertRaises(probe.Closed):
+            client.receive()
+
     def test_nothing_is_one_empty_chunk(self):
         arm, listed = self.client(self.daemon()).ask(probe.LIST, b'')
         self.assertEqual((arm, listed[3], listed[5], 1 in listed), (probe.LISTED, [1], [1], False))
