@@ -87,5 +87,6 @@ unsigned admission_postpone(struct admission *admission, uint64_t now)
 		(*promised)++;
 		return i;
 	}
-	return ADMISSION_SECONDS_MAX;
+	/* They are evenly spread at least. */
+	return 1 + admission->beyond++ % ADMISSION_SECONDS_MAX;
 }

@@ -13,7 +13,7 @@
  * Times are monotonic milliseconds.
  */
 #define ADMISSION_AT_ONCE     128U
-#define ADMISSION_SECONDS_MAX 512U /* nobody is told to stay away for longer */
+#define ADMISSION_SECONDS_MAX 64U /* nobody stays away for longer because of one slow moment */
 /* How many a second: where nothing is known yet (who comes too early asks again), and bounds. */
 #define ADMISSION_RATE_FIRST 512U
 #define ADMISSION_RATE_MIN   16U
@@ -27,6 +27,7 @@ struct admission {
 	uint64_t changed; /* when *inside* did */
 	uint64_t measured;
 	uint64_t second;                          /* promises before it are over */
+	unsigned beyond;                          /* how many found every second promised */
 	uint16_t promised[ADMISSION_SECONDS_MAX]; /* by second */
 };
 
