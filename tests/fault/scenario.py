@@ -195,6 +195,10 @@ class Scenario(Trees):
             if bool(state) != (self.operation == 'uninstall'):
                 raise AssertionError(f'after {self.operation} there are {state}')
 
-    def check(self):
+    def check(self, tree='{}'):
         pairs = [f'{name}={path}' for name, path in self.golden.items()]
-        return shlex.join([str(STATE), *pairs, '{}'])
+        return shlex.join([str(STATE), *pairs, tree])
+
+    def checker(self):
+        """The same, for many trees."""
+        return self.check('-')

@@ -33,7 +33,7 @@ def main():
         implicit = story.command if operation == 'install' else story.affix('clear-quarantine', scenario.ID)
         command = [
             scenario.HERE.parent / 'lib' / 'strace-fault', '--name', operation, '--tree', story.tree,
-            '--recover', story.recover(), '--recover', implicit, '--refused', 1, '--check', story.check(),
+            '--recover', story.recover(), '--recover', implicit, '--refused', 1, '--checker', story.checker(),
             '--work', story.work.path, '--every-error', os.environ.get('AFFIX_TEST_FAULTS', '4'),
             '--recovery-cuts', '6', '--recovery-points', '3', *options, '--', *shlex.split(story.command),
         ]

@@ -77,8 +77,8 @@ static void both_take_and_refuse_the_same(void **state)
 		"{\"external_flow_match_window_ms\": 0}",
 		"{\"process_snapshot_interval_s\": 86400}",
 		"{\"dpi\": {\"enabled\": true, \"protocols\": [\"dns\"]}}",
-		"{\"device_bindings\": [{\"ip\": \"192.0.2.1\", \"fingerprint\": {\"tcp\": true}, "
-		"\"dpi\": {}, \"sample_interval_ms\": 5, \"profile_id\": \"x\"}]}",
+		"{\"device_bindings\": [{\"ip\": \"192.0.2.1\", \"dpi\": {}, \"profile_id\": \"x\"}]}",
+		"{\"device_bindings\": [{\"ip\": \"192.0.2.1\", \"fingerprint\": {\"tcp\": true}}]}",
 	};
 	static const char *const bad[] = {
 		"{\"enabld\": true}",
