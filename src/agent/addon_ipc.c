@@ -69,13 +69,10 @@ static bool has_ipc(const struct addon_ipc *ipc, const char *id)
 	cleanup_manifest struct manifest *manifest = NULL;
 	cleanup_free char *path = NULL;
 	cleanup_free char *text = NULL;
-	cleanup_fd int fd = -EBADF;
 	size_t size = 0;
 
-	if (str_format(&path, "%s/%s/current/" MANIFEST_NAME, ipc->installed, id) < 0)
-		return false;
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	return fd >= 0 && fd_read_all(fd, MANIFEST_SIZE_MAX, &text, &size) == 0 &&
+	return str_format(&path, "%s/%s/current/" MANIFEST_NAME, ipc->installed, id) >= 0 &&
+	       fd_read_path(path, MANIFEST_SIZE_MAX, &text, &size) == 0 &&
 	       manifest_parse(text, size, path, &manifest, &diagnostics) == 0 &&
 	       str_equal(manifest->ipc, ADDON_IPC_PROTOCOL);
 }

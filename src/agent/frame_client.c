@@ -26,6 +26,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "opamp/decode.h"
+#include "opamp/varint.h"
 
 #define HEADER_SIZE 4U
 #define READ_SIZE   (64UL * 1024)
@@ -229,16 +230,11 @@ static void send_frame(struct frame_client *client, uint32_t field, const void *
 	uint8_t head[32] = {0};
 	uint32_t length;
 	size_t n = HEADER_SIZE;
-	size_t left = size;
 
 	frame.sequence = client->sequence;
 	n += addon__frame__pack(&frame, head + HEADER_SIZE);
-	head[n++] = (uint8_t)(field << 3U | 2U);
-	while (left >= 0x80U) {
-		head[n++] = (uint8_t)(left | 0x80U);
-		left >>= 7U;
-	}
-	head[n++] = (uint8_t)left;
+	n += varint_put_key(field, VARINT_BYTES, head + n);
+	n += varint_put(size, head + n);
 	length = htonl((uint32_t)(n - HEADER_SIZE + size));
 	memcpy(head, &length, HEADER_SIZE);
 	if (buffer_add(&message, head, n) < 0 || (size > 0 && buffer_add(&message, data, size) < 0))

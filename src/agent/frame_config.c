@@ -8,25 +8,18 @@
 #include <errno.h>
 #include <stdint.h>
 
-#define WIRE_VARINT 0U
-#define WIRE_BYTES  2U
+#include "opamp/varint.h"
 
 static int add_varint(struct buffer *buffer, uint64_t value)
 {
-	uint8_t bytes[10];
-	size_t n = 0;
+	uint8_t bytes[VARINT_SIZE_MAX];
 
-	while (value >= 0x80U) {
-		bytes[n++] = (uint8_t)(value | 0x80U);
-		value >>= 7U;
-	}
-	bytes[n++] = (uint8_t)value;
-	return buffer_add(buffer, bytes, n);
+	return buffer_add(buffer, bytes, varint_put(value, bytes));
 }
 
 static int add_bytes(struct buffer *buffer, uint32_t field, const void *data, size_t size)
 {
-	int r = add_varint(buffer, (uint64_t)field << 3U | WIRE_BYTES);
+	int r = add_varint(buffer, (uint64_t)field << 3U | VARINT_BYTES);
 
 	if (r == 0)
 		r = add_varint(buffer, size);
@@ -35,7 +28,7 @@ static int add_bytes(struct buffer *buffer, uint32_t field, const void *data, si
 
 static int add_number(struct buffer *buffer, uint32_t field, uint64_t value)
 {
-	int r = add_varint(buffer, (uint64_t)field << 3U | WIRE_VARINT);
+	int r = add_varint(buffer, (uint64_t)field << 3U | VARINT_NUMBER);
 
 	return r < 0 ? r : add_varint(buffer, value);
 }

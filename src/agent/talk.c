@@ -38,15 +38,10 @@
 /* The secret of a file that the administrator names; he may have ended it with a newline. */
 static int load_token(const char *path, char **ret)
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	cleanup_free char *text = NULL;
-	size_t size = 0;
-	int r;
+	int r = fd_read_path(path, STATE_CREDENTIAL_MAX, &text, NULL);
 
 	*ret = NULL;
-	if (fd < 0)
-		return -errno;
-	r = fd_read_all(fd, STATE_CREDENTIAL_MAX, &text, &size);
 	if (r < 0)
 		return r;
 	text[strcspn(text, "\r\n")] = '\0';

@@ -115,6 +115,14 @@ int fd_read_all(int fd, size_t max, char **ret_data, size_t *ret_size)
 	return 0;
 }
 
+int fd_read_path(const char *path, size_t max, char **ret_data, size_t *ret_size)
+{
+	/* NONBLOCK, so that nobody waits for the other end of a FIFO. */
+	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd_read_all(fd, max, ret_data, ret_size);
+}
+
 int fd_read_file_at(int dirfd, const char *name, size_t max, char **ret_data, size_t *ret_size)
 {
 	cleanup_fd int fd = -EBADF;

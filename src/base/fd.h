@@ -41,6 +41,9 @@ must_check int fd_write_full(int fd, const void *data, size_t size);
  */
 must_check int fd_read_all(int fd, size_t max, char **ret_data, size_t *ret_size);
 
+/* Opens *path*, which the caller trusts, and reads it whole, as fd_read_all(). */
+must_check int fd_read_path(const char *path, size_t max, char **ret_data, size_t *ret_size);
+
 /* Opens *name* (one path below *dirfd*, symlinks not followed) and reads it whole, as
  * fd_read_all(). */
 must_check int fd_read_file_at(int dirfd, const char *name, size_t max, char **ret_data,

@@ -112,11 +112,9 @@ static int read_file(const char *path, struct config *config)
 	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
 	const char *name = path ? path : CONFIG_PATH;
 	cleanup_free char *text = NULL;
-	cleanup_fd int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	size_t size = 0;
-	int r;
+	int r = fd_read_path(name, CONFIG_SIZE_MAX, &text, &size);
 
-	r = fd < 0 ? -errno : fd_read_all(fd, CONFIG_SIZE_MAX, &text, &size);
 	if (r == -ENOENT && !path)
 		return 0;
 	if (r < 0) {

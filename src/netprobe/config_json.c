@@ -251,14 +251,10 @@ int config_parse(const char *text, size_t size, struct config **ret, char why[CO
 
 int config_load(const char *path, struct config **ret, char why[CONFIG_WHY_MAX])
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	cleanup_free char *text = NULL;
 	size_t size = 0;
-	int r;
+	int r = fd_read_path(path, CONFIG_SIZE_MAX + 1UL, &text, &size);
 
-	if (fd < 0)
-		return -errno;
-	r = fd_read_all(fd, CONFIG_SIZE_MAX + 1UL, &text, &size);
 	if (r == -EFBIG)
 		size = CONFIG_SIZE_MAX + 1UL;
 	else if (r < 0)

@@ -15,8 +15,7 @@
 #include <sys/socket.h>
 
 #include "netprobe/frame.h"
-
-#define WIRE_BYTES 2U
+#include "opamp/varint.h"
 
 const char *event_protocol_name(uint8_t protocol)
 {
@@ -164,8 +163,8 @@ int event_add(const struct event *event, uint32_t field, struct buffer *buffer)
 
 	if (!data)
 		return -ENOMEM;
-	n = frame_varint((uint64_t)field << 3U | WIRE_BYTES, data);
-	n += frame_varint(size, data + n);
+	n = varint_put_key(field, VARINT_BYTES, data);
+	n += varint_put(size, data + n);
 	n += netprobe__flow_attribution_event__pack(&event->message, data + n);
 	r = buffer_add(buffer, data, n);
 	free(data);

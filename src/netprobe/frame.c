@@ -13,11 +13,12 @@
 #include <errno.h>
 #include <string.h>
 
-#define WIRE_VARINT    0U
-#define WIRE_BYTES     2U
+#include "opamp/varint.h"
+
 #define SEQUENCE_FIELD 1U
 
-int frame_new(uint32_t arm, const void *data, size_t size, struct frame **ret)
+/* Room for a payload. */
+static int allocate(uint32_t arm, size_t size, struct frame **ret)
 {
 	struct frame *frame;
 
@@ -27,26 +28,26 @@ int frame_new(uint32_t arm, const void *data, size_t size, struct frame **ret)
 	if (!frame)
 		return -ENOMEM;
 	*frame = (struct frame){.references = 1, .arm = arm, .size = size};
-	if (size > 0)
-		memcpy(frame->data, data, size);
 	*ret = frame;
 	return 0;
 }
 
+int frame_new(uint32_t arm, const void *data, size_t size, struct frame **ret)
+{
+	int r = allocate(arm, size, ret);
+
+	if (r == 0 && size > 0)
+		memcpy((*ret)->data, data, size);
+	return r;
+}
+
 int frame_encode(uint32_t arm, const void *payload, struct frame **ret)
 {
-	size_t size = protobuf_c_message_get_packed_size(payload);
-	struct frame *frame;
+	int r = allocate(arm, protobuf_c_message_get_packed_size(payload), ret);
 
-	if (size > FRAME_SIZE_MAX - FRAME_PREFIX_MAX)
-		return -EMSGSIZE;
-	frame = malloc(sizeof(*frame) + size);
-	if (!frame)
-		return -ENOMEM;
-	*frame = (struct frame){.references = 1, .arm = arm, .size = size};
-	(void)protobuf_c_message_pack(payload, frame->data);
-	*ret = frame;
-	return 0;
+	if (r == 0)
+		(void)protobuf_c_message_pack(payload, (*ret)->data);
+	return r;
 }
 
 struct frame *frame_ref(struct frame *frame)
@@ -62,18 +63,6 @@ struct frame *frame_unref(struct frame *frame)
 	return NULL;
 }
 
-size_t frame_varint(uint64_t value, uint8_t *out)
-{
-	size_t n = 0;
-
-	while (value >= 0x80U) {
-		out[n++] = (uint8_t)(value | 0x80U);
-		value >>= 7U;
-	}
-	out[n++] = (uint8_t)value;
-	return n;
-}
-
 size_t frame_prefix(const struct frame *frame, uint64_t sequence, size_t more,
 		    uint8_t prefix[FRAME_PREFIX_MAX])
 {
@@ -81,11 +70,11 @@ size_t frame_prefix(const struct frame *frame, uint64_t sequence, size_t more,
 	uint32_t length;
 
 	if (sequence != 0) {
-		n += frame_varint(SEQUENCE_FIELD << 3U | WIRE_VARINT, prefix + n);
-		n += frame_varint(sequence, prefix + n);
+		n += varint_put_key(SEQUENCE_FIELD, VARINT_NUMBER, prefix + n);
+		n += varint_put(sequence, prefix + n);
 	}
-	n += frame_varint((uint64_t)frame->arm << 3U | WIRE_BYTES, prefix + n);
-	n += frame_varint(frame->size + more, prefix + n);
+	n += varint_put_key(frame->arm, VARINT_BYTES, prefix + n);
+	n += varint_put(frame->size + more, prefix + n);
 	length = htonl((uint32_t)(n - FRAME_HEAD_SIZE + frame->size + more));
 	memcpy(prefix, &length, FRAME_HEAD_SIZE);
 	return n;

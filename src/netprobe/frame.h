@@ -45,9 +45,6 @@ DEFINE_CLEANUP(struct frame *, frame, frame_unref)
 size_t frame_prefix(const struct frame *frame, uint64_t sequence, size_t more,
 		    uint8_t prefix[FRAME_PREFIX_MAX]);
 
-/* Protobuf's base-128 numbers. Returns how many bytes were written, at most 10. */
-size_t frame_varint(uint64_t value, uint8_t *out);
-
 /* The bytes of a connection that are no whole frame yet. */
 struct frame_reader {
 	struct buffer input;

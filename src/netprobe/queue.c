@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "opamp/varint.h"
+
 #define TAIL_MAX       16U
 #define PARTS          3U
 #define ENTRIES_A_CALL 32U
@@ -55,7 +57,7 @@ void queue_done(struct queue *queue)
 /* dropped_since_last of the payloads that have one. */
 static size_t make_tail(const struct frame *frame, uint64_t dropped, uint8_t tail[TAIL_MAX])
 {
-	uint64_t field;
+	uint32_t field;
 	size_t n;
 
 	if (frame->arm == NETPROBE__NETPROBE_FRAME__PAYLOAD_FLOW_ATTRIBUTION_BATCH)
@@ -64,8 +66,8 @@ static size_t make_tail(const struct frame *frame, uint64_t dropped, uint8_t tai
 		field = 112;
 	else
 		return 0;
-	n = frame_varint(field << 3U, tail);
-	return n + frame_varint(MIN(dropped, (uint64_t)UINT32_MAX), tail + n);
+	n = varint_put_key(field, VARINT_NUMBER, tail);
+	return n + varint_put(MIN(dropped, (uint64_t)UINT32_MAX), tail + n);
 }
 
 static int add(struct queue *queue, struct frame *frame, uint64_t sequence, unsigned events)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "opamp/varint.h"
 
 #define HEADER_MAX 16U
 
@@ -86,26 +87,14 @@ bool opamp_client_has_news(const struct opamp_client *client)
 	return false;
 }
 
-static size_t put_varint(uint8_t *out, uint64_t value)
-{
-	size_t n = 0;
-
-	while (value >= 0x80U) {
-		out[n++] = (uint8_t)(value | 0x80U);
-		value >>= 7U;
-	}
-	out[n++] = (uint8_t)value;
-	return n;
-}
-
 static int add_part(struct buffer *buffer, unsigned field, const struct part *part)
 {
 	uint8_t header[HEADER_MAX];
 	size_t n;
 	int r;
 
-	n = put_varint(header, (uint64_t)field << 3U | 2U);
-	n += put_varint(header + n, part->size);
+	n = varint_put_key(field, VARINT_BYTES, header);
+	n += varint_put(part->size, header + n);
 	r = buffer_add(buffer, header, n);
 	return r < 0 || part->size == 0 ? r : buffer_add(buffer, part->data, part->size);
 }
