@@ -24,6 +24,9 @@ int command_lost(int r)
 {
 	const char *what = "the daemon closed the connection";
 
+	/* main() says that. */
+	if (ferror(stdout))
+		return EXIT_FAILURE;
 	if (r == CLIENT_E_LATE)
 		what = "the daemon does not answer";
 	else if (r < 0)

@@ -71,6 +71,7 @@ static int format_metrics(void *context, struct buffer *buffer)
 	return probe_metrics(context, buffer);
 }
 
+/* 0, 1 after saying why it cannot, or -errno. */
 static int serve(sd_event *event, struct probe *probe, const struct daemon_options *options,
 		 struct config *bootstrap)
 {
@@ -84,12 +85,12 @@ static int serve(sd_event *event, struct probe *probe, const struct daemon_optio
 		r = http_new(event, options->metrics, &page, &http, why);
 		if (r < 0) {
 			log_line(LOG_ERR, "%s", why[0] ? why : strerrordesc_np(-r));
-			return r;
+			return 1;
 		}
 	}
 	if (config && probe_apply(probe, &config, why) != 0) {
 		log_line(LOG_ERR, "%s", why);
-		return -EINVAL;
+		return 1;
 	}
 	if (!options->config)
 		(void)sd_notify(0, "STATUS=not enabled: no configuration yet");
@@ -131,5 +132,5 @@ int daemon_run(const struct daemon_options *options)
 		log_line(LOG_ERR, "netprobe ends: %s", strerrordesc_np(-r));
 	probe = probe_free(probe);
 	socket_remove(options->socket, -EBADF);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

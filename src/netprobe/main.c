@@ -112,6 +112,12 @@ static int take_command_option(int option, struct options *options)
 	}
 }
 
+static int complain(const char *what, const char *sentence)
+{
+	(void)fprintf(stderr, "affix-netprobe: '%s' %s; see --help\n", what, sentence);
+	return EXIT_USAGE;
+}
+
 /* 0 to go on; 1 to end well; EXIT_USAGE. */
 static int parse_options(int argc, char **argv, struct options *options)
 {
@@ -133,6 +139,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 	int option;
 	int r = 0;
 
+	opterr = 0;
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
 	while (r == 0 && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		if (option == 'h' || option == 'v') {
@@ -143,7 +150,8 @@ static int parse_options(int argc, char **argv, struct options *options)
 		if (option == 's')
 			options->daemon.socket = optarg;
 		else if (option == '?')
-			r = EXIT_USAGE;
+			r = complain(argv[optind - 1],
+				     "is no option, or one without what belongs to it");
 		else if (strchr("cml", option))
 			r = take_daemon_option(option, options);
 		else
@@ -153,10 +161,14 @@ static int parse_options(int argc, char **argv, struct options *options)
 	return r;
 }
 
-static int complain(const char *what, const char *sentence)
+/* What a command was asked for is its output: without that it failed. */
+static int end_output(int code)
 {
-	(void)fprintf(stderr, "affix-netprobe: '%s' %s; see --help\n", what, sentence);
-	return EXIT_USAGE;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	(void)fputs("affix-netprobe: standard output takes no more; is its disk full, or closed?\n",
+		    stderr);
+	return EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
@@ -181,5 +193,5 @@ int main(int argc, char **argv)
 		return complain(
 			argv[optind],
 			"takes no --config, --metrics or --log-format: they are the daemon's");
-	return command->run(&options.command);
+	return end_output(command->run(&options.command));
 }

@@ -100,6 +100,21 @@ class Commands(Case):
             self.assertEqual((result.returncode, result.stdout), (1, ''))
             self.assertIn('no netprobe listens there', result.stderr)
 
+    def test_output_that_cannot_be_written_is_said_and_a_failure(self):
+        daemon = self.busy()
+        for words in (('ping',), ('ping', '--json'), ('flows',), ('listeners', '--json')):
+            with open('/dev/full', 'wb') as full:
+                result = subprocess.run([probe.SCRIPTED, '--socket', daemon.socket, *words], stdout=full, stderr=subprocess.PIPE,
+                                        text=True, check=False)
+            self.assertEqual((result.returncode, result.stderr.splitlines()),
+                             (1, ['affix-netprobe: standard output takes no more; is its disk full, or closed?']), words)
+
+    def test_a_word_that_is_no_option_is_one_sentence(self):
+        for words in (('--nonsense',), ('--socket',), ('ping', '--sort')):
+            result = subprocess.run([probe.SCRIPTED, *words], text=True, capture_output=True, check=False)
+            self.assertEqual((result.returncode, result.stderr), (
+                2, f"affix-netprobe: '{words[-1]}' is no option, or one without what belongs to it; see --help\n"))
+
     def test_escape_sequences_of_a_process_do_not_reach_the_terminal(self):
         daemon = self.daemon()
         daemon.play(cookie=1, pid=7, comm='\x1b[2Jx', local='192.0.2.1', remote='192.0.2.2', remote_port=1)
@@ -309,6 +324,7 @@ class Metrics(Case):
                 daemon.clean()
                 self.assertNotEqual(daemon.process.returncode, 0)
                 self.assertIn(sentence, said)
+                self.assertEqual(len(said.splitlines()), 1, said)
 
 
 class Log(Case):
