@@ -467,6 +467,7 @@ static void a_host_that_was_heard_of_in_the_future_is_stale_in_time(void **state
 	struct control *c = *state;
 	struct control_agent agent = {0};
 	struct control_agent other = {0};
+	struct control_agent silent = {0};
 
 	/* The clock is set back while affixd is down ... */
 	control_enrol(c, &agent, "web1");
@@ -487,6 +488,16 @@ static void a_host_that_was_heard_of_in_the_future_is_stale_in_time(void **state
 	control_tick(c);
 	control_time += 345;
 	presence_is(c, &other, "stale");
+	/* ... or runs, and the host is connected and says nothing any more. */
+	control_enrol(c, &silent, "web3");
+	control_tick(c);
+	control_time -= 86400;
+	control_tick(c);
+	presence_is(c, &silent, "connected");
+	control_time += 50;
+	control_tick(c);
+	control_time += 345;
+	presence_is(c, &silent, "stale");
 }
 
 static void what_hosts_said_survives_a_restart(void **state)
