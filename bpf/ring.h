@@ -58,9 +58,20 @@ static __always_inline void submit(struct probe_record *record, __u8 state)
 	bpf_ringbuf_submit(record, 0);
 }
 
+/* What was sent for the first time. While no cable is in, the kernel counts bytes that it sends
+ * again as sent and not as sent again: then it is what was acknowledged and what waits for that,
+ * which a SYN and a FIN make larger by one each. */
+static __always_inline __u64 sent_of(struct tcp_sock *tcp)
+{
+	__u64 sent = tcp->bytes_sent - tcp->bytes_retrans;
+	__u64 known = tcp->bytes_acked + (tcp->snd_nxt - tcp->snd_una);
+
+	return sent < known ? sent : known;
+}
+
 static __always_inline void count_tcp(struct tcp_sock *tcp, struct probe_counters *counters)
 {
-	counters->bytes_sent = tcp->bytes_sent - tcp->bytes_retrans;
+	counters->bytes_sent = sent_of(tcp);
 	counters->bytes_received = tcp->bytes_received;
 	/* The kernel counts the other side's FIN as a byte. */
 	if (((struct sock *)tcp)->__sk_common.skc_flags & SOCK_DONE && tcp->bytes_received > 0)

@@ -3,6 +3,7 @@
 """Who owns a flow, on the machine's own kernel: each case knows by construction which process did it."""
 
 import array
+import ctypes
 import os
 import signal
 import socket
@@ -32,6 +33,28 @@ def receive_descriptor(channel):
     number = array.array('i')
     number.frombytes(ancillary[0][2][:4])
     return socket.socket(fileno=number[0])
+
+
+def retransmits_of(sock):
+    """tcpi_total_retrans."""
+    return struct.unpack_from('I', sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 100)[0]
+
+
+def serve_behind_a_cable(channel):
+    """A server in a network of its own at the other end of cable1, which goes out and in as it is told."""
+    if ctypes.CDLL(None).unshare(0x40000000) != 0:
+        raise OSError('no network namespace')
+    tell(channel, 'apart')
+    wait_line(channel)
+    for words in ('address add 10.213.9.2/24 dev cable1', 'link set cable1 up'):
+        subprocess.run(['ip', *words.split()], check=True)
+    server = listener(address='10.213.9.2')
+    tell(channel, server.getsockname()[1])
+    sock, _ = server.accept()
+    while True:
+        state = wait_line(channel)
+        subprocess.run(['ip', 'link', 'set', 'cable1', 'down' if state == 'out' else 'up'], check=True)
+        tell(channel, 'is out' if state == 'out' else sock.recv(100).decode())
 
 
 class Case(unittest.TestCase):
@@ -201,6 +224,40 @@ class Tcp(Case):
         self.assertFalse([e for e in self.collector.of(number) if e['tgid'] not in (0, worker.pid, os.getpid())])
         for each in (sock, client, server, between, ours):
             each.close()
+
+    def test_what_was_sent_again_is_counted_and_a_peer_that_is_gone_is_a_timeout(self):
+        worker = Worker(serve_behind_a_cable)
+        self.assertEqual(worker.hear(), 'apart')
+        for words in (f'link add cable0 type veth peer name cable1 netns {worker.pid}', 'address add 10.213.9.1/24 dev cable0',
+                      'link set cable0 up'):
+            subprocess.run(['ip', *words.split()], check=True)
+        worker.say()
+        port = int(worker.hear())
+        client = socket.create_connection(('10.213.9.2', port))
+        number = cookie(client)
+        worker.say('out')
+        self.assertEqual(worker.hear(), 'is out')
+        client.sendall(b'lost at first')
+        self.collector.wait(lambda: retransmits_of(client) > 0, 'nothing is sent again')
+        worker.say('in')
+        self.assertEqual(worker.hear(), 'lost at first')
+        # The kernel's own count, read while nothing is on its way.
+        known = retransmits_of(client)
+        flows, _ = self.collector.ask()
+        flow = next(f for f in flows if f['cookie'] == number)
+        self.assertEqual(flow['retransmits'], known)
+        # A SYN may count as a byte there.
+        self.assertIn(flow['bytes_sent'] - len(b'lost at first'), (0, 1))
+        worker.say('out')
+        self.assertEqual(worker.hear(), 'is out')
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
+        client.sendall(b'lost for good')
+        ended = self.collector.wait_event(number, 'close')
+        self.assertEqual(ended['end'], 3)
+        self.assertEqual(ended['retransmits'], retransmits_of(client))
+        self.assertOwner(ended, os.getpid())
+        client.close()
+        worker.end()
 
     def test_why_a_connection_ended_is_told(self):
         server = listener()
