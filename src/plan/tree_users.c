@@ -141,22 +141,28 @@ static int look_group(const char *name, char *buffer, size_t size, uint32_t *ret
 
 int tree_user(const struct tree *tree, const char *name, uid_t *ret)
 {
-	if (strcmp(name, "root") == 0) {
-		*ret = 0;
-		return 0;
-	}
-	return tree->is_live ? find_in_nss(look_user, name, ret)
-			     : find_in_file(tree, "/etc/passwd", name, ret);
+	int r = 0;
+
+	*ret = 0;
+	if (strcmp(name, "root") != 0)
+		r = tree->is_live ? find_in_nss(look_user, name, ret)
+				  : find_in_file(tree, "/etc/passwd", name, ret);
+	if (r == 0 && tree->is_copy)
+		*ret = geteuid();
+	return r;
 }
 
 int tree_group(const struct tree *tree, const char *name, gid_t *ret)
 {
-	if (strcmp(name, "root") == 0) {
-		*ret = 0;
-		return 0;
-	}
-	return tree->is_live ? find_in_nss(look_group, name, ret)
-			     : find_in_file(tree, "/etc/group", name, ret);
+	int r = 0;
+
+	*ret = 0;
+	if (strcmp(name, "root") != 0)
+		r = tree->is_live ? find_in_nss(look_group, name, ret)
+				  : find_in_file(tree, "/etc/group", name, ret);
+	if (r == 0 && tree->is_copy)
+		*ret = getegid();
+	return r;
 }
 
 /* The lock that passwd(1) and its relatives take: lckpwdf(3). */
