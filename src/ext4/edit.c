@@ -142,7 +142,7 @@ static int refuse_damaged(struct edit *edit, errcode_t error, struct image_probl
 
 static int open_fs(struct edit *edit, bool writable, struct image_problem *problem)
 {
-	int flags = EXT2_FLAG_64BITS | (writable ? EXT2_FLAG_RW : 0);
+	int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP | (writable ? EXT2_FLAG_RW : 0);
 	errcode_t error;
 	int r;
 
@@ -152,6 +152,11 @@ static int open_fs(struct edit *edit, bool writable, struct image_problem *probl
 		return -ENOMEM;
 	if (error)
 		return refuse_damaged(edit, error, problem);
+	if (ext2fs_blocks_count(edit->fs->super) > edit->place.size / edit->fs->blocksize)
+		return image_refuse(problem, "bad-image",
+				    "the file system in '%s' is larger than its place; the image is "
+				    "cut off, copy it again",
+				    edit->path);
 	r = edit_check_features(edit->fs, edit->path, writable, problem);
 	if (r != 0 || !writable)
 		return r;

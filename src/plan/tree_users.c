@@ -139,14 +139,30 @@ static int look_group(const char *name, char *buffer, size_t size, uint32_t *ret
 	return 0;
 }
 
+int tree_own_user(const struct tree *tree, const char *name, uid_t *ret)
+{
+	if (strcmp(name, "root") == 0) {
+		*ret = 0;
+		return 0;
+	}
+	return tree->is_live ? find_in_nss(look_user, name, ret)
+			     : find_in_file(tree, "/etc/passwd", name, ret);
+}
+
+int tree_own_group(const struct tree *tree, const char *name, gid_t *ret)
+{
+	if (strcmp(name, "root") == 0) {
+		*ret = 0;
+		return 0;
+	}
+	return tree->is_live ? find_in_nss(look_group, name, ret)
+			     : find_in_file(tree, "/etc/group", name, ret);
+}
+
 int tree_user(const struct tree *tree, const char *name, uid_t *ret)
 {
-	int r = 0;
+	int r = tree_own_user(tree, name, ret);
 
-	*ret = 0;
-	if (strcmp(name, "root") != 0)
-		r = tree->is_live ? find_in_nss(look_user, name, ret)
-				  : find_in_file(tree, "/etc/passwd", name, ret);
 	if (r == 0 && tree->is_copy)
 		*ret = geteuid();
 	return r;
@@ -154,12 +170,8 @@ int tree_user(const struct tree *tree, const char *name, uid_t *ret)
 
 int tree_group(const struct tree *tree, const char *name, gid_t *ret)
 {
-	int r = 0;
+	int r = tree_own_group(tree, name, ret);
 
-	*ret = 0;
-	if (strcmp(name, "root") != 0)
-		r = tree->is_live ? find_in_nss(look_group, name, ret)
-				  : find_in_file(tree, "/etc/group", name, ret);
 	if (r == 0 && tree->is_copy)
 		*ret = getegid();
 	return r;
