@@ -62,11 +62,13 @@ int image_end(struct image_work *work, const struct strv *ids)
 
 	if (r == 0)
 		r = edit_commit(&work->edit, &committed);
-	if (r < 0 && committed)
-		return command_error(
-			"the change of '%s' is complete and could not be copied in yet: "
-			"%s; any later command on the image goes on with it",
-			work->edit.path, edit_describe(&work->edit, r));
+	if (r < 0 && committed) {
+		ignore_result(command_error(
+			"the change of '%s' is complete and could not be copied in yet: %s; any "
+			"later 'affix image' command on it goes on",
+			work->edit.path, edit_describe(&work->edit, r)));
+		return COMMAND_TRY_AGAIN;
+	}
 	return r == 0 ? COMMAND_DONE : image_complain(&problem, &work->edit, r);
 }
 

@@ -36,6 +36,7 @@ FILE_SYSTEMS = {
     'ext3': ['-t', 'ext3'],
     'ext2': ['-t', 'ext2', '-b', '1024'],
 }
+SMALL = ['-t', 'ext4', '-b', '1024', '-J', 'size=1']
 OPERATIONS = ('install', 'upgrade', 'rebuild', 'uninstall')
 
 
@@ -295,6 +296,109 @@ class Look(Case):
         self.assertIn('passwd', self.affix('image', 'ls', image, '/up').stdout)
 
 
+class Redo(Case):
+    """What an interrupted change left is finished, or given up, by the next command."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.left, cls.before = cls.interrupted()
+
+    @classmethod
+    def interrupted(cls):
+        """An image from before beside a committed redo file, and the image's bytes."""
+        directory = cls.work.fresh('interrupted')
+        directory.mkdir()
+        image = images.make(cls.story.tree, directory / 'disk.img', SMALL, '4M')
+        before = image.read_bytes()
+        # Killed when all is copied in: put back what was there before.
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:signal=KILL:when=2',
+                     fixture.AFFIX, *image_command(cls.story, image)], check=False)
+        if not cls.redo(image).exists():
+            raise AssertionError('no redo file was left')
+        image.write_bytes(before)
+        return image, before
+
+    @staticmethod
+    def redo(image):
+        return pathlib.Path(f'{image}.affix-redo')
+
+    def copy(self):
+        directory = self.work.fresh('copy')
+        shutil.copytree(self.left.parent, directory)
+        return directory / self.left.name
+
+    def test_any_command_finishes_what_was_committed(self):
+        for words in (('status',), ('drift',), ('ls',), ('cat', '/etc/passwd')):
+            with self.subTest(words[0]):
+                copy = self.copy()
+                self.affix('image', words[0], copy, *words[1:])
+                self.assertFalse(self.redo(copy).exists())
+                self.assertState(copy, self.story.golden['new'].read_text())
+
+    def test_finishing_can_be_interrupted_anywhere(self):
+        whole = None
+        for call in ('pwrite64', 'fdatasync', 'unlinkat', 'fsync'):
+            for number in (1, 2, 3, 7, 12, 20, 26, 30, 31):
+                copy = self.copy()
+                fixture.run(['strace', '-f', '-o', '/dev/null', '-e', f'trace={call}', '-e',
+                             f'inject={call}:signal=KILL:when={number}', fixture.AFFIX, 'image', 'ls', copy], check=False)
+                self.affix('image', 'ls', copy)
+                self.assertFalse(self.redo(copy).exists())
+                if whole is None:
+                    self.assertState(copy, self.story.golden['new'].read_text())
+                    whole = digest(copy)
+                self.assertEqual(digest(copy), whole, f'{call} {number}')
+
+    def test_what_was_not_committed_is_given_up(self):
+        whole = self.redo(self.left).read_bytes()
+        for name, data in (('cut off', whole[:-1]), ('without a header', bytes(4096) + whole[4096:]),
+                           ('empty', b''), ('a block lost', whole[:8192] + bytes(1024) + whole[9216:]),
+                           ('a number changed', whole[:-8] + b'\x07' + whole[-7:]),
+                           ('endless', whole[:32] + b'\xff' * 8 + whole[40:])):
+            with self.subTest(name):
+                copy = self.copy()
+                self.redo(copy).write_bytes(data)
+                self.affix('image', 'status', copy)
+                self.assertFalse(self.redo(copy).exists())
+                self.assertEqual(copy.read_bytes(), self.before)
+
+    def test_files_that_belong_to_another_image_are_refused(self):
+        for name in ('another', 'larger', 'changed since', 'no redo file'):
+            with self.subTest(name):
+                copy = self.copy()
+                if name == 'another':
+                    images.make(self.story.tree, copy, SMALL, '4M')
+                elif name == 'larger':
+                    copy.write_bytes(self.before + bytes(4096))
+                elif name == 'changed since':
+                    images.debugfs(copy, ['mkdir /new', 'ssv mtime now'], write=True)
+                else:
+                    self.redo(copy).write_text('what somebody else wrote here\n')
+                found, redo = copy.read_bytes(), self.redo(copy).read_bytes()
+                done = self.affix('image', 'ls', copy, code=1)
+                self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
+                self.assertEqual((copy.read_bytes(), self.redo(copy).read_bytes()), (found, redo))
+
+    def test_links_to_an_image_find_its_redo_file(self):
+        copy = self.copy()
+        link = self.work.fresh('link.img')
+        link.symlink_to(copy)
+        self.affix('image', 'ls', link)
+        self.assertFalse(self.redo(copy).exists())
+
+    def test_a_full_disk_leaves_the_image_as_it_was(self):
+        image = self.image(SMALL, size='4M')
+        before = digest(image)
+        for limit in (0, 64, 200):
+            with self.subTest(limit):
+                words = shlex.join(str(word) for word in [fixture.AFFIX, *image_command(self.story, image)])
+                done = fixture.run(['sh', '-c', f'trap "" XFSZ; ulimit -f {limit}; exec {words}'], check=False)
+                self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+                self.assertEqual(digest(image), before)
+                self.assertFalse(self.redo(image).exists())
+
+
 class Refusals(Case):
     """One by one; the image is never changed."""
 
@@ -347,7 +451,7 @@ class Refusals(Case):
         self.refused('no-partition', *self.command(f'{path}:3'))
         self.refused('bad-image', *self.command(f'{path}:1'))
         os.truncate(path, 4 << 20)
-        self.refused('bad-image', *self.command(f'{path}:2'))
+        self.refused('no-partition', *self.command(f'{path}:2'))
 
     def test_images_that_somebody_has_locked(self):
         image = self.image()
@@ -394,7 +498,7 @@ class Refusals(Case):
         (tree / 'ballast').write_bytes(os.urandom(1 << 20) * 5)
         self.refused('no-space', *self.command(self.image(['-t', 'ext4', '-b', '1024', '-O', '^has_journal', '-m', '0',
                                                            '-N', '200'], tree=tree, size='5450k')))
-        image = self.image(['-t', 'ext4', '-b', '1024', '-N', '88'])
+        image = self.image(['-t', 'ext4', '-b', '1024', '-N', '64'], size='8M')
         self.refused('no-inodes', *self.command(image))
 
     def test_keys_that_are_not_trusted(self):
