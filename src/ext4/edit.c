@@ -153,10 +153,11 @@ static int open_fs(struct edit *edit, bool writable, struct image_problem *probl
 	if (error)
 		return refuse_damaged(edit, error, problem);
 	if (ext2fs_blocks_count(edit->fs->super) > edit->place.size / edit->fs->blocksize)
-		return image_refuse(problem, "bad-image",
-				    "the file system in '%s' is larger than its place; the image is "
-				    "cut off, copy it again",
-				    edit->path);
+		return image_refuse(
+			problem, "bad-image",
+			"the file system in '%s' is larger than its place; the image is "
+			"cut off, copy it again",
+			edit->path);
 	r = edit_check_features(edit->fs, edit->path, writable, problem);
 	if (r != 0 || !writable)
 		return r;

@@ -87,6 +87,12 @@ struct edit_visitor {
 must_check int edit_resolve(struct edit *edit, const char *path, const struct edit_visitor *visitor,
 			    struct edit_stat *ret, char **ret_real);
 
+/* The directory that *path*, its last component not followed, lies in, and that component. */
+must_check int edit_find_parent(struct edit *edit, const char *path, ext2_ino_t *ret,
+				const char **ret_name);
+/* What *path* names itself, a symlink too. */
+must_check int edit_find(struct edit *edit, const char *path, struct edit_stat *ret);
+
 /* The names in a directory but for "." and "..", sorted; names that no Linux would take are
  * damage: -EUCLEAN. */
 must_check int edit_list(struct edit *edit, ext2_ino_t dir, struct strv *ret);

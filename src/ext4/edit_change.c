@@ -18,21 +18,6 @@
 
 #define CAPABILITY "security.capability"
 
-uint32_t edit_now(void)
-{
-	const char *epoch =
-		getenv("SOURCE_DATE_EPOCH"); /* NOLINT(concurrency-mt-unsafe): read only */
-	char *end = NULL;
-	unsigned long long seconds = 0;
-
-	errno = 0;
-	if (epoch && *epoch >= '0' && *epoch <= '9')
-		seconds = strtoull(epoch, &end, 10);
-	if (!end || *end != '\0' || errno != 0)
-		seconds = clock_realtime_sec();
-	return (uint32_t)seconds;
-}
-
 void edit_fill_inode(struct ext2_inode *inode, uint16_t type,
 		     const struct edit_attributes *attributes)
 {
@@ -81,16 +66,10 @@ int edit_make_link(struct edit *edit, ext2_ino_t dir, const char *name, const ch
 	return r == -EAGAIN ? edit_error(edit, ext2fs_symlink(edit->fs, dir, 0, name, target)) : r;
 }
 
-static void close_xattrs(struct ext2_xattr_handle **handle)
-{
-	if (*handle)
-		ignore_result(ext2fs_xattrs_close(handle));
-}
-
 static int set_capability(struct edit *edit, ext2_ino_t ino,
 			  const struct edit_attributes *attributes)
 {
-	CLEANUP(close_xattrs) struct ext2_xattr_handle *handle = NULL;
+	CLEANUP(edit_close_xattrs) struct ext2_xattr_handle *handle = NULL;
 	cleanup_free void *found = NULL;
 	size_t size = 0;
 	int r = edit_read_xattr(edit, ino, CAPABILITY, &found, &size);
@@ -118,7 +97,7 @@ int edit_set_attributes(struct edit *edit, ext2_ino_t ino, const struct edit_att
 	if (r < 0)
 		return r;
 	edit_fill_inode(&inode, inode.i_mode & LINUX_S_IFMT, attributes);
-	inode.i_ctime = edit_now();
+	inode.i_ctime = (uint32_t)clock_repeatable_sec();
 	r = edit_error(edit, ext2fs_write_inode(edit->fs, ino, &inode));
 	if (r == 0 && LINUX_S_ISREG(inode.i_mode))
 		r = set_capability(edit, ino, attributes);
@@ -138,7 +117,7 @@ static int free_inode(struct edit *edit, ext2_ino_t ino, bool is_directory)
 	if (r < 0)
 		return r;
 	inode.i_links_count = 0;
-	inode.i_dtime = edit_now();
+	inode.i_dtime = (uint32_t)clock_repeatable_sec();
 	ext2fs_inode_alloc_stats2(edit->fs, ino, -1, is_directory);
 	return edit_error(edit, ext2fs_write_inode(edit->fs, ino, &inode));
 }
@@ -146,7 +125,7 @@ static int free_inode(struct edit *edit, ext2_ino_t ino, bool is_directory)
 static int drop_link(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode)
 {
 	inode->i_links_count--;
-	inode->i_ctime = edit_now();
+	inode->i_ctime = (uint32_t)clock_repeatable_sec();
 	return edit_error(edit, ext2fs_write_inode(edit->fs, ino, inode));
 }
 

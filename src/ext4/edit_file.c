@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "ext4/edit.h"
 #include "ext4/edit_private.h"
@@ -90,7 +91,7 @@ static int store_content(struct edit *edit, ext2_ino_t ino, int fd)
 		r = edit_error(edit, ext2fs_inode_size_set(edit->fs, &inode, st.st_size));
 	if (r < 0)
 		return r;
-	inode.i_mtime = inode.i_ctime = edit_now();
+	inode.i_mtime = inode.i_ctime = (uint32_t)clock_repeatable_sec();
 	r = edit_error(edit, ext2fs_write_inode(edit->fs, ino, &inode));
 	return r < 0 ? r : write_blocks(edit, ino, &inode, fd, (uint64_t)st.st_size);
 }
@@ -108,7 +109,7 @@ static int make_inode(struct edit *edit, ext2_ino_t dir, const struct edit_attri
 		return r;
 	edit_fill_inode(&inode, LINUX_S_IFREG, attributes);
 	inode.i_links_count = 1;
-	inode.i_atime = inode.i_ctime = inode.i_mtime = edit_now();
+	inode.i_atime = inode.i_ctime = inode.i_mtime = (uint32_t)clock_repeatable_sec();
 	if (ext2fs_has_feature_extents(edit->fs->super)) {
 		r = edit_error(edit, ext2fs_extent_open2(edit->fs, *ret, &inode, &handle));
 		if (r < 0)

@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "ext4/edit.h"
+#include "ext4/edit_private.h"
 
 #define NAMES_MAX  (1U << 20) /* in one directory */
 #define LINK_MAX   4096U
@@ -199,6 +200,33 @@ int edit_resolve(struct edit *edit, const char *path, const struct edit_visitor 
 	return 0;
 }
 
+int edit_find_parent(struct edit *edit, const char *path, ext2_ino_t *ret, const char **ret_name)
+{
+	cleanup_free char *directory = strndup(path, (size_t)(path_last_name(path) - path));
+	struct edit_stat st;
+	int r = directory ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = edit_resolve(edit, directory, NULL, &st, NULL);
+	if (r < 0)
+		return r;
+	*ret = st.ino;
+	*ret_name = path_last_name(path);
+	return S_ISDIR(st.mode) ? 0 : -ENOTDIR;
+}
+
+int edit_find(struct edit *edit, const char *path, struct edit_stat *ret)
+{
+	const char *name = NULL;
+	ext2_ino_t dir = 0;
+	ext2_ino_t ino = 0;
+	int r = edit_find_parent(edit, path, &dir, &name);
+
+	if (r == 0)
+		r = edit_lookup(edit, dir, name, &ino);
+	return r < 0 ? r : edit_stat(edit, ino, ret);
+}
+
 struct listing {
 	struct strv *names;
 	int result;
@@ -337,7 +365,7 @@ int edit_digest_file(struct edit *edit, ext2_ino_t ino, struct digest *ret)
 	return r;
 }
 
-static void close_xattrs(struct ext2_xattr_handle **handle)
+void edit_close_xattrs(struct ext2_xattr_handle **handle)
 {
 	if (*handle)
 		ignore_result(ext2fs_xattrs_close(handle));
@@ -346,7 +374,7 @@ static void close_xattrs(struct ext2_xattr_handle **handle)
 int edit_read_xattr(struct edit *edit, ext2_ino_t ino, const char *name, void **ret,
 		    size_t *ret_size)
 {
-	CLEANUP(close_xattrs) struct ext2_xattr_handle *handle = NULL;
+	CLEANUP(edit_close_xattrs) struct ext2_xattr_handle *handle = NULL;
 	void *value = NULL;
 	size_t size = 0;
 	int r = edit_error(edit, ext2fs_xattrs_open(edit->fs, ino, &handle));

@@ -5,8 +5,8 @@
 
 /* What the files of edit.h share. */
 
-/* The time that changes get: of this process, or what SOURCE_DATE_EPOCH says. */
-uint32_t edit_now(void);
+/* A cleanup handler. */
+void edit_close_xattrs(struct ext2_xattr_handle **handle);
 
 /* Mode and owner of an inode in memory. */
 void edit_fill_inode(struct ext2_inode *inode, uint16_t type,

@@ -96,32 +96,6 @@ static int add_cell(struct redo *redo, uint64_t cell, int64_t *ret)
 	return 0;
 }
 
-static int write_at(int fd, const void *data, size_t size, uint64_t offset)
-{
-	const char *bytes = data;
-
-	while (size > 0) {
-		ssize_t n = pwrite(fd, bytes, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		bytes += n;
-		size -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
-static int read_at(int fd, void *data, size_t size, uint64_t offset)
-{
-	size_t n = 0;
-	int r = fd_pread_full(fd, data, size, offset, &n);
-
-	return r == 0 && n < size ? -ENODATA : r;
-}
-
 static uint64_t staged_offset(int64_t index)
 {
 	return REDO_HEADER_SIZE + (uint64_t)index * REDO_CELL_SIZE;
@@ -152,10 +126,11 @@ static int read_cells(struct redo *redo, uint64_t cell, char *data, size_t n)
 		int r;
 
 		if (index >= 0)
-			r = read_at(redo->fd, data, run * REDO_CELL_SIZE, staged_offset(index));
+			r = redo_read_exactly(redo->fd, data, run * REDO_CELL_SIZE,
+					      staged_offset(index));
 		else
-			r = read_at(redo->image_fd, data, run * REDO_CELL_SIZE,
-				    redo->place.offset + cell * REDO_CELL_SIZE);
+			r = redo_read_exactly(redo->image_fd, data, run * REDO_CELL_SIZE,
+					      redo->place.offset + cell * REDO_CELL_SIZE);
 		if (r < 0)
 			return r;
 		cell += run;
@@ -180,7 +155,8 @@ static int write_cells(struct redo *redo, uint64_t cell, const char *data, size_
 			run++;
 		}
 		if (r == 0)
-			r = write_at(redo->fd, data, run * REDO_CELL_SIZE, staged_offset(first));
+			r = fd_pwrite_full(redo->fd, data, run * REDO_CELL_SIZE,
+					   staged_offset(first));
 		if (r < 0)
 			return r;
 		cell += run;

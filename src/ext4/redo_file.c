@@ -45,30 +45,12 @@ struct redo_header {
 
 _Static_assert(sizeof(struct redo_header) == REDO_HEADER_SIZE, "the header is what redo.h says");
 
-static int read_exactly(int fd, void *data, size_t size, uint64_t offset)
+int redo_read_exactly(int fd, void *data, size_t size, uint64_t offset)
 {
 	size_t n = 0;
 	int r = fd_pread_full(fd, data, size, offset, &n);
 
 	return r == 0 && n < size ? -ENODATA : r;
-}
-
-static int write_exactly(int fd, const void *data, size_t size, uint64_t offset)
-{
-	const char *bytes = data;
-
-	while (size > 0) {
-		ssize_t n = pwrite(fd, bytes, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		bytes += n;
-		offset += (uint64_t)n;
-		size -= (size_t)n;
-	}
-	return 0;
 }
 
 /* Of the header, its digest left out, and all that follows. */
@@ -88,7 +70,7 @@ static int digest_file(int fd, const struct redo_header *header, struct digest *
 	digest_add(&state, &blank, sizeof(blank));
 	while (left > 0) {
 		size_t n = (size_t)MIN(left, (uint64_t)COPY_CELLS * REDO_CELL_SIZE);
-		int r = read_exactly(fd, buffer, n, offset);
+		int r = redo_read_exactly(fd, buffer, n, offset);
 
 		if (r < 0)
 			return r;
@@ -113,8 +95,8 @@ static int write_table(const struct redo *redo)
 		return -ENOMEM;
 	for (size_t i = 0; i < redo->n_cells; i++)
 		table[i] = htole64(redo->cells[i]);
-	return write_exactly(redo->fd, table, redo->n_cells * sizeof(*table),
-			     table_offset(redo->n_cells));
+	return fd_pwrite_full(redo->fd, table, redo->n_cells * sizeof(*table),
+			      table_offset(redo->n_cells));
 }
 
 /* Room in the image for what is copied in: a hole is filled here, before the commit, and not after
@@ -147,8 +129,8 @@ int redo_file_commit(struct redo *redo)
 	header.image_size = htole64((uint64_t)st.st_size);
 	header.offset = htole64(redo->place.offset);
 	header.n_cells = htole64(redo->n_cells);
-	r = read_exactly(redo->image_fd, header.superblock, SUPERBLOCK_SIZE,
-			 redo->place.offset + SUPERBLOCK_SIZE);
+	r = redo_read_exactly(redo->image_fd, header.superblock, SUPERBLOCK_SIZE,
+			      redo->place.offset + SUPERBLOCK_SIZE);
 	if (r == 0)
 		r = reserve_room(redo);
 	if (r == 0)
@@ -156,7 +138,7 @@ int redo_file_commit(struct redo *redo)
 	if (r == 0)
 		r = digest_file(redo->fd, &header, &header.digest);
 	if (r == 0)
-		r = write_exactly(redo->fd, &header, sizeof(header), 0);
+		r = fd_pwrite_full(redo->fd, &header, sizeof(header), 0);
 	if (r == 0 && fdatasync(redo->fd) < 0)
 		r = -errno;
 	return r < 0 ? r : dir_sync(redo->dirfd);
@@ -179,13 +161,14 @@ static int move_run(int image_fd, int fd, size_t first, uint64_t place, size_t n
 {
 	char *other = buffer + (size_t)COPY_CELLS * REDO_CELL_SIZE;
 	size_t size = n * REDO_CELL_SIZE;
-	int r = read_exactly(fd, buffer, size, REDO_HEADER_SIZE + (uint64_t)first * REDO_CELL_SIZE);
+	int r = redo_read_exactly(fd, buffer, size,
+				  REDO_HEADER_SIZE + (uint64_t)first * REDO_CELL_SIZE);
 
 	if (r < 0)
 		return r;
 	if (!compare)
-		return write_exactly(image_fd, buffer, size, place);
-	r = read_exactly(image_fd, other, size, place);
+		return fd_pwrite_full(image_fd, buffer, size, place);
+	r = redo_read_exactly(image_fd, other, size, place);
 	return r < 0 ? r : (memcmp(buffer, other, size) == 0 ? 0 : -EIO);
 }
 
@@ -214,7 +197,7 @@ static int read_table(int fd, uint64_t n_cells, uint64_t **ret)
 
 	if (!table)
 		return -ENOMEM;
-	r = read_exactly(fd, table, n_cells * sizeof(*table), table_offset(n_cells));
+	r = redo_read_exactly(fd, table, n_cells * sizeof(*table), table_offset(n_cells));
 	if (r == 0)
 		*ret = TAKE_PTR(table);
 	return r;
@@ -227,7 +210,7 @@ int redo_file_apply(int image_fd, int dirfd, const char *name, int fd)
 	struct redo_header header;
 	int r;
 
-	r = read_exactly(fd, &header, sizeof(header), 0);
+	r = redo_read_exactly(fd, &header, sizeof(header), 0);
 	if (r == 0)
 		r = read_table(fd, le64toh(header.n_cells), &table);
 	if (r == 0)
@@ -250,8 +233,8 @@ static int find_superblock(int fd, const struct redo_header *header, const uint6
 	memcpy(ret, header->superblock, SUPERBLOCK_SIZE);
 	for (size_t i = 0; i < le64toh(header->n_cells); i++) {
 		if (le64toh(table[i]) == SUPERBLOCK_CELL)
-			return read_exactly(fd, ret, SUPERBLOCK_SIZE,
-					    REDO_HEADER_SIZE + (uint64_t)i * REDO_CELL_SIZE);
+			return redo_read_exactly(fd, ret, SUPERBLOCK_SIZE,
+						 REDO_HEADER_SIZE + (uint64_t)i * REDO_CELL_SIZE);
 	}
 	return 0;
 }
@@ -269,8 +252,8 @@ static int belongs(int image_fd, int fd, const struct redo_header *header, uint6
 		return 0;
 	r = read_table(fd, le64toh(header->n_cells), &table);
 	if (r == 0)
-		r = read_exactly(image_fd, found, sizeof(found),
-				 le64toh(header->offset) + SUPERBLOCK_SIZE);
+		r = redo_read_exactly(image_fd, found, sizeof(found),
+				      le64toh(header->offset) + SUPERBLOCK_SIZE);
 	if (r == 0)
 		r = find_superblock(fd, header, table, brought);
 	if (r < 0)
@@ -299,7 +282,7 @@ static int is_committed(int fd, struct redo_header *header, bool *ret)
 	*ret = false;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	r = read_exactly(fd, header, sizeof(*header), 0);
+	r = redo_read_exactly(fd, header, sizeof(*header), 0);
 	if (r < 0)
 		return r == -ENODATA ? 0 : r;
 	n = le64toh(header->n_cells);

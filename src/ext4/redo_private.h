@@ -29,6 +29,9 @@ struct redo {
 must_check int redo_read(struct redo *redo, uint64_t position, void *data, size_t size);
 must_check int redo_write(struct redo *redo, uint64_t position, const void *data, size_t size);
 
+/* -ENODATA where there is less. */
+must_check int redo_read_exactly(int fd, void *data, size_t size, uint64_t offset);
+
 /* redo_file.c: the redo file of *n_cells* cells is completed. */
 must_check int redo_file_commit(struct redo *redo);
 /* Copies a committed redo file into the image and removes it. */

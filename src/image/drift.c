@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 
 #include "base/json.h"
-#include "base/path.h"
 #include "engine/running.h"
 #include "plan/diff.h"
 
@@ -55,20 +54,6 @@ static int add_item(json_t *addon, const struct attributes_item *item, const cha
 	return r < 0 ? r : json_object_set_new(addon, "drifted", json_true());
 }
 
-static int find_object(struct edit *edit, const char *path, struct edit_stat *ret)
-{
-	cleanup_free char *directory = strndup(path, (size_t)(path_last_name(path) - path));
-	struct edit_stat parent;
-	ext2_ino_t ino = 0;
-	int r = directory ? 0 : -ENOMEM;
-
-	if (r == 0)
-		r = edit_resolve(edit, directory, NULL, &parent, NULL);
-	if (r == 0)
-		r = edit_lookup(edit, parent.ino, path_last_name(path), &ino);
-	return r < 0 ? r : edit_stat(edit, ino, ret);
-}
-
 static int compare(struct edit *edit, const struct attributes *attributes,
 		   const struct attributes_item *item, json_t *addon)
 {
@@ -77,7 +62,7 @@ static int compare(struct edit *edit, const struct attributes *attributes,
 	struct vfs_cap_data xattr;
 	struct edit_stat seen;
 	struct edit_stat st;
-	int r = find_object(edit, item->path, &st);
+	int r = edit_find(edit, item->path, &st);
 
 	/* The engine says what is missing. */
 	if (r == -ENOENT || r == -ENOTDIR)

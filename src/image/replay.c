@@ -186,27 +186,11 @@ static int check_room(const struct changes *changes, struct image_problem *probl
 	return 0;
 }
 
-/* The directory in the image that holds a real path, and the name in it. */
-static int find_parent(struct edit *edit, const char *path, ext2_ino_t *ret, const char **ret_name)
-{
-	cleanup_free char *directory = strndup(path, (size_t)(path_last_name(path) - path));
-	struct edit_stat st;
-	int r = directory ? 0 : -ENOMEM;
-
-	if (r == 0)
-		r = edit_resolve(edit, directory, NULL, &st, NULL);
-	if (r < 0)
-		return r;
-	*ret = st.ino;
-	*ret_name = path_last_name(path);
-	return S_ISDIR(st.mode) ? 0 : -ENOTDIR;
-}
-
 static int remove_path(struct edit *edit, const char *path)
 {
 	const char *name = NULL;
 	ext2_ino_t dir = 0;
-	int r = find_parent(edit, path, &dir, &name);
+	int r = edit_find_parent(edit, path, &dir, &name);
 
 	if (r == 0)
 		r = edit_remove(edit, dir, name);
@@ -280,7 +264,7 @@ static int make(struct changes *changes, struct change *change)
 	const char *name = NULL;
 	ext2_ino_t dir = 0;
 	ext2_ino_t made = 0;
-	int r = find_parent(edit, change->path, &dir, &name);
+	int r = edit_find_parent(edit, change->path, &dir, &name);
 
 	if (r == 0)
 		r = find_attributes(changes, change, &xattr, &attributes);
@@ -304,23 +288,16 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 	struct edit *edit = changes->excerpt->edit;
 	struct edit_attributes attributes;
 	const char *difference = NULL;
-	const char *name = NULL;
 	struct vfs_cap_data xattr;
 	struct edit_stat st;
-	ext2_ino_t dir = 0;
-	ext2_ino_t ino = 0;
-	int r = find_parent(edit, item->path, &dir, &name);
+	int r = edit_find(edit, item->path, &st);
 
-	if (r == 0)
-		r = edit_lookup(edit, dir, name, &ino);
-	if (r == 0)
-		r = edit_stat(edit, ino, &st);
 	if (r == 0)
 		r = attributes_of(&changes->attributes, item->object, &xattr, &attributes);
 	if (r == 0)
 		r = attributes_compare(edit, &st, &attributes, &difference);
 	if (r == 0 && difference && !S_ISLNK(st.mode))
-		r = edit_set_attributes(edit, ino, &attributes);
+		r = edit_set_attributes(edit, st.ino, &attributes);
 	return r;
 }
 
@@ -334,7 +311,7 @@ static int read_back(struct changes *changes, const struct change *change)
 
 	if (!S_ISREG(change->mode))
 		return 0;
-	r = edit_resolve(edit, change->path, NULL, &st, NULL);
+	r = edit_find(edit, change->path, &st);
 	if (r == 0)
 		r = edit_digest_file(edit, st.ino, &digest);
 	if (r == 0 && (st.size != change->size || !digest_is_equal(&digest, &change->digest)))

@@ -277,22 +277,6 @@ static int choose_ids(const char *passwd, const char *group, const char *name, u
 	return accounts_has_id(passwd, *ret_gid) ? find_free(passwd, group, ret_uid) : 0;
 }
 
-/* Today, or the day that a reproducible build asks for, as shadow(5) counts. */
-static uint64_t today(void)
-{
-	const char *epoch =
-		getenv("SOURCE_DATE_EPOCH"); /* NOLINT(concurrency-mt-unsafe): read only */
-	char *end = NULL;
-	uint64_t seconds = 0;
-
-	errno = 0;
-	if (epoch && *epoch >= '0' && *epoch <= '9')
-		seconds = strtoull(epoch, &end, 10);
-	if (!end || *end != '\0' || errno != 0)
-		seconds = clock_realtime_sec();
-	return seconds / SECONDS_PER_DAY;
-}
-
 static int write_group(int etc, const struct accounts_file *group,
 		       const struct accounts_file *gshadow, const char *name, uint32_t gid)
 {
@@ -314,7 +298,8 @@ static int write_user(int etc, const struct accounts_file *passwd,
 	cleanup_free char *line = NULL;
 	int r;
 
-	r = str_format(&line, "%s:!*:%llu::::::", name, (unsigned long long)today());
+	r = str_format(&line, "%s:!*:%llu::::::", name,
+		       (unsigned long long)(clock_repeatable_sec() / SECONDS_PER_DAY));
 	if (r == 0)
 		r = add_line(etc, passwd, name, entry);
 	return r < 0 ? r : add_line(etc, shadow, name, line);
