@@ -74,10 +74,12 @@ int image_end(struct image_work *work, const struct strv *ids)
 
 static int run_image(int argc, char **argv)
 {
-	if (argc < 2)
+	if (command_option(&command_image, argc, argv, ":", NULL) != -1)
+		return COMMAND_USAGE;
+	if (optind == argc)
 		return command_usage(&command_image, "a verb is wanted, such as 'inject'");
 	return command_usage(&command_image, "'%s' is nothing that can be done with images",
-			     argv[1]);
+			     argv[optind]);
 }
 
 const struct command command_image = {

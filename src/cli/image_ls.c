@@ -30,7 +30,7 @@ static void format_mode(uint32_t mode, char text[11])
 
 	text[0] = types[(mode & S_IFMT) >> 12];
 	for (unsigned i = 0; i < 9; i++)
-		text[i + 1] = mode & (0400U >> i) ? bits[i] : '-';
+		text[i + 1] = (char)(mode & (0400U >> i) ? bits[i] : '-');
 	if (mode & S_ISUID)
 		text[3] = mode & S_IXUSR ? 's' : 'S';
 	if (mode & S_ISGID)

@@ -232,6 +232,7 @@ struct listing {
 	int result;
 };
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): ext2fs_dir_iterate() gives it so */
 static int add_name(struct ext2_dir_entry *entry, int offset, int block_size, char *buffer,
 		    void *user)
 {

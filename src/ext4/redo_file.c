@@ -27,7 +27,7 @@
 #include "ext4/redo_private.h"
 
 #define SECTOR_SIZE     512U
-#define COPY_CELLS      1024U
+#define COPY_CELLS      1024UL
 #define SUPERBLOCK_CELL 1U
 
 static const char magic[16] = "affix-redo 1\n";
@@ -69,7 +69,7 @@ static int digest_file(int fd, const struct redo_header *header, struct digest *
 	digest_begin(&state);
 	digest_add(&state, &blank, sizeof(blank));
 	while (left > 0) {
-		size_t n = (size_t)MIN(left, (uint64_t)COPY_CELLS * REDO_CELL_SIZE);
+		size_t n = (size_t)MIN(left, COPY_CELLS * REDO_CELL_SIZE);
 		int r = redo_read_exactly(fd, buffer, n, offset);
 
 		if (r < 0)
@@ -159,7 +159,7 @@ static size_t count_run(const uint64_t *table, size_t n)
 static int move_run(int image_fd, int fd, size_t first, uint64_t place, size_t n, char *buffer,
 		    bool compare)
 {
-	char *other = buffer + (size_t)COPY_CELLS * REDO_CELL_SIZE;
+	char *other = buffer + COPY_CELLS * REDO_CELL_SIZE;
 	size_t size = n * REDO_CELL_SIZE;
 	int r = redo_read_exactly(fd, buffer, size,
 				  REDO_HEADER_SIZE + (uint64_t)first * REDO_CELL_SIZE);
@@ -175,13 +175,13 @@ static int move_run(int image_fd, int fd, size_t first, uint64_t place, size_t n
 static int move_cells(int image_fd, int fd, const struct redo_header *header, const uint64_t *table,
 		      bool compare)
 {
-	cleanup_free char *buffer = malloc(2UL * COPY_CELLS * REDO_CELL_SIZE);
+	cleanup_free char *buffer = malloc(2 * COPY_CELLS * REDO_CELL_SIZE);
 	size_t n = (size_t)le64toh(header->n_cells);
 	uint64_t base = le64toh(header->offset);
 	int r = buffer ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < n;) {
-		size_t run = MIN(count_run(table + i, n - i), (size_t)COPY_CELLS);
+		size_t run = MIN(count_run(table + i, n - i), COPY_CELLS);
 
 		r = move_run(image_fd, fd, i, base + le64toh(table[i]) * REDO_CELL_SIZE, run,
 			     buffer, compare);
