@@ -49,6 +49,12 @@ void edit_done(struct edit *edit);
 /* Makes all changes the image's, at once. -errno: *ret_committed* as redo_commit() says. */
 must_check int edit_commit(struct edit *edit, bool *ret_committed);
 
+/* The two halves that need no path: the file system, of an edit that has its redo; and all that
+ * libext2fs still holds, staged, *ret_changed* telling whether there is anything. */
+must_check int edit_open_fs(struct edit *edit, const char *name, bool writable,
+			    struct image_problem *reterr_problem);
+must_check int edit_flush(struct edit *edit, bool *ret_changed);
+
 /* edit_usable.c: whether it may be worked on at all. 0; IMAGE_E_REFUSED; -errno. */
 must_check int edit_check_unused(int fd, const char *name, struct image_problem *reterr_problem);
 must_check int edit_check_features(ext2_filsys fs, const char *name, bool writable,
