@@ -201,13 +201,14 @@ static void change(struct edit *edit)
 						   .uid = 70000,
 						   .capability = "twenty bytes of this.",
 						   .capability_size = 20};
-	cleanup_fd int content = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	cleanup_fd int large = memfd_create("large", MFD_CLOEXEC);
 	cleanup_fd int small = memfd_create("small", MFD_CLOEXEC);
 	const char *name = NULL;
 	ext2_ino_t made = 0;
 	ext2_ino_t dir = 0;
 
 	must(small >= 0 && fd_write_full(small, base, 3000) == 0);
+	must(large >= 0 && ftruncate(large, IMAGE_SIZE) == 0);
 	if (edit_find_parent(edit, "/dir/file", &dir, &name) < 0)
 		return;
 	ignore_result(edit_make_file(edit, dir, "new", small, &attributes));
@@ -217,7 +218,7 @@ static void change(struct edit *edit)
 	ignore_result(edit_remove(edit, dir, name));
 	ignore_result(edit_remove(edit, EXT2_ROOT_INO, "dir"));
 	/* Larger than there is room for. */
-	ignore_result(edit_make_file(edit, dir, "large", content, &attributes));
+	ignore_result(edit_make_file(edit, dir, "large", large, &attributes));
 }
 
 static void try_image(int fd, bool writable)
