@@ -163,6 +163,8 @@ int edit_open_fs(struct edit *edit, const char *name, bool writable,
 	if (r != 0 || !writable)
 		return r;
 	error = ext2fs_read_bitmaps(edit->fs);
+	if (!error)
+		error = ext2fs_copy_bitmap(edit->fs->block_map, &edit->old_blocks);
 	return error ? refuse_damaged(name, error, reterr_problem) : 0;
 }
 
@@ -205,6 +207,8 @@ int edit_open(const char *where, bool writable, struct edit *ret,
 
 void edit_done(struct edit *edit)
 {
+	if (edit->old_blocks)
+		ext2fs_free_block_bitmap(edit->old_blocks);
 	if (edit->fs)
 		ext2fs_free(edit->fs);
 	(void)redo_free(edit->redo);
@@ -213,6 +217,11 @@ void edit_done(struct edit *edit)
 	(void)fd_close(edit->dirfd);
 	(void)fd_close(edit->fd);
 	*edit = EDIT_INIT;
+}
+
+int edit_settle(struct edit *edit)
+{
+	return redo_settle(edit->redo);
 }
 
 int edit_flush(struct edit *edit, bool *ret_changed)

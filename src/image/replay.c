@@ -331,6 +331,8 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 		if (item->is_current && !item->object->shared && strv_has(ids, item->id))
 			r = fix_attributes(changes, item);
 	}
+	if (r == 0)
+		r = edit_settle(changes->excerpt->edit);
 	for (size_t i = 0; r == 0 && i < changes->count; i++)
 		r = read_back(changes, &changes->items[i]);
 	return r;

@@ -40,6 +40,18 @@ def check(image):
         raise AssertionError(f'e2fsck -fn {image} ended with {done.returncode}:\n{done.stdout}{done.stderr}')
 
 
+def used_bytes(image, layout=None):
+    """The bytes of an image but for the blocks that are free, in it or in the image *layout*: those are nobody's."""
+    data = bytearray(pathlib.Path(image).read_bytes())
+    text = fixture.run(['dumpe2fs', layout or image]).stdout
+    size = int(re.search(r'^Block size: +(\d+)', text, re.MULTILINE)[1])
+    for ranges in re.findall(r'^  Free blocks: (.*)$', text, re.MULTILINE):
+        for first, last in re.findall(r'(\d+)(?:-(\d+))?', ranges):
+            begin, end = int(first) * size, (int(last or first) + 1) * size
+            data[begin:end] = bytes(end - begin)
+    return bytes(data)
+
+
 def debugfs(image, commands, write=False):
     """The output of each command."""
     outputs = []
