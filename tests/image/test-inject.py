@@ -215,6 +215,28 @@ class SameTree(Case):
         other = self.work.bundle(self.work.addon('third', '1.0.0'), secret=stranger)
         self.refused('untrusted-key', 'image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, first, other)
 
+    def test_two_at_once_wait_for_each_other(self):
+        bundles = [self.work.bundle(self.work.addon(name, '1.0.0')) for name in ('first', 'second', 'third')]
+        image = self.image()
+        running = [subprocess.Popen([str(word) for word in (fixture.AFFIX, 'image', 'inject', '--trust',
+                                                            self.story.tree / 'etc/affix/trust.d', image, bundle)],
+                                    stdout=subprocess.DEVNULL) for bundle in bundles]
+        self.assertEqual([process.wait() for process in running], [0, 0, 0])
+        images.check(image)
+        status = json.loads(self.affix('image', 'status', '--json', image).stdout)
+        self.assertEqual([addon['id'] for addon in status['data']['addons']], ['first', 'neighbour', 'second', 'third'])
+
+    def test_what_a_killed_process_left_to_work_on_is_replaced(self):
+        image = self.image()
+        place = self.work.fresh('tmp')
+        place.mkdir()
+        environment = {**os.environ, 'TMPDIR': str(place)}
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=pwrite64', '-e', 'inject=pwrite64:signal=KILL:when=1',
+                     fixture.AFFIX, *image_command(self.story, image)], check=False, env=environment)
+        self.assertEqual(len(list(place.iterdir())), 1)
+        self.affix(*image_command(self.story, image), env=environment)
+        self.assertEqual(list(place.iterdir()), [])
+
     def test_an_ordinary_user_can_do_it(self):
         directory = self.work.fresh('of-nobody')
         directory.mkdir(mode=0o755)

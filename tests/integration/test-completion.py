@@ -74,6 +74,14 @@ class Bash(Scratch):
         self.assertEqual(self.complete('affix', 'fleet', 'ex'), {'explain'})
         self.assertEqual(self.complete('affix', 'fleet', 'import', 'some'), {'some-file'})
 
+    def test_verbs_of_images_have_options_and_files(self):
+        self.assertEqual(self.complete('affix', 'image', 'inj'), {'inject'})
+        options = {word for word in help_words('image', 'inject') if word.startswith('-')}
+        self.assertIn('--trust', options)
+        self.assertEqual(self.complete('affix', 'image', 'inject', '-'), options | {'--help'})
+        self.assertEqual(self.complete('affix', 'image', 'inject', 'some'), {'some-file'})
+        self.assertEqual(self.complete('affix', 'image', 'inject', '--trust', 'ro'), {'root'})
+
     def test_installed_addons_of_the_root_are_offered_as_ids(self):
         for command in ('rollback', 'uninstall'):
             if command not in help_words():
@@ -127,6 +135,8 @@ class Zsh(Scratch):
             self.assertIn(option, listing)
         self.assertIn('do not encrypt', listing)
         self.complete('affix keygen -p s', 'some-file')
+        self.assertIn('--config', self.complete('affix image inject --', '--trust'))
+        self.complete('affix image ls s', 'some-file')
 
     def test_installed_addons_of_the_root_are_offered_as_ids(self):
         if 'rollback' not in help_words():
