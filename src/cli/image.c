@@ -7,6 +7,8 @@
 #include "cli/commands.h"
 
 static const struct command *const verbs[] = {
+	&command_image_cache,
+	&command_image_pull,
 	NULL,
 };
 

@@ -87,19 +87,27 @@ static int on_bytes(void *userdata, const void *data, size_t size)
 	return r;
 }
 
-static int start(struct job *job)
+/* Opens what an earlier attempt left, or nothing. */
+static int begin(struct job *job)
+{
+	int r;
+
+	if (job->has_begun)
+		return 0;
+	r = oci_cache_begin(job->cache, job->item->digest, job->item->size, &job->blob);
+	if (r < 0)
+		return r;
+	job->has_begun = true;
+	job->was_resumed = job->blob.written > 0;
+	tell(job, OCI_STEP_START);
+	return 0;
+}
+
+static int ask(struct job *job)
 {
 	char path[OCI_DIGEST_TEXT_SIZE + sizeof("blobs/")];
-	int r = 0;
+	int r;
 
-	if (!job->has_begun) {
-		r = oci_cache_begin(job->cache, job->item->digest, job->item->size, &job->blob);
-		if (r < 0)
-			return r;
-		job->has_begun = true;
-		job->was_resumed = job->blob.written > 0;
-		tell(job, OCI_STEP_START);
-	}
 	(void)snprintf(path, sizeof(path), "blobs/%s", job->item->digest);
 	job->is_first = true;
 	job->before = job->blob.written;
@@ -187,6 +195,19 @@ static int settle(struct job *job, struct oci_problem *reterr_problem)
 	return oci_registry_judge(job->registry, transfer, what, reterr_problem);
 }
 
+static int start(struct job *job, struct oci_problem *reterr_problem)
+{
+	int r = begin(job);
+
+	/* The earlier attempt may have had all of it. */
+	if (r == 0 && job->blob.written == job->blob.size)
+		return commit(job, reterr_problem);
+	if (r == 0)
+		r = ask(job);
+	/* An URL that is not gone to ends at once. */
+	return r == 0 && !job->transfer.is_running ? settle(job, reterr_problem) : r;
+}
+
 /* Starts what may start, and settles what has ended; *ret_left* is how many are not done. */
 static int look_at(struct job *jobs, size_t count, size_t *ret_left,
 		   struct oci_problem *reterr_problem)
@@ -206,10 +227,7 @@ static int look_at(struct job *jobs, size_t count, size_t *ret_left,
 		(*ret_left)++;
 		if (job->transfer.is_running || job->start > now || running >= PARALLEL_MAX)
 			continue;
-		r = start(job);
-		/* An URL that is not gone to ends at once. */
-		if (r == 0 && !job->transfer.is_running)
-			r = settle(job, reterr_problem);
+		r = start(job, reterr_problem);
 		if (r != 0)
 			return r;
 		running++;
