@@ -2,8 +2,10 @@
 
 /*
  * Add-ons in registries, upwards. The same bundles make the same bytes, so pushing again moves
- * nothing: keys are sorted, no time is in it. Blobs go first, then manifests, then the index,
- * because a registry refuses what points to nothing.
+ * nothing. Members stand in the order in which Go's programs write them, and the index has those
+ * only that skopeo of Debian 12 knows (no artifactType): it writes an index anew when it copies it,
+ * and what it writes is the same. Blobs go first, then manifests, then the index, because a
+ * registry refuses what points to nothing.
  */
 
 #include "oci/artifact.h"
@@ -53,20 +55,18 @@ static int add_annotations(json_t *json, const struct oci_addon *addon)
 
 	if (!annotations || json_add_string(annotations, OCI_ADDON_ID, addon->id) < 0 ||
 	    json_add_string(annotations, OCI_ADDON_VERSION, addon->version) < 0 ||
-	    json_add_string(annotations, VERSION, addon->version) < 0 ||
-	    json_add_string(annotations, TITLE, addon->id) < 0)
+	    json_add_string(annotations, TITLE, addon->id) < 0 ||
+	    json_add_string(annotations, VERSION, addon->version) < 0)
 		return -ENOMEM;
 	return json_add(json, "annotations", TAKE_PTR(annotations));
 }
 
-static json_t *make_root(const char *type, const struct oci_addon *addon)
+static json_t *make_root(const char *type)
 {
 	cleanup_json json_t *json = json_object();
 
 	if (!json || json_add_uint(json, "schemaVersion", 2) < 0 ||
-	    json_add_string(json, "mediaType", type) < 0 ||
-	    json_add_string(json, "artifactType", OCI_ADDON_TYPE) < 0 ||
-	    add_annotations(json, addon) < 0)
+	    json_add_string(json, "mediaType", type) < 0)
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -103,7 +103,7 @@ static int push_document(struct oci_registry *registry, const char *tag, const c
 			 const json_t *json, struct oci_upload *ret,
 			 struct oci_problem *reterr_problem)
 {
-	cleanup_free char *text = json_to_canonical(json);
+	cleanup_free char *text = json_dumps(json, JSON_COMPACT);
 	char hex[SHA256_TEXT_SIZE];
 	int r = text ? sha256_of(text, strlen(text), hex) : -ENOMEM;
 
@@ -119,11 +119,12 @@ static int push_document(struct oci_registry *registry, const char *tag, const c
 static json_t *make_manifest(const struct oci_addon *addon, const struct oci_addon_part *part,
 			     const struct oci_upload blobs[3])
 {
-	cleanup_json json_t *json = make_root(OCI_MEDIA_MANIFEST, addon);
+	cleanup_json json_t *json = make_root(OCI_MEDIA_MANIFEST);
 	cleanup_json json_t *layers = json_array();
 	cleanup_free char *signature_name = NULL;
 
 	if (!json || !layers || str_format(&signature_name, "%s" SUFFIX, part->file_name) < 0 ||
+	    json_add_string(json, "artifactType", OCI_ADDON_TYPE) < 0 ||
 	    json_add(json, "config",
 		     make_descriptor(&(struct piece){OCI_MEDIA_EMPTY, blobs[0].digest,
 						     blobs[0].size, NULL})) < 0 ||
@@ -133,7 +134,7 @@ static json_t *make_manifest(const struct oci_addon *addon, const struct oci_add
 	    json_append(layers, make_descriptor(&(struct piece){OCI_SIGNATURE_TYPE, blobs[2].digest,
 								blobs[2].size, signature_name})) <
 		    0 ||
-	    json_add(json, "layers", TAKE_PTR(layers)) < 0)
+	    json_add(json, "layers", TAKE_PTR(layers)) < 0 || add_annotations(json, addon) < 0)
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -145,9 +146,8 @@ static int add_to_index(json_t *manifests, const struct oci_addon_part *part,
 		&(struct piece){OCI_MEDIA_MANIFEST, pushed->digest, pushed->size, NULL});
 	cleanup_json json_t *platform = json_object();
 
-	if (!item || !platform || json_add_string(platform, "os", part->os) < 0 ||
-	    json_add_string(platform, "architecture", part->arch) < 0 ||
-	    json_add_string(item, "artifactType", OCI_ADDON_TYPE) < 0 ||
+	if (!item || !platform || json_add_string(platform, "architecture", part->arch) < 0 ||
+	    json_add_string(platform, "os", part->os) < 0 ||
 	    json_add(item, "platform", TAKE_PTR(platform)) < 0)
 		return -ENOMEM;
 	return json_append(manifests, TAKE_PTR(item));
@@ -180,7 +180,7 @@ static int push_part(struct oci_registry *registry, const struct oci_addon *addo
 int oci_addon_push(struct oci_registry *registry, const char *tag, const struct oci_addon *addon,
 		   char ret_digest[OCI_DIGEST_TEXT_SIZE], struct oci_problem *reterr_problem)
 {
-	cleanup_json json_t *index = make_root(OCI_MEDIA_INDEX, addon);
+	cleanup_json json_t *index = make_root(OCI_MEDIA_INDEX);
 	cleanup_json json_t *manifests = json_array();
 	struct oci_upload pushed = {0};
 	int r = index && manifests ? 0 : -ENOMEM;
@@ -189,6 +189,8 @@ int oci_addon_push(struct oci_registry *registry, const char *tag, const struct 
 		r = push_part(registry, addon, &addon->parts[i], manifests, reterr_problem);
 	if (r == 0)
 		r = json_add(index, "manifests", TAKE_PTR(manifests));
+	if (r == 0)
+		r = add_annotations(index, addon);
 	if (r == 0)
 		r = push_document(registry, tag, OCI_MEDIA_INDEX, index, &pushed, reterr_problem);
 	if (r == 0)

@@ -353,7 +353,8 @@ class Addons(Case):
         self.assertEqual(again.stdout, done.stdout)
         self.assertNotIn('done', again.stderr)
         raw = json.loads(skopeo('inspect', '--raw', '--tls-verify=false', f'docker://{self.ref}').stdout)
-        self.assertEqual(raw['artifactType'], 'application/vnd.affix.addon.v1')
+        manifest = json.loads(self.made.blob(raw['manifests'][0]['digest']).read_text())
+        self.assertEqual(manifest['artifactType'], 'application/vnd.affix.addon.v1')
         self.assertEqual(raw['annotations']['io.affix.addon.id'], 'sensor')
         self.assertEqual(raw['annotations']['io.affix.addon.version'], '1.2.0')
         self.assertEqual([item['platform'] for item in raw['manifests']],
