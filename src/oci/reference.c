@@ -230,7 +230,7 @@ bool oci_host_is_loopback(const char *host)
 	if (length == strlen("localhost") && strncasecmp(host, "localhost", length) == 0)
 		return true;
 	if (length == strlen("[::1]") && strncmp(host, "[::1]", length) == 0)
-		return true;
+		return host[length] == '\0' || host[length] == ':';
 	/* 127.0.0.0/8, and no name that only begins like it. */
 	return str_starts_with(host, "127.") && strspn(host, "0123456789.") == length;
 }
