@@ -29,3 +29,4 @@ extern const struct command command_uninstall;
 
 extern const struct command command_doctor;
 extern const struct command command_fleet;
+extern const struct command command_image;

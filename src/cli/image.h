@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "cli/command.h"
+
+/* The verbs of `affix image`, in files of their own; the table is in image.c. */
