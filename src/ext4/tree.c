@@ -150,14 +150,6 @@ int tree_have(struct tree *tree, struct tree_node *directory, const char *name, 
 	return 0;
 }
 
-void tree_note_inside(struct tree_node *directory)
-{
-	while (!directory->has_inside) {
-		directory->has_inside = true;
-		directory = directory->parent;
-	}
-}
-
 int tree_work(struct tree *tree, struct image_problem *problem)
 {
 	if (++tree->work <= WORK_MAX)

@@ -73,7 +73,7 @@ struct tree_node {
 	uint16_t layer;           /* that said what it is, 0: none yet */
 	uint16_t floor;           /* layers below say nothing about it */
 	uint16_t floor_inside;    /* nor, below this one, about what is in it */
-	bool has_inside;          /* a layer said something about what is in it */
+	uint16_t inside;          /* the uppermost layer that has something in it */
 	uint8_t name_size;
 	char name[];
 };

@@ -79,8 +79,8 @@ static int complete(struct tree *tree, struct image_problem *problem)
 	     node = next_node(node, tree_is_directory(node))) {
 		if (tree_is_directory(node))
 			reverse_children(node);
-		if (node->inode)
-			r = make_directories(tree, node->parent);
+		if (node->inode || node->inside > 0)
+			r = make_directories(tree, node->inode ? node->parent : node);
 		else if (node->layer != 0)
 			r = refuse_dangling(node, problem);
 	}

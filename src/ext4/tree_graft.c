@@ -21,6 +21,7 @@ static void unite(struct tree_node *to, struct tree_node *from)
 	}
 	tree_raise(&to->floor, from->floor);
 	tree_raise(&to->floor_inside, from->floor_inside);
+	tree_raise(&to->inside, from->inside);
 	from->layer = 0;
 	from->inode = NULL;
 }
@@ -51,8 +52,6 @@ static int move_children(struct tree *tree, struct tree_node *from, struct tree_
 		}
 		child = next;
 	}
-	if (from->has_inside)
-		tree_note_inside(to);
 	return 0;
 }
 
@@ -62,6 +61,7 @@ int tree_graft(struct tree *tree, const struct layer_reader *reader, struct tree
 	struct tree_walk walk = {.tree = tree,
 				 .reader = reader,
 				 .layer = UINT16_MAX,
+				 .implies = from->inside,
 				 .at = link->target[0] == '/' ? tree->root : from->parent};
 	struct tree_node *todo = NULL;
 	int r = tree_walk_to(&walk, link->target, strlen(link->target), problem);
@@ -80,6 +80,7 @@ int tree_graft(struct tree *tree, const struct layer_reader *reader, struct tree
 	/* The root is above all: nothing is below itself. */
 	if (from == tree->root)
 		return 0;
+	tree_raise(&walk.at->floor_inside, from->floor_inside);
 	r = move_children(tree, from, walk.at, &todo, problem);
 	while (todo && r == 0) {
 		struct tree_node *node = todo;

@@ -60,8 +60,6 @@ must_check int tree_have(struct tree *tree, struct tree_node *directory, const c
 /* Takes the node out of the names, or puts it into those of *directory*, its list included. */
 void tree_unlist(struct tree *tree, struct tree_node *node);
 void tree_list(struct tree *tree, struct tree_node *node, struct tree_node *directory);
-/* A layer said something about what is in *directory*. */
-void tree_note_inside(struct tree_node *directory);
 /* Counts a step against the budget. 0; IMAGE_E_REFUSED. */
 must_check int tree_work(struct tree *tree, struct image_problem *problem);
 
@@ -76,7 +74,10 @@ struct tree_walk {
 	struct tree *tree;
 	const struct layer_reader *reader;
 	uint16_t layer; /* floors above it hide; UINT16_MAX: nothing does */
+	uint16_t
+		implies; /* this layer has something in every directory on the way; 0: it has not */
 	struct tree_node *at;
+	bool passes_files; /* what is below them is hidden, and no error */
 	bool is_hidden;
 	bool is_blocked; /* by what is no directory; only with UINT16_MAX */
 };

@@ -47,32 +47,55 @@ static struct tree_node *next_below(struct tree_node *node, const struct tree_no
 	return node == top ? NULL : node->next;
 }
 
-/* Forgets what *put*'s layer has below *top*. *ret_is_left*: layers above have something there. */
-static int forget_below(const struct put *put, struct tree_node *top, bool *ret_is_left)
+/* What layers above have below a directory. */
+struct above {
+	bool is_something;
+	bool is_hidden; /* or a whiteout */
+};
+
+static void forget_one(const struct put *put, struct tree_node *node)
 {
-	*ret_is_left = false;
+	if (node->layer == put->layer) {
+		node->layer = 0;
+		node->inode = NULL;
+	}
+	if (node->inside == put->layer)
+		node->inside = 0;
+	if (node->floor == put->layer)
+		node->floor = 0;
+	if (node->floor_inside == put->layer)
+		node->floor_inside = 0;
+}
+
+/* Forgets what *put*'s layer has below *top*; what is left is of layers above. */
+static int forget_below(const struct put *put, struct tree_node *top, struct above *ret)
+{
+	if (top->inside == put->layer)
+		top->inside = 0;
+	ret->is_something = top->inside != 0;
+	ret->is_hidden = top->floor_inside > put->layer;
 	for (struct tree_node *node = next_below(top, top); node; node = next_below(node, top)) {
 		int r = tree_work(put->tree, put->problem);
 
 		if (r != 0)
 			return r;
-		if (node->layer == put->layer) {
-			node->layer = 0;
-			node->inode = NULL;
-		}
-		*ret_is_left |= node->layer != 0;
+		forget_one(put, node);
+		ret->is_something |= node->layer != 0 || node->inside != 0;
+		ret->is_hidden |= node->floor != 0 || node->floor_inside != 0;
 	}
 	return 0;
 }
 
 /* The node of *path* as the layer sees it; NULL where a layer above hides it. *directory_size* is
  * that of the path before its last name. */
-static int find_place(const struct put *put, const char *path, struct tree_node **ret)
+static int find_place(const struct put *put, const char *path, uint16_t implies,
+		      struct tree_node **ret)
 {
 	const char *name = path_last_name(path);
 	struct tree_walk walk = {.tree = put->tree,
 				 .reader = put->reader,
 				 .layer = put->layer,
+				 .implies = implies,
 				 .at = put->tree->root};
 	int r = tree_walk_to(&walk, path, (size_t)(name - path), put->problem);
 
@@ -95,7 +118,7 @@ static int find_place(const struct put *put, const char *path, struct tree_node 
 static int link_node(const struct put *put, struct tree_node *node)
 {
 	struct tree_node *target = NULL;
-	int r = find_place(put, put->entry->target, &target);
+	int r = find_place(put, put->entry->target, 0, &target);
 
 	if (r != 0)
 		return r;
@@ -119,7 +142,6 @@ static int define(const struct put *put, struct tree_node *node, struct tree_ino
 	if (!S_ISDIR(put->entry->mode))
 		raise_floors(node, put->layer);
 	node->layer = put->layer;
-	tree_note_inside(node->parent);
 	if (put->entry->mode == 0)
 		return link_node(put, node);
 	r = tree_inode_new(put->tree, put->entry, &node->inode);
@@ -131,18 +153,25 @@ static int define(const struct put *put, struct tree_node *node, struct tree_ino
 /* Something that is no directory comes where there is one: *ret_is_kept*, the directory stays. */
 static int replace_directory(const struct put *put, struct tree_node *node, bool *ret_is_kept)
 {
-	int r = 0;
+	struct above above = {0};
+	bool is_blocked = false;
+	bool is_link = S_ISLNK(put->entry->mode) && node->layer == 0;
+	int r = forget_below(put, node, &above);
 
-	*ret_is_kept = node->layer > put->layer || node == put->tree->root;
-	if (node->layer == put->layer)
-		r = forget_below(put, node, ret_is_kept);
-	else if (node->layer == 0 && node->has_inside && S_ISLNK(put->entry->mode))
-		r = tree_graft(put->tree, put->reader, node, put->entry, ret_is_kept, put->problem);
-	else if (node->layer == 0 && node->has_inside)
-		*ret_is_kept = true;
-	if (r == 0 && *ret_is_kept)
-		raise_floors(node, put->layer);
-	return r;
+	if (r == 0 && is_link && (above.is_something || above.is_hidden)) {
+		r = tree_graft(put->tree, put->reader, node, put->entry, &is_blocked, put->problem);
+		above.is_something &= is_blocked;
+	}
+	*ret_is_kept = node->layer > put->layer || above.is_something;
+	if (r != 0 || !*ret_is_kept)
+		return r;
+	raise_floors(node, put->layer);
+	/* What this layer said of it before counts no more: layers above have something in it. */
+	if (node->layer == put->layer) {
+		node->layer = 0;
+		node->inode = NULL;
+	}
+	return 0;
 }
 
 static int put_at(const struct put *put, struct tree_node *node, struct tree_inode **ret_inode)
@@ -165,7 +194,8 @@ static int put_whiteout(const struct put *put, const char *name)
 	struct tree_walk walk = {.tree = put->tree,
 				 .reader = put->reader,
 				 .layer = put->layer,
-				 .at = put->tree->root};
+				 .at = put->tree->root,
+				 .passes_files = true};
 	struct tree_node *node = NULL;
 	int r = tree_walk_to(&walk, put->entry->path, directory_size, put->problem);
 
@@ -200,7 +230,7 @@ static struct tree_wait *free_wait(struct tree_wait *wait)
 static int wait_on(const struct put *put, struct tree_wait *waits)
 {
 	struct tree_node *target = NULL;
-	int r = find_place(put, put->entry->target, &target);
+	int r = find_place(put, put->entry->target, 0, &target);
 
 	if (target && (target->layer != put->layer || tree_is_directory(target)))
 		target = NULL;
@@ -252,7 +282,7 @@ int tree_put(struct tree *tree, const struct layer_reader *reader, const struct 
 	if (*name == '\0' && !S_ISDIR(entry->mode))
 		return layer_reader_refuse(reader, "/", reterr_problem,
 					   "is no directory: expected the image's root");
-	r = find_place(&put, entry->path, &node);
+	r = find_place(&put, entry->path, layer, &node);
 	if (r == 0 && node)
 		r = put_at(&put, node, ret_inode);
 	if (r != 0)

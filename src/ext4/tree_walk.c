@@ -52,11 +52,15 @@ static int step_into(struct tree_walk *walk, struct way *way, struct tree_node *
 		return 0;
 	}
 	if (tree_is_directory(node)) {
+		tree_raise(&node->inside, walk->implies);
 		walk->at = node;
 		return 0;
 	}
 	if (node->inode && S_ISLNK(node->inode->mode))
 		return follow(walk, way, node, problem);
+	walk->is_hidden = walk->passes_files;
+	if (walk->passes_files)
+		return 0;
 	if (walk->layer == UINT16_MAX) {
 		walk->is_blocked = true;
 		return 0;
