@@ -31,6 +31,9 @@ struct command {
 	/* For `affix NAME --help`, or NULL: lines of "  OPTION VALUE  text", which completion
 	 * reads; lines that go on are indented further. */
 	const char *options;
+	/* Commands of its own, or NULL: ended by NULL, their names begin with this one's. main()
+	 * runs them; `run` is for a call that names none. */
+	const struct command *const *verbs;
 };
 
 /*

@@ -11,6 +11,8 @@ extern const struct command command_check;
 extern const struct command command_inspect;
 extern const struct command command_keygen;
 extern const struct command command_new;
+extern const struct command command_pull;
+extern const struct command command_push;
 extern const struct command command_sign;
 extern const struct command command_verify;
 
@@ -29,3 +31,4 @@ extern const struct command command_uninstall;
 
 extern const struct command command_doctor;
 extern const struct command command_fleet;
+extern const struct command command_image;

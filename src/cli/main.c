@@ -18,13 +18,12 @@
 #include "cli/commands.h"
 
 static const struct command *const commands[] = {
-	&command_new,      &command_check,     &command_build,
-	&command_keygen,   &command_sign,      &command_verify,
-	&command_inspect,  &command_plan,      &command_install,
-	&command_rollback, &command_uninstall, &command_configure,
-	&command_status,   &command_drift,     &command_repair,
-	&command_prune,    &command_hold,      &command_clear_quarantine,
-	&command_doctor,   &command_fleet,     &command_help,
+	&command_new,       &command_check,     &command_build,   &command_keygen,
+	&command_sign,      &command_verify,    &command_inspect, &command_push,
+	&command_pull,      &command_plan,      &command_install, &command_rollback,
+	&command_uninstall, &command_configure, &command_status,  &command_drift,
+	&command_repair,    &command_prune,     &command_hold,    &command_clear_quarantine,
+	&command_doctor,    &command_fleet,     &command_image,   &command_help,
 };
 
 static const struct command *find(const char *name)
@@ -32,6 +31,18 @@ static const struct command *find(const char *name)
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(commands[i]->name, name) == 0)
 			return commands[i];
+	}
+	return NULL;
+}
+
+/* `affix NAME VERB`, or NULL. */
+static const struct command *find_verb(const struct command *command, const char *name)
+{
+	size_t length = strlen(command->name);
+
+	for (size_t i = 0; command->verbs && command->verbs[i]; i++) {
+		if (strcmp(command->verbs[i]->name + length + 1, name) == 0)
+			return command->verbs[i];
 	}
 	return NULL;
 }
@@ -49,6 +60,11 @@ static int help_command(const struct command *command)
 	(void)printf("\n%s.\n", command->summary);
 	if (command->options)
 		(void)printf("\n%s", command->options);
+	if (command->verbs)
+		(void)printf("\n");
+	for (size_t i = 0; command->verbs && command->verbs[i]; i++)
+		(void)printf("  %-20s %s\n", command->verbs[i]->name + strlen(command->name) + 1,
+			     command->verbs[i]->summary);
 	(void)printf("\naffix(1) has the details.\n");
 	return COMMAND_DONE;
 }
@@ -71,7 +87,11 @@ static int run_help(int argc, char **argv)
 	if (argc < 2)
 		return help_all();
 	command = find(argv[1]);
-	if (argc > 2 || !command)
+	if (argc == 3 && command && command->verbs)
+		command = find_verb(command, argv[2]);
+	else if (argc > 2)
+		command = NULL;
+	if (!command)
 		return command_usage(NULL, "'%s' is no command", argv[argc - 1]);
 	return help_command(command);
 }
@@ -96,6 +116,7 @@ static bool wants_help(int argc, char **argv)
 static int dispatch(int argc, char **argv)
 {
 	const struct command *command;
+	const struct command *verb;
 
 	if (argc < 2)
 		return command_usage(NULL, "a command is wanted");
@@ -108,6 +129,12 @@ static int dispatch(int argc, char **argv)
 	command = find(argv[1]);
 	if (!command)
 		return command_usage(NULL, "'%s' is no command", argv[1]);
+	verb = argc > 2 ? find_verb(command, argv[2]) : NULL;
+	if (verb) {
+		command = verb;
+		argc--;
+		argv++;
+	}
 	if (wants_help(argc - 1, argv + 1))
 		return help_command(command);
 	return command->run(argc - 1, argv + 1);

@@ -37,12 +37,13 @@ LONG = 180
 
 AFFIXD_SETTINGS = '''
 heartbeat_seconds: 5
+poll_seconds: 1
 stale_seconds: {stale}
 '''
 AGENT_SETTINGS = '''
 server: {server}
 labels: {labels}
-intervals: {{heartbeat_seconds: 2, status_seconds: 1, drift_seconds: 2, reconnect_max_seconds: 1}}
+intervals: {{heartbeat_seconds: 2, status_seconds: 1, drift_seconds: 1, reconnect_max_seconds: 1}}
 removal: {{delay_seconds: {removal}, mass_seconds: 600}}
 '''
 
@@ -140,7 +141,7 @@ class FleetHost(host.Host):
 class Fleet:
     """See the module."""
 
-    def __init__(self, stale=20, is_secure=False, transport='auto'):
+    def __init__(self, stale=12, is_secure=False, transport='auto'):
         self.is_secure, self.transport = is_secure, transport
         self.url = f"{'https' if is_secure else 'http'}://{ADDRESS}:{PORT}"
         self.work = fixture.Workshop()
@@ -349,8 +350,8 @@ class Case(unittest.TestCase):
             until(lambda name=name: (self.status(name, identifier) or {'running': None})['running'] is None,
                   f'affixd was not told that {identifier} is gone from {name}')
 
-    def cycles(self, name, count=3):
-        """Waits until the agent has looked at its host a few times more."""
+    def cycles(self, name, count=2):
+        """Waits until the agent has looked at its host that often: the first look may have begun before, those after it have not."""
         def looked():
             return self.hosts[name].log(100000).count('drift: done')
         before = looked()
