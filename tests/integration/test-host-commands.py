@@ -402,6 +402,7 @@ class NoUpdater(unittest.TestCase):
                 there = fixture.affix(['plan', bundle, '--json', *options, '--root', work.tree()])
                 self.assertRegex(here.stderr, r'\Anote: no updater runs here[^\n]+\n\Z')
                 here, there = json.loads(here.stdout), json.loads(there.stdout)
+                self.assertEqual((here['data'].pop('verified'), there['data'].pop('verified')), (False, True))
                 self.assertEqual({**here, 'time': 0}, {**there, 'time': 0}, options)
             for name, options in (('bad-request', ['--limit', 'nice=1']), ('bad-config', ['--config', bad]),
                                   ('bad-signature', ['--signature', work.path / 'none'])):
