@@ -79,7 +79,7 @@ static int bind_script(struct collector *collector)
 
 int collector_open(const struct collector_options *options,
 		   void (*event)(void *context, enum flow_event kind, const struct flow *flow),
-		   void *context, char *why, struct collector **ret)
+		   void *context, char why[COLLECTOR_WHY_MAX], struct collector **ret)
 {
 	cleanup_collector struct collector *collector = NULL;
 	const char *refuse = getenv("NETPROBE_SCRIPT_REFUSE");
