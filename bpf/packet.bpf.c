@@ -7,7 +7,7 @@
  * queue of netfilter): so the process that runs is believed if it is the owner, and else the system
  * call's end tells. It returns 1, and nothing happens to the packet.
  */
-#include "peers.h"
+#include "tell.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
