@@ -9,13 +9,12 @@
 
 #include "netprobe/match.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include "netprobe/fnv.h"
 
 #define SLOTS_MIN 256U
 
@@ -30,6 +29,7 @@ struct entry {
 	struct entry *next;  /* in the slot */
 	struct entry *later; /* in the queue of the ended */
 	struct key key;
+	uint64_t hash; /* of the key */
 	uint64_t cookie;
 	int64_t started_ns, last_ns, ended_ns;
 	char *packed; /* the flow as pack() has it */
@@ -150,9 +150,24 @@ static struct key key_of(const struct flow *flow)
 			flow->remote_port);
 }
 
-static size_t slot_of(const struct match *match, const struct key *key)
+/* By words: this is done for each flow that ends. */
+static uint64_t hash_of(const struct key *key)
 {
-	return fnv_add(FNV_INIT, key, sizeof(*key)) & (match->n_slots - 1);
+	uint64_t words[sizeof(*key) / sizeof(uint64_t)];
+	uint64_t hash = 0;
+
+	static_assert(sizeof(words) == sizeof(*key), "the key is words");
+	memcpy(words, key, sizeof(words));
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 32;
+	}
+	return hash;
+}
+
+static size_t slot_of(const struct match *match, uint64_t hash)
+{
+	return hash & (match->n_slots - 1);
 }
 
 static void grow(struct match *match)
@@ -169,7 +184,7 @@ static void grow(struct match *match)
 	for (size_t i = 0; i < n; i++) {
 		while (old[i]) {
 			struct entry *entry = old[i];
-			size_t slot = slot_of(match, &entry->key);
+			size_t slot = slot_of(match, entry->hash);
 
 			old[i] = entry->next;
 			entry->next = slots[slot];
@@ -181,7 +196,7 @@ static void grow(struct match *match)
 
 static void unlink_entry(struct match *match, struct entry *entry)
 {
-	struct entry **at = &match->slots[slot_of(match, &entry->key)];
+	struct entry **at = &match->slots[slot_of(match, entry->hash)];
 
 	while (*at != entry)
 		at = &(*at)->next;
@@ -210,9 +225,10 @@ static void expire(struct match *match, int64_t now_ns, uint64_t window_ns)
 		forget_oldest(match);
 }
 
-static struct entry *find_socket(const struct match *match, const struct key *key, uint64_t cookie)
+static struct entry *find_socket(const struct match *match, const struct key *key, uint64_t hash,
+				 uint64_t cookie)
 {
-	struct entry *entry = match->slots[slot_of(match, key)];
+	struct entry *entry = match->slots[slot_of(match, hash)];
 
 	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 || entry->cookie != cookie ||
 			 entry->ended_ns != 0))
@@ -220,7 +236,7 @@ static struct entry *find_socket(const struct match *match, const struct key *ke
 	return entry;
 }
 
-static struct entry *add_entry(struct match *match, const struct key *key)
+static struct entry *add_entry(struct match *match, const struct key *key, uint64_t hash)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
 	size_t slot;
@@ -228,9 +244,10 @@ static struct entry *add_entry(struct match *match, const struct key *key)
 	if (!entry)
 		return NULL;
 	entry->key = *key;
+	entry->hash = hash;
 	if (match->count >= match->n_slots)
 		grow(match);
-	slot = slot_of(match, key);
+	slot = slot_of(match, hash);
 	entry->next = match->slots[slot];
 	match->slots[slot] = entry;
 	match->count++;
@@ -250,6 +267,7 @@ static void set_ended(struct match *match, struct entry *entry)
 void match_add(struct match *match, const struct flow *flow, uint64_t window_ns)
 {
 	struct key key = key_of(flow);
+	uint64_t hash = hash_of(&key);
 	struct entry *entry;
 	char *packed;
 
@@ -258,9 +276,9 @@ void match_add(struct match *match, const struct flow *flow, uint64_t window_ns)
 	packed = pack(flow);
 	if (!packed)
 		return;
-	entry = find_socket(match, &key, flow->cookie);
+	entry = find_socket(match, &key, hash, flow->cookie);
 	if (!entry)
-		entry = add_entry(match, &key);
+		entry = add_entry(match, &key, hash);
 	if (!entry) {
 		free(packed);
 		return;
@@ -370,7 +388,7 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 		end = MAX(start, now_ns);
 	if (start == 0 || start > end)
 		start = end;
-	for (const struct entry *entry = match->slots[slot_of(match, &key)]; entry;
+	for (const struct entry *entry = match->slots[slot_of(match, hash_of(&key))]; entry;
 	     entry = entry->next) {
 		uint64_t far = distance(entry, start, end, now_ns);
 
