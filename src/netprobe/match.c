@@ -41,6 +41,8 @@ struct match {
 	struct entry *oldest, *newest; /* of the ended */
 	unsigned ended;
 	bool is_started;
+	bool is_linked;    /* before the first record nothing is looked for: the ended wait in their
+			      queue alone */
 	struct flow found; /* what match_find() returned */
 };
 
@@ -73,81 +75,6 @@ static void unpack(const char *packed, struct flow *ret)
 	memcpy(ret->owner.cmdline, text, strlen(text) + 1);
 	text += strlen(text) + 1;
 	memcpy(ret->owner.container_id, text, strlen(text) + 1);
-}
-
-struct match *match_new(void)
-{
-	struct match *match = calloc(1, sizeof(*match));
-
-	if (!match)
-		return NULL;
-	match->n_slots = SLOTS_MIN;
-	match->slots = calloc(match->n_slots, sizeof(struct entry *));
-	return match->slots ? match : match_free(match);
-}
-
-static struct entry *entry_free(struct entry *entry)
-{
-	free(entry->packed);
-	free(entry);
-	return NULL;
-}
-
-void match_clear(struct match *match)
-{
-	for (size_t i = 0; match->slots && i < match->n_slots; i++) {
-		while (match->slots[i]) {
-			struct entry *entry = match->slots[i];
-
-			match->slots[i] = entry->next;
-			(void)entry_free(entry);
-		}
-	}
-	match->count = 0;
-	match->ended = 0;
-	match->oldest = NULL;
-	match->newest = NULL;
-	match->is_started = false;
-}
-
-struct match *match_free(struct match *match)
-{
-	if (!match)
-		return NULL;
-	match_clear(match);
-	free(match->slots);
-	free(match);
-	return NULL;
-}
-
-bool match_is_started(const struct match *match)
-{
-	return match->is_started;
-}
-
-void match_start(struct match *match)
-{
-	match->is_started = true;
-}
-
-static struct key make_key(uint8_t family, uint8_t protocol, const uint8_t a[16], uint16_t a_port,
-			   const uint8_t b[16], uint16_t b_port)
-{
-	struct key key = {.family = family, .protocol = protocol};
-	int order = memcmp(a, b, sizeof(key.first));
-	bool a_is_first = order < 0 || (order == 0 && a_port <= b_port);
-
-	memcpy(key.first, a_is_first ? a : b, sizeof(key.first));
-	memcpy(key.second, a_is_first ? b : a, sizeof(key.second));
-	key.first_port = a_is_first ? a_port : b_port;
-	key.second_port = a_is_first ? b_port : a_port;
-	return key;
-}
-
-static struct key key_of(const struct flow *flow)
-{
-	return make_key(flow->family, flow->protocol, flow->local, flow->local_port, flow->remote,
-			flow->remote_port);
 }
 
 /* By words: this is done for each flow that ends. */
@@ -194,10 +121,113 @@ static void grow(struct match *match)
 	free(old);
 }
 
+struct match *match_new(void)
+{
+	struct match *match = calloc(1, sizeof(*match));
+
+	if (!match)
+		return NULL;
+	match->n_slots = SLOTS_MIN;
+	match->slots = calloc(match->n_slots, sizeof(struct entry *));
+	return match->slots ? match : match_free(match);
+}
+
+static struct entry *entry_free(struct entry *entry)
+{
+	free(entry->packed);
+	free(entry);
+	return NULL;
+}
+
+/* Puts *entry* where it is found. */
+static void link_entry(struct match *match, struct entry *entry)
+{
+	size_t slot;
+
+	if (match->count >= match->n_slots)
+		grow(match);
+	slot = slot_of(match, entry->hash);
+	entry->next = match->slots[slot];
+	match->slots[slot] = entry;
+	match->count++;
+}
+
+static void link_all(struct match *match)
+{
+	if (match->is_linked)
+		return;
+	match->is_linked = true;
+	for (struct entry *entry = match->oldest; entry; entry = entry->later)
+		link_entry(match, entry);
+}
+
+void match_clear(struct match *match)
+{
+	if (match->slots)
+		link_all(match);
+	for (size_t i = 0; match->slots && i < match->n_slots; i++) {
+		while (match->slots[i]) {
+			struct entry *entry = match->slots[i];
+
+			match->slots[i] = entry->next;
+			(void)entry_free(entry);
+		}
+	}
+	match->count = 0;
+	match->ended = 0;
+	match->oldest = NULL;
+	match->newest = NULL;
+	match->is_started = false;
+	match->is_linked = false;
+}
+
+struct match *match_free(struct match *match)
+{
+	if (!match)
+		return NULL;
+	match_clear(match);
+	free(match->slots);
+	free(match);
+	return NULL;
+}
+
+bool match_is_started(const struct match *match)
+{
+	return match->is_started;
+}
+
+void match_start(struct match *match)
+{
+	match->is_started = true;
+	link_all(match);
+}
+
+static struct key make_key(uint8_t family, uint8_t protocol, const uint8_t a[16], uint16_t a_port,
+			   const uint8_t b[16], uint16_t b_port)
+{
+	struct key key = {.family = family, .protocol = protocol};
+	int order = memcmp(a, b, sizeof(key.first));
+	bool a_is_first = order < 0 || (order == 0 && a_port <= b_port);
+
+	memcpy(key.first, a_is_first ? a : b, sizeof(key.first));
+	memcpy(key.second, a_is_first ? b : a, sizeof(key.second));
+	key.first_port = a_is_first ? a_port : b_port;
+	key.second_port = a_is_first ? b_port : a_port;
+	return key;
+}
+
+static struct key key_of(const struct flow *flow)
+{
+	return make_key(flow->family, flow->protocol, flow->local, flow->local_port, flow->remote,
+			flow->remote_port);
+}
+
 static void unlink_entry(struct match *match, struct entry *entry)
 {
 	struct entry **at = &match->slots[slot_of(match, entry->hash)];
 
+	if (!match->is_linked)
+		return;
 	while (*at != entry)
 		at = &(*at)->next;
 	*at = entry->next;
@@ -228,7 +258,7 @@ static void expire(struct match *match, int64_t now_ns, uint64_t window_ns)
 static struct entry *find_socket(const struct match *match, const struct key *key, uint64_t hash,
 				 uint64_t cookie)
 {
-	struct entry *entry = match->slots[slot_of(match, hash)];
+	struct entry *entry = match->is_linked ? match->slots[slot_of(match, hash)] : NULL;
 
 	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 || entry->cookie != cookie ||
 			 entry->ended_ns != 0))
@@ -239,18 +269,13 @@ static struct entry *find_socket(const struct match *match, const struct key *ke
 static struct entry *add_entry(struct match *match, const struct key *key, uint64_t hash)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
-	size_t slot;
 
 	if (!entry)
 		return NULL;
 	entry->key = *key;
 	entry->hash = hash;
-	if (match->count >= match->n_slots)
-		grow(match);
-	slot = slot_of(match, hash);
-	entry->next = match->slots[slot];
-	match->slots[slot] = entry;
-	match->count++;
+	if (match->is_linked)
+		link_entry(match, entry);
 	return entry;
 }
 
@@ -384,6 +409,7 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 
 	if (r != 0)
 		return r;
+	link_all(match);
 	if (end == 0)
 		end = MAX(start, now_ns);
 	if (start == 0 || start > end)
