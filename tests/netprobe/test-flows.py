@@ -259,6 +259,33 @@ class Tcp(Case):
         client.close()
         worker.end()
 
+    def test_what_is_reset_before_anybody_uses_it_is_nobody_s(self):
+        server = listener()
+        client = self.connect(server)
+        mine, port = cookie(client), client.getsockname()[1]
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+        client.close()
+        self.assertOwner(self.collector.wait_event(mine, 'close'), os.getpid())
+        theirs = self.collector.wait(lambda: [e for e in self.collector.events if e['remote_port'] == port and e['event'] == 'close'], 'no end')[0]
+        self.assertEqual((theirs['tgid'], theirs['end'], theirs['comm']), (0, 2, ''))
+        # Who then takes what is left of it and looks is not made its owner behind its end.
+        accepted, _ = server.accept()
+        self.assertEqual(accepted.recv(10) if accepted.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) else b'', b'')
+        accepted.close()
+        self.collector.ask()
+        self.assertEqual([e['event'] for e in self.collector.of(theirs['cookie'])], ['accept', 'close'])
+        server.close()
+
+    def test_a_port_that_listen_chose_is_known(self):
+        server = socket.socket()
+        server.listen()
+        number = cookie(server)
+        self.collector.wait_event(number, 'state')
+        flows, _ = self.collector.ask()
+        flow = next(flow for flow in flows if flow['cookie'] == number)
+        self.assertEqual((flow['listener'], flow['local_port']), (True, server.getsockname()[1]))
+        server.close()
+
     def test_why_a_connection_ended_is_told(self):
         server = listener()
         port = server.getsockname()[1]
