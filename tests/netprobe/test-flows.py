@@ -536,6 +536,28 @@ class Udp(Case):
         server.close()
         client.close()
 
+    def test_a_datagram_is_one_to_many_receivers_in_fragments_and_behind_options(self):
+        self.addCleanup(subprocess.run, ['ip', 'link', 'set', 'lo', 'mtu', '65536'], check=True)
+        for words in ('link set lo multicast on mtu 1400', 'route replace 224.0.0.0/4 dev lo'):
+            subprocess.run(['ip', *words.split()], check=True)
+        group = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        group.bind(('224.0.0.251', 0))
+        group.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton('224.0.0.251') + socket.inet_aton('127.0.0.1'))
+        client = self.bound()
+        client.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton('127.0.0.1'))
+        client.sendto(b'hello', group.getsockname())
+        self.assertEqual(group.recv(10), b'hello')
+        server = self.bound(socket.AF_INET6)
+        sixth = self.bound(socket.AF_INET6)
+        sixth.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_HOPOPTS, b'\0\0\1\4\0\0\0\0')
+        sixth.sendto(b'six', server.getsockname()[:2])
+        sixth.sendto(b'z' * 3000, server.getsockname()[:2])
+        for sock, to, expected in ((client, group, (5, 1)), (sixth, server, (3003, 2))):
+            flow = self.flows_of(cookie(sock))[to.getsockname()[1]]
+            self.assertEqual((flow['bytes_sent'], flow['packets_sent']), expected)
+        for sock in (group, client, server, sixth):
+            sock.close()
+
     def test_many_datagrams_in_one_call_are_as_many(self):
         server, client = self.bound(), self.bound()
         client.setsockopt(socket.IPPROTO_UDP, 103, 100)  # UDP_SEGMENT

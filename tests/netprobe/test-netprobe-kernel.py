@@ -45,6 +45,11 @@ echo "kernel $(uname -r)"
 echo "holders $(pidof sockets)"
 probe flows | sed 's/^/flow /'
 probe listeners | sed 's/^/listener /'
+switches() {{ sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' /proc/$daemon/status; }}
+sleep 1
+before=$(switches)
+sleep 2
+echo "woken $(($(switches) - before))"
 echo "ping $(probe ping)"
 kill $daemon
 wait $daemon
@@ -148,6 +153,9 @@ class OnTheKernelOfDebian12(unittest.TestCase):
         last = self.objects('ping')[-1]
         self.assertEqual((last['records_lost'], last['owners_unknown']), (0, 0), last)
         self.assertGreaterEqual(last['owners_known'], 2 * 500 + 2 * 2 * HELD)
+
+    def test_it_sleeps_when_nothing_happens_any_more(self):
+        self.assertEqual(self.said.get('woken'), ['0'], self.text[-3000:])
 
     def test_it_ends_when_it_is_asked_to(self):
         self.assertEqual(self.said.get('ended'), ['0'], self.text[-3000:])
