@@ -81,6 +81,9 @@ struct oci_http *oci_http_free(struct oci_http *http);
 DEFINE_CLEANUP(struct oci_http *, oci_http, oci_http_free)
 #define cleanup_oci_http CLEANUP(cleanup_oci_http)
 
+/* From now on http is spoken with nobody. */
+void oci_http_forbid_plain(struct oci_http *http);
+
 /* libcurl's words for a CURLcode. */
 const char *oci_http_strerror(const struct oci_http *http, int code);
 
