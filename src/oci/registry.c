@@ -5,7 +5,7 @@
  * is asked by TLS first, and by http if what answers is not TLS; nobody else is ever asked by http.
  */
 
-#include "oci/registry_call.h"
+#include "oci/registry.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "oci/media.h"
+#include "oci/registry_call.h"
 
 #define PAUSE_MSEC      500ULL
 #define PAUSE_MAX_MSEC  8000ULL

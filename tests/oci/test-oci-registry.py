@@ -16,7 +16,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'fleet'))
 
 import registry
-from fleet import Workshop
+from fleet import Workshop, start
 from registry import AFFIX, PASSWORD, Case, Layout, Link, scratch, skopeo, tar_of
 
 
@@ -333,6 +333,28 @@ class Addons(Case):
     def test_an_image_is_no_addon(self):
         self.put(self.made, self.image(tar_of({'a': b'x'})), name='image:v1')
         self.refused('bad-image', 'pull', self.made.ref('image:v1'), '-p', self.workshop.public)
+
+
+class Import(Case):
+    def test_affixd_takes_what_a_registry_has(self):
+        server = start(self)
+        workshop = Workshop(self.directory)
+        server.trust(workshop)
+        made = self.serve()
+        ref = made.ref('sensor:1.0.0')
+        self.affix('push', ref, *(workshop.bundle(arch=arch) for arch in ('amd64', 'arm64')))
+        operator = {'AFFIX_SERVER': server.url, 'AFFIX_TOKEN_FILE': str(server.data / 'admin-token')}
+        done = self.affix('fleet', 'import', ref, **operator)
+        self.assertEqual(done.stdout, 'sensor 1.0.0: imported\n' * 2)
+        package = json.loads(self.affix('fleet', 'packages', 'sensor', '1.0.0', '--json', **operator).stdout)
+        self.assertEqual(sorted(item['arch'] for item in package['artifacts']), ['amd64', 'arm64'])
+        # A key that the server does not know is no better for having been in a registry.
+        stranger = Workshop(scratch(self))
+        self.affix('push', made.ref('stranger:1'), stranger.bundle(name='stranger'))
+        said = self.affix('fleet', 'import', made.ref('stranger:1'), code=1, **operator).stderr
+        self.assertRegex(said, r'\Auntrusted-key: ')
+        self.assertRegex(self.affix('fleet', 'import', made.ref('nothing:1'), code=1, **operator).stderr, r'\Anot-found: ')
+        self.assertRegex(self.affix('fleet', 'import', 'no-such-file', code=1, **operator).stderr, r'\Aerror: ')
 
 
 class Cache(Case):
