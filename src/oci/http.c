@@ -228,6 +228,8 @@ static size_t on_send(char *data, size_t one, size_t size, void *userdata)
 	else if (fd_pread_full(transfer->body_fd, data, n, transfer->sent, &n) < 0)
 		return CURL_READFUNC_ABORT;
 	transfer->sent += n;
+	if (transfer->on_sent)
+		transfer->on_sent(transfer->userdata, transfer->sent);
 	return n;
 }
 

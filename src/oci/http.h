@@ -47,6 +47,8 @@ struct oci_transfer {
 	/* Where the bytes of a 2xx go instead of *content*; below 0 ends the transfer with
 	 * *sink_error* set to it. */
 	int (*sink)(void *userdata, const void *data, size_t size);
+	/* Told how much of the body went, or NULL. */
+	void (*on_sent)(void *userdata, uint64_t sent);
 	void *userdata;
 
 	struct oci_answer answer;

@@ -102,6 +102,8 @@ class Link:
         self.moved = 0
         self.requests = b''
         self.cut_after = None
+        self.sent = 0
+        self.cut_up_after = None
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -124,10 +126,22 @@ class Link:
         try:
             while data := near.recv(65536):
                 self.requests += data[:4096]
+                self.sent += len(data)
+                if self.cut_up_after is not None and self.sent > self.cut_up_after:
+                    self.cut_up_after = None
+                    break
                 far.sendall(data)
         except OSError:
             pass
-        for one in (near, far):
+        self.end(near, far)
+
+    @staticmethod
+    def end(*both):
+        for one in both:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
             one.close()
 
     def down(self, far, near):
@@ -142,12 +156,7 @@ class Link:
                     time.sleep(len(data) / self.rate)
         except OSError:
             pass
-        for one in (near, far):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            one.close()
+        self.end(near, far)
 
     def close(self):
         self.listener.close()

@@ -335,6 +335,36 @@ class Addons(Case):
         self.refused('bad-image', 'pull', self.made.ref('image:v1'), '-p', self.workshop.public)
 
 
+class Full(Linked):
+    def test_a_full_disk_is_said_and_leaves_nothing_that_seems_whole(self):
+        if os.geteuid() != 0:
+            self.skipTest('only root may mount a small file system')
+        made = self.serve()
+        self.put(made, self.image(tar_of({'a': os.urandom(2 << 20)}), compress=False))
+        small = self.directory / 'small'
+        small.mkdir()
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m,mode=700', 'affix-test', small], check=True)
+        self.addCleanup(subprocess.run, ['umount', small], check=True)
+        self.refused('no-space', 'image', 'pull', made.ref('image:v1'), '--cache', small / 'cache')
+        names = [path.name for path in (small / 'cache/blobs/sha256').iterdir()]
+        self.assertEqual([name for name in names if (small / 'cache/blobs/sha256' / name).stat().st_size > 1 << 19], [])
+        self.affix('image', 'cache', '--cache', small / 'cache', 'prune')
+        self.assertEqual(list((small / 'cache/partial').iterdir()), [])
+
+    def test_a_push_that_breaks_off_is_begun_anew(self):
+        made = self.serve()
+        workshop = Workshop(self.directory)
+        bundle = workshop.bundle(size=3 << 20)
+        link = self.link(made)
+        link.cut_up_after = 1 << 20
+        done = self.affix('push', f'127.0.0.1:{link.port}/sensor:1', bundle)
+        self.assertIsNone(link.cut_up_after)
+        self.assertIn('retrying', done.stderr)
+        into = scratch(self)
+        self.affix('pull', made.ref('sensor:1'), '-p', workshop.public, '-o', into)
+        self.assertTrue(filecmp.cmp(into / bundle.name, bundle, shallow=False))
+
+
 class Import(Case):
     def test_affixd_takes_what_a_registry_has(self):
         server = start(self)
