@@ -29,7 +29,7 @@ static int set_up(void **state)
 	char hex[SHA256_TEXT_SIZE];
 
 	(void)state;
-	memcpy(directory + strlen(directory) - 6, "XXXXXX", 6);
+	(void)snprintf(directory, sizeof(directory), "%s", "/tmp/affix-cache-XXXXXX");
 	assert_non_null(mkdtemp(directory));
 	for (size_t i = 0; i < SIZE; i++)
 		data[i] = (uint8_t)(i * 7 + i / 256);
