@@ -8,6 +8,8 @@
 
 static const struct command *const verbs[] = {
 	&command_image_build,
+	&command_image_cache,
+	&command_image_pull,
 	NULL,
 };
 

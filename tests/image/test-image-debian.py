@@ -73,6 +73,23 @@ def make_image(directory, tree):
     return layout, [layout / 'blobs/sha256' / layer['digest'].split(':')[1] for layer in manifest['layers']]
 
 
+def same_bytes(directory, blobs, image):
+    """The layers one by one are the same image."""
+    run(AFFIX, 'image', 'build', *blobs, '-o', directory / 'again.ext4')
+    return [] if L.digest_of(image) == L.digest_of(directory / 'again.ext4') else ['the layers of the layout make another image']
+
+
+def wrong_digest(directory, layout, blob):
+    """A changed byte that changes no content."""
+    data = bytearray(blob.read_bytes())
+    data[5] ^= 1  # gzip's time, which no unpacker looks at
+    blob.write_bytes(data)
+    done = subprocess.run([AFFIX, 'image', 'build', f'oci:{layout}:debian', '-o', directory / 'bad.ext4'], text=True, stderr=subprocess.PIPE, check=False)
+    if done.returncode == 1 and done.stderr.startswith('wrong-digest: ') and not (directory / 'bad.ext4').exists():
+        return []
+    return [f'a changed layer: exit code {done.returncode}, {done.stderr}']
+
+
 def main():
     reason = L.can_mount() or (None if shutil.which('umoci') else 'umoci is not installed')
     if reason:
@@ -89,12 +106,13 @@ def main():
         expected = L.list_tree(str(directory / 'reference/rootfs'))
         image = directory / 'root.ext4'
         began = time.monotonic()
-        run(AFFIX, 'image', 'build', *blobs, '-o', image)
+        run(AFFIX, 'image', 'build', f'oci:{layout}:debian', '-o', image)
         print(f'{len(expected)} files: built in {time.monotonic() - began:.1f} s')
         run('e2fsck', '-fn', image)
         with L.mounted(image) as root:
             # umoci leaves the root's own attributes to the directory that it unpacks into.
             lines = [line for line in L.differences(expected, L.list_tree(root)) if not line.startswith('/: ')]
+        lines += same_bytes(directory, blobs, image) + wrong_digest(directory, layout, blobs[1])
         print('\n'.join(lines))
         return 1 if lines else 0
     finally:
