@@ -52,7 +52,7 @@ DEFINE_CLEANUP(struct build *, build, build_free)
 #define cleanup_build CLEANUP(cleanup_build)
 
 enum {
-	OPTION_SIZE = 256,
+	OPTION_SIZE = 0x200,
 	OPTION_HOSTNAME,
 	OPTION_PASSWORD,
 	OPTION_KEY,
