@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -63,4 +64,17 @@ int clock_parse(const char *text, uint64_t *ret_seconds)
 		return -EINVAL;
 	*ret_seconds = (uint64_t)t;
 	return 0;
+}
+
+uint64_t clock_repeatable_sec(void)
+{
+	const char *epoch =
+		getenv("SOURCE_DATE_EPOCH"); /* NOLINT(concurrency-mt-unsafe): read only */
+	char *end = NULL;
+	uint64_t seconds = 0;
+
+	errno = 0;
+	if (epoch && *epoch >= '0' && *epoch <= '9')
+		seconds = strtoull(epoch, &end, 10);
+	return end && *end == '\0' && errno == 0 ? seconds : clock_realtime_sec();
 }

@@ -81,6 +81,25 @@ int fd_write_full(int fd, const void *data, size_t size)
 	return 0;
 }
 
+int fd_pwrite_full(int fd, const void *data, size_t size, uint64_t offset)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n =
+			pwrite(fd, (const char *)data + done, size - done, (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -EIO;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
 int fd_read_all(int fd, size_t max, char **ret_data, size_t *ret_size)
 {
 	cleanup_free char *data = NULL;

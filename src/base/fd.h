@@ -34,6 +34,9 @@ must_check int fd_pread_full(int fd, void *buffer, size_t size, uint64_t offset,
 /* Writes all of it, or -errno. A short write without an error is -EIO. */
 must_check int fd_write_full(int fd, const void *data, size_t size);
 
+/* The same at *offset*. */
+must_check int fd_pwrite_full(int fd, const void *data, size_t size, uint64_t offset);
+
 /*
  * Reads from the current position to the end of the file, at most *max* bytes, into a new buffer
  * with a NUL behind the last byte. -EFBIG where there is more than *max*. The caller frees

@@ -76,6 +76,7 @@ static int run_here(const struct host_call *call, struct result *ret)
 		.request = &call->request,
 		.fds = call->fds,
 		.root = call->root,
+		.is_copy = call->is_copy,
 		.is_admin = true,
 		.carry_logs = true,
 		.trust_dirfd = -EBADF,
@@ -131,7 +132,7 @@ static int explain(const struct host_call *call, const char *socket, int error, 
 	}
 }
 
-static int show(const struct host_call *call, const struct result *result, int code)
+int host_show(const struct host_call *call, const struct result *result, int code)
 {
 	cleanup_json json_t *json = NULL;
 	int shown = COMMAND_DONE;
@@ -148,14 +149,13 @@ static int show(const struct host_call *call, const struct result *result, int c
 	return code == COMMAND_DONE ? shown : code;
 }
 
-/* The rules of the protocol, also for a request that never travels. */
-static int check_request(const struct request *request, struct refusal *refusal)
+int host_check_request(const struct request *request, struct refusal *reterr_refusal)
 {
 	cleanup_request struct request checked = REQUEST_INIT;
 	cleanup_free char *text = NULL;
 	int r = request_format(request, &text);
 
-	return r < 0 ? r : request_parse(text, strlen(text), &checked, refusal);
+	return r < 0 ? r : request_parse(text, strlen(text), &checked, reterr_refusal);
 }
 
 static int ask(struct host_call *call, struct result *ret)
@@ -180,31 +180,37 @@ static bool request_changes(enum request_verb verb)
 	return verb != REQUEST_STATUS && verb != REQUEST_DRIFT && verb != REQUEST_PLAN;
 }
 
+int host_ask(struct host_call *call, struct result *ret)
+{
+	int code;
+	int r;
+
+	r = call->refusal.code != 0 ? (int)call->refusal.code
+				    : host_check_request(&call->request, &call->refusal);
+	if (r < 0)
+		return command_broke(r, "the request could not be made");
+	if (r > 0) {
+		if (result_set_refusal(ret, &call->refusal) < 0)
+			return command_broke(-ENOMEM, "the request could not be made");
+		return COMMAND_REFUSED;
+	}
+	code = ask(call, ret);
+	if (ret->message && ret->time == 0)
+		ret->time = clock_realtime_sec();
+	return code;
+}
+
 int host_run(struct host_call *call)
 {
 	cleanup_result struct result result = RESULT_INIT;
 	int code;
-	int r;
 
 	code = call->root ? host_check_root(call, &result) : COMMAND_DONE;
 	if (code != COMMAND_DONE)
-		return result.message ? show(call, &result, code) : code;
-	r = call->refusal.code != 0 ? (int)call->refusal.code
-				    : check_request(&call->request, &call->refusal);
-	if (r < 0)
-		return command_broke(r, "the request could not be made");
-	if (r > 0) {
-		if (result_set_refusal(&result, &call->refusal) < 0)
-			return command_broke(-ENOMEM, "the request could not be made");
-		return show(call, &result, COMMAND_REFUSED);
-	}
-	code = ask(call, &result);
+		return result.message ? host_show(call, &result, code) : code;
+	code = host_ask(call, &result);
 	if (code == COMMAND_DONE && request_changes(call->request.verb))
 		command_note_change();
 	/* Without an answer, the reason was said already. */
-	if (!result.message)
-		return code;
-	if (result.time == 0)
-		result.time = clock_realtime_sec();
-	return show(call, &result, code);
+	return result.message ? host_show(call, &result, code) : code;
 }

@@ -14,6 +14,7 @@ struct host_call {
 	struct request request;
 	int fds[REQUEST_FD_N];
 	const char *root;  /* --root: that tree, not the running host */
+	bool is_copy;      /* it is a copy of parts of an image (plan/tree.h) */
 	const char *trust; /* --trust: with --root only */
 	const char *config;
 	const char *signature;
@@ -48,11 +49,19 @@ must_check int host_add_file(struct host_call *call, enum request_fd kind, const
  * bundle that is not signed is refused by host_run(). */
 must_check int host_add_bundle(struct host_call *call, const char *path);
 
+/* The rules of the protocol, also for a request that never travels. 0; refused; -ENOMEM. */
+must_check int host_check_request(const struct request *request, struct refusal *reterr_refusal);
+
 /*
  * Has the request carried out, by the updater (the administrator's socket for root, else the
  * fleet's) or, with --root, here; shows the answer. The exit code.
  */
 int host_run(struct host_call *call);
+
+/* The two halves of it, for a root that is no tree of a host: the answer, and showing it. The exit
+ * code; no answer has a message where the reason was said already. */
+must_check int host_ask(struct host_call *call, struct result *ret);
+int host_show(const struct host_call *call, const struct result *result, int code);
 
 /* Whether --root can be taken at its word (host_root.c). COMMAND_DONE; COMMAND_USAGE after a line
  * on stderr; or COMMAND_REFUSED with the result, that is to be shown. */

@@ -1,24 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* `affix image`: disk images and what is in them. Each verb is a command in a file of its own. */
+/*
+ * `affix image`: disk images and what is in them. Each verb is a command in a file of its own; here
+ * is what those share that have the engine work on an image.
+ */
 
 #include "cli/image.h"
 
+#include <errno.h>
+
 #include "cli/commands.h"
+#include "image/replay.h"
 
 static const struct command *const verbs[] = {
 	&command_image_build,
-	&command_image_cache,
+	&command_image_inject,
+	&command_image_rm_add_on,
+	&command_image_status,
+	&command_image_drift,
+	&command_image_ls,
+	&command_image_cat,
 	&command_image_pull,
+	&command_image_cache,
 	NULL,
 };
 
+int image_complain(const struct image_problem *problem, const struct edit *edit, int r)
+{
+	if (r != IMAGE_E_REFUSED)
+		return command_error("the image cannot be worked on: %s; nothing was changed",
+				     edit_describe(edit, r));
+	command_complain(problem->name, problem->text);
+	return str_equal(problem->name, "busy") ? COMMAND_TRY_AGAIN : COMMAND_REFUSED;
+}
+
+int image_begin(struct image_work *work, const char *image, bool writable, const struct strv *ids)
+{
+	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	int r = edit_open(image, writable, &work->edit, &problem);
+
+	if (r == 0)
+		r = excerpt_make(&work->edit, ids, &work->excerpt, &problem);
+	return r == 0 ? COMMAND_DONE : image_complain(&problem, &work->edit, r);
+}
+
+void image_work_done(struct image_work *work)
+{
+	excerpt_done(&work->excerpt);
+	edit_done(&work->edit);
+}
+
+int image_ask(struct image_work *work, struct host_call *call, struct result *ret)
+{
+	call->root = work->excerpt.path;
+	call->is_copy = true;
+	return host_ask(call, ret);
+}
+
+int image_end(struct image_work *work, const struct strv *ids)
+{
+	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	bool committed = false;
+	int r = replay(&work->excerpt, ids, &problem);
+
+	if (r == 0)
+		r = edit_commit(&work->edit, &committed);
+	if (r < 0 && committed) {
+		ignore_result(command_error(
+			"the change of '%s' is complete and could not be copied in yet: %s; any "
+			"later 'affix image' command on it goes on",
+			work->edit.path, edit_describe(&work->edit, r)));
+		return COMMAND_TRY_AGAIN;
+	}
+	return r == 0 ? COMMAND_DONE : image_complain(&problem, &work->edit, r);
+}
+
 static int run_image(int argc, char **argv)
 {
-	if (argc < 2)
+	if (command_option(&command_image, argc, argv, ":", NULL) != -1)
+		return COMMAND_USAGE;
+	if (optind == argc)
 		return command_usage(&command_image, "a verb is wanted, such as 'inject'");
 	return command_usage(&command_image, "'%s' is nothing that can be done with images",
-			     argv[1]);
+			     argv[optind]);
 }
 
 const struct command command_image = {

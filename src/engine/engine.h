@@ -16,6 +16,7 @@ struct engine_call {
 	const struct request *request;
 	const int *fds;   /* REQUEST_FD_N, -EBADF where none */
 	const char *root; /* NULL: the running host, with its systemd */
+	bool is_copy;     /* *root* is a copy of parts of an image (plan/tree.h) */
 	bool is_admin;    /* the administrator's socket, or --root */
 	bool carry_logs;  /* log lines may go into the result */
 	int trust_dirfd;  /* --trust; -EBADF: TRUST_PATH of the tree */

@@ -44,6 +44,7 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 	r = tree_open(call->root ? call->root : "/", !call->root, &operation.tree);
 	if (r < 0)
 		return r;
+	operation.tree.is_copy = call->is_copy;
 	r = store_open(&operation.tree, make, &operation.store);
 	if (r == -ENOENT && !make)
 		r = 0;

@@ -51,10 +51,11 @@ const char *collector_tier_name(enum collector_tier tier);
 /* Becomes readable (epoll) when collector_drain() has something to do. Never anything else. */
 int collector_fd(const struct collector *collector);
 /* Takes what has come, at most *max* records (0: 4096), and calls event(). 1 if more is there. 0 or
- * -errno. */
+ * -errno. What comes within 10 ms after it took some does not make collector_fd() readable before
+ * they are over; it is taken all the same if this is called. */
 must_check int collector_drain(struct collector *collector, unsigned max);
-/* Asks the kernel for the bytes of all living flows, so that collector_each() is up to date. 0 or
- * -errno. */
+/* Takes all that has come, and asks the kernel for the bytes of all living flows, so that
+ * collector_each() is up to date. 0 or -errno. */
 must_check int collector_refresh(struct collector *collector);
 /* Every living flow and listener. */
 void collector_each(const struct collector *collector,

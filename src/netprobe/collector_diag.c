@@ -21,7 +21,6 @@
 
 #define INTERVAL_MS 1000U
 #define MS_PER_SEC  1000U
-#define NSEC_PER_MS 1000000L
 
 struct pass {
 	struct collector *collector;

@@ -36,8 +36,7 @@ static void close_dir(DIR **dir)
 		(void)closedir(*dir);
 }
 
-/* The v2 xattr for permitted and effective *mask*: what `setcap …=ep` writes. */
-static void make_capability_xattr(uint64_t mask, struct vfs_cap_data *ret)
+void version_make_capability(uint64_t mask, struct vfs_cap_data *ret)
 {
 	*ret = (struct vfs_cap_data){
 		.magic_etc = htole32(VFS_CAP_REVISION_2 | VFS_CAP_FLAGS_EFFECTIVE),
@@ -55,7 +54,7 @@ static int set_capabilities(int fd, uint64_t mask)
 	char found[64];
 	ssize_t n = fgetxattr(fd, CAPABILITY_XATTR, found, sizeof(found));
 
-	make_capability_xattr(mask, &wanted);
+	version_make_capability(mask, &wanted);
 	if (mask == 0 && n < 0)
 		return errno == ENODATA || errno == ENOTSUP ? 0 : -errno;
 	if (mask == 0)
@@ -96,7 +95,7 @@ int version_set_attributes(const struct tree *tree, int fd, const struct plan_ob
 		return -errno;
 	if ((st.st_mode & 07777) != object->mode && fchmod(fd, object->mode) < 0)
 		return -errno;
-	r = set_capabilities(fd, object->capabilities);
+	r = tree->is_copy ? 0 : set_capabilities(fd, object->capabilities);
 	return r < 0 ? r : set_label(tree, fd, object);
 }
 
@@ -148,7 +147,7 @@ int version_fix(const struct tree *tree, int versions_fd, const struct plan *pla
 	}
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if ((st.st_uid != 0 || st.st_gid != 0) && fchown(fd, 0, 0) < 0)
+	if (!tree->is_copy && (st.st_uid != 0 || st.st_gid != 0) && fchown(fd, 0, 0) < 0)
 		return -errno;
 	if ((st.st_mode & 07777) != 0755 && fchmod(fd, 0755) < 0)
 		return -errno;

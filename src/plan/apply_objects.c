@@ -37,7 +37,9 @@ int apply_make_directory(const struct tree *tree, const struct plan_object *obje
 	r = path_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0, &fd);
 	if (r < 0)
 		return r;
-	return fchown(fd, 0, 0) < 0 || fchmod(fd, object->mode) < 0 ? -errno : 0;
+	if (!tree->is_copy && fchown(fd, 0, 0) < 0)
+		return -errno;
+	return fchmod(fd, object->mode) < 0 ? -errno : 0;
 }
 
 static int file_is_right(int parent, const char *name, const struct plan_object *object, uid_t uid,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <linux/capability.h>
 #include <stdbool.h>
 
 #include "plan/plan.h"
@@ -18,6 +19,9 @@ must_check int version_open_directory(const struct tree *tree, const char *id, i
  * else. An absent one does not. */
 must_check int version_matches(int versions_fd, const char *name, const struct plan *plan,
 			       bool *ret);
+
+/* The v2 xattr for permitted and effective *mask*: what `setcap …=ep` writes. */
+void version_make_capability(uint64_t mask, struct vfs_cap_data *ret);
 
 /*
  * Owner, mode and file capabilities of an open file of the version directory as *object* says, in

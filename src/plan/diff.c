@@ -179,8 +179,8 @@ static int compare_content(const struct plan_object *object, int fd, const struc
 	return add(diff, DIFF_CONTENT, object->path, wanted, found);
 }
 
-static int compare_file(const struct plan_object *object, int parent, const char *name,
-			struct diff *diff)
+static int compare_file(const struct tree *tree, const struct plan_object *object, int parent,
+			const char *name, struct diff *diff)
 {
 	cleanup_fd int fd = -EBADF;
 	uint64_t capabilities;
@@ -195,7 +195,7 @@ static int compare_file(const struct plan_object *object, int parent, const char
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	r = compare_content(object, fd, &st, diff);
-	capabilities = read_capabilities(fd);
+	capabilities = tree->is_copy ? object->capabilities : read_capabilities(fd);
 	if (r < 0 || capabilities == object->capabilities)
 		return r;
 	(void)snprintf(wanted, sizeof(wanted), "%llx", (unsigned long long)object->capabilities);
@@ -244,7 +244,7 @@ static int compare_object(const struct tree *tree, const struct plan_object *obj
 	if (r == 0)
 		r = compare_owner(tree, object, &st, diff);
 	if (r == 0 && object->type == PLAN_FILE)
-		r = compare_file(object, parent, name, diff);
+		r = compare_file(tree, object, parent, name, diff);
 	return r;
 }
 

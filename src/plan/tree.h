@@ -14,6 +14,8 @@ struct tree {
 	int rootfd;
 	bool is_live; /* "/" of the running system: users come from NSS, else from the tree's own
 			 passwd and group */
+	bool is_copy; /* of parts of an image, the caller's own: everything belongs to the caller,
+			 nothing has file capabilities, nothing has to last */
 };
 
 /* Opens *path* ("/" or the argument of --root). 0 or -errno. */

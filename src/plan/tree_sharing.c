@@ -116,7 +116,7 @@ static int check_groups(struct accounts *accounts, struct refusal *reterr_refusa
 	uint32_t gid = 0;
 	int r;
 
-	r = tree_group(accounts->tree, accounts->name, &gid);
+	r = tree_own_group(accounts->tree, accounts->name, &gid);
 	if (r == 0)
 		r = is_group_shared(accounts, gid, &shared);
 	if (r == -ESRCH)
@@ -140,7 +140,7 @@ int tree_check_user(const struct tree *tree, const char *name, struct refusal *r
 		r = tree_read_accounts(tree, "/etc/group", &accounts.group);
 	if (r < 0)
 		return r;
-	r = tree_user(tree, name, &uid);
+	r = tree_own_user(tree, name, &uid);
 	if (r == 0)
 		r = is_user_shared(&accounts, uid, &shared);
 	if (r == 0 && shared)

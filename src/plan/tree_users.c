@@ -139,7 +139,7 @@ static int look_group(const char *name, char *buffer, size_t size, uint32_t *ret
 	return 0;
 }
 
-int tree_user(const struct tree *tree, const char *name, uid_t *ret)
+int tree_own_user(const struct tree *tree, const char *name, uid_t *ret)
 {
 	if (strcmp(name, "root") == 0) {
 		*ret = 0;
@@ -149,7 +149,7 @@ int tree_user(const struct tree *tree, const char *name, uid_t *ret)
 			     : find_in_file(tree, "/etc/passwd", name, ret);
 }
 
-int tree_group(const struct tree *tree, const char *name, gid_t *ret)
+int tree_own_group(const struct tree *tree, const char *name, gid_t *ret)
 {
 	if (strcmp(name, "root") == 0) {
 		*ret = 0;
@@ -157,6 +157,24 @@ int tree_group(const struct tree *tree, const char *name, gid_t *ret)
 	}
 	return tree->is_live ? find_in_nss(look_group, name, ret)
 			     : find_in_file(tree, "/etc/group", name, ret);
+}
+
+int tree_user(const struct tree *tree, const char *name, uid_t *ret)
+{
+	int r = tree_own_user(tree, name, ret);
+
+	if (r == 0 && tree->is_copy)
+		*ret = geteuid();
+	return r;
+}
+
+int tree_group(const struct tree *tree, const char *name, gid_t *ret)
+{
+	int r = tree_own_group(tree, name, ret);
+
+	if (r == 0 && tree->is_copy)
+		*ret = getegid();
+	return r;
 }
 
 /* The lock that passwd(1) and its relatives take: lckpwdf(3). */
@@ -259,22 +277,6 @@ static int choose_ids(const char *passwd, const char *group, const char *name, u
 	return accounts_has_id(passwd, *ret_gid) ? find_free(passwd, group, ret_uid) : 0;
 }
 
-/* Today, or the day that a reproducible build asks for, as shadow(5) counts. */
-static uint64_t today(void)
-{
-	const char *epoch =
-		getenv("SOURCE_DATE_EPOCH"); /* NOLINT(concurrency-mt-unsafe): read only */
-	char *end = NULL;
-	uint64_t seconds = 0;
-
-	errno = 0;
-	if (epoch && *epoch >= '0' && *epoch <= '9')
-		seconds = strtoull(epoch, &end, 10);
-	if (!end || *end != '\0' || errno != 0)
-		seconds = clock_realtime_sec();
-	return seconds / SECONDS_PER_DAY;
-}
-
 static int write_group(int etc, const struct accounts_file *group,
 		       const struct accounts_file *gshadow, const char *name, uint32_t gid)
 {
@@ -296,7 +298,8 @@ static int write_user(int etc, const struct accounts_file *passwd,
 	cleanup_free char *line = NULL;
 	int r;
 
-	r = str_format(&line, "%s:!*:%llu::::::", name, (unsigned long long)today());
+	r = str_format(&line, "%s:!*:%llu::::::", name,
+		       (unsigned long long)(clock_repeatable_sec() / SECONDS_PER_DAY));
 	if (r == 0)
 		r = add_line(etc, passwd, name, entry);
 	return r < 0 ? r : add_line(etc, shadow, name, line);

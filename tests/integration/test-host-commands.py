@@ -341,6 +341,27 @@ class NoUpdater(unittest.TestCase):
         self.assertRegex(done.stderr, r'\Ano-updater: [^\n]+\n\Z')
         self.assertEqual(json.loads(done.stdout)['name'], 'no-updater')
 
+    @unittest.skipIf(os.path.exists('/run/affix'), 'an updater is installed on this machine')
+    def test_the_plan_without_an_updater_is_that_of_a_host_without_a_policy(self):
+        with fixture.Workshop() as work:
+            addon = work.addon('probe', '1.0.0')
+            addon.manifest['requires']['os_capabilities'] = ['cap_net_raw', 'cap_net_admin']
+            bundle, config, bad = work.bundle(addon), work.fresh('config'), work.fresh('bad')
+            config.write_text('{"level": 3, "secret": "not for the fleet to say"}')
+            bad.write_text('{"level": -1}')
+            for options in ([], ['--config', config], ['--limit', 'tasks_max=7', '--capabilities', 'cap_net_raw']):
+                here = fixture.affix(['plan', bundle, '--json', *options])
+                there = fixture.affix(['plan', bundle, '--json', *options, '--root', work.tree()])
+                self.assertRegex(here.stderr, r'\Anote: no updater runs here[^\n]+\n\Z')
+                here, there = json.loads(here.stdout), json.loads(there.stdout)
+                self.assertEqual({**here, 'time': 0}, {**there, 'time': 0}, options)
+            for name, options in (('bad-request', ['--limit', 'nice=1']), ('bad-config', ['--config', bad]),
+                                  ('bad-signature', ['--signature', work.path / 'none'])):
+                done = fixture.affix(['plan', bundle, '--json', *options])
+                self.assertEqual((done.returncode, json.loads(done.stdout)['name']), (1, name), done.stderr)
+            unsigned = fixture.affix(['plan', work.build(work.addon('probe', '1.0.0'))])
+            self.assertIn('/etc/systemd/system/affix-probe.service.d/zz-affix-policy.conf', unsigned.stdout)
+
     def test_keys_of_ones_own_go_with_a_tree_only(self):
         done = fixture.affix(['install', 'x', '--trust', '/tmp'])
         self.assertEqual(done.returncode, 2)

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Opening and ending an edit. The order is what keeps two processes and an interrupted one apart:
+ * the lock, then what an earlier process left, and only then a look at the file system.
+ */
+
+#include "ext4/edit.h"
+
+#include <errno.h>
+#include <et/com_err.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/path.h"
+
+#define LOCK_WAIT (30 * CLOCK_USEC_PER_SEC)
+#define LOCK_POLL (CLOCK_USEC_PER_SEC / 20)
+
+int edit_error(struct edit *edit, errcode_t error)
+{
+	edit->error = error;
+	switch (error) {
+	case 0:
+		return 0;
+	case EXT2_ET_FILE_NOT_FOUND:
+		return -ENOENT;
+	case EXT2_ET_NO_DIRECTORY:
+		return -ENOTDIR;
+	case EXT2_ET_NO_MEMORY:
+		return -ENOMEM;
+	case EXT2_ET_EA_KEY_NOT_FOUND:
+		return -ENODATA;
+	case EXT2_ET_BLOCK_ALLOC_FAIL:
+	case EXT2_ET_INODE_ALLOC_FAIL:
+	case EXT2_ET_EA_NO_SPACE:
+		return -ENOSPC;
+	case EXT2_ET_MISSING_EA_FEATURE:
+		return -EOPNOTSUPP;
+	default:
+		return error > 0 && error < 256 ? -(int)error : -EUCLEAN;
+	}
+}
+
+const char *edit_describe(const struct edit *edit, int r)
+{
+	return r == -EUCLEAN && edit->error ? error_message(edit->error) : strerrordesc_np(-r);
+}
+
+/* `FILE:PARTITION`, unless a file has that very name. */
+static int split_where(const char *where, char **ret_file, unsigned *ret_partition)
+{
+	const char *colon = strrchr(where, ':');
+	size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
+	struct stat st;
+	size_t length = strlen(where);
+
+	*ret_partition = 0;
+	if (colon && digits > 0 && digits <= 4 && colon[1 + digits] == '\0' &&
+	    stat(where, &st) < 0) {
+		length = (size_t)(colon - where);
+		*ret_partition = (unsigned)strtoul(colon + 1, NULL, 10);
+	}
+	*ret_file = strndup(where, length);
+	return *ret_file ? 0 : -ENOMEM;
+}
+
+static int open_file(struct edit *edit, const char *file, bool writable)
+{
+	cleanup_free char *directory = NULL;
+	struct stat st;
+
+	edit->path = realpath(file, NULL);
+	if (!edit->path)
+		return -errno;
+	directory = strndup(edit->path, (size_t)(path_last_name(edit->path) - edit->path));
+	if (!directory ||
+	    str_format(&edit->redo_name, "%s" REDO_SUFFIX, path_last_name(edit->path)) < 0)
+		return -ENOMEM;
+	edit->dirfd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	edit->fd = open(edit->path,
+			(writable ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (edit->dirfd < 0 || edit->fd < 0 || fstat(edit->fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? 0 : -EINVAL;
+}
+
+/* One process at a time, readers too: they may have to finish what another left. */
+static int lock_file(const struct edit *edit, struct image_problem *problem)
+{
+	uint64_t end = clock_monotonic_usec() + LOCK_WAIT;
+
+	while (flock(edit->fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (clock_monotonic_usec() >= end)
+			return image_refuse(
+				problem, "busy",
+				"another process works on '%s'; try again when it is done",
+				edit->path);
+		clock_sleep_usec(LOCK_POLL);
+	}
+	return 0;
+}
+
+/* A reader may do it too, if it may write to the image. */
+static int finish_earlier(struct edit *edit, struct image_problem *problem)
+{
+	cleanup_fd int fd = -EBADF;
+	bool exists = false;
+	int r = redo_exists(edit->dirfd, edit->redo_name, &exists);
+
+	if (r < 0 || !exists)
+		return r;
+	fd = open(edit->path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return redo_finish(fd, edit->path, edit->dirfd, edit->redo_name, problem);
+}
+
+static int refuse_damaged(struct edit *edit, errcode_t error, struct image_problem *problem)
+{
+	if (error == EXT2_ET_UNSUPP_FEATURE || error == EXT2_ET_RO_UNSUPP_FEATURE)
+		return image_refuse(
+			problem, "unsupported-filesystem",
+			"the file system in '%s' has features that this program does not "
+			"know; use a newer one, or make the image without them",
+			edit->path);
+	return image_refuse(
+		problem, "bad-image",
+		"the file system in '%s' cannot be used (%s); check it with 'e2fsck -f'",
+		edit->path, error_message(error));
+}
+
+static int open_fs(struct edit *edit, bool writable, struct image_problem *problem)
+{
+	int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP | (writable ? EXT2_FLAG_RW : 0);
+	errcode_t error;
+	int r;
+
+	initialize_ext2_error_table();
+	error = redo_open_fs(edit->redo, flags, &edit->fs);
+	if (error == EXT2_ET_NO_MEMORY)
+		return -ENOMEM;
+	if (error)
+		return refuse_damaged(edit, error, problem);
+	if (ext2fs_blocks_count(edit->fs->super) > edit->place.size / edit->fs->blocksize)
+		return image_refuse(
+			problem, "bad-image",
+			"the file system in '%s' is larger than its place; the image is "
+			"cut off, copy it again",
+			edit->path);
+	r = edit_check_features(edit->fs, edit->path, writable, problem);
+	if (r != 0 || !writable)
+		return r;
+	error = ext2fs_read_bitmaps(edit->fs);
+	return error ? refuse_damaged(edit, error, problem) : 0;
+}
+
+int edit_open(const char *where, bool writable, struct edit *ret,
+	      struct image_problem *reterr_problem)
+{
+	cleanup_edit struct edit edit = EDIT_INIT;
+	cleanup_free char *file = NULL;
+	unsigned partition = 0;
+	int r;
+
+	r = split_where(where, &file, &partition);
+	if (r == 0)
+		r = open_file(&edit, file, writable);
+	if (r < 0 && r != -ENOMEM)
+		return image_refuse(reterr_problem, "bad-image",
+				    "the image '%s' cannot be opened%s: %s; name a file that holds "
+				    "a file system or a disk",
+				    file, writable ? " for writing" : "", strerrordesc_np(-r));
+	if (r == 0)
+		r = lock_file(&edit, reterr_problem);
+	if (r == 0)
+		r = edit_check_unused(edit.fd, edit.path, reterr_problem);
+	if (r == 0)
+		r = finish_earlier(&edit, reterr_problem);
+	if (r == 0)
+		r = disk_find(edit.fd, edit.path, partition, &edit.place, reterr_problem);
+	if (r == 0)
+		r = redo_open(edit.fd, edit.dirfd, writable ? edit.redo_name : NULL, &edit.place,
+			      &edit.redo);
+	if (r == 0)
+		r = open_fs(&edit, writable, reterr_problem);
+	if (r != 0)
+		return r;
+	*ret = edit;
+	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): clang 14 does not see the cleanup */
+	edit = EDIT_INIT;
+	return 0;
+}
+
+void edit_done(struct edit *edit)
+{
+	if (edit->fs)
+		ext2fs_free(edit->fs);
+	(void)redo_free(edit->redo);
+	free(edit->redo_name);
+	free(edit->path);
+	(void)fd_close(edit->dirfd);
+	(void)fd_close(edit->fd);
+	*edit = EDIT_INIT;
+}
+
+int edit_commit(struct edit *edit, bool *ret_committed)
+{
+	errcode_t error = ext2fs_write_bitmaps(edit->fs);
+
+	*ret_committed = false;
+	if (!error && !ext2fs_test_changed(edit->fs) && redo_size(edit->redo) == 0)
+		return 0;
+	if (!error && ext2fs_test_changed(edit->fs))
+		error = ext2fs_flush2(edit->fs, EXT2_FLAG_FLUSH_NO_SYNC);
+	if (error)
+		return edit_error(edit, error);
+	return redo_commit(edit->redo, ret_committed);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <ext2fs/ext2fs.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "crypto/digest.h"
+#include "ext4/disk.h"
+#include "ext4/problem.h"
+#include "ext4/redo.h"
+
+/*
+ * An ext2, ext3 or ext4 file system in an image file that is looked at and changed without mounting
+ * it. One process at a time has the image. Changes are staged (redo.h) until edit_commit(). Paths
+ * are absolute; symlinks resolve inside the image.
+ */
+struct edit {
+	char *path; /* of the image file, symlinks resolved */
+	int fd;
+	int dirfd;
+	char *redo_name;
+	struct disk_place place;
+	struct redo *redo;
+	ext2_filsys fs;
+	errcode_t error; /* of the last call of libext2fs that failed: edit_describe() */
+};
+
+#define EDIT_INIT                             \
+	(struct edit)                         \
+	{                                     \
+		.fd = -EBADF, .dirfd = -EBADF \
+	}
+
+#define EDIT_SYMLINKS_MAX 40U  /* followed on one path, as the kernel does */
+#define EDIT_DEPTH_MAX    128U /* components of a path */
+
+/*
+ * Opens `FILE` or `FILE:PARTITION`, finishing what an earlier process left. *writable*: bitmaps are
+ * read and changes can be staged. 0; IMAGE_E_REFUSED; -errno.
+ */
+must_check int edit_open(const char *where, bool writable, struct edit *ret,
+			 struct image_problem *reterr_problem);
+/* What was not committed is gone. */
+void edit_done(struct edit *edit);
+#define cleanup_edit CLEANUP(edit_done)
+
+/* Makes all changes the image's, at once. -errno: *ret_committed* as redo_commit() says. */
+must_check int edit_commit(struct edit *edit, bool *ret_committed);
+
+/* edit_usable.c: whether it may be worked on at all. 0; IMAGE_E_REFUSED; -errno. */
+must_check int edit_check_unused(int fd, const char *name, struct image_problem *reterr_problem);
+must_check int edit_check_features(ext2_filsys fs, const char *name, bool writable,
+				   struct image_problem *reterr_problem);
+
+/* -errno for what libext2fs says, which is kept for edit_describe(). 0 for 0. */
+must_check int edit_error(struct edit *edit, errcode_t error);
+/* A clause about what went wrong last: what libext2fs said, or what *r* (-errno) means. */
+const char *edit_describe(const struct edit *edit, int r);
+
+/* An object of the file system. */
+struct edit_stat {
+	ext2_ino_t ino;
+	uint32_t mode; /* st_mode */
+	uint32_t uid;
+	uint32_t gid;
+	uint32_t links;
+	uint64_t size;
+	int64_t mtime;
+};
+
+must_check int edit_stat(struct edit *edit, ext2_ino_t ino, struct edit_stat *ret);
+
+/* *name* in the directory *dir*, symlinks not followed: 0, -ENOENT, -errno. */
+must_check int edit_lookup(struct edit *edit, ext2_ino_t dir, const char *name, ext2_ino_t *ret);
+
+/* One step of a path that was resolved: a directory or symlink that was passed, or what is at its
+ * end. *path* is the real one, without symlinks. */
+struct edit_visitor {
+	int (*visit)(void *user, const char *path, const struct edit_stat *st, bool is_end);
+	void *user;
+};
+
+/* Follows all symlinks. *visitor*, *ret* and *ret_real* may be NULL; *ret_real* is for the caller
+ * to free. 0; -ENOENT; -ENOTDIR; -ELOOP; -errno. */
+must_check int edit_resolve(struct edit *edit, const char *path, const struct edit_visitor *visitor,
+			    struct edit_stat *ret, char **ret_real);
+
+/* The directory that *path*, its last component not followed, lies in, and that component. */
+must_check int edit_find_parent(struct edit *edit, const char *path, ext2_ino_t *ret,
+				const char **ret_name);
+/* What *path* names itself, a symlink too. */
+must_check int edit_find(struct edit *edit, const char *path, struct edit_stat *ret);
+
+/* The names in a directory but for "." and "..", sorted; names that no Linux would take are
+ * damage: -EUCLEAN. */
+must_check int edit_list(struct edit *edit, ext2_ino_t dir, struct strv *ret);
+/* The target of a symlink; the caller frees it. */
+must_check int edit_read_link(struct edit *edit, ext2_ino_t ino, char **ret);
+/* Copies at most *max* bytes of a file to *fd* at its position. */
+must_check int edit_read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd);
+/* The digest of its content. */
+must_check int edit_digest_file(struct edit *edit, ext2_ino_t ino, struct digest *ret);
+/* An extended attribute: -ENODATA where there is none; the caller frees it. */
+must_check int edit_read_xattr(struct edit *edit, ext2_ino_t ino, const char *name, void **ret,
+			       size_t *ret_size);
+
+/* What an object that is made belongs to. */
+struct edit_attributes {
+	uint32_t mode; /* permission bits */
+	uint32_t uid;
+	uint32_t gid;
+	const void *capability; /* the security.capability xattr, or NULL */
+	size_t capability_size;
+};
+
+/* Makes objects under a name that is free. Of a file, content and size are those of *fd*. */
+must_check int edit_make_directory(struct edit *edit, ext2_ino_t dir, const char *name,
+				   const struct edit_attributes *attributes, ext2_ino_t *ret);
+must_check int edit_make_link(struct edit *edit, ext2_ino_t dir, const char *name,
+			      const char *target);
+must_check int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *name, int fd,
+			      const struct edit_attributes *attributes);
+/* The content of a file that is there; it keeps everything else. */
+must_check int edit_replace_content(struct edit *edit, ext2_ino_t ino, int fd);
+/* Owner, mode and capability of what is there. */
+must_check int edit_set_attributes(struct edit *edit, ext2_ino_t ino,
+				   const struct edit_attributes *attributes);
+/* Removes a name, and what has no other; a directory must be empty (-ENOTEMPTY). */
+must_check int edit_remove(struct edit *edit, ext2_ino_t dir, const char *name);
+
+/* Blocks that anybody but root may use, and inodes. */
+void edit_room(const struct edit *edit, uint64_t *ret_blocks, uint64_t *ret_inodes);

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * Names, directories, links, attributes. ext2fs_link() of e2fsprogs 1.46 and later keeps the index
+ * of an indexed directory, and splits its leaves; for the handful of names that an add-on has, its
+ * search is fast enough. What it cannot do is to make a directory longer that has no index: that is
+ * done here, and the name given once more.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "ext4/edit.h"
+#include "ext4/edit_private.h"
+
+#define CAPABILITY "security.capability"
+
+void edit_fill_inode(struct ext2_inode *inode, uint16_t type,
+		     const struct edit_attributes *attributes)
+{
+	inode->i_mode = (uint16_t)(type | (attributes->mode & 07777));
+	inode->i_uid = (uint16_t)attributes->uid;
+	inode->i_gid = (uint16_t)attributes->gid;
+	ext2fs_set_i_uid_high(*inode, (uint16_t)(attributes->uid >> 16));
+	ext2fs_set_i_gid_high(*inode, (uint16_t)(attributes->gid >> 16));
+}
+
+/* What is to be done again once *dir* is longer. */
+static int make_room(struct edit *edit, ext2_ino_t dir, errcode_t *error)
+{
+	if (*error != EXT2_ET_DIR_NO_SPACE)
+		return edit_error(edit, *error);
+	*error = ext2fs_expand_dir(edit->fs, dir);
+	return *error ? edit_error(edit, *error) : -EAGAIN;
+}
+
+int edit_link(struct edit *edit, ext2_ino_t dir, const char *name, ext2_ino_t ino, int type)
+{
+	errcode_t error = ext2fs_link(edit->fs, dir, name, ino, type);
+	int r = make_room(edit, dir, &error);
+
+	return r == -EAGAIN ? edit_error(edit, ext2fs_link(edit->fs, dir, name, ino, type)) : r;
+}
+
+int edit_make_directory(struct edit *edit, ext2_ino_t dir, const char *name,
+			const struct edit_attributes *attributes, ext2_ino_t *ret)
+{
+	errcode_t error = ext2fs_mkdir(edit->fs, dir, 0, name);
+	int r = make_room(edit, dir, &error);
+
+	if (r == -EAGAIN)
+		r = edit_error(edit, ext2fs_mkdir(edit->fs, dir, 0, name));
+	if (r == 0)
+		r = edit_lookup(edit, dir, name, ret);
+	return r < 0 ? r : edit_set_attributes(edit, *ret, attributes);
+}
+
+int edit_make_link(struct edit *edit, ext2_ino_t dir, const char *name, const char *target)
+{
+	errcode_t error = ext2fs_symlink(edit->fs, dir, 0, name, target);
+	int r = make_room(edit, dir, &error);
+
+	return r == -EAGAIN ? edit_error(edit, ext2fs_symlink(edit->fs, dir, 0, name, target)) : r;
+}
+
+static int set_capability(struct edit *edit, ext2_ino_t ino,
+			  const struct edit_attributes *attributes)
+{
+	CLEANUP(edit_close_xattrs) struct ext2_xattr_handle *handle = NULL;
+	cleanup_free void *found = NULL;
+	size_t size = 0;
+	int r = edit_read_xattr(edit, ino, CAPABILITY, &found, &size);
+
+	if (r < 0 && r != -ENODATA)
+		return r;
+	if (!attributes->capability && r == -ENODATA)
+		return 0;
+	r = edit_error(edit, ext2fs_xattrs_open(edit->fs, ino, &handle));
+	if (r == 0)
+		r = edit_error(edit, ext2fs_xattrs_read(handle));
+	if (r < 0)
+		return r;
+	if (!attributes->capability)
+		return edit_error(edit, ext2fs_xattr_remove(handle, CAPABILITY));
+	return edit_error(edit, ext2fs_xattr_set(handle, CAPABILITY, attributes->capability,
+						 attributes->capability_size));
+}
+
+int edit_set_attributes(struct edit *edit, ext2_ino_t ino, const struct edit_attributes *attributes)
+{
+	struct ext2_inode inode;
+	int r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
+
+	if (r < 0)
+		return r;
+	edit_fill_inode(&inode, inode.i_mode & LINUX_S_IFMT, attributes);
+	inode.i_ctime = (uint32_t)clock_repeatable_sec();
+	r = edit_error(edit, ext2fs_write_inode(edit->fs, ino, &inode));
+	if (r == 0 && LINUX_S_ISREG(inode.i_mode))
+		r = set_capability(edit, ino, attributes);
+	return r;
+}
+
+/* An inode that no name is left for. */
+static int free_inode(struct edit *edit, ext2_ino_t ino, bool is_directory)
+{
+	struct ext2_inode inode;
+	int r = edit_error(edit, ext2fs_free_ext_attr(edit->fs, ino, NULL));
+
+	if (r == 0)
+		r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
+	if (r == 0 && ext2fs_inode_has_valid_blocks2(edit->fs, &inode))
+		r = edit_error(edit, ext2fs_punch(edit->fs, ino, &inode, NULL, 0, ~0ULL));
+	if (r < 0)
+		return r;
+	inode.i_links_count = 0;
+	inode.i_dtime = (uint32_t)clock_repeatable_sec();
+	ext2fs_inode_alloc_stats2(edit->fs, ino, -1, is_directory);
+	return edit_error(edit, ext2fs_write_inode(edit->fs, ino, &inode));
+}
+
+static int drop_link(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode)
+{
+	inode->i_links_count--;
+	inode->i_ctime = (uint32_t)clock_repeatable_sec();
+	return edit_error(edit, ext2fs_write_inode(edit->fs, ino, inode));
+}
+
+/* The directory that held one more is the target of one ".." less. */
+static int leave_parent(struct edit *edit, ext2_ino_t dir)
+{
+	struct ext2_inode inode;
+	int r = edit_error(edit, ext2fs_read_inode(edit->fs, dir, &inode));
+
+	/* 1: more than can be counted. */
+	return r < 0 || inode.i_links_count < 3 ? r : drop_link(edit, dir, &inode);
+}
+
+int edit_remove(struct edit *edit, ext2_ino_t dir, const char *name)
+{
+	cleanup_strv struct strv names = STRV_INIT;
+	struct ext2_inode inode;
+	ext2_ino_t ino = 0;
+	bool is_directory;
+	int r = edit_lookup(edit, dir, name, &ino);
+
+	if (r == 0)
+		r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
+	if (r < 0)
+		return r;
+	is_directory = LINUX_S_ISDIR(inode.i_mode);
+	r = is_directory ? edit_list(edit, ino, &names) : 0;
+	if (r == 0 && names.count > 0)
+		r = -ENOTEMPTY;
+	if (r == 0)
+		r = edit_error(edit, ext2fs_unlink(edit->fs, dir, name, ino, 0));
+	if (r < 0)
+		return r;
+	if (!is_directory && inode.i_links_count > 1)
+		return drop_link(edit, ino, &inode);
+	r = is_directory ? leave_parent(edit, dir) : 0;
+	return r < 0 ? r : free_inode(edit, ino, is_directory);
+}
+
+void edit_room(const struct edit *edit, uint64_t *ret_blocks, uint64_t *ret_inodes)
+{
+	uint64_t reserved = ext2fs_r_blocks_count(edit->fs->super);
+	uint64_t blocks = ext2fs_free_blocks_count(edit->fs->super);
+
+	*ret_blocks = blocks > reserved ? blocks - reserved : 0;
+	*ret_inodes = edit->fs->super->s_free_inodes_count;
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The staging half of redo.h: an io_manager for libext2fs whose writes go to cells of the redo file
+ * and whose reads find them there. libext2fs's own undo_io is the other way round, it changes the
+ * image and keeps what was there, so that a killed writer leaves a broken image until somebody
+ * knows to run e2undo; and its test_io and unix_io write where they are told.
+ *
+ * Cells are 1024 bytes, the smallest block that ext4 has and the superblock's place and size, so
+ * that every write of libext2fs is whole cells. A cell is staged once; a later write goes over it.
+ */
+
+#include "ext4/redo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/path.h"
+#include "ext4/redo_private.h"
+
+#define MAP_SIZE_MIN 1024U
+
+static size_t hash(uint64_t cell, size_t map_size)
+{
+	/* Fibonacci hashing: neighbours are spread. */
+	return (size_t)((cell * 0x9e3779b97f4a7c15ULL) >> 20) & (map_size - 1);
+}
+
+/* Where the map has *cell*, or the empty place where it belongs. */
+static uint32_t *find_place(const struct redo *redo, uint64_t cell)
+{
+	size_t i = hash(cell, redo->map_size);
+
+	while (redo->map[i] != 0 && redo->cells[redo->map[i] - 1] != cell)
+		i = (i + 1) & (redo->map_size - 1);
+	return &redo->map[i];
+}
+
+static int grow_map(struct redo *redo)
+{
+	size_t size = MAX(redo->map_size * 2, (size_t)MAP_SIZE_MIN);
+	uint32_t *larger = calloc(size, sizeof(*larger));
+
+	if (!larger)
+		return -ENOMEM;
+	free(redo->map);
+	redo->map = larger;
+	redo->map_size = size;
+	for (size_t i = 0; i < redo->n_cells; i++)
+		*find_place(redo, redo->cells[i]) = (uint32_t)i + 1;
+	return 0;
+}
+
+static int grow_cells(struct redo *redo)
+{
+	size_t n = MAX(redo->n_allocated * 2, (size_t)MAP_SIZE_MIN);
+	uint64_t *larger;
+
+	if (redo->n_cells >= REDO_CELLS_MAX)
+		return -EFBIG;
+	larger = reallocarray(redo->cells, n, sizeof(*larger));
+	if (!larger)
+		return -ENOMEM;
+	redo->cells = larger;
+	redo->n_allocated = n;
+	return 0;
+}
+
+/* The index of *cell* among the staged ones, or -1. */
+static int64_t find_cell(const struct redo *redo, uint64_t cell)
+{
+	return redo->map_size > 0 ? (int64_t)*find_place(redo, cell) - 1 : -1;
+}
+
+static int add_cell(struct redo *redo, uint64_t cell, int64_t *ret)
+{
+	int r = 0;
+
+	*ret = find_cell(redo, cell);
+	if (*ret >= 0)
+		return 0;
+	if (redo->n_cells == redo->n_allocated)
+		r = grow_cells(redo);
+	if (r == 0 && redo->n_cells * 2 >= redo->map_size)
+		r = grow_map(redo);
+	if (r < 0)
+		return r;
+	redo->cells[redo->n_cells] = cell;
+	*ret = (int64_t)redo->n_cells++;
+	*find_place(redo, cell) = (uint32_t)*ret + 1;
+	return 0;
+}
+
+static uint64_t staged_offset(int64_t index)
+{
+	return REDO_HEADER_SIZE + (uint64_t)index * REDO_CELL_SIZE;
+}
+
+static bool is_inside(const struct redo *redo, uint64_t position, size_t size)
+{
+	return position <= redo->place.size && size <= redo->place.size - position;
+}
+
+/* How many of *n* cells from *cell* on lie in one piece: all staged in a row, or none staged. */
+static size_t count_run(const struct redo *redo, uint64_t cell, size_t n, int64_t first)
+{
+	size_t run = 1;
+
+	if (redo->map_size == 0)
+		return n;
+	while (run < n && find_cell(redo, cell + run) == (first >= 0 ? first + (int64_t)run : -1))
+		run++;
+	return run;
+}
+
+static int read_cells(struct redo *redo, uint64_t cell, char *data, size_t n)
+{
+	while (n > 0) {
+		int64_t index = find_cell(redo, cell);
+		size_t run = count_run(redo, cell, n, index);
+		int r;
+
+		if (index >= 0)
+			r = redo_read_exactly(redo->fd, data, run * REDO_CELL_SIZE,
+					      staged_offset(index));
+		else
+			r = redo_read_exactly(redo->image_fd, data, run * REDO_CELL_SIZE,
+					      redo->place.offset + cell * REDO_CELL_SIZE);
+		if (r < 0)
+			return r;
+		cell += run;
+		data += run * REDO_CELL_SIZE;
+		n -= run;
+	}
+	return 0;
+}
+
+static int write_cells(struct redo *redo, uint64_t cell, const char *data, size_t n)
+{
+	while (n > 0) {
+		int64_t first = 0;
+		int64_t next = 0;
+		size_t run = 1;
+		int r = add_cell(redo, cell, &first);
+
+		while (r == 0 && run < n) {
+			r = add_cell(redo, cell + run, &next);
+			if (r < 0 || next != first + (int64_t)run)
+				break;
+			run++;
+		}
+		if (r == 0)
+			r = fd_pwrite_full(redo->fd, data, run * REDO_CELL_SIZE,
+					   staged_offset(first));
+		if (r < 0)
+			return r;
+		cell += run;
+		data += run * REDO_CELL_SIZE;
+		n -= run;
+	}
+	return 0;
+}
+
+int redo_read(struct redo *redo, uint64_t position, void *data, size_t size)
+{
+	uint64_t offset = position;
+	char *bytes = data;
+
+	if (!is_inside(redo, position, size))
+		return -ERANGE;
+	while (size > 0) {
+		size_t skip = (size_t)(offset % REDO_CELL_SIZE);
+		char cell[REDO_CELL_SIZE];
+		size_t n = MIN(size, REDO_CELL_SIZE - skip);
+		int r;
+
+		if (skip == 0 && size >= REDO_CELL_SIZE) {
+			n = size - size % REDO_CELL_SIZE;
+			r = read_cells(redo, offset / REDO_CELL_SIZE, bytes, n / REDO_CELL_SIZE);
+		} else {
+			r = read_cells(redo, offset / REDO_CELL_SIZE, cell, 1);
+			if (r == 0)
+				memcpy(bytes, cell + skip, n);
+		}
+		if (r < 0)
+			return r;
+		bytes += n;
+		offset += n;
+		size -= n;
+	}
+	return 0;
+}
+
+int redo_write(struct redo *redo, uint64_t position, const void *data, size_t size)
+{
+	uint64_t offset = position;
+	const char *bytes = data;
+
+	if (redo->fd < 0)
+		return -EROFS;
+	if (!is_inside(redo, position, size))
+		return -ERANGE;
+	while (size > 0) {
+		size_t skip = (size_t)(offset % REDO_CELL_SIZE);
+		char cell[REDO_CELL_SIZE];
+		size_t n = MIN(size, REDO_CELL_SIZE - skip);
+		int r;
+
+		if (skip == 0 && size >= REDO_CELL_SIZE) {
+			n = size - size % REDO_CELL_SIZE;
+			r = write_cells(redo, offset / REDO_CELL_SIZE, bytes, n / REDO_CELL_SIZE);
+		} else {
+			r = read_cells(redo, offset / REDO_CELL_SIZE, cell, 1);
+			if (r == 0) {
+				memcpy(cell + skip, bytes, n);
+				r = write_cells(redo, offset / REDO_CELL_SIZE, cell, 1);
+			}
+		}
+		if (r < 0)
+			return r;
+		bytes += n;
+		offset += n;
+		size -= n;
+	}
+	return 0;
+}
+
+/* What an earlier process left is not committed: redo_finish() was there first. */
+static int make_file(struct redo *redo)
+{
+	int r = path_open_beneath(redo->dirfd, redo->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW,
+				  0600, &redo->fd);
+
+	return r < 0 ? r : (ftruncate(redo->fd, REDO_HEADER_SIZE) < 0 ? -errno : 0);
+}
+
+int redo_open(int image_fd, int dirfd, const char *name, const struct disk_place *place,
+	      struct redo **ret)
+{
+	cleanup_redo struct redo *redo = calloc(1, sizeof(*redo));
+	int r;
+
+	if (!redo)
+		return -ENOMEM;
+	redo->fd = -EBADF;
+	redo->image_fd = image_fd;
+	redo->dirfd = dirfd;
+	redo->name = name;
+	redo->place = *place;
+	r = name ? make_file(redo) : 0;
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(redo);
+	return 0;
+}
+
+struct redo *redo_free(struct redo *redo)
+{
+	if (!redo)
+		return NULL;
+	if (redo->fd >= 0 && !redo->is_done)
+		ignore_result(file_remove(redo->dirfd, redo->name, NULL));
+	(void)fd_close(redo->fd);
+	free(redo->cells);
+	free(redo->map);
+	free(redo);
+	return NULL;
+}
+
+uint64_t redo_size(const struct redo *redo)
+{
+	return (uint64_t)redo->n_cells * REDO_CELL_SIZE;
+}
+
+int redo_commit(struct redo *redo, bool *ret_committed)
+{
+	int r = redo_file_commit(redo);
+
+	*ret_committed = r == 0;
+	if (r < 0)
+		return r;
+	redo->is_done = true;
+	return redo_file_apply(redo->image_fd, redo->dirfd, redo->name, redo->fd);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <ext2fs/ext2fs.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ext4/disk.h"
+#include "ext4/problem.h"
+
+/*
+ * An image file that is changed all at once or not at all. What libext2fs writes is staged in a
+ * file beside the image, NAME.affix-redo, and read from there; redo_commit() makes that complete
+ * and durable, and then copies it in. Whoever finds one later goes on from there: redo_finish().
+ *
+ * The format (little-endian, cells of 1024 bytes):
+ *   0      the header of 4096 bytes: zero until the commit
+ *   4096   the staged cells
+ *          then their numbers in the file system, 8 bytes each
+ * Header: "affix-redo 1\n" in 16 bytes; the image's size, the file system's offset, the number of
+ * cells, 8 bytes each; from 64 the BLAKE2b-512 of the whole file with this field zero; from 128 the
+ * file system's superblock as it was before, 1024 bytes.
+ */
+#define REDO_SUFFIX ".affix-redo"
+
+struct redo;
+
+/*
+ * Finishes what is committed in the redo file *name* of directory *dirfd* for the image *image_fd*
+ * (open for writing), removes what is not. 0, also where there is none; IMAGE_E_REFUSED where it
+ * does not belong to this image; -errno.
+ */
+must_check int redo_finish(int image_fd, const char *image, int dirfd, const char *name,
+			   struct image_problem *reterr_problem);
+
+/* Whether there is one. */
+must_check int redo_exists(int dirfd, const char *name, bool *ret);
+
+/*
+ * For the file system at *place* of the image. *name* NULL: only for reading, nothing is made. The
+ * descriptors and *name* are borrowed. 0 or -errno.
+ */
+must_check int redo_open(int image_fd, int dirfd, const char *name, const struct disk_place *place,
+			 struct redo **ret);
+/* What was staged and not committed is gone. */
+struct redo *redo_free(struct redo *redo);
+
+DEFINE_CLEANUP(struct redo *, redo, redo_free)
+#define cleanup_redo CLEANUP(cleanup_redo)
+
+/* ext2fs_open2() with it below. */
+errcode_t redo_open_fs(struct redo *redo, int flags, ext2_filsys *ret);
+
+/*
+ * Makes what was staged the image's content: durable in the redo file (from here on it will be
+ * done), copied, durable in the image, read back. 0 or -errno: with *ret_committed* the next
+ * redo_finish() goes on, without it the image is as it was.
+ */
+must_check int redo_commit(struct redo *redo, bool *ret_committed);
+
+/* How many bytes are staged. */
+uint64_t redo_size(const struct redo *redo);

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * From the copy back into the image. An entry whose copy is the same inode with the same change
+ * time was not touched, since the engine replaces files and never writes into them; what has no
+ * entry is new; an entry that has no copy any more was removed.
+ */
+
+#include "image/replay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+
+/* Left to those who need them: locks are made anew. */
+#define LOCKS    "/affix/updater/locks"
+#define PWD_LOCK ".pwd.lock"
+
+struct change {
+	char *path; /* real, absolute */
+	mode_t mode;
+	uint64_t size;
+	bool replaces; /* something of that name is in the image */
+	bool keeps;    /* its inode stays, with all that it has but the content */
+	struct digest digest;
+};
+
+struct changes {
+	struct excerpt *excerpt;
+	struct attributes attributes;
+	struct change *items;
+	size_t count;
+	size_t allocated;
+};
+
+static void changes_done(struct changes *changes)
+{
+	for (size_t i = 0; i < changes->count; i++)
+		free(changes->items[i].path);
+	free(changes->items);
+	attributes_done(&changes->attributes);
+}
+
+/* gcc 12's analyzer takes for lost what is kept behind the changes. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
+static int add_change(struct changes *changes, const char *path, const struct stat *st,
+		      const struct excerpt_entry *entry)
+{
+	struct change *change;
+
+	if (changes->count == changes->allocated) {
+		size_t n = MAX(changes->allocated * 2, (size_t)64);
+
+		change = reallocarray(changes->items, n, sizeof(*change));
+		if (!change)
+			return -ENOMEM;
+		changes->items = change;
+		changes->allocated = n;
+	}
+	change = &changes->items[changes->count];
+	*change = (struct change){
+		.path = strdup(path),
+		.mode = st->st_mode,
+		.size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0,
+		.replaces = entry != NULL,
+		.keeps = entry && entry->kind == EXCERPT_FILE && S_ISREG(st->st_mode) &&
+			 !attributes_find(&changes->attributes, path),
+	};
+	if (!change->path)
+		return -ENOMEM;
+	changes->count++;
+	return 0;
+}
+
+#pragma GCC diagnostic pop
+
+static bool is_left_out(const char *path)
+{
+	const char *locks = strstr(path, LOCKS);
+
+	return (locks && (locks[strlen(LOCKS)] == '\0' || locks[strlen(LOCKS)] == '/')) ||
+	       strcmp(path_last_name(path), PWD_LOCK) == 0;
+}
+
+static bool is_unchanged(const struct excerpt_entry *entry, const struct stat *st)
+{
+	if (entry->kind == EXCERPT_DIRECTORY)
+		return S_ISDIR(st->st_mode);
+	return entry->copy_ino == st->st_ino && entry->copy_sec == st->st_ctim.tv_sec &&
+	       entry->copy_nsec == st->st_ctim.tv_nsec;
+}
+
+static int look_at(struct changes *changes, const char *path, const struct stat *st)
+{
+	struct excerpt_entry *entry = excerpt_find(changes->excerpt, path);
+
+	if (entry)
+		entry->is_seen = true;
+	if ((entry && is_unchanged(entry, st)) || is_left_out(path))
+		return 0;
+	/* What was not looked into is nobody's to change. */
+	if (entry && (entry->kind == EXCERPT_NAME || S_ISDIR(entry->st.mode)))
+		return -EEXIST;
+	return add_change(changes, path, st, entry);
+}
+
+static void close_fts(FTS **fts)
+{
+	if (*fts)
+		ignore_result(fts_close(*fts));
+}
+
+static int compare_changes(const void *a, const void *b)
+{
+	const struct change *x = a;
+	const struct change *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+static int find_changes(struct changes *changes)
+{
+	char *const roots[] = {changes->excerpt->path, NULL};
+	size_t skip = strlen(changes->excerpt->path);
+	CLEANUP(close_fts)
+	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
+	const FTSENT *found;
+	int r = 0;
+
+	if (!fts)
+		return -errno;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while (r == 0 && (found = fts_read(fts))) {
+		if (found->fts_level == 0 || found->fts_info == FTS_DP)
+			continue;
+		if (found->fts_info == FTS_ERR || found->fts_info == FTS_DNR ||
+		    found->fts_info == FTS_NS)
+			return found->fts_errno > 0 ? -found->fts_errno : -EIO;
+		r = look_at(changes, found->fts_path + skip, found->fts_statp);
+	}
+	if (r == 0 && changes->count > 1)
+		qsort(changes->items, changes->count, sizeof(*changes->items), compare_changes);
+	return r;
+}
+
+/* Enough, and a little more: nodes of extent trees, directories that grow. */
+static int check_room(const struct changes *changes, struct image_problem *problem)
+{
+	struct edit *edit = changes->excerpt->edit;
+	uint64_t block_size = edit->fs->blocksize;
+	uint64_t blocks = 0;
+	uint64_t inodes = 0;
+	uint64_t free_blocks = 0;
+	uint64_t free_inodes = 0;
+
+	for (size_t i = 0; i < changes->count; i++) {
+		uint64_t n = (changes->items[i].size + block_size - 1) / block_size;
+
+		/* A block for each name is what its directory may grow by. */
+		blocks += n + n / 64 + 1 + (S_ISDIR(changes->items[i].mode) ? 1 : 0);
+		inodes += !changes->items[i].keeps;
+	}
+	edit_room(edit, &free_blocks, &free_inodes);
+	if (blocks > free_blocks)
+		return image_refuse(
+			problem, "no-space",
+			"%llu bytes are needed in '%s' and %llu are free; make its file "
+			"system larger (truncate, resize2fs)",
+			(unsigned long long)(blocks * block_size), edit->path,
+			(unsigned long long)(free_blocks * block_size));
+	if (inodes > free_inodes)
+		return image_refuse(
+			problem, "no-inodes",
+			"%llu inodes are needed in '%s' and %llu are free; make its file "
+			"system larger (truncate, resize2fs)",
+			(unsigned long long)inodes, edit->path, (unsigned long long)free_inodes);
+	return 0;
+}
+
+static int remove_path(struct edit *edit, const char *path)
+{
+	const char *name = NULL;
+	ext2_ino_t dir = 0;
+	int r = edit_find_parent(edit, path, &dir, &name);
+
+	if (r == 0)
+		r = edit_remove(edit, dir, name);
+	/* The copy may be empty where the image is not: a directory that is in use stays. */
+	return r == -ENOTEMPTY ? 0 : r;
+}
+
+/* What is gone, the last names first, and what is in the way of its successor. */
+static int remove_old(struct changes *changes)
+{
+	const struct excerpt *excerpt = changes->excerpt;
+	int r = 0;
+
+	for (size_t i = excerpt->count; r == 0 && i > 0; i--) {
+		if (!excerpt->entries[i - 1].is_seen)
+			r = remove_path(excerpt->edit, excerpt->entries[i - 1].path);
+	}
+	for (size_t i = 0; r == 0 && i < changes->count; i++) {
+		if (changes->items[i].replaces && !changes->items[i].keeps)
+			r = remove_path(excerpt->edit, changes->items[i].path);
+	}
+	return r;
+}
+
+static int find_attributes(const struct changes *changes, const struct change *change,
+			   struct vfs_cap_data *xattr, struct edit_attributes *ret)
+{
+	const struct attributes_item *item = attributes_find(&changes->attributes, change->path);
+
+	if (item)
+		return attributes_of(&changes->attributes, item->object, xattr, ret);
+	/* Records, directories above: root's, with the mode that they were made with. */
+	*ret = (struct edit_attributes){.mode = change->mode & 07777};
+	return 0;
+}
+
+static int make_file(struct changes *changes, struct change *change, ext2_ino_t dir,
+		     const char *name, const struct edit_attributes *attributes)
+{
+	struct edit *edit = changes->excerpt->edit;
+	cleanup_fd int fd = -EBADF;
+	ext2_ino_t ino = 0;
+	int r;
+
+	r = path_open_beneath(changes->excerpt->fd, change->path, O_RDONLY | O_NOCTTY, 0, &fd);
+	if (r == 0)
+		r = digest_of_fd(fd, &change->digest, NULL);
+	if (r < 0 || !change->keeps)
+		return r < 0 ? r : edit_make_file(edit, dir, name, fd, attributes);
+	r = edit_lookup(edit, dir, name, &ino);
+	return r < 0 ? r : edit_replace_content(edit, ino, fd);
+}
+
+static int make_link(struct changes *changes, const struct change *change, ext2_ino_t dir,
+		     const char *name)
+{
+	char target[4096];
+	ssize_t n = readlinkat(changes->excerpt->fd, change->path + 1, target, sizeof(target) - 1);
+
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	return edit_make_link(changes->excerpt->edit, dir, name, target);
+}
+
+static int make(struct changes *changes, struct change *change)
+{
+	struct edit *edit = changes->excerpt->edit;
+	struct edit_attributes attributes = {0};
+	struct vfs_cap_data xattr;
+	const char *name = NULL;
+	ext2_ino_t dir = 0;
+	ext2_ino_t made = 0;
+	int r = edit_find_parent(edit, change->path, &dir, &name);
+
+	if (r == 0)
+		r = find_attributes(changes, change, &xattr, &attributes);
+	if (r < 0)
+		return r;
+	switch (change->mode & S_IFMT) {
+	case S_IFDIR:
+		return edit_make_directory(edit, dir, name, &attributes, &made);
+	case S_IFLNK:
+		return make_link(changes, change, dir, name);
+	case S_IFREG:
+		return make_file(changes, change, dir, name, &attributes);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* What is installed and was not touched may still belong to somebody else. */
+static int fix_attributes(struct changes *changes, const struct attributes_item *item)
+{
+	struct edit *edit = changes->excerpt->edit;
+	struct edit_attributes attributes;
+	const char *difference = NULL;
+	struct vfs_cap_data xattr;
+	struct edit_stat st;
+	int r = edit_find(edit, item->path, &st);
+
+	if (r == 0)
+		r = attributes_of(&changes->attributes, item->object, &xattr, &attributes);
+	if (r == 0)
+		r = attributes_compare(edit, &st, &attributes, &difference);
+	if (r == 0 && difference && !S_ISLNK(st.mode))
+		r = edit_set_attributes(edit, st.ino, &attributes);
+	return r;
+}
+
+/* Through the same blocks that the kernel will find. */
+static int read_back(struct changes *changes, const struct change *change)
+{
+	struct edit *edit = changes->excerpt->edit;
+	struct digest digest;
+	struct edit_stat st;
+	int r;
+
+	if (!S_ISREG(change->mode))
+		return 0;
+	r = edit_find(edit, change->path, &st);
+	if (r == 0)
+		r = edit_digest_file(edit, st.ino, &digest);
+	if (r == 0 && (st.size != change->size || !digest_is_equal(&digest, &change->digest)))
+		r = -EIO;
+	return r;
+}
+
+static int carry_out(struct changes *changes, const struct strv *ids)
+{
+	int r = remove_old(changes);
+
+	for (size_t i = 0; r == 0 && i < changes->count; i++)
+		r = make(changes, &changes->items[i]);
+	for (size_t i = 0; r == 0 && i < changes->attributes.count; i++) {
+		const struct attributes_item *item = &changes->attributes.items[i];
+
+		if (item->is_current && !item->object->shared && strv_has(ids, item->id))
+			r = fix_attributes(changes, item);
+	}
+	for (size_t i = 0; r == 0 && i < changes->count; i++)
+		r = read_back(changes, &changes->items[i]);
+	return r;
+}
+
+int replay(struct excerpt *excerpt, const struct strv *ids, struct image_problem *reterr_problem)
+{
+	CLEANUP(changes_done)
+	struct changes changes = {.excerpt = excerpt, .attributes = ATTRIBUTES_INIT};
+	int r = attributes_load(excerpt->path, &changes.attributes);
+
+	if (r == 0)
+		r = find_changes(&changes);
+	if (r == 0)
+		r = check_room(&changes, reterr_problem);
+	if (r == 0)
+		r = carry_out(&changes, ids);
+	if (r == -ENOSPC)
+		r = image_refuse(reterr_problem, "no-space",
+				 "the file system in '%s' has too little room; make it larger "
+				 "(truncate, resize2fs)",
+				 excerpt->edit->path);
+	return r;
+}

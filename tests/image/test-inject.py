@@ -1,0 +1,528 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Add-ons in images: what `affix image` makes of an image is what `affix --root` makes of the same tree.
+
+Each image is made by mke2fs from a tree; the same operation is carried out on the image, by libext2fs, and on a copy of
+the tree, by the kernel. e2fsck must have nothing to say, and the listing of what debugfs finds in the image must be the
+tree's, records included.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+import unittest
+
+import images
+import scenario
+from images import fixture
+
+ACCOUNTS = ('passwd', 'group', 'shadow', 'gshadow')
+# What mke2fs is told; images of all of these are to be worked on.
+FILE_SYSTEMS = {
+    'ext4': ['-t', 'ext4'],
+    'blocks of 1k': ['-t', 'ext4', '-b', '1024'],
+    'no checksums': ['-t', 'ext4', '-O', '^metadata_csum'],
+    'no checksums, blocks of 1k': ['-t', 'ext4', '-b', '1024', '-O', '^metadata_csum,uninit_bg'],
+    'no index': ['-t', 'ext4', '-O', '^dir_index'],
+    'no extents': ['-t', 'ext4', '-O', '^extents,^64bit'],
+    'small inodes': ['-t', 'ext4', '-I', '128'],
+    'meta_bg': ['-t', 'ext4', '-O', 'meta_bg,^resize_inode'],
+    'seeded checksums': ['-t', 'ext4', '-O', 'metadata_csum_seed,orphan_file'],
+    'ext3': ['-t', 'ext3'],
+    'ext2': ['-t', 'ext2', '-b', '1024'],
+}
+SMALL = ['-t', 'ext4', '-b', '1024', '-J', 'size=1']
+OPERATIONS = ('install', 'upgrade', 'rebuild', 'uninstall')
+
+
+def digest(path):
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def image_command(story, image, *options):
+    """The operation of a story, as a command on an image."""
+    words = shlex.split(story.command)[1:]
+    operands = [word for word in words[1:] if word not in ('--root', '{}')]
+    if words[0] == 'uninstall':
+        return ['image', 'rm-add-on', *options, image, *operands]
+    if '--config' in operands:
+        place = operands.index('--config')
+        options = [*options, '--config', f'{scenario.ID}={operands[place + 1]}']
+        del operands[place:place + 2]
+    return ['image', 'inject', '--trust', story.tree / 'etc/affix/trust.d', *options, image, *operands]
+
+
+class Case(unittest.TestCase):
+    operation = 'install'
+
+    @classmethod
+    def setUpClass(cls):
+        if os.getuid() != 0:
+            raise unittest.SkipTest('owners of files in a tree need root')
+        cls.story = cls.enterClassContext(scenario.Scenario(cls.operation)) if hasattr(cls, 'enterClassContext') \
+            else cls.enter(scenario.Scenario(cls.operation))
+        cls.work = cls.story.work
+
+    @classmethod
+    def enter(cls, context):
+        entered = context.__enter__()
+        cls.addClassCleanup(context.__exit__, None, None, None)
+        return entered
+
+    def image(self, options=('-t', 'ext4'), tree=None, size='24M'):
+        return images.make(tree or self.story.tree, self.work.fresh('disk.img'), options, size)
+
+    def affix(self, *arguments, code=0, **more):
+        done = fixture.affix(arguments, **more)
+        self.assertEqual(done.returncode, code, f'{arguments}:\n{done.stdout}{done.stderr}')
+        return done
+
+    def refused(self, name, *arguments, code=1):
+        """Says so, and leaves the image alone."""
+        image = next(pathlib.Path(str(word).partition(':')[0]) for word in arguments[2:] if '.img' in str(word))
+        before = digest(image)
+        done = self.affix(*arguments, code=code)
+        self.assertTrue(done.stderr.startswith(f'{name}: '), done.stderr)
+        self.assertEqual(done.stderr.count('\n'), 1, done.stderr)
+        self.assertEqual(digest(image), before, 'the image was changed')
+        self.assertFalse(pathlib.Path(f'{image}.affix-redo').exists())
+        return done
+
+    def inject(self, image, *bundles, code=0, options=()):
+        return self.affix('image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', *options, image, *bundles,
+                          code=code)
+
+    def assertState(self, image, golden):
+        images.check(image)
+        with images.unpacked(image, self.work.path) as found:
+            self.assertEqual(scenario.listing(found).splitlines(), golden.splitlines())
+
+
+class SameTree(Case):
+    """One operation, on all kinds of file systems."""
+
+    def accounts_of(self, tree):
+        found = {}
+        for name in ACCOUNTS:
+            path = tree / 'etc' / name
+            status = path.stat()
+            found[name] = (path.read_text(), status.st_mode, status.st_uid, status.st_gid)
+        return found
+
+    def test_each_operation_makes_the_tree_that_it_makes_of_a_directory(self):
+        for operation in OPERATIONS:
+            with scenario.Scenario(operation) as story, self.subTest(operation):
+                image = images.make(story.tree, story.work.fresh('disk.img'))
+                self.affix(*image_command(story, image))
+                self.assertState(image, story.golden['new'].read_text())
+                after = story.copy(story.tree)
+                story.run(story.command, after)
+                with images.unpacked(image, story.work.path) as found:
+                    self.assertEqual(self.accounts_of(found), self.accounts_of(after))
+                # Again, and nothing happens.
+                before = digest(image)
+                self.affix(*image_command(story, image), code=1 if operation == 'uninstall' else 0)
+                self.assertEqual(digest(image), before)
+
+    def test_all_kinds_of_file_systems_are_worked_on(self):
+        for name, options in FILE_SYSTEMS.items():
+            with self.subTest(name):
+                image = self.image(options)
+                images.check(image)
+                self.affix(*image_command(self.story, image))
+                self.assertState(image, self.story.golden['new'].read_text())
+                drift = json.loads(self.affix('image', 'drift', '--json', image).stdout)
+                self.assertEqual([(addon['id'], addon['items']) for addon in drift['data']['addons']],
+                                 [('neighbour', []), ('probe', [])])
+
+    def test_partitions_are_worked_on_by_number(self):
+        for label in ('gpt', 'dos'):
+            with self.subTest(label):
+                small = self.image()
+                path, offset = images.disk(small, self.work.fresh('whole.img'), label)
+                outside = self.around(path, offset, small.stat().st_size)
+                self.affix(*image_command(self.story, f'{path}:2'))
+                found = images.part(path, offset, small.stat().st_size, self.work.fresh('part.img'))
+                self.assertState(found, self.story.golden['new'].read_text())
+                self.assertEqual(self.around(path, offset, small.stat().st_size), outside)
+
+    def around(self, path, offset, size):
+        data = path.read_bytes()
+        return hashlib.sha256(data[:offset] + data[offset + size:]).hexdigest()
+
+    def test_removed_add_ons_leave_the_tree_as_it_was(self):
+        image = self.image()
+        self.affix(*image_command(self.story, image))
+        self.affix('image', 'rm-add-on', image, scenario.ID)
+        images.check(image)
+        with images.unpacked(image, self.work.path) as found:
+            self.assertEqual(scenario.listing(found, '--brief'), self.story.bare)
+
+    def test_the_live_updater_goes_on_with_the_record(self):
+        image = self.image()
+        self.affix(*image_command(self.story, image))
+        with images.unpacked(image, self.work.path) as found:
+            # What debugfs unpacks has the links of the image; the engine works on it as on any tree.
+            status = json.loads(self.affix('status', '--root', found, '--json').stdout)
+            self.assertEqual({addon['id'] for addon in status['data']['addons']}, {'neighbour', 'probe'})
+            self.affix('uninstall', scenario.ID, '--root', found)
+
+    def test_links_of_the_image_resolve_inside_it(self):
+        tree = self.story.copy(self.story.tree)
+        (tree / 'var/opt').mkdir()
+        shutil.move(tree / 'opt/affix', tree / 'var/opt/affix')
+        (tree / 'opt').rmdir()
+        (tree / 'opt').symlink_to('/var/opt')
+        (tree / 'real-etc').symlink_to('etc')
+        (tree / 'lib').symlink_to('usr/lib')
+        image = self.image(tree=tree)
+        self.affix(*image_command(self.story, image))
+        self.story.run(self.story.command, tree)
+        self.assertState(image, scenario.listing(tree))
+        self.assertIn('/var/opt/affix/probe/current', scenario.listing(tree))
+
+    def test_large_directories_stay_indexed_and_right(self):
+        tree = self.story.copy(self.story.tree)
+        directory = tree / 'etc/systemd/system'
+        for number in range(4000):
+            (directory / f'unit-of-somebody-with-a-rather-long-name-{number}.service').touch()
+        for name in ('ext4', 'blocks of 1k', 'no checksums', 'no index'):
+            with self.subTest(name):
+                image = self.image([*FILE_SYSTEMS[name], '-N', '16384'], tree=tree, size='48M')
+                fixture.run(['e2fsck', '-fyD', image], check=False)
+                self.affix(*image_command(self.story, image))
+                images.check(image)
+                [stat] = images.debugfs(image, ['stat /etc/systemd/system'])
+                self.assertEqual('Flags: 0x81000' in stat, name != 'no index', stat)
+                listed = self.affix('image', 'ls', image, '/etc/systemd/system').stdout
+                self.assertEqual(listed.count('unit-of-somebody'), 4000)
+                self.assertIn('affix-probe.service', listed)
+
+    def test_several_bundles_are_injected_together_or_not_at_all(self):
+        first = self.work.bundle(self.work.addon('first', '1.0.0'))
+        second = self.work.bundle(self.work.addon('second', '1.0.0'))
+        image = self.image()
+        done = self.inject(image, first, second, options=['--json'])
+        self.assertEqual([result['id'] for result in json.loads(done.stdout)['results']], ['first', 'second'])
+        self.assertIn('second', self.affix('image', 'status', image).stdout)
+        image = self.image()
+        stranger = self.work.keygen('stranger')[1]
+        other = self.work.bundle(self.work.addon('third', '1.0.0'), secret=stranger)
+        self.refused('untrusted-key', 'image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, first, other)
+
+    def test_an_ordinary_user_can_do_it(self):
+        directory = self.work.fresh('of-nobody')
+        directory.mkdir(mode=0o755)
+        self.work.path.chmod(0o755)
+        image = self.image()
+        moved = directory / 'disk.img'
+        shutil.move(image, moved)
+        for path in (directory, moved):
+            os.chown(path, 65534, 65534)
+        command = [fixture.AFFIX, *image_command(self.story, moved)]
+        done = subprocess.run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', *map(str, command)],
+                              capture_output=True, text=True, check=False, env={**os.environ, 'TMPDIR': str(directory)})
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertState(moved, self.story.golden['new'].read_text())
+        self.assertEqual([path.name for path in directory.iterdir()], ['disk.img'])
+
+
+class Drift(Case):
+    operation = 'upgrade'
+
+    def drift(self, image):
+        done = json.loads(self.affix('image', 'drift', '--json', image, scenario.ID).stdout)
+        return {(item['kind'], item['path']) for item in done['data']['addons'][0]['items']}
+
+    def test_each_kind_of_drift_is_found(self):
+        unit = f'/etc/systemd/system/affix-{scenario.ID}.service'
+        binary = f'/opt/affix/{scenario.ID}/versions/1.0.0/{scenario.ID}'
+        for kind, path, commands in (
+                ('owner', unit, [f'sif {unit} uid 7']),
+                ('mode', unit, [f'sif {unit} mode 0100666']),
+                ('mode', unit, [f'sif {unit} mode 0100044']),
+                ('missing', unit, [f'rm {unit}']),
+                ('capabilities', binary, [f'ea_set {binary} security.capability {"x" * 20}']),
+        ):
+            with self.subTest(kind):
+                image = self.image()
+                self.assertEqual(self.drift(image), set())
+                images.debugfs(image, commands, write=True)
+                self.assertEqual(self.drift(image), {(kind, path)})
+
+    def test_content_is_compared(self):
+        image = self.image()
+        changed = self.work.fresh('changed')
+        changed.write_text('[Unit]\n')
+        unit = f'/etc/systemd/system/affix-{scenario.ID}.service'
+        images.debugfs(image, [f'rm {unit}', f'write {changed} {unit}', f'sif {unit} mode 0100644'], write=True)
+        self.assertIn(('content', unit), self.drift(image))
+
+
+class Look(Case):
+    def test_files_and_directories_are_shown(self):
+        tree = self.story.copy(self.story.tree)
+        (tree / 'long').symlink_to('x' * 200)
+        (tree / 'big').write_bytes(os.urandom(3 << 20))
+        (tree / 'holes').touch()
+        os.truncate(tree / 'holes', 5 << 20)
+        (tree / 'a\x1b[31mb').touch()
+        image = self.image(tree=tree)
+        listed = self.affix('image', 'ls', image).stdout
+        self.assertIn('long -> ' + 'x' * 200, listed)
+        self.assertIn('a\\x1b[31mb', listed)
+        self.assertNotIn('\x1b', listed)
+        for name in ('big', 'holes'):
+            done = subprocess.run([fixture.AFFIX, 'image', 'cat', image, name], capture_output=True, check=True)
+            self.assertEqual(done.stdout, (tree / name).read_bytes())
+        self.affix('image', 'cat', image, '/etc/passwd')
+        items = json.loads(self.affix('image', 'ls', '--json', image, '/etc').stdout)['items']
+        self.assertIn('passwd', [item['name'] for item in items])
+        self.refused('not-found', 'image', 'cat', image, '/nothing')
+        self.refused('not-found', 'image', 'ls', image, '/nothing/there')
+
+    def test_loops_of_links_end(self):
+        tree = self.story.copy(self.story.tree)
+        (tree / 'a').symlink_to('b')
+        (tree / 'b').symlink_to('a')
+        (tree / 'up').symlink_to('../../../../etc')
+        image = self.image(tree=tree)
+        self.refused('not-found', 'image', 'ls', image, '/a')
+        self.assertIn('passwd', self.affix('image', 'ls', image, '/up').stdout)
+
+
+class Redo(Case):
+    """What an interrupted change left is finished, or given up, by the next command."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.left, cls.before = cls.interrupted()
+
+    @classmethod
+    def interrupted(cls):
+        """An image from before beside a committed redo file, and the image's bytes."""
+        directory = cls.work.fresh('interrupted')
+        directory.mkdir()
+        image = images.make(cls.story.tree, directory / 'disk.img', SMALL, '4M')
+        before = image.read_bytes()
+        # Killed when all is copied in: put back what was there before.
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:signal=KILL:when=2',
+                     fixture.AFFIX, *image_command(cls.story, image)], check=False)
+        if not cls.redo(image).exists():
+            raise AssertionError('no redo file was left')
+        image.write_bytes(before)
+        return image, before
+
+    @staticmethod
+    def redo(image):
+        return pathlib.Path(f'{image}.affix-redo')
+
+    def copy(self):
+        directory = self.work.fresh('copy')
+        shutil.copytree(self.left.parent, directory)
+        return directory / self.left.name
+
+    def test_any_command_finishes_what_was_committed(self):
+        for words in (('status',), ('drift',), ('ls',), ('cat', '/etc/passwd')):
+            with self.subTest(words[0]):
+                copy = self.copy()
+                self.affix('image', words[0], copy, *words[1:])
+                self.assertFalse(self.redo(copy).exists())
+                self.assertState(copy, self.story.golden['new'].read_text())
+
+    def test_finishing_can_be_interrupted_anywhere(self):
+        whole = None
+        for call in ('pwrite64', 'fdatasync', 'unlinkat', 'fsync'):
+            for number in (1, 2, 3, 7, 12, 20, 26, 30, 31):
+                copy = self.copy()
+                fixture.run(['strace', '-f', '-o', '/dev/null', '-e', f'trace={call}', '-e',
+                             f'inject={call}:signal=KILL:when={number}', fixture.AFFIX, 'image', 'ls', copy], check=False)
+                self.affix('image', 'ls', copy)
+                self.assertFalse(self.redo(copy).exists())
+                if whole is None:
+                    self.assertState(copy, self.story.golden['new'].read_text())
+                    whole = digest(copy)
+                self.assertEqual(digest(copy), whole, f'{call} {number}')
+
+    def test_what_was_not_committed_is_given_up(self):
+        whole = self.redo(self.left).read_bytes()
+        for name, data in (('cut off', whole[:-1]), ('without a header', bytes(4096) + whole[4096:]),
+                           ('empty', b''), ('a block lost', whole[:8192] + bytes(1024) + whole[9216:]),
+                           ('a number changed', whole[:-8] + b'\x07' + whole[-7:]),
+                           ('endless', whole[:32] + b'\xff' * 8 + whole[40:])):
+            with self.subTest(name):
+                copy = self.copy()
+                self.redo(copy).write_bytes(data)
+                self.affix('image', 'status', copy)
+                self.assertFalse(self.redo(copy).exists())
+                self.assertEqual(copy.read_bytes(), self.before)
+
+    def test_files_that_belong_to_another_image_are_refused(self):
+        for name in ('another', 'larger', 'changed since', 'no redo file'):
+            with self.subTest(name):
+                copy = self.copy()
+                if name == 'another':
+                    images.make(self.story.tree, copy, SMALL, '4M')
+                elif name == 'larger':
+                    copy.write_bytes(self.before + bytes(4096))
+                elif name == 'changed since':
+                    images.debugfs(copy, ['mkdir /new', 'ssv mtime now'], write=True)
+                else:
+                    self.redo(copy).write_text('what somebody else wrote here\n')
+                found, redo = copy.read_bytes(), self.redo(copy).read_bytes()
+                done = self.affix('image', 'ls', copy, code=1)
+                self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
+                self.assertEqual((copy.read_bytes(), self.redo(copy).read_bytes()), (found, redo))
+
+    def test_links_to_an_image_find_its_redo_file(self):
+        copy = self.copy()
+        link = self.work.fresh('link.img')
+        link.symlink_to(copy)
+        self.affix('image', 'ls', link)
+        self.assertFalse(self.redo(copy).exists())
+
+    def test_a_full_disk_leaves_the_image_as_it_was(self):
+        image = self.image(SMALL, size='4M')
+        before = digest(image)
+        for limit in (0, 64, 200):
+            with self.subTest(limit):
+                words = shlex.join(str(word) for word in [fixture.AFFIX, *image_command(self.story, image)])
+                done = fixture.run(['sh', '-c', f'trap "" XFSZ; ulimit -f {limit}; exec {words}'], check=False)
+                self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+                self.assertEqual(digest(image), before)
+                self.assertFalse(self.redo(image).exists())
+
+
+class Refusals(Case):
+    """One by one; the image is never changed."""
+
+    def command(self, image):
+        return image_command(self.story, image)
+
+    def test_file_systems_that_are_not_understood(self):
+        for options in (['-O', 'inline_data'], ['-O', 'bigalloc'], ['-O', 'quota'], ['-O', 'encrypt'], ['-O', 'casefold'],
+                        ['-O', 'ea_inode'], ['-O', 'mmp'], ['-O', 'verity']):
+            with self.subTest(options[1]):
+                image = self.image(['-t', 'ext4', *options])
+                done = self.refused('unsupported-filesystem', *self.command(image))
+                self.assertIn(options[1], done.stderr)
+
+    def test_features_that_do_not_exist_yet(self):
+        image = self.image()
+        images.debugfs(image, ['feature FEATURE_I30'], write=True)
+        self.refused('unsupported-filesystem', *self.command(image))
+
+    def test_journals_that_are_not_empty(self):
+        image = self.image()
+        images.debugfs(image, ['feature needs_recovery'], write=True)
+        done = self.refused('dirty-journal', *self.command(image))
+        self.assertIn(f'e2fsck -fy {image}', done.stderr)
+        self.refused('dirty-journal', 'image', 'ls', image)
+        image = self.image()
+        images.debugfs(image, ['ssv state 2'], write=True)
+        self.refused('dirty-journal', *self.command(image))
+
+    def test_what_is_no_image(self):
+        empty = self.work.fresh('empty.img')
+        empty.write_bytes(bytes(1 << 20))
+        self.refused('bad-image', *self.command(empty))
+        text = self.work.fresh('text.img')
+        text.write_text('text\n')
+        self.refused('bad-image', *self.command(text))
+        missing = self.affix(*self.command(self.work.path / 'none'), code=1)
+        self.assertTrue(missing.stderr.startswith('bad-image: '), missing.stderr)
+        self.affix(*self.command(self.work.path), code=1)
+
+    def test_images_that_are_cut_off(self):
+        image = self.image()
+        os.truncate(image, 8 << 20)
+        self.refused('bad-image', *self.command(image))
+
+    def test_partitions_that_do_not_exist(self):
+        path, _ = images.disk(self.image(), self.work.fresh('whole.img'), 'gpt')
+        done = self.refused('no-partition', *self.command(path))
+        self.assertIn('1, 2', done.stderr)
+        self.refused('no-partition', *self.command(f'{path}:3'))
+        self.refused('bad-image', *self.command(f'{path}:1'))
+        os.truncate(path, 4 << 20)
+        self.refused('no-partition', *self.command(f'{path}:2'))
+
+    def test_images_that_somebody_has_locked(self):
+        image = self.image()
+        holder = subprocess.Popen([sys.executable, '-c', 'import fcntl, struct, sys\n'
+                                   f'file = open({str(image)!r}, "r+b")\n'
+                                   'fcntl.fcntl(file, 37, struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, 100, 1, 0))\n'
+                                   'print("held", flush=True)\nsys.stdin.read()'],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.assertEqual(holder.stdout.readline(), 'held\n')
+        try:
+            self.refused('busy', *self.command(image), code=4)
+        finally:
+            holder.communicate()
+        self.affix(*self.command(image))
+
+    def test_images_that_are_mounted(self):
+        image = self.image()
+        blocks = self.work.fresh('block')
+        (blocks / 'loop7/loop').mkdir(parents=True)
+        (blocks / 'loop7/loop/backing_file').write_text(f'{image}\n')
+        before = digest(image)
+        words = ' '.join(shlex.quote(str(word)) for word in [fixture.AFFIX, *self.command(image)])
+        done = fixture.run(['unshare', '-m', 'sh', '-c', f'mount --bind {blocks} /sys/block && {words}'], check=False)
+        if 'mount' in done.stderr and 'denied' in done.stderr:
+            self.skipTest(done.stderr)
+        self.assertEqual((done.returncode, done.stderr.partition(':')[0]), (1, 'mounted'), done.stderr)
+        self.assertEqual(digest(image), before)
+
+    def test_foreign_files(self):
+        tree = self.story.copy(self.story.tree)
+        unit = tree / f'etc/systemd/system/affix-{scenario.ID}.service'
+        unit.write_text('mine\n')
+        image = self.image(tree=tree)
+        done = self.refused('foreign-file', *self.command(image))
+        self.assertIn(unit.name, done.stderr)
+        unit.unlink()
+        shipped = tree / f'usr/lib/systemd/system/affix-{scenario.ID}.service'
+        shipped.parent.mkdir(parents=True)
+        shipped.write_text('shipped\n')
+        self.refused('foreign-file', *self.command(self.image(tree=tree)))
+
+    def test_too_little_room(self):
+        tree = self.story.copy(self.story.tree)
+        (tree / 'ballast').write_bytes(os.urandom(1 << 20) * 5)
+        self.refused('no-space', *self.command(self.image(['-t', 'ext4', '-b', '1024', '-O', '^has_journal', '-m', '0',
+                                                           '-N', '200'], tree=tree, size='5450k')))
+        image = self.image(['-t', 'ext4', '-b', '1024', '-N', '64'], size='8M')
+        self.refused('no-inodes', *self.command(image))
+
+    def test_keys_that_are_not_trusted(self):
+        image = self.image()
+        empty = self.work.fresh('trust')
+        empty.mkdir()
+        words = self.command(image)
+        words[words.index('--trust') + 1] = empty
+        self.refused('no-trusted-key', *words)
+        # The image's own keys do not count.
+        self.refused('no-trusted-key', 'image', 'inject', '--trust', '/nonexistent', image, words[-1])
+
+    def test_configurations_that_fit_nothing(self):
+        image = self.image()
+        config = self.work.fresh('config')
+        config.write_text('{"level": -1}')
+        bundle = self.work.bundle(self.work.addon('plain', '1.0.0'))
+        self.refused('bad-config', 'image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', '--config',
+                     f'plain={config}', image, bundle)
+        self.affix('image', 'inject', '--config', f'other={config}', image, bundle, code=2)
+
+    def test_add_ons_that_are_not_there(self):
+        self.refused('not-installed', 'image', 'rm-add-on', self.image(), 'nothing')
+
+
+if __name__ == '__main__':
+    unittest.main(verbosity=2)
