@@ -24,6 +24,7 @@
 #define DOWNLOAD_BYTES   (1ULL << 30)
 #define DOWNLOAD_SECONDS 3600U
 #define MIN_SPEED        1024U
+#define SLOW_SECONDS     60U
 /* Certificates and tokens. */
 #define DIGESTED_FILE_MAX MEBIBYTE
 
@@ -134,6 +135,8 @@ static const struct yaml_field download_fields[] = {
 		   .max = DOWNLOAD_BYTES),
 	YAML_FIELD("min_bytes_per_second", YAML_FIELD_UINT64, AT(download_min_speed), .min = 1,
 		   .max = DOWNLOAD_BYTES),
+	YAML_FIELD("slow_seconds", YAML_FIELD_UINT64, AT(download_slow_seconds), .min = 1,
+		   .max = DAY),
 	YAML_FIELD("max_seconds", YAML_FIELD_UINT64, AT(download_max_seconds), .min = 1,
 		   .max = 7 * DAY),
 	YAML_FIELD("keep_free_bytes", YAML_FIELD_UINT64, AT(download_keep_free), .max = 1ULL << 50),
@@ -256,6 +259,7 @@ static struct config *make_default(void)
 		.policy = {.removal_delay = 900, .mass_removal = DAY},
 		.download_max_bytes = DOWNLOAD_BYTES,
 		.download_min_speed = MIN_SPEED,
+		.download_slow_seconds = SLOW_SECONDS,
 		.download_max_seconds = DOWNLOAD_SECONDS,
 		.download_keep_free = 64 * MEBIBYTE,
 	};

@@ -98,6 +98,10 @@ int config_check(const struct config *config, char **reterr)
 	if (config->certificate_is_credential && !config->client_ca)
 		return complain(reterr, "", "certificate_is_credential",
 				"needs client_ca, with which certificates are checked");
+	if (config->stale_seconds > 0 && config->stale_seconds <= config->heartbeat_seconds)
+		return complain(reterr, "", "stale_seconds",
+				"is not more than heartbeat_seconds: hosts would be stale between "
+				"two heartbeats");
 	r = check_file("tls_certificate", config->tls_certificate, reterr);
 	if (r == 0)
 		r = check_file("tls_key", config->tls_key, reterr);

@@ -331,6 +331,12 @@ static void expire_requests(struct front *front)
 	}
 }
 
+/* Nobody waits for an answer or is to be told goodbye. */
+static bool is_idle(const struct front *front)
+{
+	return front->agents.used == 0 && front->requests.used == 0;
+}
+
 static void on_tick(uv_timer_t *handle)
 {
 	struct front *front = handle->data;
@@ -343,7 +349,7 @@ static void on_tick(uv_timer_t *handle)
 	}
 	if (!front->is_stopping && !front_is_congested(front))
 		set_listening(front, true);
-	if (front->is_stopping && (front->agents.used == 0 || now >= front->stop_due))
+	if (front->is_stopping && (is_idle(front) || now >= front->stop_due))
 		uv_stop(&front->loop);
 }
 
@@ -356,6 +362,7 @@ static void on_stop(uv_signal_t *handle, int signal_number)
 		return;
 	front->is_stopping = true;
 	front->stop_due = front->now + STOP_SECONDS;
+	front->return_seconds = admission_return(front->agents.used);
 	set_listening(front, false);
 	agent_close_all(front);
 }

@@ -64,7 +64,9 @@ struct front {
 	uint64_t now;                 /* seconds, monotonic */
 	uint64_t seen_due;            /* when AgentsSeen goes out next */
 	uint64_t stop_due;
-	uint64_t upload_count; /* names files in DATA/incoming */
+	unsigned
+		return_seconds; /* over how long those come back that a stopping front sends away */
+	uint64_t upload_count;  /* names files in DATA/incoming */
 	bool has_key;
 	bool is_listening;
 	bool is_link_full; /* link_poll waits for room, too */

@@ -18,7 +18,7 @@ NEW_NET = 0x40000000
 SETTINGS = '''
 server: {{url: '{url}', token_file: /etc/affix/join-token}}
 labels: {{env: test}}
-intervals: {{heartbeat_seconds: 1, status_seconds: 1, drift_seconds: 2, reconnect_max_seconds: 1}}
+intervals: {{heartbeat_seconds: 1, status_seconds: 1, drift_seconds: 1, reconnect_max_seconds: 1}}
 removal: {{delay_seconds: 2, mass_seconds: 5}}
 repair: {repair}
 '''
@@ -126,6 +126,19 @@ class AgentOnHost(live.Case):
         failed = self.server.wait(lambda report: report.packages.get('other', {}).get('status') == 3, 30)
         self.assertNotEqual(failed.packages['other']['error'], '')
         self.assertEqual(self.host.path('/opt/affix').joinpath('other').exists(), False)
+
+    def test_what_failed_under_a_drop_in_is_tried_again_as_soon_as_that_is_gone(self):
+        directory = self.host.path('/etc/systemd/system/affix-bent.service.d')
+        directory.mkdir()
+        (directory / 'local.conf').write_text('[Service]\nExecStartPre=/bin/false\n')
+        self.start()
+        self.offer(bent=self.package('bent', '1.0.0'))
+        failed = self.server.wait(lambda report: 'local.conf' in report.addons.get('bent', {}).get('reason', ''), 30, self.seen)
+        self.assertNotEqual(failed.addons['bent']['state'], 'running')
+        self.seen = len(self.server.reports)
+        (directory / 'local.conf').unlink()
+        # The first pause is half a minute, and this well before its end.
+        self.state('bent', 'running', '1.0.0', 15)
 
     def test_drift_is_found_and_mended(self):
         self.start(repair='true')

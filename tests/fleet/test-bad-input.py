@@ -4,6 +4,8 @@
 
 import gzip
 import os
+import pathlib
+import resource
 import socket
 import struct
 import sys
@@ -189,6 +191,28 @@ class Floods(Hostile):
         self.assertGreaterEqual(closed, 100 - 64)
         # The rest holds a place for the time of a request's head, not longer.
         wait_for(lambda: self.can_connect(), 25, 'a free place')
+
+    def test_front_without_descriptors_waits_for_some_and_does_not_spin(self):
+        server = start(self)
+        front = server.children()[-1]
+        room = len(os.listdir(f'/proc/{front}/fd')) + 8
+        resource.prlimit(front, resource.RLIMIT_NOFILE, (room, room))
+        connections = [socket.create_connection(server.address, 10) for _ in range(20)]
+        for connection in connections:
+            self.addCleanup(connection.close)
+        wait_for(lambda: len(os.listdir(f'/proc/{front}/fd')) >= room - 2, what='a front without descriptors')
+
+        def spent():
+            fields = pathlib.Path(f'/proc/{front}/stat').read_text().rsplit(')', 1)[1].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+        before = spent()
+        time.sleep(2)
+        self.assertLess(spent() - before, 0.5)
+        for connection in connections[:-1]:
+            connection.close()
+        connections[-1].sendall(b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
+        self.assertTrue(connections[-1].recv(100).startswith(b'HTTP/1.1 200'))
+        self.assertEqual(server.request('GET', '/healthz', token='')[0], 200)
 
     def can_connect(self):
         try:

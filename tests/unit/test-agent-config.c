@@ -70,7 +70,7 @@ static void every_key_is_read(void **state)
 		     "  reconnect_max_seconds: 4}\n"
 		     "removal: {delay_seconds: 5, mass_seconds: 6}\n"
 		     "downloads: {max_bytes: 7, min_bytes_per_second: 8, max_seconds: 9,\n"
-		     "  keep_free_bytes: 0}\n"
+		     "  slow_seconds: 10, keep_free_bytes: 0}\n"
 		     "repair: true\n"
 		     "x-mine: anything\n");
 
@@ -83,6 +83,7 @@ static void every_key_is_read(void **state)
 	assert_int_equal(config->reconnect_max_seconds, 4);
 	assert_int_equal(config->policy.mass_removal, 6);
 	assert_int_equal(config->download_max_seconds, 9);
+	assert_int_equal(config->download_slow_seconds, 10);
 	assert_int_equal(config->download_keep_free, 0);
 	assert_true(config->policy.repair);
 }
