@@ -21,6 +21,7 @@
 #include "cli/image_options.h"
 #include "cli/image_overlay.h"
 #include "cli/image_source.h"
+#include "ext4/replace.h"
 #include "ext4/writer.h"
 
 struct build {
@@ -222,6 +223,20 @@ static int print_summary(const struct build *build, const struct ext4_summary *s
 	return command_print_json(json);
 }
 
+static int publish(const struct build *build, struct output *output, int dirfd, const char *name,
+		   struct image_problem *problem)
+{
+	cleanup_image_replace struct image_replace replace = IMAGE_REPLACE_INIT;
+	int r;
+
+	r = image_replace_begin(dirfd, name, build->output, output->fd, &replace, problem);
+	if (r == 0)
+		r = output_publish(output, name);
+	if (r == 0)
+		r = image_replace_end(&replace);
+	return r == 0 ? dir_sync(dirfd) : r;
+}
+
 static int write_image(const struct build *build)
 {
 	cleanup_fd int dirfd = -EBADF;
@@ -237,14 +252,10 @@ static int write_image(const struct build *build)
 		return command_broke(r, "'%s' could not be made", build->output);
 	r = ext4_write(output.fd, build->source.layers, build->source.layer_count, &build->options,
 		       &summary, &problem);
-	if (r > 0) {
-		command_complain(problem.name, problem.text);
-		return COMMAND_REFUSED;
-	}
 	if (r == 0)
-		r = output_publish(&output, name);
-	if (r == 0)
-		r = dir_sync(dirfd);
+		r = publish(build, &output, dirfd, name, &problem);
+	if (r > 0)
+		return image_complain(&problem, NULL, r);
 	if (r < 0)
 		return command_broke(r, "'%s' could not be written", build->output);
 	command_note_change();

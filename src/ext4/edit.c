@@ -13,17 +13,12 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fd.h"
-#include "base/file.h"
 #include "base/path.h"
-
-#define LOCK_WAIT (30 * CLOCK_USEC_PER_SEC)
-#define LOCK_POLL (CLOCK_USEC_PER_SEC / 20)
+#include "ext4/lock.h"
 
 int edit_error(struct edit *edit, errcode_t error)
 {
@@ -73,10 +68,10 @@ static int split_where(const char *where, char **ret_file, unsigned *ret_partiti
 	return *ret_file ? 0 : -ENOMEM;
 }
 
-static int open_file(struct edit *edit, const char *file, bool writable)
+/* Symlinks are followed here, once: below, the name must be the file's own. */
+static int open_directory(struct edit *edit, const char *file)
 {
 	cleanup_free char *directory = NULL;
-	struct stat st;
 
 	edit->path = realpath(file, NULL);
 	if (!edit->path)
@@ -86,33 +81,21 @@ static int open_file(struct edit *edit, const char *file, bool writable)
 	    str_format(&edit->redo_name, "%s" REDO_SUFFIX, path_last_name(edit->path)) < 0)
 		return -ENOMEM;
 	edit->dirfd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	edit->fd = open(edit->path,
-			(writable ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (edit->dirfd < 0 || edit->fd < 0 || fstat(edit->fd, &st) < 0)
-		return -errno;
-	return S_ISREG(st.st_mode) ? 0 : -EINVAL;
+	return edit->dirfd < 0 ? -errno : 0;
 }
 
-/* One process at a time, readers too: they may have to finish what another left. */
-static int lock_file(const struct edit *edit, struct image_problem *problem)
+static int open_file(struct edit *edit, const char *file, bool writable,
+		     struct image_problem *problem)
 {
-	uint64_t end = clock_monotonic_usec() + LOCK_WAIT;
+	int r = open_directory(edit, file);
 
-	while (flock(edit->fd, LOCK_EX | LOCK_NB) < 0) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return -errno;
-		if (clock_monotonic_usec() >= end)
-			return image_refuse(
-				problem, "busy",
-				"another process works on '%s'; try again when it is done",
-				edit->path);
-		clock_sleep_usec(LOCK_POLL);
-	}
-	return 0;
+	return r < 0 ? r
+		     : image_lock(edit->dirfd, path_last_name(edit->path),
+				  writable ? O_RDWR : O_RDONLY, edit->path, &edit->fd, problem);
 }
 
 /* A reader may do it too, if it may write to the image. */
-static int finish_earlier(struct edit *edit, struct image_problem *problem)
+static int finish_earlier(struct edit *edit, bool writable, struct image_problem *problem)
 {
 	cleanup_fd int fd = -EBADF;
 	bool exists = false;
@@ -120,10 +103,15 @@ static int finish_earlier(struct edit *edit, struct image_problem *problem)
 
 	if (r < 0 || !exists)
 		return r;
-	fd = open(edit->path, O_RDWR | O_CLOEXEC);
+	if (writable)
+		return redo_finish(edit->fd, edit->path, edit->dirfd, edit->redo_name, problem);
+	fd = openat(edit->dirfd, path_last_name(edit->path), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	return redo_finish(fd, edit->path, edit->dirfd, edit->redo_name, problem);
+	r = image_has_name(edit->fd, edit->dirfd, path_last_name(edit->path), &exists);
+	if (r == 0 && !exists)
+		r = -ESTALE;
+	return r < 0 ? r : redo_finish(fd, edit->path, edit->dirfd, edit->redo_name, problem);
 }
 
 static int refuse_damaged(const char *name, errcode_t error, struct image_problem *problem)
@@ -178,18 +166,16 @@ int edit_open(const char *where, bool writable, struct edit *ret,
 
 	r = split_where(where, &file, &partition);
 	if (r == 0)
-		r = open_file(&edit, file, writable);
+		r = open_file(&edit, file, writable, reterr_problem);
 	if (r < 0 && r != -ENOMEM)
 		return image_refuse(reterr_problem, "bad-image",
 				    "the image '%s' cannot be opened%s: %s; name a file that holds "
 				    "a file system or a disk",
 				    file, writable ? " for writing" : "", strerrordesc_np(-r));
 	if (r == 0)
-		r = lock_file(&edit, reterr_problem);
-	if (r == 0)
 		r = edit_check_unused(edit.fd, edit.path, reterr_problem);
 	if (r == 0)
-		r = finish_earlier(&edit, reterr_problem);
+		r = finish_earlier(&edit, writable, reterr_problem);
 	if (r == 0)
 		r = disk_find(edit.fd, edit.path, partition, &edit.place, reterr_problem);
 	if (r == 0)
@@ -237,8 +223,15 @@ int edit_flush(struct edit *edit, bool *ret_changed)
 int edit_commit(struct edit *edit, bool *ret_committed)
 {
 	bool changed = false;
+	bool has_name = false;
 	int r = edit_flush(edit, &changed);
 
 	*ret_committed = false;
-	return r < 0 || !changed ? r : redo_commit(edit->redo, ret_committed);
+	if (r < 0 || !changed)
+		return r;
+	/* What nobody will ever find would be changed, and a success reported. */
+	r = image_has_name(edit->fd, edit->dirfd, path_last_name(edit->path), &has_name);
+	if (r == 0 && !has_name)
+		r = -ESTALE;
+	return r < 0 ? r : redo_commit(edit->redo, ret_committed);
 }

@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/file.h"
 #include "base/path.h"
 #include "ext4/redo_private.h"
 
@@ -75,6 +74,11 @@ static int grow_cells(struct redo *redo)
 static int64_t find_cell(const struct redo *redo, uint64_t cell)
 {
 	return redo->map_size > 0 ? (int64_t)*find_place(redo, cell) - 1 : -1;
+}
+
+bool redo_has_cell(const struct redo *redo, uint64_t cell)
+{
+	return find_cell(redo, cell) >= 0;
 }
 
 static int add_cell(struct redo *redo, uint64_t cell, int64_t *ret)
@@ -235,20 +239,44 @@ int redo_write(struct redo *redo, uint64_t position, const void *data, size_t si
 static bool is_staged(const struct redo *redo, uint64_t position, size_t size)
 {
 	for (uint64_t at = 0; at < size; at += REDO_CELL_SIZE) {
-		if (find_cell(redo, (position + at) / REDO_CELL_SIZE) >= 0)
+		if (redo_has_cell(redo, (position + at) / REDO_CELL_SIZE))
 			return true;
 	}
 	return false;
 }
 
+static int note_written(struct redo *redo, uint64_t cell, size_t n)
+{
+	if (n > REDO_CELLS_MAX - redo->n_written)
+		return -EFBIG;
+	if (redo->n_written + n > redo->n_written_allocated) {
+		size_t wanted = MAX(redo->n_written_allocated * 2, redo->n_written + n);
+		uint64_t *larger = reallocarray(redo->written, wanted, sizeof(*larger));
+
+		if (!larger)
+			return -ENOMEM;
+		redo->written = larger;
+		redo->n_written_allocated = wanted;
+	}
+	for (size_t i = 0; i < n; i++)
+		redo->written[redo->n_written++] = cell + i;
+	return 0;
+}
+
 int redo_write_through(struct redo *redo, uint64_t position, const void *data, size_t size)
 {
+	int r;
+
 	if (redo->fd < 0)
 		return -EROFS;
 	if (!is_inside(redo, position, size))
 		return -ERANGE;
-	if (position % REDO_CELL_SIZE != 0 || is_staged(redo, position, size))
+	if (position % REDO_CELL_SIZE != 0 || size % REDO_CELL_SIZE != 0 ||
+	    is_staged(redo, position, size))
 		return redo_write(redo, position, data, size);
+	r = note_written(redo, position / REDO_CELL_SIZE, size / REDO_CELL_SIZE);
+	if (r < 0)
+		return r;
 	redo->is_unsettled = true;
 	return fd_pwrite_full(redo->image_fd, data, size, redo->place.offset + position);
 }
@@ -298,10 +326,11 @@ struct redo *redo_free(struct redo *redo)
 	if (!redo)
 		return NULL;
 	if (redo->fd >= 0 && !redo->is_done)
-		ignore_result(file_remove(redo->dirfd, redo->name, NULL));
+		ignore_result(redo_remove_left(redo->dirfd, redo->name, redo->fd));
 	(void)fd_close(redo->fd);
 	free(redo->cells);
 	free(redo->map);
+	free(redo->written);
 	free(redo);
 	return NULL;
 }

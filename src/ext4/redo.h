@@ -16,10 +16,12 @@
  * The format (little-endian, cells of 1024 bytes):
  *   0      the header of 4096 bytes: zero until the commit
  *   4096   the staged cells
- *          then their numbers in the file system, 8 bytes each
+ *          then a row of 32 bytes for each, and for each cell that was written past the file
  * Header: "affix-redo 1\n" in 16 bytes; the image's size, the file system's offset, the number of
- * cells, 8 bytes each; from 64 the BLAKE2b-512 of the whole file with this field zero; from 128 the
- * file system's superblock as it was before, 1024 bytes.
+ * staged cells, the number of rows, 8 bytes each; from 64 the BLAKE2b-512 of the whole file with
+ * this field zero; from 128 the file system's superblock as it was before, 1024 bytes.
+ * Row: the cell's number in the file system, 8 bytes; then for each of its two sectors the first 12
+ * bytes of the BLAKE2b-512 of what the image held at the commit.
  */
 #define REDO_SUFFIX ".affix-redo"
 
@@ -32,6 +34,13 @@ struct redo;
  */
 must_check int redo_finish(int image_fd, const char *image, int dirfd, const char *name,
 			   struct image_problem *reterr_problem);
+
+/* The redo file of an image that is given up, for redo_remove_left(): -EBADF where there is none.
+ * 0; IMAGE_E_REFUSED where the file is somebody's; -errno. */
+must_check int redo_find_left(const char *image, int dirfd, const char *name, int *ret_fd,
+			      struct image_problem *reterr_problem);
+/* Takes *name* from the redo file *fd*, if it still has it. */
+must_check int redo_remove_left(int dirfd, const char *name, int fd);
 
 /* Whether there is one. */
 must_check int redo_exists(int dirfd, const char *name, bool *ret);

@@ -5,9 +5,9 @@
  * one wait for the disk does for all, and a file that lost some of its blocks to a power cut is no
  * commit. After it the cells are copied into the image, as often as it takes.
  *
- * A file that is found later must be this image's: same size, and a superblock whose sectors are
- * the ones from before or the ones that it brings. An image that was mounted, repaired or replaced
- * meanwhile has another.
+ * A file that is found later must be this image's: same size, and each sector of the superblock and
+ * of the cells is the one from before or the one that it brings (redo_table.c). An image that was
+ * mounted, repaired or replaced meanwhile is another.
  */
 
 #include <endian.h>
@@ -23,11 +23,10 @@
 #include "base/file.h"
 #include "base/path.h"
 #include "crypto/digest.h"
+#include "ext4/lock.h"
 #include "ext4/redo.h"
 #include "ext4/redo_private.h"
 
-#define SECTOR_SIZE     512U
-#define COPY_CELLS      1024UL
 #define SUPERBLOCK_CELL 1U
 
 static const char magic[16] = "affix-redo 1\n";
@@ -37,7 +36,8 @@ struct redo_header {
 	uint64_t image_size;
 	uint64_t offset;
 	uint64_t n_cells;
-	uint8_t reserved[24];
+	uint64_t n_rows;
+	uint8_t reserved[16];
 	struct digest digest;
 	uint8_t superblock[SUPERBLOCK_SIZE];
 	uint8_t padding[REDO_HEADER_SIZE - 128 - SUPERBLOCK_SIZE];
@@ -58,9 +58,9 @@ static int digest_file(int fd, const struct redo_header *header, struct digest *
 {
 	struct redo_header blank = *header;
 	struct digest_state state;
-	cleanup_free char *buffer = malloc(COPY_CELLS * REDO_CELL_SIZE);
+	cleanup_free char *buffer = malloc(REDO_RUN_MAX * REDO_CELL_SIZE);
 	uint64_t cells = le64toh(header->n_cells);
-	uint64_t left = cells * (REDO_CELL_SIZE + sizeof(uint64_t));
+	uint64_t left = cells * REDO_CELL_SIZE + le64toh(header->n_rows) * sizeof(struct redo_row);
 	uint64_t offset = REDO_HEADER_SIZE;
 
 	if (!buffer)
@@ -69,7 +69,7 @@ static int digest_file(int fd, const struct redo_header *header, struct digest *
 	digest_begin(&state);
 	digest_add(&state, &blank, sizeof(blank));
 	while (left > 0) {
-		size_t n = (size_t)MIN(left, COPY_CELLS * REDO_CELL_SIZE);
+		size_t n = (size_t)MIN(left, REDO_RUN_MAX * REDO_CELL_SIZE);
 		int r = redo_read_exactly(fd, buffer, n, offset);
 
 		if (r < 0)
@@ -82,21 +82,17 @@ static int digest_file(int fd, const struct redo_header *header, struct digest *
 	return 0;
 }
 
-static uint64_t table_offset(uint64_t n_cells)
+static int write_table(const struct redo *redo, uint64_t *ret_n)
 {
-	return REDO_HEADER_SIZE + n_cells * REDO_CELL_SIZE;
-}
+	cleanup_free struct redo_row *rows = NULL;
+	size_t n = 0;
+	int r = redo_table_make(redo, &rows, &n);
 
-static int write_table(const struct redo *redo)
-{
-	cleanup_free uint64_t *table = calloc(MAX(redo->n_cells, 1U), sizeof(*table));
-
-	if (!table)
-		return -ENOMEM;
-	for (size_t i = 0; i < redo->n_cells; i++)
-		table[i] = htole64(redo->cells[i]);
-	return fd_pwrite_full(redo->fd, table, redo->n_cells * sizeof(*table),
-			      table_offset(redo->n_cells));
+	if (r == 0)
+		r = fd_pwrite_full(redo->fd, rows, n * sizeof(*rows),
+				   redo_table_offset(redo->n_cells));
+	*ret_n = htole64(n);
+	return r;
 }
 
 /* Room in the image for what is copied in: a hole is filled here, before the commit, and not after
@@ -134,7 +130,7 @@ int redo_file_commit(struct redo *redo)
 	if (r == 0)
 		r = reserve_room(redo);
 	if (r == 0)
-		r = write_table(redo);
+		r = write_table(redo, &header.n_rows);
 	if (r == 0)
 		r = digest_file(redo->fd, &header, &header.digest);
 	if (r == 0)
@@ -144,22 +140,12 @@ int redo_file_commit(struct redo *redo)
 	return r < 0 ? r : dir_sync(redo->dirfd);
 }
 
-/* How many of the *n* cells of *table* follow each other in the image. */
-static size_t count_run(const uint64_t *table, size_t n)
-{
-	size_t run = 1;
-
-	while (run < n && le64toh(table[run]) == le64toh(table[0]) + run)
-		run++;
-	return run;
-}
-
 /* One piece of cells, from the redo file to *place* in the image, or, *compare*, held against it.
  */
 static int move_run(int image_fd, int fd, size_t first, uint64_t place, size_t n, char *buffer,
 		    bool compare)
 {
-	char *other = buffer + COPY_CELLS * REDO_CELL_SIZE;
+	char *other = buffer + REDO_RUN_MAX * REDO_CELL_SIZE;
 	size_t size = n * REDO_CELL_SIZE;
 	int r = redo_read_exactly(fd, buffer, size,
 				  REDO_HEADER_SIZE + (uint64_t)first * REDO_CELL_SIZE);
@@ -172,103 +158,114 @@ static int move_run(int image_fd, int fd, size_t first, uint64_t place, size_t n
 	return r < 0 ? r : (memcmp(buffer, other, size) == 0 ? 0 : -EIO);
 }
 
-static int move_cells(int image_fd, int fd, const struct redo_header *header, const uint64_t *table,
-		      bool compare)
+static int move_cells(int image_fd, int fd, const struct redo_header *header,
+		      const struct redo_row *rows, bool compare)
 {
-	cleanup_free char *buffer = malloc(2 * COPY_CELLS * REDO_CELL_SIZE);
+	cleanup_free char *buffer = malloc(2 * REDO_RUN_MAX * REDO_CELL_SIZE);
 	size_t n = (size_t)le64toh(header->n_cells);
 	uint64_t base = le64toh(header->offset);
 	int r = buffer ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i < n;) {
-		size_t run = MIN(count_run(table + i, n - i), COPY_CELLS);
+		size_t run = redo_table_run(rows + i, n - i);
 
-		r = move_run(image_fd, fd, i, base + le64toh(table[i]) * REDO_CELL_SIZE, run,
+		r = move_run(image_fd, fd, i, base + le64toh(rows[i].cell) * REDO_CELL_SIZE, run,
 			     buffer, compare);
 		i += run;
 	}
 	return r;
 }
 
-static int read_table(int fd, uint64_t n_cells, uint64_t **ret)
+static int read_table(int fd, const struct redo_header *header, struct redo_row **ret)
 {
-	cleanup_free uint64_t *table = calloc(MAX(n_cells, 1U), sizeof(*table));
-	int r;
+	return redo_table_read(fd, le64toh(header->n_cells), le64toh(header->n_rows), ret);
+}
 
-	if (!table)
-		return -ENOMEM;
-	r = redo_read_exactly(fd, table, n_cells * sizeof(*table), table_offset(n_cells));
-	if (r == 0)
-		*ret = TAKE_PTR(table);
-	return r;
+int redo_remove_left(int dirfd, const char *name, int fd)
+{
+	bool has_name = false;
+	int r = image_has_name(fd, dirfd, name, &has_name);
+
+	return r < 0 || !has_name ? r : file_remove(dirfd, name, NULL);
 }
 
 /* Copies, waits, reads back from the disk, and only then forgets. */
 int redo_file_apply(int image_fd, int dirfd, const char *name, int fd)
 {
-	cleanup_free uint64_t *table = NULL;
+	cleanup_free struct redo_row *rows = NULL;
 	struct redo_header header;
 	int r;
 
 	r = redo_read_exactly(fd, &header, sizeof(header), 0);
 	if (r == 0)
-		r = read_table(fd, le64toh(header.n_cells), &table);
+		r = read_table(fd, &header, &rows);
 	if (r == 0)
-		r = move_cells(image_fd, fd, &header, table, false);
+		r = move_cells(image_fd, fd, &header, rows, false);
 	if (r == 0 && fdatasync(image_fd) < 0)
 		r = -errno;
 	if (r == 0) {
 		(void)posix_fadvise(image_fd, 0, 0, POSIX_FADV_DONTNEED);
-		r = move_cells(image_fd, fd, &header, table, true);
+		r = move_cells(image_fd, fd, &header, rows, true);
 	}
 	if (r == 0)
-		r = file_remove(dirfd, name, NULL);
+		r = redo_remove_left(dirfd, name, fd);
 	return r < 0 ? r : dir_sync(dirfd);
 }
 
 /* The superblock that a redo file brings, or the one from before where it brings none. */
-static int find_superblock(int fd, const struct redo_header *header, const uint64_t *table,
+static int find_superblock(int fd, const struct redo_header *header, const struct redo_row *rows,
 			   uint8_t *ret)
 {
 	memcpy(ret, header->superblock, SUPERBLOCK_SIZE);
 	for (size_t i = 0; i < le64toh(header->n_cells); i++) {
-		if (le64toh(table[i]) == SUPERBLOCK_CELL)
+		if (le64toh(rows[i].cell) == SUPERBLOCK_CELL)
 			return redo_read_exactly(fd, ret, SUPERBLOCK_SIZE,
 						 REDO_HEADER_SIZE + (uint64_t)i * REDO_CELL_SIZE);
 	}
 	return 0;
 }
 
+/* Each sector of the superblock is old or new. */
+static int check_superblock(int image_fd, int fd, const struct redo_header *header,
+			    const struct redo_row *rows, bool *ret)
+{
+	uint8_t found[SUPERBLOCK_SIZE];
+	uint8_t brought[SUPERBLOCK_SIZE];
+	int r = redo_read_exactly(image_fd, found, sizeof(found),
+				  le64toh(header->offset) + SUPERBLOCK_SIZE);
+
+	if (r == 0)
+		r = find_superblock(fd, header, rows, brought);
+	*ret = r == 0;
+	for (size_t i = 0; *ret && i < SUPERBLOCK_SIZE; i += REDO_SECTOR_SIZE)
+		*ret = memcmp(found + i, header->superblock + i, REDO_SECTOR_SIZE) == 0 ||
+		       memcmp(found + i, brought + i, REDO_SECTOR_SIZE) == 0;
+	return r;
+}
+
 static int belongs(int image_fd, int fd, const struct redo_header *header, uint64_t image_size,
 		   bool *ret)
 {
-	cleanup_free uint64_t *table = NULL;
-	uint8_t found[SUPERBLOCK_SIZE];
-	uint8_t brought[SUPERBLOCK_SIZE];
+	cleanup_free struct redo_row *rows = NULL;
+	uint64_t offset = le64toh(header->offset);
+	bool is_same = false;
 	int r;
 
 	*ret = false;
-	if (le64toh(header->image_size) != image_size || le64toh(header->offset) >= image_size)
+	if (le64toh(header->image_size) != image_size || offset >= image_size)
 		return 0;
-	r = read_table(fd, le64toh(header->n_cells), &table);
-	if (r == 0)
-		r = redo_read_exactly(image_fd, found, sizeof(found),
-				      le64toh(header->offset) + SUPERBLOCK_SIZE);
-	if (r == 0)
-		r = find_superblock(fd, header, table, brought);
-	if (r < 0)
-		return r == -ENODATA ? 0 : r;
-	for (size_t i = 0; i < SUPERBLOCK_SIZE; i += SECTOR_SIZE) {
-		if (memcmp(found + i, header->superblock + i, SECTOR_SIZE) != 0 &&
-		    memcmp(found + i, brought + i, SECTOR_SIZE) != 0)
+	r = read_table(fd, header, &rows);
+	for (size_t i = 0; r == 0 && i < le64toh(header->n_rows); i++) {
+		if (le64toh(rows[i].cell) >= (image_size - offset) / REDO_CELL_SIZE)
 			return 0;
 	}
-	for (size_t i = 0; i < le64toh(header->n_cells); i++) {
-		if (le64toh(table[i]) >= (image_size - le64toh(header->offset)) / REDO_CELL_SIZE)
-			return 0;
-	}
-	*ret = true;
-	return 0;
+	if (r == 0)
+		r = check_superblock(image_fd, fd, header, rows, &is_same);
+	if (r == 0 && is_same)
+		r = redo_table_check(image_fd, fd, offset, rows, le64toh(header->n_cells),
+				     le64toh(header->n_rows), &is_same);
+	*ret = r == 0 && is_same;
+	return r == -ENODATA ? 0 : r;
 }
 
 /* Whether the file was committed: all of it is there and has the digest that it says. */
@@ -276,6 +273,7 @@ static int is_committed(int fd, struct redo_header *header, bool *ret)
 {
 	struct digest digest;
 	struct stat st;
+	uint64_t n_rows;
 	uint64_t n;
 	int r;
 
@@ -286,8 +284,10 @@ static int is_committed(int fd, struct redo_header *header, bool *ret)
 	if (r < 0)
 		return r == -ENODATA ? 0 : r;
 	n = le64toh(header->n_cells);
-	if (memcmp(header->magic, magic, sizeof(magic)) != 0 || n > REDO_CELLS_MAX ||
-	    (uint64_t)st.st_size != table_offset(n) + n * sizeof(uint64_t))
+	n_rows = le64toh(header->n_rows);
+	if (memcmp(header->magic, magic, sizeof(magic)) != 0 || n > REDO_CELLS_MAX || n_rows < n ||
+	    n_rows - n > REDO_CELLS_MAX ||
+	    (uint64_t)st.st_size != redo_table_offset(n) + n_rows * sizeof(struct redo_row))
 		return 0;
 	r = digest_file(fd, header, &digest);
 	if (r == 0)
@@ -300,11 +300,18 @@ static int is_ours(int fd, bool *ret)
 {
 	char start[sizeof(magic)] = {0};
 	static const char blank[sizeof(magic)] = {0};
+	struct stat st;
 	size_t n = 0;
-	int r = fd_pread_full(fd, start, sizeof(start), 0, &n);
+	int r;
 
-	*ret = n == 0 || memcmp(start, magic, sizeof(magic)) == 0 ||
-	       memcmp(start, blank, sizeof(blank)) == 0;
+	*ret = false;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	r = fd_pread_full(fd, start, sizeof(start), 0, &n);
+	*ret = r == 0 && (n == 0 || memcmp(start, magic, sizeof(magic)) == 0 ||
+			  memcmp(start, blank, sizeof(blank)) == 0);
 	return r;
 }
 
@@ -325,30 +332,52 @@ static int refuse_foreign(const char *image, const char *name, struct image_prob
 			    name, image, name);
 }
 
+/* 0 where there is none: *ret_fd* stays. */
+static int open_left(const char *image, int dirfd, const char *name, int *ret_fd,
+		     struct image_problem *problem)
+{
+	cleanup_fd int fd = -EBADF;
+	bool ours = false;
+	int r = path_open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
+
+	if (r == 0)
+		r = is_ours(fd, &ours);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0 && r != -ELOOP && r != -ENXIO)
+		return r;
+	if (!ours)
+		return refuse_foreign(image, name, problem);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int redo_find_left(const char *image, int dirfd, const char *name, int *ret_fd,
+		   struct image_problem *reterr_problem)
+{
+	*ret_fd = -EBADF;
+	return open_left(image, dirfd, name, ret_fd, reterr_problem);
+}
+
 int redo_finish(int image_fd, const char *image, int dirfd, const char *name,
 		struct image_problem *reterr_problem)
 {
 	struct redo_header header;
 	cleanup_fd int fd = -EBADF;
 	bool committed = false;
-	bool ours = false;
 	struct stat st;
 	int r;
 
-	r = path_open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+	r = open_left(image, dirfd, name, &fd, reterr_problem);
+	if (r != 0 || fd < 0)
+		return r;
 	if (fstat(image_fd, &st) < 0)
 		return -errno;
-	r = is_ours(fd, &ours);
-	if (r == 0 && ours)
-		r = is_committed(fd, &header, &committed);
+	r = is_committed(fd, &header, &committed);
 	if (r < 0)
 		return r;
-	if (!ours)
-		return refuse_foreign(image, name, reterr_problem);
 	if (!committed) {
-		r = file_remove(dirfd, name, NULL);
+		r = redo_remove_left(dirfd, name, fd);
 		return r < 0 ? r : dir_sync(dirfd);
 	}
 	r = belongs(image_fd, fd, &header, (uint64_t)st.st_size, &committed);

@@ -9,6 +9,15 @@
 #define REDO_CELL_SIZE   1024U
 #define REDO_HEADER_SIZE 4096U
 #define REDO_CELLS_MAX   (64U << 20) /* 64 GiB of changes */
+#define REDO_SECTOR_SIZE 512U        /* a disk writes it whole or not at all */
+#define REDO_DIGEST_SIZE 12U
+#define REDO_RUN_MAX     1024UL /* cells that are moved at once */
+
+/* A line of the table: a cell of the file system, and its sectors' digests. */
+struct redo_row {
+	uint64_t cell; /* little-endian */
+	uint8_t digests[REDO_CELL_SIZE / REDO_SECTOR_SIZE][REDO_DIGEST_SIZE];
+};
 
 struct redo {
 	int image_fd;
@@ -21,6 +30,9 @@ struct redo {
 	size_t n_allocated;
 	uint32_t *map; /* hash table: index into cells plus one, 0: empty; a power of two long */
 	size_t map_size;
+	uint64_t *written; /* cells that were written past the file */
+	size_t n_written;
+	size_t n_written_allocated;
 	bool is_unsettled; /* something was written through that may not be on the disk yet */
 	bool is_done;      /* the file is not ours to remove any more */
 };
@@ -30,6 +42,9 @@ struct redo {
 must_check int redo_read(struct redo *redo, uint64_t position, void *data, size_t size);
 must_check int redo_write(struct redo *redo, uint64_t position, const void *data, size_t size);
 
+/* Whether it is staged. */
+bool redo_has_cell(const struct redo *redo, uint64_t cell);
+
 /* -ENODATA where there is less. */
 must_check int redo_read_exactly(int fd, void *data, size_t size, uint64_t offset);
 
@@ -37,3 +52,20 @@ must_check int redo_read_exactly(int fd, void *data, size_t size, uint64_t offse
 must_check int redo_file_commit(struct redo *redo);
 /* Copies a committed redo file into the image and removes it. */
 must_check int redo_file_apply(int image_fd, int dirfd, const char *name, int fd);
+
+/* redo_table.c: the rows of all cells, staged and then written past the file, with what the image
+ * holds now; the caller frees them. */
+must_check int redo_table_make(const struct redo *redo, struct redo_row **ret, size_t *ret_n);
+must_check int redo_table_read(int fd, uint64_t n_cells, uint64_t n, struct redo_row **ret);
+/* Whether the image is the one that the *n* rows were made of, whatever of the first *n_cells*
+ * was copied into it since. */
+must_check int redo_table_check(int image_fd, int fd, uint64_t offset, const struct redo_row *rows,
+				uint64_t n_cells, uint64_t n, bool *ret);
+/* How many of them, REDO_RUN_MAX at most, follow each other in the image. */
+size_t redo_table_run(const struct redo_row *rows, size_t n);
+
+/* Where the table is. */
+static inline uint64_t redo_table_offset(uint64_t n_cells)
+{
+	return REDO_HEADER_SIZE + n_cells * REDO_CELL_SIZE;
+}

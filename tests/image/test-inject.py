@@ -7,12 +7,15 @@ the tree, by the kernel. e2fsck must have nothing to say, and the listing of wha
 tree's, records included.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import unittest
@@ -338,6 +341,7 @@ class Redo(Case):
                      fixture.AFFIX, *image_command(cls.story, image)], check=False)
         if not cls.redo(image).exists():
             raise AssertionError('no redo file was left')
+        cls.base = pathlib.Path(old).read_bytes()
         before, after, used = images.used_bytes(old), image.read_bytes(), images.used_bytes(image, old)
         image.write_bytes(bytes(now if now != kept else then for then, now, kept in zip(before, after, used)))
         return image, before
@@ -387,7 +391,7 @@ class Redo(Case):
                 self.assertEqual(images.used_bytes(copy), self.before)
 
     def test_files_that_belong_to_another_image_are_refused(self):
-        for name in ('another', 'larger', 'changed since', 'no redo file'):
+        for name in ('another', 'larger', 'changed since', 'the one from before', 'a block lost', 'no redo file'):
             with self.subTest(name):
                 copy = self.copy()
                 if name == 'another':
@@ -396,12 +400,59 @@ class Redo(Case):
                     copy.write_bytes(self.before + bytes(4096))
                 elif name == 'changed since':
                     images.debugfs(copy, ['mkdir /new', 'ssv mtime now'], write=True)
+                elif name == 'the one from before':
+                    # It lacks what went past the redo file.
+                    copy.write_bytes(self.base)
+                elif name == 'a block lost':
+                    data = copy.read_bytes()
+                    place = data.index(b'root:x:0:0:')
+                    copy.write_bytes(data[:place] + bytes(16) + data[place + 16:])
                 else:
                     self.redo(copy).write_text('what somebody else wrote here\n')
                 found, redo = copy.read_bytes(), self.redo(copy).read_bytes()
                 done = self.affix('image', 'ls', copy, code=1)
                 self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
                 self.assertEqual((copy.read_bytes(), self.redo(copy).read_bytes()), (found, redo))
+
+    def test_sectors_may_have_been_copied_one_by_one(self):
+        copy = self.copy()
+        redo = self.redo(copy).read_bytes()
+        _, offset, cells, rows = struct.unpack('<4Q', redo[16:48])
+        self.assertGreater(rows, cells)
+        table = 4096 + cells * 1024
+        with copy.open('r+b') as file:
+            for index in range(0, cells, 3):
+                [cell] = struct.unpack('<Q', redo[table + index * 32:table + index * 32 + 8])
+                half = index % 2 * 512
+                file.seek(offset + cell * 1024 + half)
+                file.write(redo[4096 + index * 1024 + half:][:512])
+        self.affix('image', 'ls', copy)
+        self.assertFalse(self.redo(copy).exists())
+        self.assertState(copy, self.story.golden['new'].read_text())
+
+    def test_images_that_are_built_again_have_nothing_to_finish(self):
+        directory = self.work.fresh('again')
+        directory.mkdir()
+        image, other = directory / 'disk.img', self.work.fresh('other.img')
+        build = ('image', 'build', '--size', '8M', self.story.tree)
+        self.affix(*build, '--hostname', 'second', '-o', other)
+        self.affix(*build, '--hostname', 'first1', '-o', image)
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:signal=KILL:when=3',
+                     fixture.AFFIX, *image_command(self.story, image)], check=False)
+        left = self.redo(image).read_bytes()
+        self.affix(*build, '--hostname', 'second', '-o', image)
+        self.assertFalse(self.redo(image).exists())
+        self.assertEqual(digest(image), digest(other))
+        # Killed before it could remove it.
+        self.redo(image).write_bytes(left)
+        done = self.affix('image', 'ls', image, code=1)
+        self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
+        self.assertEqual(digest(image), digest(other))
+        # What is somebody's is not removed.
+        self.redo(image).write_text('what somebody else wrote here\n')
+        done = self.affix(*build, '--hostname', 'third1', '-o', image, code=1)
+        self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
+        self.assertEqual(digest(image), digest(other))
 
     def test_links_to_an_image_find_its_redo_file(self):
         copy = self.copy()
@@ -420,6 +471,70 @@ class Redo(Case):
                 self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
                 self.assertEqual(images.used_bytes(image), before)
                 self.assertFalse(self.redo(image).exists())
+
+
+class Replaced(Case):
+    """Images that get another file's name while somebody works on them."""
+
+    def setUp(self):
+        self.directory = self.work.fresh('replaced')
+        self.directory.mkdir()
+        self.path = self.directory / 'disk.img'
+        self.redo = self.directory / 'disk.img.affix-redo'
+        shutil.move(self.image(SMALL, size='4M'), self.path)
+        self.other = shutil.copy(self.path, self.work.fresh('other.img'))
+
+    @contextlib.contextmanager
+    def held(self):
+        """An inject that waits for the disk, before the commit, for a second."""
+        process = subprocess.Popen([str(word) for word in (
+            'strace', '-f', '-o', '/dev/null', '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:delay_enter=1s:when=1',
+            fixture.AFFIX, *image_command(self.story, self.path))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            fixture.wait(self.redo.exists, 'a redo file', 20)
+            yield process
+        finally:
+            process.communicate()
+
+    def test_who_waited_for_the_lock_works_on_what_has_the_name_now(self):
+        with self.path.open('rb') as old:
+            fcntl.flock(old, fcntl.LOCK_EX)
+            process = subprocess.Popen([str(word) for word in (fixture.AFFIX, *image_command(self.story, self.path))],
+                                       stdout=subprocess.DEVNULL)
+            fixture.wait(lambda: str(self.path) in self.open_files(process.pid), 'the image to be open', 20)
+            os.replace(self.other, self.path)
+        self.assertEqual(process.wait(), 0)
+        self.assertState(self.path, self.story.golden['new'].read_text())
+
+    @staticmethod
+    def open_files(pid):
+        with contextlib.suppress(FileNotFoundError):
+            return [os.readlink(f'/proc/{pid}/fd/{fd}') for fd in os.listdir(f'/proc/{pid}/fd')]
+        return []
+
+    def test_what_has_lost_its_name_is_not_changed_and_nobody_s_files_are_removed(self):
+        before = digest(self.other)
+        with self.held() as process:
+            os.replace(self.other, self.path)
+            self.redo.unlink()
+            self.redo.write_text('of somebody who works on the other\n')
+            _, error = process.communicate()
+        self.assertEqual(process.returncode, 1, error)
+        self.assertIn('nothing was changed', error)
+        self.assertEqual(digest(self.path), before)
+        self.assertEqual(self.redo.read_text(), 'of somebody who works on the other\n')
+
+    def test_a_build_waits_for_who_works_on_the_image(self):
+        build = ('image', 'build', '--size', '8M', self.story.tree, '-o')
+        self.affix(*build, self.other)
+        with self.held() as process:
+            self.affix(*build, self.path)
+            self.assertFalse(self.redo.exists())
+            self.assertEqual(digest(self.path), digest(self.other))
+            _, error = process.communicate()
+        self.assertEqual(process.returncode, 0, error)
+        self.assertEqual(digest(self.path), digest(self.other))
+        self.assertEqual(os.listdir(self.directory), ['disk.img'])
 
 
 class Refusals(Case):

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What a redo file knows of the image that it is for. A superblock does not tell images apart:
+ * builds of the same input, or of nearly the same, have equal ones, and so has a copy of the image
+ * from before. So each cell that is replaced is held against what was there, and each that was
+ * written past the file against what must be there.
+ *
+ * A cell that a power cut left half copied is old in one sector and new in the other: digests are
+ * of sectors, the least that a disk writes. They keep mistakes out and not forgers, who would need
+ * the right to write to the image (redo_finish()), and are short.
+ */
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crypto/digest.h"
+#include "ext4/redo_private.h"
+
+#define SECTORS (REDO_CELL_SIZE / REDO_SECTOR_SIZE)
+
+size_t redo_table_run(const struct redo_row *rows, size_t n)
+{
+	size_t run = 1;
+
+	while (run < MIN(n, REDO_RUN_MAX) && le64toh(rows[run].cell) == le64toh(rows[0].cell) + run)
+		run++;
+	return run;
+}
+
+static void digest_sector(const char *data, uint8_t *ret)
+{
+	struct digest digest;
+
+	digest_of(data, REDO_SECTOR_SIZE, &digest);
+	memcpy(ret, digest.bytes, REDO_DIGEST_SIZE);
+}
+
+static int add_digests(const struct redo *redo, struct redo_row *rows, size_t n)
+{
+	cleanup_free char *buffer = malloc(REDO_RUN_MAX * REDO_CELL_SIZE);
+	int r = buffer ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < n;) {
+		size_t run = redo_table_run(rows + i, n - i);
+
+		r = redo_read_exactly(redo->image_fd, buffer, run * REDO_CELL_SIZE,
+				      redo->place.offset + le64toh(rows[i].cell) * REDO_CELL_SIZE);
+		for (size_t k = 0; r == 0 && k < run * SECTORS; k++)
+			digest_sector(buffer + k * REDO_SECTOR_SIZE,
+				      rows[i + k / SECTORS].digests[k % SECTORS]);
+		i += run;
+	}
+	return r;
+}
+
+int redo_table_make(const struct redo *redo, struct redo_row **ret, size_t *ret_n)
+{
+	size_t n = redo->n_cells;
+	cleanup_free struct redo_row *rows = calloc(MAX(n + redo->n_written, 1U), sizeof(*rows));
+	int r;
+
+	if (!rows)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		rows[i].cell = htole64(redo->cells[i]);
+	/* What was written past the file and then staged after all is among the cells. */
+	for (size_t i = 0; i < redo->n_written; i++) {
+		if (!redo_has_cell(redo, redo->written[i]))
+			rows[n++].cell = htole64(redo->written[i]);
+	}
+	r = add_digests(redo, rows, n);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(rows);
+	*ret_n = n;
+	return 0;
+}
+
+int redo_table_read(int fd, uint64_t n_cells, uint64_t n, struct redo_row **ret)
+{
+	cleanup_free struct redo_row *rows = calloc(MAX(n, 1U), sizeof(*rows));
+	int r;
+
+	if (!rows)
+		return -ENOMEM;
+	r = redo_read_exactly(fd, rows, n * sizeof(*rows), redo_table_offset(n_cells));
+	if (r == 0)
+		*ret = TAKE_PTR(rows);
+	return r;
+}
+
+/* Whether the cell *data* of the image is what *row* says, or of sectors that are not, what the
+ * redo file brings: its cell *index*, none where that is negative. */
+static int check_cell(int fd, const struct redo_row *row, const char *data, int64_t index,
+		      bool *ret)
+{
+	char brought[REDO_CELL_SIZE];
+	bool is_read = false;
+
+	*ret = true;
+	for (size_t k = 0; k < SECTORS && *ret; k++) {
+		const char *sector = data + k * REDO_SECTOR_SIZE;
+		uint8_t digest[REDO_DIGEST_SIZE];
+		int r = 0;
+
+		digest_sector(sector, digest);
+		if (memcmp(digest, row->digests[k], sizeof(digest)) == 0)
+			continue;
+		if (index >= 0 && !is_read)
+			r = redo_read_exactly(fd, brought, sizeof(brought),
+					      REDO_HEADER_SIZE + (uint64_t)index * REDO_CELL_SIZE);
+		if (r < 0)
+			return r;
+		is_read = true;
+		*ret = index >= 0 &&
+		       memcmp(sector, brought + k * REDO_SECTOR_SIZE, REDO_SECTOR_SIZE) == 0;
+	}
+	return 0;
+}
+
+int redo_table_check(int image_fd, int fd, uint64_t offset, const struct redo_row *rows,
+		     uint64_t n_cells, uint64_t n, bool *ret)
+{
+	cleanup_free char *buffer = malloc(REDO_RUN_MAX * REDO_CELL_SIZE);
+	int r = buffer ? 0 : -ENOMEM;
+
+	*ret = true;
+	for (size_t i = 0; r == 0 && *ret && i < n;) {
+		size_t run = redo_table_run(rows + i, n - i);
+
+		r = redo_read_exactly(image_fd, buffer, run * REDO_CELL_SIZE,
+				      offset + le64toh(rows[i].cell) * REDO_CELL_SIZE);
+		for (size_t k = 0; r == 0 && *ret && k < run; k++)
+			r = check_cell(fd, &rows[i + k], buffer + k * REDO_CELL_SIZE,
+				       i + k < n_cells ? (int64_t)(i + k) : -1, ret);
+		i += run;
+	}
+	return r;
+}
