@@ -18,6 +18,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 import unittest
 
 import images
@@ -58,6 +59,14 @@ def image_command(story, image, *options):
         options = [*options, '--config', f'{scenario.ID}={operands[place + 1]}']
         del operands[place:place + 2]
     return ['image', 'inject', '--trust', story.tree / 'etc/affix/trust.d', *options, image, *operands]
+
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f'not within {seconds} s')
+        time.sleep(0.01)
 
 
 class Case(unittest.TestCase):
@@ -491,7 +500,7 @@ class Replaced(Case):
             'strace', '-f', '-o', '/dev/null', '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:delay_enter=1s:when=1',
             fixture.AFFIX, *image_command(self.story, self.path))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            fixture.wait(self.redo.exists, 'a redo file', 20)
+            until(self.redo.exists)
             yield process
         finally:
             process.communicate()
@@ -501,7 +510,7 @@ class Replaced(Case):
             fcntl.flock(old, fcntl.LOCK_EX)
             process = subprocess.Popen([str(word) for word in (fixture.AFFIX, *image_command(self.story, self.path))],
                                        stdout=subprocess.DEVNULL)
-            fixture.wait(lambda: str(self.path) in self.open_files(process.pid), 'the image to be open', 20)
+            until(lambda: str(self.path) in self.open_files(process.pid))
             os.replace(self.other, self.path)
         self.assertEqual(process.wait(), 0)
         self.assertState(self.path, self.story.golden['new'].read_text())
