@@ -62,8 +62,8 @@ int image_end(struct image_work *work, const struct strv *ids)
 		r = edit_commit(&work->edit, &committed);
 	if (r < 0 && committed) {
 		ignore_result(command_error(
-			"the change of '%s' is complete and could not be copied in yet: %s; any "
-			"later 'affix image' command on it goes on",
+			"the change of '%s' could not be brought to its end: %s; any later "
+			"'affix image' command on it finishes it, or gives it up",
 			work->edit.path, edit_describe(&work->edit, r)));
 		return COMMAND_TRY_AGAIN;
 	}

@@ -60,7 +60,8 @@ must_check int edit_flush(struct edit *edit, bool *ret_changed);
  * before it is read back. */
 must_check int edit_settle(struct edit *edit);
 
-/* edit_usable.c: whether it may be worked on at all. 0; IMAGE_E_REFUSED; -errno. */
+/* edit_usable.c: whether it may be worked on at all; *fd* then has a lock that keeps virtual
+ * machines out. 0; IMAGE_E_REFUSED; -errno. */
 must_check int edit_check_unused(int fd, const char *name, struct image_problem *reterr_problem);
 must_check int edit_check_features(ext2_filsys fs, const char *name, bool writable,
 				   struct image_problem *reterr_problem);
@@ -111,6 +112,8 @@ must_check int edit_list(struct edit *edit, ext2_ino_t dir, struct strv *ret);
 must_check int edit_read_link(struct edit *edit, ext2_ino_t ino, char **ret);
 /* Copies at most *max* bytes of a file to *fd* at its position. */
 must_check int edit_read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd);
+/* The same, into an empty file, which gets no blocks where there are but zeroes. */
+must_check int edit_copy_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd);
 /* The digest of its content. */
 must_check int edit_digest_file(struct edit *edit, ext2_ino_t ino, struct digest *ret);
 /* An extended attribute: -ENODATA where there is none; the caller frees it. */

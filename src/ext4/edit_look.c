@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/path.h"
@@ -323,8 +324,24 @@ int edit_read_link(struct edit *edit, ext2_ino_t ino, char **ret)
 	return r;
 }
 
-/* Gives the file to *state*, or to *fd*. */
-static int read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd,
+static bool is_zero(const char *data, size_t size)
+{
+	return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
+/* Gives bytes to *state*; to *fd*; or to *fd*, a file, where they are not zero. */
+static int give(const char *data, size_t size, int fd, bool keep_holes, struct digest_state *state)
+{
+	if (state) {
+		digest_add(state, data, size);
+		return 0;
+	}
+	if (keep_holes && is_zero(data, size))
+		return lseek(fd, (off_t)size, SEEK_CUR) < 0 ? -errno : 0;
+	return fd_write_full(fd, data, size);
+}
+
+static int read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd, bool keep_holes,
 		     struct digest_state *state)
 {
 	CLEANUP(close_file) ext2_file_t file = NULL;
@@ -340,10 +357,7 @@ static int read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd,
 		r = read_part(edit, file, buffer, (size_t)MIN(max, (uint64_t)READ_SIZE), &n);
 		if (r < 0 || n == 0)
 			break;
-		if (state)
-			digest_add(state, buffer, n);
-		else
-			r = fd_write_full(fd, buffer, n);
+		r = give(buffer, n, fd, keep_holes, state);
 		max -= n;
 	}
 	return r;
@@ -351,7 +365,14 @@ static int read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd,
 
 int edit_read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd)
 {
-	return read_file(edit, ino, max, fd, NULL);
+	return read_file(edit, ino, max, fd, false, NULL);
+}
+
+int edit_copy_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd)
+{
+	int r = read_file(edit, ino, max, fd, true, NULL);
+
+	return r < 0 ? r : (ftruncate(fd, lseek(fd, 0, SEEK_CUR)) < 0 ? -errno : 0);
 }
 
 int edit_digest_file(struct edit *edit, ext2_ino_t ino, struct digest *ret)
@@ -360,7 +381,7 @@ int edit_digest_file(struct edit *edit, ext2_ino_t ino, struct digest *ret)
 	int r;
 
 	digest_begin(&state);
-	r = read_file(edit, ino, UINT64_MAX, -EBADF, &state);
+	r = read_file(edit, ino, UINT64_MAX, -EBADF, false, &state);
 	if (r == 0)
 		digest_end(&state, ret);
 	return r;

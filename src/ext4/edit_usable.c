@@ -116,14 +116,23 @@ static int check_mounts(const struct stat *image, const char *name, struct image
 	return 0;
 }
 
-/* QEMU and others lock bytes of the images that they have open. */
-static int check_locks(int fd, const char *name, struct image_problem *problem)
+/* QEMU and others lock bytes of the images that they have open, and look whether anybody else does:
+ * they are kept out until *fd* is closed. A reader cannot have but a shared lock, which does not
+ * say that nobody has one: so the lock first, and then the look. */
+static int take_locks(int fd, const char *name, struct image_problem *problem)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int flags = fcntl(fd, F_GETFL);
+	bool is_writable = flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
+	struct flock lock = {.l_type = is_writable ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+	int r = fcntl(fd, F_OFD_SETLK, &lock) < 0 ? errno : 0;
 
-	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
-		return errno == EINVAL ? 0 : -errno;
-	if (lock.l_type == F_UNLCK)
+	if (r == 0) {
+		lock.l_type = F_WRLCK;
+		r = fcntl(fd, F_OFD_GETLK, &lock) < 0 ? errno : 0;
+	}
+	if (r != 0 && r != EAGAIN && r != EACCES)
+		return r == EINVAL ? 0 : -r;
+	if (r == 0 && lock.l_type == F_UNLCK)
 		return 0;
 	return image_refuse(problem, "busy",
 			    "another program has '%s' open and locked, such as a virtual machine; "
@@ -141,7 +150,7 @@ int edit_check_unused(int fd, const char *name, struct image_problem *reterr_pro
 	r = check_loops(&st, name, reterr_problem);
 	if (r == 0)
 		r = check_mounts(&st, name, reterr_problem);
-	return r != 0 ? r : check_locks(fd, name, reterr_problem);
+	return r != 0 ? r : take_locks(fd, name, reterr_problem);
 }
 
 /* The names are those of `tune2fs -O`. */

@@ -344,12 +344,9 @@ int redo_commit(struct redo *redo, bool *ret_committed)
 {
 	int r = redo_settle(redo);
 
+	*ret_committed = false;
 	if (r == 0)
-		r = redo_file_commit(redo);
-
-	*ret_committed = r == 0;
-	if (r < 0)
-		return r;
-	redo->is_done = true;
-	return redo_file_apply(redo->image_fd, redo->dirfd, redo->name, redo->fd);
+		r = redo_file_commit(redo, ret_committed);
+	redo->is_done = *ret_committed;
+	return r < 0 ? r : redo_file_apply(redo->image_fd, redo->dirfd, redo->name, redo->fd);
 }

@@ -63,7 +63,8 @@ errcode_t redo_open_fs(struct redo *redo, int flags, ext2_filsys *ret);
 /*
  * Makes what was staged the image's content: durable in the redo file (from here on it will be
  * done), copied, durable in the image, read back. 0 or -errno: with *ret_committed* the next
- * redo_finish() goes on, without it the image is as it was.
+ * redo_finish() finishes it, or gives it up where the disk has not got all of it; without it the
+ * image is as it was and stays so.
  */
 must_check int redo_commit(struct redo *redo, bool *ret_committed);
 

@@ -113,12 +113,34 @@ static int reserve_room(const struct redo *redo)
 	return 0;
 }
 
-int redo_file_commit(struct redo *redo)
+/* After a commit that may or may not be on the disk: it is none if its header goes or its name. */
+static bool retract(const struct redo *redo)
+{
+	static const struct redo_header blank;
+	bool is_blank =
+		fd_pwrite_full(redo->fd, &blank, sizeof(blank), 0) == 0 && fdatasync(redo->fd) == 0;
+
+	return (redo_remove_left(redo->dirfd, redo->name, redo->fd) == 0 &&
+		dir_sync(redo->dirfd) == 0) ||
+	       is_blank;
+}
+
+static int write_header(const struct redo *redo, const struct redo_header *header)
+{
+	int r = fd_pwrite_full(redo->fd, header, sizeof(*header), 0);
+
+	if (r == 0 && fdatasync(redo->fd) < 0)
+		r = -errno;
+	return r < 0 ? r : dir_sync(redo->dirfd);
+}
+
+int redo_file_commit(struct redo *redo, bool *ret_committed)
 {
 	struct redo_header header = {0};
 	struct stat st;
 	int r;
 
+	*ret_committed = false;
 	if (fstat(redo->image_fd, &st) < 0)
 		return -errno;
 	memcpy(header.magic, magic, sizeof(magic));
@@ -133,11 +155,11 @@ int redo_file_commit(struct redo *redo)
 		r = write_table(redo, &header.n_rows);
 	if (r == 0)
 		r = digest_file(redo->fd, &header, &header.digest);
-	if (r == 0)
-		r = fd_pwrite_full(redo->fd, &header, sizeof(header), 0);
-	if (r == 0 && fdatasync(redo->fd) < 0)
-		r = -errno;
-	return r < 0 ? r : dir_sync(redo->dirfd);
+	if (r < 0)
+		return r;
+	r = write_header(redo, &header);
+	*ret_committed = r == 0 || !retract(redo);
+	return r;
 }
 
 /* One piece of cells, from the redo file to *place* in the image, or, *compare*, held against it.
@@ -332,6 +354,24 @@ static int refuse_foreign(const char *image, const char *name, struct image_prob
 			    name, image, name);
 }
 
+/* Beside the image may be a directory where everybody can make files: what one writes into an image
+ * must be from somebody who might do it. */
+static int check_origin(int fd, const struct stat *image_st, const char *image, const char *name,
+			struct image_problem *problem)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_uid == geteuid() || st.st_uid == image_st->st_uid) &&
+	    (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+		return 0;
+	return image_refuse(problem, "foreign-redo",
+			    "'%s' is not followed: a file that only you or the owner of '%s' may "
+			    "write to was expected; find out who made it, and remove it",
+			    name, image);
+}
+
 /* 0 where there is none: *ret_fd* stays. */
 static int open_left(const char *image, int dirfd, const char *name, int *ret_fd,
 		     struct image_problem *problem)
@@ -373,8 +413,10 @@ int redo_finish(int image_fd, const char *image, int dirfd, const char *name,
 		return r;
 	if (fstat(image_fd, &st) < 0)
 		return -errno;
-	r = is_committed(fd, &header, &committed);
-	if (r < 0)
+	r = check_origin(fd, &st, image, name, reterr_problem);
+	if (r == 0)
+		r = is_committed(fd, &header, &committed);
+	if (r != 0)
 		return r;
 	if (!committed) {
 		r = redo_remove_left(dirfd, name, fd);

@@ -48,8 +48,9 @@ bool redo_has_cell(const struct redo *redo, uint64_t cell);
 /* -ENODATA where there is less. */
 must_check int redo_read_exactly(int fd, void *data, size_t size, uint64_t offset);
 
-/* redo_file.c: the redo file of *n_cells* cells is completed. */
-must_check int redo_file_commit(struct redo *redo);
+/* redo_file.c: completes it. -errno: *ret_committed* tells whether it may be complete all the same.
+ */
+must_check int redo_file_commit(struct redo *redo, bool *ret_committed);
 /* Copies a committed redo file into the image and removes it. */
 must_check int redo_file_apply(int image_fd, int dirfd, const char *name, int fd);
 

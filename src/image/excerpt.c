@@ -27,6 +27,7 @@
 #define ENTRIES_MAX (1U << 17)
 #define HEAD_SIZE   4096U
 #define DEPTH_MAX   8U
+#define SMALL_MAX   (256ULL << 20) /* of all files together but those of versions */
 
 /* What of a place is copied. */
 enum how {
@@ -35,6 +36,7 @@ enum how {
 	HOW_NAMES, /* a directory and the names in it */
 	HOW_OURS,  /* a directory; what of it may be affix's whole, of the rest the names */
 	HOW_TREE,  /* a directory and all below it */
+	HOW_LARGE, /* the same, whatever the size of its files */
 	HOW_UNITS, /* a directory, and of the names in it those that affix could have given */
 };
 
@@ -153,9 +155,18 @@ static int copy_link(struct excerpt *excerpt, const char *path, const struct edi
 	return add_entry(excerpt, path, EXCERPT_LINK, st);
 }
 
+/* What the image says of its sizes may be anything. */
+static int count_bytes(struct excerpt *excerpt, uint64_t n, bool is_large)
+{
+	excerpt->size += n;
+	excerpt->small_size += is_large ? 0 : n;
+	return excerpt->size > excerpt->edit->place.size || excerpt->small_size > SMALL_MAX ? -EFBIG
+											    : 0;
+}
+
 /* At most *max* bytes of it; 0: the name only. */
 static int copy_file(struct excerpt *excerpt, const char *path, const struct edit_stat *st,
-		     uint64_t max)
+		     uint64_t max, bool is_large)
 {
 	bool is_whole = S_ISREG(st->mode) && max >= st->size;
 	cleanup_fd int fd = -EBADF;
@@ -165,10 +176,9 @@ static int copy_file(struct excerpt *excerpt, const char *path, const struct edi
 	if (fd < 0)
 		return errno == EEXIST ? 0 : -errno;
 	if (S_ISREG(st->mode)) {
-		excerpt->size += MIN(max, st->size);
-		r = excerpt->size > excerpt->edit->place.size
-			    ? -EFBIG
-			    : edit_read_file(excerpt->edit, st->ino, MIN(max, st->size), fd);
+		r = count_bytes(excerpt, MIN(max, st->size), is_large);
+		if (r == 0)
+			r = edit_copy_file(excerpt->edit, st->ino, MIN(max, st->size), fd);
 	}
 	if (r == 0 && fchmod(fd, (st->mode & 07777) | 0600) < 0)
 		r = -errno;
@@ -177,13 +187,13 @@ static int copy_file(struct excerpt *excerpt, const char *path, const struct edi
 
 /* An object as what it is; *max* bytes of a file. */
 static int copy_object(struct excerpt *excerpt, const char *path, const struct edit_stat *st,
-		       uint64_t max)
+		       uint64_t max, bool is_large)
 {
 	if (S_ISDIR(st->mode))
 		return copy_directory(excerpt, path, st);
 	if (S_ISLNK(st->mode))
 		return copy_link(excerpt, path, st);
-	return copy_file(excerpt, path, st, max);
+	return copy_file(excerpt, path, st, max, is_large);
 }
 
 /* Directories whose names are still to be copied, each with how. */
@@ -234,7 +244,9 @@ static int copy_child(struct excerpt *excerpt, struct queue *queue, const char *
 	if (r < 0)
 		return r;
 	below_it = how_below(how, name, S_ISDIR(st.mode));
-	r = copy_object(excerpt, path, &st, below_it == HOW_TREE ? UINT64_MAX : 0);
+	r = copy_object(excerpt, path, &st,
+			below_it == HOW_TREE || below_it == HOW_LARGE ? UINT64_MAX : 0,
+			below_it == HOW_LARGE);
 	if (r < 0 || !S_ISDIR(st.mode) || how == HOW_NAMES || how == HOW_UNITS)
 		return r;
 	return depth < DEPTH_MAX ? queue_add(queue, path, below_it, depth + 1) : -E2BIG;
@@ -268,7 +280,7 @@ static int arrive(void *user, const char *path, const struct edit_stat *st, bool
 	const struct arrival *arrival = user;
 	uint64_t max = arrival->how == HOW_FILE ? UINT64_MAX : HEAD_SIZE;
 
-	return copy_object(arrival->excerpt, path, st, is_end ? max : 0);
+	return copy_object(arrival->excerpt, path, st, is_end ? max : 0, false);
 }
 
 /* A place that an image lacks, or that leads nowhere, is one that it lacks. */
@@ -293,10 +305,10 @@ static int copy_versions(struct excerpt *excerpt, struct queue *queue, const str
 	int r = 0;
 
 	if (ids->count == 0)
-		return copy_place(excerpt, queue, PLAN_OPT_BASE, HOW_TREE);
+		return copy_place(excerpt, queue, PLAN_OPT_BASE, HOW_LARGE);
 	for (size_t i = 0; r == 0 && i < ids->count; i++) {
 		(void)snprintf(path, sizeof(path), PLAN_OPT_BASE "/%s", ids->items[i]);
-		r = copy_place(excerpt, queue, path, HOW_TREE);
+		r = copy_place(excerpt, queue, path, HOW_LARGE);
 	}
 	return r;
 }
@@ -358,7 +370,12 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 				    "name another with TMPDIR",
 				    base, strerrordesc_np(-r));
 	r = copy_all(&excerpt, ids);
-	if (r == -EUCLEAN || r == -E2BIG || r == -EFBIG)
+	if (r == -EFBIG)
+		return image_refuse(reterr_problem, "bad-image",
+				    "what '%s' has below /etc/affix and in files of affix's names "
+				    "is too large to be affix's; look with 'affix image ls'",
+				    edit->path);
+	if (r == -EUCLEAN || r == -E2BIG)
 		return image_refuse(reterr_problem, "bad-image",
 				    "the file system in '%s' cannot be read (%s); check it with "
 				    "'e2fsck -f'",

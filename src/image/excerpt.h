@@ -37,7 +37,8 @@ struct excerpt {
 	struct excerpt_entry *entries; /* sorted by path once it is complete */
 	size_t count;
 	size_t allocated;
-	uint64_t size; /* bytes copied */
+	uint64_t size;       /* bytes copied */
+	uint64_t small_size; /* of them, those that are not in versions */
 };
 
 #define EXCERPT_INIT         \

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import struct
@@ -41,6 +42,7 @@ FILE_SYSTEMS = {
     'ext2': ['-t', 'ext2', '-b', '1024'],
 }
 SMALL = ['-t', 'ext4', '-b', '1024', '-J', 'size=1']
+F_OFD_SETLK = 37
 OPERATIONS = ('install', 'upgrade', 'rebuild', 'uninstall')
 
 
@@ -320,6 +322,24 @@ class Look(Case):
         self.refused('not-found', 'image', 'cat', image, '/nothing')
         self.refused('not-found', 'image', 'ls', image, '/nothing/there')
 
+    def test_sizes_that_a_file_system_only_claims_are_not_believed(self):
+        tree = self.story.copy(self.story.tree)
+        (tree / 'etc/affix/holes').touch()
+        os.truncate(tree / 'etc/affix/holes', 300 << 20)
+        image = self.image(['-t', 'ext4', '-b', '4096'], tree=tree, size='512M')
+        self.refused('bad-image', 'image', 'status', image)
+
+    def test_holes_stay_holes_in_what_is_worked_on(self):
+        tree = self.story.copy(self.story.tree)
+        for name in ('etc/affix/holes', 'opt/affix/neighbour/holes'):
+            (tree / name).touch()
+            os.truncate(tree / name, 64 << 20)
+        image = self.image(tree=tree, size='256M')
+        trace = self.work.fresh('trace')
+        fixture.run(['strace', '-f', '-o', trace, '-e', 'trace=write', fixture.AFFIX, 'image', 'status', image])
+        written = sum(int(line.rpartition('= ')[2]) for line in trace.read_text().splitlines() if re.search(r'= \d+$', line))
+        self.assertLess(written, 8 << 20)
+
     def test_loops_of_links_end(self):
         tree = self.story.copy(self.story.tree)
         (tree / 'a').symlink_to('b')
@@ -423,6 +443,54 @@ class Redo(Case):
                 self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
                 self.assertEqual((copy.read_bytes(), self.redo(copy).read_bytes()), (found, redo))
 
+    def test_files_that_others_may_have_made_are_refused(self):
+        for owner, mode, code in ((65534, 0o600, 1), (0, 0o620, 1), (0, 0o602, 1), (0, 0o644, 0)):
+            with self.subTest(owner=owner, mode=oct(mode)):
+                copy = self.copy()
+                os.chown(self.redo(copy), owner, owner)
+                self.redo(copy).chmod(mode)
+                before = digest(copy)
+                done = self.affix('image', 'ls', copy, code=code)
+                if code == 1:
+                    self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
+                    self.assertEqual(digest(copy), before)
+                    # Whose the image is, may say what is in it.
+                    self.redo(copy).chmod(0o600)
+                    os.chown(copy, owner, owner)
+                    self.affix('image', 'ls', copy)
+        copy = self.copy()
+        self.redo(copy).unlink()
+        self.redo(copy).symlink_to(self.redo(self.left))
+        done = self.affix('image', 'ls', copy, code=1)
+        self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
+
+    def failing(self, when):
+        """An inject whose redo file cannot be synced, at its *when*-th time, and never be removed."""
+        directory = self.work.fresh('failing')
+        directory.mkdir()
+        image = directory / 'disk.img'
+        image.write_bytes(self.base)
+        done = fixture.run(['strace', '-f', '-o', '/dev/null', '-P', directory, '-P', self.redo(image), '-e',
+                            'trace=fdatasync,unlinkat', '-e', f'inject=fdatasync:error=EIO:when={when}', '-e',
+                            'inject=unlinkat:error=EIO', fixture.AFFIX, *image_command(self.story, image)], check=False)
+        self.assertTrue(self.redo(image).exists(), done.stderr)
+        return image, done
+
+    def test_a_commit_that_failed_is_none(self):
+        image, done = self.failing('1')
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn('nothing was changed', done.stderr)
+        self.affix('image', 'ls', image)
+        self.assertFalse(self.redo(image).exists())
+        self.assertEqual(images.used_bytes(image), self.before)
+
+    def test_a_commit_that_nobody_knows_of_is_not_said_to_be_none(self):
+        image, done = self.failing('1+')
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertNotIn('nothing was changed', done.stderr)
+        self.affix('image', 'ls', image)
+        self.assertFalse(self.redo(image).exists())
+
     def test_sectors_may_have_been_copied_one_by_one(self):
         copy = self.copy()
         redo = self.redo(copy).read_bytes()
@@ -521,6 +589,14 @@ class Replaced(Case):
             return [os.readlink(f'/proc/{pid}/fd/{fd}') for fd in os.listdir(f'/proc/{pid}/fd')]
         return []
 
+    def test_virtual_machines_are_kept_out_meanwhile(self):
+        lock = struct.pack('hhqqi4x', fcntl.F_RDLCK, 0, 100, 1, 0)
+        with self.held(), self.path.open('rb') as machine:
+            with self.assertRaises(BlockingIOError):
+                fcntl.fcntl(machine, F_OFD_SETLK, lock)
+        with self.path.open('rb') as machine:
+            fcntl.fcntl(machine, F_OFD_SETLK, lock)
+
     def test_what_has_lost_its_name_is_not_changed_and_nobody_s_files_are_removed(self):
         before = digest(self.other)
         with self.held() as process:
@@ -610,6 +686,7 @@ class Refusals(Case):
         self.assertEqual(holder.stdout.readline(), 'held\n')
         try:
             self.refused('busy', *self.command(image), code=4)
+            self.refused('busy', 'image', 'ls', image, code=4)
         finally:
             holder.communicate()
         self.affix(*self.command(image))
