@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,16 +25,16 @@ from images import fixture
 ACCOUNTS = ('passwd', 'group', 'shadow', 'gshadow')
 # What mke2fs is told; images of all of these are to be worked on.
 FILE_SYSTEMS = {
-    'ext4': ['-t', 'ext4'],
+    'ext4': ['-t', 'ext4', '-b', '4096'],
     'blocks of 1k': ['-t', 'ext4', '-b', '1024'],
-    'no checksums': ['-t', 'ext4', '-O', '^metadata_csum'],
+    'no checksums': ['-t', 'ext4', '-b', '4096', '-O', '^metadata_csum'],
     'no checksums, blocks of 1k': ['-t', 'ext4', '-b', '1024', '-O', '^metadata_csum,uninit_bg'],
-    'no index': ['-t', 'ext4', '-O', '^dir_index'],
-    'no extents': ['-t', 'ext4', '-O', '^extents,^64bit'],
-    'small inodes': ['-t', 'ext4', '-I', '128'],
-    'meta_bg': ['-t', 'ext4', '-O', 'meta_bg,^resize_inode'],
+    'no index': ['-t', 'ext4', '-b', '4096', '-O', '^dir_index'],
+    'no extents': ['-t', 'ext4', '-b', '4096', '-O', '^extents,^64bit'],
+    'small inodes': ['-t', 'ext4', '-b', '4096', '-I', '128'],
+    'meta_bg': ['-t', 'ext4', '-b', '4096', '-O', 'meta_bg,^resize_inode'],
     'seeded checksums': ['-t', 'ext4', '-O', 'metadata_csum_seed,orphan_file'],
-    'ext3': ['-t', 'ext3'],
+    'ext3': ['-t', 'ext3', '-b', '4096'],
     'ext2': ['-t', 'ext2', '-b', '1024'],
 }
 SMALL = ['-t', 'ext4', '-b', '1024', '-J', 'size=1']
@@ -74,7 +75,7 @@ class Case(unittest.TestCase):
         cls.addClassCleanup(context.__exit__, None, None, None)
         return entered
 
-    def image(self, options=('-t', 'ext4'), tree=None, size='24M'):
+    def image(self, options=('-t', 'ext4', '-b', '4096'), tree=None, size='24M'):
         return images.make(tree or self.story.tree, self.work.fresh('disk.img'), options, size)
 
     def affix(self, *arguments, code=0, **more):
@@ -130,15 +131,24 @@ class SameTree(Case):
                 self.assertEqual(digest(image), before)
 
     def test_all_kinds_of_file_systems_are_worked_on(self):
+        addon = self.work.addon('fcap', '1.0.0')
+        addon.manifest['requires']['os_capabilities'] = ['cap_net_raw']
+        addon.manifest['exec']['file_capabilities'] = True
+        capable = self.work.bundle(addon)
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        self.story.install(tree, capable)
+        golden = scenario.listing(tree)
+        self.assertIn('security.capability=0x', golden)
         for name, options in FILE_SYSTEMS.items():
             with self.subTest(name):
                 image = self.image(options)
                 images.check(image)
-                self.affix(*image_command(self.story, image))
-                self.assertState(image, self.story.golden['new'].read_text())
+                self.affix(*image_command(self.story, image), capable)
+                self.assertState(image, golden)
                 drift = json.loads(self.affix('image', 'drift', '--json', image).stdout)
                 self.assertEqual([(addon['id'], addon['items']) for addon in drift['data']['addons']],
-                                 [('neighbour', []), ('probe', [])])
+                                 [('fcap', []), ('neighbour', []), ('probe', [])])
 
     def test_partitions_are_worked_on_by_number(self):
         for label in ('gpt', 'dos'):
@@ -214,6 +224,19 @@ class SameTree(Case):
         stranger = self.work.keygen('stranger')[1]
         other = self.work.bundle(self.work.addon('third', '1.0.0'), secret=stranger)
         self.refused('untrusted-key', 'image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, first, other)
+
+    def test_nothing_of_what_a_block_held_before_is_left_behind_the_end_of_a_file(self):
+        image = self.work.fresh('disk.img')
+        image.write_bytes(b'\xff' * (24 << 20))
+        fixture.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-b', '4096', '-E', 'nodiscard', '-d', self.story.tree, image])
+        self.affix(*image_command(self.story, image))
+        data = image.read_bytes()
+        for name in (f'/opt/affix/{scenario.ID}/versions/1.0.0/{scenario.ID}', '/etc/passwd', '/etc/affix/addons/probe.json'):
+            [blocks] = images.debugfs(image, [f'blocks {name}'])
+            [content] = images.debugfs(image, [f'stat {name}'])
+            size = int(re.search(r'Size: (\d+)', content)[1])
+            last = int(blocks.split()[-1]) * 4096
+            self.assertEqual(data[last + size % 4096:last + 4096], bytes(4096 - size % 4096), name)
 
     def test_two_at_once_wait_for_each_other(self):
         bundles = [self.work.bundle(self.work.addon(name, '1.0.0')) for name in ('first', 'second', 'third')]
