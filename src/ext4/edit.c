@@ -80,7 +80,7 @@ static int open_file(struct edit *edit, const char *file, bool writable)
 
 	edit->path = realpath(file, NULL);
 	if (!edit->path)
-		return -errno;
+		return errno > 0 ? -errno : -ENOENT;
 	directory = strndup(edit->path, (size_t)(path_last_name(edit->path) - edit->path));
 	if (!directory ||
 	    str_format(&edit->redo_name, "%s" REDO_SUFFIX, path_last_name(edit->path)) < 0)
@@ -118,7 +118,7 @@ static int finish_earlier(struct edit *edit, struct image_problem *problem)
 	bool exists = false;
 	int r = redo_exists(edit->dirfd, edit->redo_name, &exists);
 
-	if (r < 0 || !exists)
+	if (r < 0 || !exists || !edit->path)
 		return r;
 	fd = open(edit->path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
