@@ -426,6 +426,18 @@ class Redo(Case):
                 self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
                 self.assertEqual((copy.read_bytes(), self.redo(copy).read_bytes()), (found, redo))
 
+    def test_each_step_is_on_the_disk_before_the_next_begins(self):
+        """What kills do not show: content, redo file and its name are durable before the image's own blocks change, and they before it goes."""
+        directory = self.work.fresh('order')
+        directory.mkdir()
+        image, trace = images.make(self.story.tree, directory / 'disk.img', SMALL, '4M'), self.work.fresh('trace')
+        fixture.run(['strace', '-f', '-y', '-o', trace, '-e', 'trace=pwrite64,fdatasync,fsync,unlinkat', fixture.AFFIX,
+                     *image_command(self.story, image)])
+        kinds = ((rf'pwrite64\(\d+<{image}>', 'W'), (rf'fdatasync\(\d+<{image}>', 's'), (rf'pwrite64\(\d+<{image}.affix-redo>', 'R'),
+                 (rf'fdatasync\(\d+<{image}.affix-redo>', 'c'), (rf'fsync\(\d+<{directory}>', 'n'), (r'unlinkat\(.*affix-redo"', 'u'))
+        letters = [letter for line in trace.read_text().splitlines() for kind, letter in kinds if re.search(kind, line)]
+        self.assertRegex(''.join(letters), r'^[RW]+sR+cnW+sun$')
+
     def test_links_to_an_image_find_its_redo_file(self):
         copy = self.copy()
         link = self.work.fresh('link.img')
