@@ -75,7 +75,7 @@ static int open_directory(struct edit *edit, const char *file)
 
 	edit->path = realpath(file, NULL);
 	if (!edit->path)
-		return -errno;
+		return errno > 0 ? -errno : -ENOENT;
 	directory = strndup(edit->path, (size_t)(path_last_name(edit->path) - edit->path));
 	if (!directory ||
 	    str_format(&edit->redo_name, "%s" REDO_SUFFIX, path_last_name(edit->path)) < 0)
@@ -101,7 +101,7 @@ static int finish_earlier(struct edit *edit, bool writable, struct image_problem
 	bool exists = false;
 	int r = redo_exists(edit->dirfd, edit->redo_name, &exists);
 
-	if (r < 0 || !exists)
+	if (r < 0 || !exists || !edit->path)
 		return r;
 	if (writable)
 		return redo_finish(edit->fd, edit->path, edit->dirfd, edit->redo_name, problem);

@@ -125,8 +125,8 @@ static int follow(struct walk *walk)
 		r = visit(walk, false);
 	if (r == 0)
 		r = str_format(&rest, "%s/%s", target, walk->rest);
-	if (r < 0)
-		return r;
+	if (r < 0 || !target || !rest)
+		return r < 0 ? r : -ENOMEM;
 	free(walk->rest);
 	walk->rest = rest;
 	pop_name(walk);

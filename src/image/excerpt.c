@@ -241,8 +241,8 @@ static int copy_child(struct excerpt *excerpt, struct queue *queue, const char *
 		r = edit_stat(excerpt->edit, ino, &st);
 	if (r == 0)
 		r = str_format(&path, "%s/%s", directory[1] ? directory : "", name);
-	if (r < 0)
-		return r;
+	if (r < 0 || !path)
+		return r < 0 ? r : -ENOMEM;
 	below_it = how_below(how, name, S_ISDIR(st.mode));
 	r = copy_object(excerpt, path, &st,
 			below_it == HOW_TREE || below_it == HOW_LARGE ? UINT64_MAX : 0,

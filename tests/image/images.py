@@ -25,7 +25,7 @@ import fixture  # noqa: E402
 CAPABILITY = 'security.capability'
 
 
-def make(tree, path, options=('-t', 'ext4'), size='24M'):
+def make(tree, path, options=('-t', 'ext4', '-b', '4096'), size='24M'):
     """A file system with the content of a tree."""
     pathlib.Path(path).unlink(missing_ok=True)
     fixture.run(['mke2fs', '-q', '-F', *options, '-d', tree, path, size])
