@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+/*
+ * flock(), which goes when its process does, and belongs to a file and not to its name. Who
+ * replaces an image (replace.h) has the locks of both files; who waited for the old one's finds
+ * another file under the name then, and starts again with that.
+ */
+
 #include "ext4/lock.h"
 
 #include <errno.h>
