@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import unittest
+import unittest.mock
 
 import images
 import scenario
@@ -68,6 +69,10 @@ class Case(unittest.TestCase):
         cls.story = cls.enterClassContext(scenario.Scenario(cls.operation)) if hasattr(cls, 'enterClassContext') \
             else cls.enter(scenario.Scenario(cls.operation))
         cls.work = cls.story.work
+        # What killed processes worked on goes with the rest.
+        place = cls.work.fresh('tmp')
+        place.mkdir()
+        cls.enter(unittest.mock.patch.dict(os.environ, TMPDIR=str(place)))
 
     @classmethod
     def enter(cls, context):
