@@ -82,8 +82,10 @@ class Case(unittest.TestCase):
         cls.story = cls.enterClassContext(scenario.Scenario(cls.operation)) if hasattr(cls, 'enterClassContext') \
             else cls.enter(scenario.Scenario(cls.operation))
         cls.work = cls.story.work
-        # What killed processes leave to work on goes with the rest.
-        cls.enter(unittest.mock.patch.dict(os.environ, TMPDIR=str(cls.work.path)))
+        # What killed processes worked on goes with the rest.
+        place = cls.work.fresh('tmp')
+        place.mkdir()
+        cls.enter(unittest.mock.patch.dict(os.environ, TMPDIR=str(place)))
 
     @classmethod
     def enter(cls, context):
