@@ -22,6 +22,7 @@
 #include "control/front_agent.h"
 #include "control/front_artifact.h"
 #include "control/front_rest.h"
+#include "control/front_reuse.h"
 #include "opamp/gzip.h"
 
 #define HEAD_MAX       4096U
@@ -34,6 +35,7 @@
 #define FRAGMENT_MAX   4096
 #define DISCARD_MAX    4194304U /* 4 MiB */
 #define STATUS_OK_END  300U
+#define LENGTH_DIGITS  18U
 
 static const struct {
 	int number;
@@ -136,16 +138,31 @@ static bool has_token(struct lws *wsi, enum lws_token_indexes header, const char
 	return value && strcasestr(value, token);
 }
 
+/* As libwebsockets reads it, or what one of us takes for a body the other takes for a request. */
+static int read_length(struct lws *wsi, uint64_t *ret)
+{
+	cleanup_free char *text = front_header(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH);
+
+	if (!text)
+		return 0;
+	if (*text == '\0' || text[strspn(text, "0123456789")] != '\0' ||
+	    strlen(text) > LENGTH_DIGITS)
+		return -EPROTO;
+	*ret = strtoull(text, NULL, 10);
+	return 0;
+}
+
 static int read_head(struct exchange *exchange, const char *path)
 {
-	cleanup_free char *length = front_header(exchange->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH);
-	int r;
+	int r = read_length(exchange->wsi, &exchange->content_length);
+
+	if (r < 0)
+		return r;
 
 	exchange->authorization = front_header(exchange->wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
 	exchange->content_type = front_header(exchange->wsi, WSI_TOKEN_HTTP_CONTENT_TYPE);
 	exchange->is_gzipped = has_token(exchange->wsi, WSI_TOKEN_HTTP_CONTENT_ENCODING, "gzip");
 	exchange->accepts_gzip = has_token(exchange->wsi, WSI_TOKEN_HTTP_ACCEPT_ENCODING, "gzip");
-	exchange->content_length = length ? strtoull(length, NULL, 10) : 0;
 	r = copy_path(exchange, path);
 	return r == 0 ? copy_query(exchange) : r;
 }
@@ -212,12 +229,17 @@ static uint64_t body_seconds(const struct exchange *exchange)
 int exchange_begin(struct front *front, struct lws *wsi, struct front_session *session,
 		   const char *path)
 {
-	cleanup_exchange struct exchange *exchange = calloc(1, sizeof(*exchange));
+	cleanup_exchange struct exchange *exchange = NULL;
 	char *uri = NULL;
 	int length = 0;
 	int method;
 	int r;
 
+	/* A client sends it again, on a connection of its own. */
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 && reuse_is_early(wsi))
+		return -EPROTO;
+	reuse_note(wsi);
+	exchange = calloc(1, sizeof(*exchange));
 	if (!exchange)
 		return -ENOMEM;
 	exchange->front = front;
@@ -507,6 +529,7 @@ int exchange_write(struct front_session *session)
 	}
 	must_close = exchange->must_close;
 	session->exchange = exchange_free(exchange);
+	reuse_note(wsi);
 	return must_close || lws_http_transaction_completed(wsi) ? -1 : 0;
 }
 
