@@ -102,6 +102,7 @@ static int copy_path(struct exchange *exchange, const char *path)
 	return exchange->path ? r : -ENOMEM;
 }
 
+/* 0; 1: a parameter is too long; -ENOMEM. */
 static int copy_query(struct exchange *exchange)
 {
 	cleanup_buffer struct buffer encoded = BUFFER_INIT;
@@ -113,6 +114,9 @@ static int copy_query(struct exchange *exchange)
 		int n = lws_hdr_copy_fragment(exchange->wsi, fragment, sizeof(fragment),
 					      WSI_TOKEN_HTTP_URI_ARGS, i);
 
+		/* One that is too long is not there for it, as if nobody had asked for less. */
+		if (n < 0 && lws_hdr_fragment_length(exchange->wsi, WSI_TOKEN_HTTP_URI_ARGS, i) > 0)
+			return 1;
 		if (n < 0)
 			break;
 		value = strchr(fragment, '=');
@@ -260,7 +264,11 @@ int exchange_begin(struct front *front, struct lws *wsi, struct front_session *s
 	/* What an earlier request on this connection left, if its end was not seen. */
 	session->exchange = exchange_free(session->exchange);
 	session->exchange = exchange;
-	route(exchange);
+	if (r > 0)
+		exchange_refuse_body(exchange, HTTP_STATUS_REQ_URI_TOO_LONG, "too-large",
+				     "a parameter in a query has at most 4095 bytes");
+	else
+		route(exchange);
 	if (exchange->content_length > 0)
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, (int)body_seconds(exchange));
 	ignore_result(TAKE_PTR(exchange));

@@ -178,6 +178,11 @@ class Messages(Hostile):
                 connection.sendall(b'POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: ' + length + b'\r\n\r\nabc')
                 self.assertEqual(connection.recv(4096), b'')
 
+    def test_parameter_that_is_too_long_is_not_as_if_it_were_not_there(self):
+        self.assertEqual(self.server.request('GET', '/api/v1/hosts?selector=' + 'a' * 5000)[0], 414)
+        self.assertEqual(self.server.request('GET', '/api/v1/hosts?limit=1&selector=' + 'a' * 5000)[0], 414)
+        self.assertEqual(self.server.request('GET', '/api/v1/hosts?selector=' + 'a' * 4000)[0], 400)
+
     def raw(self, data):
         with socket.create_connection(self.server.address, 5) as connection:
             connection.sendall(data)
