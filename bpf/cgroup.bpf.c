@@ -5,7 +5,7 @@
  * connected it, sends and receives. Each returns 1 and writes nothing to its context, so nothing is
  * ever denied or changed.
  */
-#include "peers.h"
+#include "tell.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
@@ -23,42 +23,45 @@ int socket_created(struct bpf_sock *sk)
 
 	if (sk->family != AF_INET && sk->family != AF_INET6)
 		return 1;
+	/* TCP's begin when they connect or listen. */
+	if (sk->protocol == IPPROTO_TCP)
+		return 1;
 	socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!socket)
 		return 1;
 	take(socket);
 	socket->netns = current_netns();
-	if (sk->protocol == IPPROTO_ICMP || sk->protocol == IPPROTO_ICMPV6 ||
-	    sk->type == SOCK_RAW) {
-		struct probe_record *record;
-
-		socket->flags |= PROBE_ICMP;
-		record = record_new(PROBE_ICMP_SOCKET, bpf_get_socket_cookie(sk), socket);
-		if (record)
-			submit(record, 0);
-	}
 	return 1;
 }
 
-/* The end of what has no states. A TCP socket that nobody used has its owner now: who closes it. */
+/* The end of what has no states. A TCP socket that nobody used has its owner now: who closes it.
+ * The record of its end, which is near, tells that. */
 SEC("cgroup/sock_release")
 
 int socket_released(struct bpf_sock *sk)
 {
 	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	bool tcp = sk->protocol == IPPROTO_TCP;
 	struct probe_record *record;
 
-	if (!socket || !(socket->flags & (SOCKET_ANNOUNCED | PROBE_ICMP)))
+	if (!socket)
 		return 1;
-	if (tcp && (socket->owner.tgid != 0 || !take(socket)))
+	if (sk->protocol == IPPROTO_TCP) {
+		if (socket->flags & SOCKET_ANNOUNCED && socket->owner.tgid == 0)
+			take(socket);
 		return 1;
-	record = record_new(tcp ? PROBE_OWNER : PROBE_CLOSE, bpf_get_socket_cookie(sk), socket);
+	}
+	if (socket->sent.pid != 0)
+		__sync_fetch_and_add(&doubts, -1);
+	if (!(socket->flags & SOCKET_ANNOUNCED) && socket->first_family == 0)
+		return 1;
+	record = record_new(PROBE_CLOSE, bpf_get_socket_cookie(sk), socket);
 	if (!record)
 		return 1;
 	record->tuple.protocol = sk->protocol;
 	record->tuple.family = sk->family;
-	submit(record, tcp ? sk->state : TCP_CLOSE);
+	if (socket->first_family != 0)
+		set_first(record, socket);
+	submit(record, TCP_CLOSE);
 	return 1;
 }
 
@@ -140,51 +143,48 @@ static __always_inline void address_of(struct bpf_sock_addr *context, struct pro
 	peer->family = unmap(&peer->remote) ? AF_INET : AF_INET6;
 }
 
-/* A datagram goes to, or came from, *peer*. */
-static __always_inline void exchange(struct bpf_sock *sk, struct probe_socket *socket,
-				     const struct probe_peer *peer, struct probe_last *last,
-				     __u32 kind)
+/* A datagram came from *peer*. Where its length is seen, that is a moment later. */
+static __always_inline void received(struct bpf_sock_addr *context, struct probe_socket *socket,
+				     struct probe_peer *peer)
 {
-	struct probe_traffic one = {
-		.packets_sent = kind == PROBE_SEND,
-		.packets_received = kind == PROBE_RECEIVE,
-	};
-	struct probe_record *record;
+	struct probe_traffic one = {.packets_received = 1, .last_ns = bpf_ktime_get_coarse_ns()};
+	enum peer_place place = place_of(socket, peer, one.last_ns);
+	struct probe_last *last = &socket->received;
+	struct probe_tuple local = {};
+	bool news;
 
-	last->remote = peer->remote;
-	last->port = peer->remote_port;
-	last->family = peer->family;
-	last->pid = (__u32)bpf_get_current_task_btf()->pid;
-	/* Where the length is seen, that is a moment later, and there is one look-up for both. */
-	if (lengths_are_traced || !peer_is_news(socket, peer, &one))
+	if (receives_are_traced) {
+		last->pid = (__u32)bpf_get_current_task_btf()->pid;
+		last->place = (__u8)place;
+		last->remote = peer->remote;
+		last->port = peer->remote_port;
+		last->family = peer->family;
 		return;
-	record = peer_record_new(kind, peer, socket);
-	if (!record)
+	}
+	peer->cookie = bpf_get_socket_cookie(context);
+	news = place == PEER_FIRST ? count_first(socket, &one) : count_of_many(socket, peer, &one);
+	if (!news)
 		return;
-	local_of(sk, &record->tuple);
-	peer_record_submit(record, peer);
+	local_of(context->sk, &local);
+	tell_peer(PROBE_RECEIVE, socket, peer, place, &local);
 }
 
-/* *kind*: PROBE_SEND, PROBE_RECEIVE, or PROBE_CONNECT. */
+/* *kind*: PROBE_SEND, PROBE_RECEIVE, or PROBE_CONNECT. What is sent is seen as a packet. */
 static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kind, bool ipv6)
 {
+	struct probe_peer peer = {.protocol = IPPROTO_UDP};
 	struct bpf_sock *sk = context->sk;
-	struct probe_peer peer = {};
 	struct probe_socket *socket;
 	struct probe_record *record;
-	bool moved;
 
-	if (!sk)
+	/* TCP tells of itself when it connects, in the same system call. */
+	if (!sk || context->protocol == IPPROTO_TCP)
 		return 1;
 	socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!socket)
 		return 1;
-	moved = take(socket);
-	if (socket->netns == 0)
-		socket->netns = current_netns();
-	peer.cookie = bpf_get_socket_cookie(context);
-	if (moved && socket->flags & SOCKET_ANNOUNCED) {
-		record = record_new(PROBE_OWNER, peer.cookie, socket);
+	if (take(socket) && socket->flags & SOCKET_ANNOUNCED) {
+		record = record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket);
 		if (record) {
 			local_of(sk, &record->tuple);
 			submit(record, sk->state);
@@ -192,28 +192,18 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 			forget_owner(socket);
 		}
 	}
+	if (socket->netns == 0)
+		socket->netns = current_netns();
 	if (context->protocol != IPPROTO_UDP)
 		return 1;
-	peer.protocol = IPPROTO_UDP;
-	address_of(context, &peer, ipv6);
-	if (kind != PROBE_CONNECT) {
-		exchange(sk, socket, &peer, kind == PROBE_SEND ? &socket->sent : &socket->received,
-			 kind);
-		return 1;
+	if (kind == PROBE_CONNECT) {
+		give_up_first(socket, bpf_get_socket_cookie(context));
+		socket->flags &= ~PROBE_CONNECTED;
+		__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
+	} else if (kind == PROBE_RECEIVE) {
+		address_of(context, &peer, ipv6);
+		received(context, socket, &peer);
 	}
-	/* Whether anything is sent is seen by the length of it, if lengths are seen. */
-	socket->flags &= ~PROBE_CONNECTED;
-	if (lengths_are_traced)
-		return 1;
-	socket->flags = (socket->flags & ~PROBE_LISTENER) | SOCKET_ANNOUNCED | PROBE_CONNECTED;
-	record = record_new(PROBE_SEND, peer.cookie, socket);
-	if (!record)
-		return 1;
-	local_of(sk, &record->tuple);
-	record->tuple.family = peer.family;
-	record->tuple.remote = peer.remote;
-	record->tuple.remote_port = peer.remote_port;
-	submit(record, 0);
 	return 1;
 }
 

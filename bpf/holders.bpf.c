@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 
 /* An iterator over all descriptors: what was there before, and how all of it stands now. */
-#include "ring.h"
+#include "tell.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
@@ -52,15 +52,6 @@ static __always_inline void announce(__u8 state, struct probe_socket *socket,
 	socket->flags |= SOCKET_ANNOUNCED;
 }
 
-static __always_inline bool may_send_icmp(struct sock *sk, struct probe_socket *socket)
-{
-	__u16 protocol = sk->sk_protocol;
-
-	if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 || sk->sk_type == SOCK_RAW)
-		socket->flags |= PROBE_ICMP;
-	return socket->flags & PROBE_ICMP;
-}
-
 static __always_inline void write(struct seq_file *seq, struct sock *sk,
 				  struct probe_socket *socket)
 {
@@ -69,20 +60,29 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 
 	tuple_of(sk, &record.tuple);
 	announce(sk->__sk_common.skc_state, socket, &record.tuple);
-	if (!(socket->flags & SOCKET_ANNOUNCED) && !may_send_icmp(sk, socket))
+	if (!(socket->flags & SOCKET_ANNOUNCED) && socket->first_family == 0)
 		return;
 	record.cookie = bpf_get_socket_cookie(sk);
 	record.time_ns = bpf_ktime_get_ns();
 	record.netns = socket->netns;
 	record.flags = socket->flags;
 	record.owner = socket->owner;
-	record.counters = socket->counters;
+	if (socket->first_family == 0)
+		record.counters = socket->counters;
 	if (record.tuple.protocol == IPPROTO_TCP) {
 		record.state = sk->__sk_common.skc_state;
 		tcp = bpf_skc_to_tcp_sock(sk);
 		if (tcp)
 			count_tcp(tcp, &record.counters);
 	}
+	bpf_seq_write(seq, &record, sizeof(record));
+	if (socket->first_family == 0 || is_silent(socket, record.time_ns) ||
+	    socket->counters.packets_sent + socket->counters.packets_received == 0)
+		return;
+	record.kind = PROBE_PEER;
+	record.time_ns = (__u64)socket->first_tick << PROBE_TICK_SHIFT;
+	record.counters = socket->counters;
+	set_first(&record, socket);
 	bpf_seq_write(seq, &record, sizeof(record));
 }
 

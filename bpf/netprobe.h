@@ -20,7 +20,7 @@ enum probe_kind {
 	PROBE_SEEN,        /* from an iterator */
 	PROBE_EXEC,        /* struct probe_exec */
 	PROBE_EXIT,        /* the process of *owner* ends */
-	PROBE_ICMP_SOCKET, /* somebody made a socket that may send ICMP */
+	PROBE_PEER,        /* from an iterator: the first peer of a datagram socket */
 };
 
 /* Flags of a record. */
@@ -28,7 +28,10 @@ enum probe_kind {
 #define PROBE_LISTENER  2U
 #define PROBE_CONNECTED 4U  /* a datagram socket that has one peer */
 #define PROBE_SEEDED    8U  /* was there before the collector */
-#define PROBE_ICMP      16U /* the socket may send ICMP */
+#define PROBE_FIRST     16U /* the remote side is the socket's first peer, the counters are its */
+
+/* How finely the silence of a first peer is known: 17 ms. */
+#define PROBE_TICK_SHIFT 24
 
 #define PROBE_COMM_MAX 16
 #define PROBE_ARGV_MAX 256
@@ -103,7 +106,7 @@ struct probe_traffic {
 	__u64 last_ns;        /* CLOCK_MONOTONIC */
 	__u64 owner_start_ns; /* of who was the last to talk with it */
 	__u32 owner_tgid;
-	__u32 unused;
+	__u32 told; /* a record has told of it */
 };
 
 /* Per CPU: records for which the ring had no room, peers for which the map had none. */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 #pragma once
 
-/* The peers of datagram sockets that have many. */
+/*
+ * The peers of datagram sockets: the first one of each stands with it, others in a map. To count
+ * and to tell are two things, because a packet is seen before it is certain whose it is.
+ */
 #include "ring.h"
 
 struct {
@@ -12,28 +15,126 @@ struct {
 	__type(value, struct probe_traffic);
 } peers SEC(".maps") __weak;
 
-/* Adds *more* to what was exchanged with *peer*. Whether that is news: it was not known, or another
- * process talks with it now. */
-static __always_inline bool peer_is_news(const struct probe_socket *socket,
-					 const struct probe_peer *peer, struct probe_traffic *more)
+static __always_inline __u32 tick_of(__u64 time_ns)
+{
+	return (__u32)(time_ns >> PROBE_TICK_SHIFT);
+}
+
+/* Times are exact or coarse, so that one may be a little before the other. */
+static __always_inline bool is_silent(const struct probe_socket *socket, __u64 now_ns)
+{
+	return (__s32)(tick_of(now_ns) - socket->first_tick) > (__s32)first_idle_ticks;
+}
+
+static __always_inline bool is_first(const struct probe_socket *socket,
+				     const struct probe_peer *peer)
+{
+	const __u64 *one = (const __u64 *)socket->first.bytes;
+	const __u64 *other = (const __u64 *)peer->remote.bytes;
+
+	return socket->first_port == peer->remote_port && socket->first_family == peer->family &&
+	       socket->first_protocol == peer->protocol && one[0] == other[0] && one[1] == other[1];
+}
+
+/* Where *peer* is kept; the first one finds its place here. */
+static __always_inline enum peer_place place_of(struct probe_socket *socket,
+						const struct probe_peer *peer, __u64 now_ns)
+{
+	const struct probe_counters *counters = &socket->counters;
+
+	if (is_first(socket, peer))
+		return PEER_FIRST;
+	if (socket->first_family != 0 || socket->flags & (SOCKET_MANY | PROBE_CONNECTED) ||
+	    counters->packets_sent != 0 || counters->packets_received != 0)
+		return PEER_OF_MANY;
+	/* One of several threads. */
+	if (__sync_val_compare_and_swap(&socket->first_tick, 0, tick_of(now_ns)) != 0)
+		return PEER_OF_MANY;
+	socket->first = peer->remote;
+	socket->first_port = peer->remote_port;
+	socket->first_protocol = peer->protocol;
+	socket->first_family = peer->family;
+	return PEER_FIRST;
+}
+
+static __always_inline void add(struct probe_counters *counters, const struct probe_traffic *more)
+{
+	if (more->packets_sent > 0) {
+		__sync_fetch_and_add(&counters->bytes_sent, more->bytes_sent);
+		__sync_fetch_and_add(&counters->packets_sent, more->packets_sent);
+	}
+	if (more->packets_received > 0) {
+		__sync_fetch_and_add(&counters->bytes_received, more->bytes_received);
+		__sync_fetch_and_add(&counters->packets_received, more->packets_received);
+	}
+}
+
+/* What is counted with the socket is to be of something else: the first peer becomes one of many.
+ */
+static __always_inline void give_up_first(struct probe_socket *socket, __u64 cookie)
+{
+	struct probe_traffic traffic = {
+		.bytes_sent = socket->counters.bytes_sent,
+		.bytes_received = socket->counters.bytes_received,
+		.packets_sent = socket->counters.packets_sent,
+		.packets_received = socket->counters.packets_received,
+		.last_ns = (__u64)socket->first_tick << PROBE_TICK_SHIFT,
+		.owner_start_ns = socket->owner.start_ns,
+		.owner_tgid = socket->owner.tgid,
+		.told = 1,
+	};
+	struct probe_peer peer = {
+		.cookie = cookie,
+		.remote = socket->first,
+		.remote_port = socket->first_port,
+		.family = socket->first_family,
+		.protocol = socket->first_protocol,
+	};
+
+	if (socket->first_family == 0)
+		return;
+	if (socket->flags & SOCKET_TOLD &&
+	    bpf_map_update_elem(&peers, &peer, &traffic, BPF_ANY) != 0)
+		lost(PROBE_LOST_PEER);
+	__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
+	socket->first_family = 0;
+	socket->flags |= SOCKET_MANY;
+}
+
+/* Whether there is something to tell: it was not told of, was silent for long, or another process
+ * talks with it now. */
+static __always_inline bool count_first(struct probe_socket *socket,
+					const struct probe_traffic *more)
+{
+	if (socket->flags & SOCKET_TOLD && is_silent(socket, more->last_ns)) {
+		__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
+		socket->flags &= ~SOCKET_TOLD;
+	}
+	socket->first_tick = tick_of(more->last_ns);
+	add(&socket->counters, more);
+	return !(socket->flags & SOCKET_TOLD);
+}
+
+static __always_inline bool is_news(const struct probe_socket *socket,
+				    const struct probe_traffic *traffic)
+{
+	return !traffic->told || traffic->owner_tgid != socket->owner.tgid ||
+	       traffic->owner_start_ns != socket->owner.start_ns;
+}
+
+static __always_inline bool count_of_many(const struct probe_socket *socket,
+					  const struct probe_peer *peer,
+					  const struct probe_traffic *more)
 {
 	struct probe_traffic *traffic = bpf_map_lookup_elem(&peers, peer);
-	bool same;
 
 	if (!traffic) {
-		more->owner_tgid = socket->owner.tgid;
-		more->owner_start_ns = socket->owner.start_ns;
-		more->last_ns = bpf_ktime_get_ns();
 		if (bpf_map_update_elem(&peers, peer, more, BPF_ANY) == 0)
 			return true;
 		lost(PROBE_LOST_PEER);
 		return false;
 	}
-	same = traffic->owner_tgid == socket->owner.tgid &&
-	       traffic->owner_start_ns == socket->owner.start_ns;
-	traffic->owner_tgid = socket->owner.tgid;
-	traffic->owner_start_ns = socket->owner.start_ns;
-	traffic->last_ns = bpf_ktime_get_ns();
+	traffic->last_ns = more->last_ns;
 	if (more->packets_sent > 0) {
 		__sync_fetch_and_add(&traffic->packets_sent, more->packets_sent);
 		__sync_fetch_and_add(&traffic->bytes_sent, more->bytes_sent);
@@ -42,29 +143,5 @@ static __always_inline bool peer_is_news(const struct probe_socket *socket,
 		__sync_fetch_and_add(&traffic->packets_received, more->packets_received);
 		__sync_fetch_and_add(&traffic->bytes_received, more->bytes_received);
 	}
-	return !same;
-}
-
-/* A record of *peer*, to which the local side is to be added. NULL: the next datagram tells of it.
- */
-static __always_inline struct probe_record *
-peer_record_new(__u32 kind, const struct probe_peer *peer, struct probe_socket *socket)
-{
-	struct probe_record *record = record_new(kind, peer->cookie, socket);
-
-	socket->flags |= SOCKET_ANNOUNCED;
-	if (!record)
-		bpf_map_delete_elem(&peers, peer);
-	return record;
-}
-
-static __always_inline void peer_record_submit(struct probe_record *record,
-					       const struct probe_peer *peer)
-{
-	record->flags &= ~(PROBE_LISTENER | PROBE_CONNECTED);
-	record->tuple.family = peer->family;
-	record->tuple.protocol = peer->protocol;
-	record->tuple.remote = peer->remote;
-	record->tuple.remote_port = peer->remote_port;
-	bpf_ringbuf_submit(record, 0);
+	return is_news(socket, traffic);
 }

@@ -23,9 +23,10 @@
 #define IPPROTO_UDP     17
 #define IPPROTO_ICMPV6  58
 #define SOCK_DONE       2UL /* in skc_flags: a FIN has come */
-#define SOCK_RAW        3
 #define PF_KTHREAD      0x00200000
 #define TCP_ESTABLISHED 1
+#define TCP_SYN_SENT    2
+#define TCP_SYN_RECV    3
 #define TCP_CLOSE       7
 #define TCP_LISTEN      10
 
@@ -33,20 +34,40 @@
 #define SOCKET_ANNOUNCED 0x100U /* a record has told of it */
 #define SOCKET_SHARED    0x200U /* found with several processes before anybody was seen to use it */
 #define SOCKET_ENDED     0x400U /* its last record was given */
+#define SOCKET_TOLD      0x800U /* a record has told of its first peer and who talks with it */
+#define SOCKET_MANY      0x1000U /* no peer is kept here any more */
 
-/* The peer of the system call that runs, so that its length can be added there. */
+/* Where a datagram's peer is kept. */
+enum peer_place {
+	PEER_OF_MANY,   /* in the map */
+	PEER_FIRST,     /* with the socket */
+	PEER_CONNECTED, /* it is the socket's only one */
+};
+
+/* The peer of the system call that runs, of which its end has something to say. */
 struct probe_last {
 	struct probe_address remote;
 	__u16 port;
 	__u8 family;
-	__u8 unused;
-	__u32 pid; /* 0: none */
+	__u8 place;
+	__u32 pid; /* of the thread; 0: none */
 };
 
+/*
+ * Most datagram sockets have one peer: the first one is kept here, where a datagram needs no second
+ * look-up. With the kernel's own head this just fits into 256 bytes, which is what is allocated.
+ */
 struct probe_socket {
 	struct probe_owner owner;
-	struct probe_counters counters; /* datagrams; the kernel itself counts for TCP */
+	/* The kernel itself counts for TCP. Else of the first peer, or, without one, the socket's.
+	 */
+	struct probe_counters counters;
 	struct probe_last sent, received;
+	struct probe_address first;
+	__u16 first_port;
+	__u8 first_family; /* 0: there is none */
+	__u8 first_protocol;
+	__u32 first_tick; /* when the last datagram was exchanged with it */
 	__u32 netns;
 	__u32 flags;
 };
@@ -60,7 +81,13 @@ struct {
 
 /* Set before loading: what programs that are loaded together make needless. */
 extern const volatile bool states_are_traced;
-extern const volatile bool lengths_are_traced;
+extern const volatile bool sends_are_traced;
+extern const volatile bool receives_are_traced;
+/* After so much silence a peer is another flow. */
+extern const volatile __u32 first_idle_ticks;
+/* Packets that were sent while another process than the socket's owner ran, and whose system call
+ * has not yet told who that is. */
+extern __u32 doubts;
 
 static __always_inline bool owner_of(struct task_struct *task, struct probe_owner *owner)
 {
@@ -96,7 +123,7 @@ static __always_inline bool take(struct probe_socket *socket)
 	if (is_owner(&socket->owner, task) || !owner_of(task, &owner))
 		return false;
 	socket->owner = owner;
-	socket->flags &= ~SOCKET_SHARED;
+	socket->flags &= ~(SOCKET_SHARED | SOCKET_TOLD);
 	return true;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 
-/* TCP's life, from sockops; its states only where no tracepoint tells them. */
+/* TCP's life, from sockops, where no tracepoint tells it. */
 #include "ring.h"
 
 /* See ring.h for why it is this one. */
@@ -19,10 +19,9 @@ static __always_inline void lives(struct bpf_sock_ops *context, __u32 kind, __u8
 	socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!tcp || !socket)
 		return;
-	if (!states_are_traced)
-		bpf_sock_ops_cb_flags_set(context, context->bpf_sock_ops_cb_flags |
-							   BPF_SOCK_OPS_STATE_CB_FLAG);
-	if (kind == PROBE_LISTEN && !is_of_kernel((struct sock *)tcp))
+	bpf_sock_ops_cb_flags_set(context,
+				  context->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	if (kind != PROBE_ACCEPT && !is_of_kernel((struct sock *)tcp))
 		take(socket);
 	socket->netns = ((struct sock *)tcp)->__sk_common.skc_net.net->ns.inum;
 	socket->flags = (socket->flags & ~SOCKET_ENDED) | SOCKET_ANNOUNCED;
@@ -44,7 +43,7 @@ static __always_inline void state_changed(struct bpf_sock_ops *context)
 	struct probe_record *record;
 	struct tcp_sock *tcp;
 
-	if (!sk || states_are_traced)
+	if (!sk)
 		return;
 	tcp = bpf_skc_to_tcp_sock(sk);
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);

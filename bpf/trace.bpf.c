@@ -5,13 +5,16 @@
  * inherited, passed), add up datagrams, and catch the name of a process at exec, however short it
  * lives.
  */
-#include "peers.h"
+#include "tell.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
 
 const volatile bool states_are_traced;
-const volatile bool lengths_are_traced;
+const volatile bool sends_are_traced;
+const volatile bool receives_are_traced;
+const volatile __u32 first_idle_ticks;
+__u32 doubts;
 
 /* The process that runs is in a system call on *sk*. */
 static __always_inline struct probe_socket *used(struct sock *sk)
@@ -59,94 +62,171 @@ int BPF_PROG(tcp_received, struct sock *sk)
 	return 0;
 }
 
-static __always_inline void add(__u64 *bytes, __u64 *packets, int length)
+static __always_inline void fill_peer(struct sock *sk, const struct probe_last *last,
+				      struct probe_peer *peer)
 {
-	__sync_fetch_and_add(bytes, (__u64)length);
-	__sync_fetch_and_add(packets, 1);
+	peer->cookie = bpf_get_socket_cookie(sk);
+	peer->remote = last->remote;
+	peer->remote_port = last->port;
+	peer->family = last->family;
+	peer->protocol = sk->sk_protocol == IPPROTO_UDP ? IPPROTO_UDP
+			 : last->family == AF_INET      ? IPPROTO_ICMP
+							: IPPROTO_ICMPV6;
 }
 
-/* A datagram whose peer the hook for its address has noted a moment ago. */
-static __always_inline void add_to_peer(struct sock *sk, struct probe_socket *socket,
-					const struct probe_last *last, bool sent, int length)
+/* Who sent the packet that was seen a moment ago is the owner now, and what was held back is told.
+ */
+static __always_inline void settle(struct sock *sk, struct probe_socket *socket)
 {
-	struct probe_peer peer = {
-		.cookie = bpf_get_socket_cookie(sk),
-		.remote = last->remote,
-		.remote_port = last->port,
-		.family = last->family,
-		.protocol = IPPROTO_UDP,
-	};
-	struct probe_traffic one = {};
-	struct probe_record *record;
+	struct probe_last *last = &socket->sent;
+	struct probe_peer peer = {};
+	struct probe_tuple local = {};
+	struct probe_traffic *traffic;
 
-	*(sent ? &one.bytes_sent : &one.bytes_received) = (__u64)length;
-	*(sent ? &one.packets_sent : &one.packets_received) = 1;
-	if (!peer_is_news(socket, &peer, &one))
+	if (last->pid == 0 || last->pid != (__u32)bpf_get_current_task_btf()->pid)
 		return;
-	record = peer_record_new(sent ? PROBE_SEND : PROBE_RECEIVE, &peer, socket);
-	if (!record)
+	last->pid = 0;
+	__sync_fetch_and_add(&doubts, -1);
+	fill_peer(sk, last, &peer);
+	if (last->place == PEER_FIRST && socket->flags & SOCKET_TOLD)
 		return;
-	tuple_of(sk, &record->tuple);
-	peer_record_submit(record, &peer);
-}
-
-static __always_inline void add_to_socket(struct sock *sk, struct probe_socket *socket, bool sent,
-					  int length)
-{
-	struct probe_record *record;
-
-	if (sent)
-		add(&socket->counters.bytes_sent, &socket->counters.packets_sent, length);
-	else
-		add(&socket->counters.bytes_received, &socket->counters.packets_received, length);
-	if (socket->flags & PROBE_CONNECTED)
+	if (last->place == PEER_CONNECTED && socket->flags & PROBE_CONNECTED)
 		return;
-	/* A datagram socket with a peer is established. ICMP whose packets nobody looks at yet has
-	 * a flow without its other side. */
-	if (sk->__sk_common.skc_state != TCP_ESTABLISHED &&
-	    (!sent || (socket->flags & (PROBE_ICMP | SOCKET_ANNOUNCED)) != PROBE_ICMP))
-		return;
-	socket->flags &= ~PROBE_LISTENER;
-	socket->flags |= SOCKET_ANNOUNCED | PROBE_CONNECTED;
-	record = record_new(sent ? PROBE_SEND : PROBE_RECEIVE, bpf_get_socket_cookie(sk), socket);
-	if (!record)
-		return;
-	tuple_of(sk, &record->tuple);
-	submit(record, 0);
-}
-
-static __always_inline int moved(struct sock *sk, int length, bool sent)
-{
-	struct probe_socket *socket;
-	struct probe_last *last;
-
-	if (!is_inet(sk) || length < 0)
-		return 0;
-	socket = used(sk);
-	if (!socket || sk->sk_protocol == IPPROTO_TCP)
-		return 0;
-	last = sent ? &socket->sent : &socket->received;
-	if (last->pid == (__u32)bpf_get_current_task_btf()->pid) {
-		last->pid = 0;
-		add_to_peer(sk, socket, last, sent, length);
-		return 0;
+	if (last->place == PEER_OF_MANY) {
+		traffic = bpf_map_lookup_elem(&peers, &peer);
+		if (!traffic || !is_news(socket, traffic))
+			return;
 	}
-	add_to_socket(sk, socket, sent, length);
-	return 0;
+	tuple_of(sk, &local);
+	tell_peer(PROBE_SEND, socket, &peer, last->place, &local);
 }
 
+/* Packets say all of what is sent, but for who did it if that is another process than before. */
 SEC("tp_btf/sock_send_length")
 
 int BPF_PROG(length_sent, struct sock *sk, int length)
 {
-	return moved(sk, length, true);
+	bool tcp = sk->sk_protocol == IPPROTO_TCP;
+	struct probe_socket *socket;
+
+	if ((!tcp && doubts == 0) || !is_inet(sk) || length < 0)
+		return 0;
+	socket = used(sk);
+	if (socket && !tcp)
+		settle(sk, socket);
+	return 0;
+}
+
+/* From a peer whose address was not asked for: of a socket that is connected, or of nobody. */
+static __always_inline void received_from_somebody(struct sock *sk, struct probe_socket *socket,
+						   const struct probe_traffic *one)
+{
+	struct probe_peer peer = {.cookie = bpf_get_socket_cookie(sk)};
+	struct probe_tuple tuple;
+	bool connected = sk->__sk_common.skc_state == TCP_ESTABLISHED;
+
+	if (sk->sk_protocol != IPPROTO_UDP && !connected)
+		return;
+	if (socket->first_family != 0)
+		give_up_first(socket, peer.cookie);
+	add(&socket->counters, one);
+	if (!connected || socket->flags & PROBE_CONNECTED)
+		return;
+	tuple_of(sk, &tuple);
+	peer.remote = tuple.remote;
+	peer.remote_port = tuple.remote_port;
+	peer.family = tuple.family;
+	peer.protocol = tuple.protocol;
+	tell_peer(PROBE_RECEIVE, socket, &peer, PEER_CONNECTED, &tuple);
+}
+
+static __always_inline void received_from(struct sock *sk, struct probe_socket *socket,
+					  struct probe_traffic *one)
+{
+	struct probe_last *last = &socket->received;
+	struct probe_peer peer = {};
+	struct probe_tuple tuple;
+
+	last->pid = 0;
+	if (last->place == PEER_FIRST && !count_first(socket, one))
+		return;
+	fill_peer(sk, last, &peer);
+	if (last->place == PEER_OF_MANY && !count_of_many(socket, &peer, one))
+		return;
+	tuple_of(sk, &tuple);
+	tell_peer(PROBE_RECEIVE, socket, &peer, last->place, &tuple);
 }
 
 SEC("tp_btf/sock_recv_length")
 
 int BPF_PROG(length_received, struct sock *sk, int length)
 {
-	return moved(sk, length, false);
+	struct probe_traffic one = {.packets_received = 1,
+				    .bytes_received = (__u64)length,
+				    .last_ns = bpf_ktime_get_ns()};
+	struct probe_socket *socket;
+
+	if (!is_inet(sk) || length < 0)
+		return 0;
+	socket = used(sk);
+	if (!socket || sk->sk_protocol == IPPROTO_TCP)
+		return 0;
+	if (socket->received.pid == (__u32)bpf_get_current_task_btf()->pid)
+		received_from(sk, socket, &one);
+	else
+		received_from_somebody(sk, socket, &one);
+	return 0;
+}
+
+static __always_inline void tell_tcp(__u32 kind, struct sock *sk, struct probe_socket *socket,
+				     __u8 state)
+{
+	struct probe_record *record = record_new(kind, bpf_get_socket_cookie(sk), socket);
+
+	if (!record)
+		return;
+	tuple_of(sk, &record->tuple);
+	submit(record, state);
+}
+
+/* In the system call: connect() and listen(). What connects is told of by its first packet, because
+ * it has no port of its own yet. */
+static __always_inline void begins(struct sock *sk, int state)
+{
+	struct probe_socket *socket =
+		bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!socket)
+		return;
+	if (!is_of_kernel(sk))
+		take(socket);
+	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
+	socket->flags &= ~(SOCKET_ENDED | PROBE_INBOUND | PROBE_LISTENER);
+	if (state != TCP_LISTEN)
+		return;
+	socket->flags |= SOCKET_ANNOUNCED | PROBE_LISTENER;
+	tell_tcp(PROBE_LISTEN, sk, socket, TCP_LISTEN);
+}
+
+/* In an interrupt: whose a connection is that came in is said by its first use. */
+static __always_inline void established(struct sock *sk, int old)
+{
+	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+
+	if (socket && socket->flags & SOCKET_ANNOUNCED) {
+		if (!(socket->flags & PROBE_INBOUND))
+			tell_tcp(PROBE_STATE, sk, socket, TCP_ESTABLISHED);
+		return;
+	}
+	if (!socket)
+		socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!socket)
+		return;
+	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
+	socket->flags |= SOCKET_ANNOUNCED;
+	if (old == TCP_SYN_RECV)
+		socket->flags |= PROBE_INBOUND;
+	tell_tcp(old == TCP_SYN_RECV ? PROBE_ACCEPT : PROBE_CONNECT, sk, socket, TCP_ESTABLISHED);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -154,26 +234,18 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_set, struct sock *sk, int old, int new)
 {
 	struct probe_socket *socket;
-	struct probe_record *record;
 
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	if (new != TCP_CLOSE &&new != TCP_ESTABLISHED)
+	if (new == TCP_SYN_SENT || new == TCP_LISTEN)
+		begins(sk, new);
+	if (new == TCP_ESTABLISHED)
+		established(sk, old);
+	if (new != TCP_CLOSE)
 		return 0;
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (!socket || !(socket->flags & SOCKET_ANNOUNCED))
-		return 0;
-	if (new == TCP_CLOSE) {
+	if (socket && (socket->flags & SOCKET_ANNOUNCED || old == TCP_SYN_SENT))
 		closed(sk, bpf_skc_to_tcp_sock(sk), bpf_get_socket_cookie(sk), socket, (__u8)old);
-		return 0;
-	}
-	if (socket->flags & PROBE_INBOUND)
-		return 0;
-	record = record_new(PROBE_STATE, bpf_get_socket_cookie(sk), socket);
-	if (!record)
-		return 0;
-	tuple_of(sk, &record->tuple);
-	submit(record, TCP_ESTABLISHED);
 	return 0;
 }
 

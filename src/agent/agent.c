@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "agent/disk.h"
+#include "agent/drop_ins.h"
 #include "agent/log.h"
 #include "agent/reload.h"
 #include "agent/report.h"
@@ -60,6 +61,24 @@ static void load_overrides(struct agent *agent)
 	agent->overrides = overrides;
 }
 
+/* The administrator changed the drop-ins that a version failed under: it need not wait any more. */
+static void heed_drop_ins(struct agent *agent)
+{
+	for (size_t i = 0; i < agent->memory.count; i++) {
+		struct memory_addon *memory = &agent->memory.items[i];
+		char now[DESIRED_KEY_SIZE];
+
+		if (memory->failure != MEMORY_QUARANTINED || memory->failed_local[0] == '\0' ||
+		    drop_ins_digest(drop_in_directories, memory->id, now) < 0 ||
+		    str_equal(now, memory->failed_local))
+			continue;
+		agent_log(LOG_INFO, memory->id,
+			  "drop-ins that it failed under were changed: it is tried again");
+		memory->retry_at = 0;
+		memory->failed_local[0] = '\0';
+	}
+}
+
 static int decide(struct agent *agent)
 {
 	uint64_t now = boot_usec();
@@ -81,6 +100,7 @@ static int decide(struct agent *agent)
 	agent->evaluated_at += elapsed * CLOCK_USEC_PER_SEC;
 	desired_done(&agent->desired);
 	load_overrides(agent);
+	heed_drop_ins(agent);
 	r = desired_make(&agent->offer, &agent->overrides, &desired);
 	if (r < 0)
 		return r;

@@ -37,7 +37,8 @@ struct config {
 	uint64_t reconnect_max_seconds;
 	struct reconcile_policy policy;
 	uint64_t download_max_bytes;
-	uint64_t download_min_speed; /* bytes per second */
+	uint64_t download_min_speed;    /* bytes per second */
+	uint64_t download_slow_seconds; /* how long less is borne */
 	uint64_t download_max_seconds;
 	uint64_t download_keep_free; /* bytes of the file system */
 };

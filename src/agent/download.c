@@ -21,7 +21,6 @@
 #include "base/str.h"
 
 #define REDIRECTS_MAX  3L
-#define SLOW_SECONDS   60L
 #define SPACE_INTERVAL (16ULL << 20)
 #define STATUS_RANGE   416
 
@@ -187,7 +186,7 @@ static void set_options(struct download *download, const char *url)
 	(void)curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE,
 			       (curl_off_t)config->download_max_bytes);
 	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, (long)config->download_min_speed);
-	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, SLOW_SECONDS);
+	(void)curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)config->download_slow_seconds);
 	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)config->download_max_seconds);
 	(void)curl_easy_setopt(easy, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)download->offset);
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);

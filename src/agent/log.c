@@ -9,16 +9,20 @@
 #include <stdlib.h>
 #include <systemd/sd-journal.h>
 
-#define LINE_MAX_SIZE 2048U
+#include "base/str.h"
+
+#define LOG_LINE_MAX 2048U
 
 void agent_log(int priority, const char *id, const char *format, ...)
 {
-	char line[LINE_MAX_SIZE];
+	cleanup_free char *sentence = NULL;
+	const char *line;
 	va_list arguments;
 
 	va_start(arguments, format);
-	(void)vsnprintf(line, sizeof(line), format, arguments);
+	sentence = str_format_shown(LOG_LINE_MAX, format, arguments);
 	va_end(arguments);
+	line = sentence ? sentence : "out of memory";
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets the environment */
 	if (!getenv("JOURNAL_STREAM")) {
 		if (priority < LOG_DEBUG)

@@ -17,6 +17,7 @@ struct text_member {
 	const char *key;
 	size_t offset;
 	size_t size;
+	bool is_late; /* memories of older agents do without it */
 };
 
 struct number_member {
@@ -29,15 +30,30 @@ struct number_member {
 #name, offsetof(struct memory_addon, name),      \
 			sizeof(((struct memory_addon *)0)->name) \
 	}
+#define LATE_TEXT(name)                                                \
+	{                                                              \
+#name, offsetof(struct memory_addon, name),            \
+			sizeof(((struct memory_addon *)0)->name), true \
+	}
 #define NUMBER(name)                                       \
 	{                                                  \
 #name, offsetof(struct memory_addon, name) \
 	}
 
 static const struct text_member texts[] = {
-	TEXT(key),        TEXT(bundle_key),    TEXT(content_hash), TEXT(package_hash),
-	TEXT(plan),       TEXT(previous_hash), TEXT(failed_key),   TEXT(failed_plan),
-	TEXT(failed_url), TEXT(failed_name),   TEXT(failed_text),  TEXT(state),
+	TEXT(key),
+	TEXT(bundle_key),
+	TEXT(content_hash),
+	TEXT(package_hash),
+	TEXT(plan),
+	TEXT(previous_hash),
+	TEXT(failed_key),
+	TEXT(failed_plan),
+	TEXT(failed_url),
+	TEXT(failed_name),
+	TEXT(failed_text),
+	TEXT(state),
+	LATE_TEXT(failed_local),
 };
 
 static const struct number_member numbers[] = {
@@ -140,6 +156,8 @@ static bool addon_from_json(const json_t *json, struct memory_addon *addon)
 	const char *text = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		if (texts[i].is_late && !json_object_get(json, texts[i].key))
+			continue;
 		if (json_member_string(json, texts[i].key, &text) < 0 ||
 		    strlen(text) >= texts[i].size)
 			return false;

@@ -39,7 +39,8 @@ struct memory_addon {
 	enum memory_failure failure;
 	char failed_key[DESIRED_KEY_SIZE];
 	char failed_plan[MEMORY_PLAN_SIZE];
-	char failed_url[DESIRED_KEY_SIZE]; /* SHA-256; "" where the URL is not to blame */
+	char failed_url[DESIRED_KEY_SIZE];   /* SHA-256; "" where the URL is not to blame */
+	char failed_local[DESIRED_KEY_SIZE]; /* drop_ins.h: those it failed under; "" for none */
 	char failed_name[MEMORY_NAME_SIZE];
 	char failed_text[MEMORY_TEXT_SIZE];
 	uint64_t attempts;

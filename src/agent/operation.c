@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/drop_ins.h"
 #include "agent/log.h"
 #include "agent/state.h"
 #include "base/clock.h"
@@ -86,9 +87,14 @@ static void fail(struct operation *operation, const struct reconcile_failure *fa
 	struct memory_addon *memory = memory_get(&operation->agent->memory, operation->id);
 	const struct wanted *wanted = operation->wanted.id ? &operation->wanted : NULL;
 
-	if (memory)
+	if (memory) {
 		reconcile_failed(memory, wanted, failure, clock_realtime_sec(),
 				 randombytes_random());
+		memory->failed_local[0] = '\0';
+		if (failure->kind == MEMORY_QUARANTINED)
+			ignore_result(drop_ins_digest(drop_in_directories, memory->id,
+						      memory->failed_local));
+	}
 	agent_log(LOG_WARNING, operation->id, "%s: %s", failure->name, failure->text);
 	finish(operation);
 }

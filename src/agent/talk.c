@@ -329,7 +329,8 @@ static void take_failure(struct talk *talk, const Opamp__Proto__ServerErrorRespo
 		return;
 	if (failure->details_case == OPAMP__PROTO__SERVER_ERROR_RESPONSE__DETAILS_RETRY_INFO &&
 	    failure->retry_info)
-		seconds = failure->retry_info->retry_after_nanoseconds / NANOSECONDS + 1;
+		seconds = failure->retry_info->retry_after_nanoseconds / NANOSECONDS +
+			  (failure->retry_info->retry_after_nanoseconds % NANOSECONDS > 0);
 	link_reconnect(talk->agent->link,
 		       MIN(MAX(seconds, (uint64_t)1), (uint64_t)RETRY_MAX_SECONDS));
 }

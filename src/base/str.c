@@ -135,6 +135,17 @@ char *str_escape(const char *s, size_t length, size_t max)
 	return out;
 }
 
+char *str_format_shown(size_t max, const char *format, va_list arguments)
+{
+	cleanup_free char *text = NULL;
+
+	if (vasprintf(&text, format, arguments) < 0) {
+		text = NULL;
+		return NULL;
+	}
+	return str_escape(text, strlen(text), max);
+}
+
 int strv_add(struct strv *list, const char *s)
 {
 	char **larger;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -26,6 +27,10 @@ must_check int str_format(char **ret, const char *format, ...) format_check(2, 3
  * out of memory.
  */
 char *str_escape(const char *s, size_t length, size_t max);
+
+/* Formats, then escapes like that: a line that a program says of itself. NULL when out of memory;
+ * the caller frees it. */
+char *str_format_shown(size_t max, const char *format, va_list arguments) format_check(2, 0);
 
 /* Whether the *length* bytes are well-formed UTF-8 without NUL. */
 bool str_is_utf8(const char *s, size_t length);

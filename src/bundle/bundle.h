@@ -38,8 +38,7 @@ struct bundle {
 	struct bundle_entry *entries;
 	size_t n_entries;
 	uint64_t size;                          /* of all entries */
-	char key_id[MINISIGN_KEY_ID_TEXT_SIZE]; /* the key that signed it; "" if it was not verified
-						 */
+	char key_id[MINISIGN_KEY_ID_TEXT_SIZE]; /* the key that signed it; "" for none */
 };
 
 /* What of the request makes a bundle's bytes acceptable, and where they are kept meanwhile. */

@@ -10,6 +10,7 @@
 #include "bundle/ustar.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 /* *digits* octal digits and a blank; what is behind is NUL already. */
 static void format_number(char *field, size_t digits, uint64_t value)
@@ -36,14 +37,14 @@ static void format_checksum(struct ustar_header *header)
 	header->checksum[7] = ' ';
 }
 
-void ustar_format(struct ustar_header *ret, const char *name, uint64_t size, bool is_executable)
+void ustar_format_mode(struct ustar_header *ret, const char *name, uint64_t size, mode_t mode)
 {
 	size_t length = strlen(name);
 
 	assert(length <= sizeof(ret->name));
-	*ret = (struct ustar_header){.type = '0'};
+	*ret = (struct ustar_header){.type = S_ISDIR(mode) ? '5' : '0'};
 	memcpy(ret->name, name, length);
-	format_number(ret->mode, 6, is_executable ? 0755 : 0644);
+	format_number(ret->mode, 6, mode & 07777);
 	format_number(ret->uid, 6, 0);
 	format_number(ret->gid, 6, 0);
 	format_number(ret->size, 11, size);
@@ -52,4 +53,9 @@ void ustar_format(struct ustar_header *ret, const char *name, uint64_t size, boo
 	format_number(ret->device_major, 6, 0);
 	format_number(ret->device_minor, 6, 0);
 	format_checksum(ret);
+}
+
+void ustar_format(struct ustar_header *ret, const char *name, uint64_t size, bool is_executable)
+{
+	ustar_format_mode(ret, name, size, S_IFREG | (is_executable ? 0755 : 0644));
 }

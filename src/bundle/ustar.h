@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "bundle/tar.h"
 
@@ -32,3 +33,6 @@ static_assert(sizeof(struct ustar_header) == TAR_BLOCK_SIZE, "a header is a bloc
 /* The header of a regular file of root's, of 1970; *name* has at most TAR_NAME_MAX bytes, *size* is
  * below 8 GiB. */
 void ustar_format(struct ustar_header *ret, const char *name, uint64_t size, bool is_executable);
+
+/* The same for any mode: of a regular file, or of a directory. */
+void ustar_format_mode(struct ustar_header *ret, const char *name, uint64_t size, mode_t mode);

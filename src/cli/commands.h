@@ -11,6 +11,8 @@ extern const struct command command_check;
 extern const struct command command_inspect;
 extern const struct command command_keygen;
 extern const struct command command_new;
+extern const struct command command_pull;
+extern const struct command command_push;
 extern const struct command command_sign;
 extern const struct command command_verify;
 

@@ -3,23 +3,15 @@
 /* `affix fleet`: packages, assignments and hosts, where something is changed. */
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/fd.h"
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/fleet.h"
-#include "crypto/minisign.h"
 
-#define CONFIG_SIZE_MAX   262144U /* 256 KiB, as hosts take it */
-#define PRIORITY_MAX      1000000U
-#define SIGNATURE_ENCODED sodium_base64_ENCODED_LEN(MINISIGN_FILE_MAX, ENCODING)
-#define ENCODING          sodium_base64_VARIANT_URLSAFE_NO_PADDING
+#define CONFIG_SIZE_MAX 262144U /* 256 KiB, as hosts take it */
+#define PRIORITY_MAX    1000000U
 
 static int out_of_memory(void)
 {
@@ -63,71 +55,6 @@ int fleet_send_creation(struct fleet_call *call, const char *path, json_t *body,
 }
 
 /* packages */
-
-static int read_signature(const char *bundle, const char *option, struct buffer *query)
-{
-	cleanup_free char *path = NULL;
-	cleanup_free char *text = NULL;
-	char encoded[SIGNATURE_ENCODED];
-	size_t size = 0;
-	int r;
-
-	if ((option ? str_format(&path, "%s", option) : str_format(&path, "%s.minisig", bundle)) <
-	    0)
-		return out_of_memory();
-	r = command_read_file(path, MINISIGN_FILE_MAX, &text, &size);
-	if (r < 0)
-		return command_broke(r, "the signature '%s' could not be read", path);
-	(void)sodium_bin2base64(encoded, sizeof(encoded), (const uint8_t *)text, size, ENCODING);
-	return fleet_add_query(query, "signature", encoded) < 0 ? out_of_memory() : COMMAND_DONE;
-}
-
-static int import_one(struct fleet_call *call, const char *bundle)
-{
-	cleanup_buffer struct buffer path = BUFFER_INIT;
-	cleanup_buffer struct buffer query = BUFFER_INIT;
-	cleanup_json json_t *answer = NULL;
-	cleanup_free char *addon = NULL;
-	cleanup_free char *version = NULL;
-	cleanup_free char *state = NULL;
-	cleanup_fd int fd = -EBADF;
-	struct stat st = {0};
-	int code;
-	int r;
-
-	r = command_open_file(bundle, &fd);
-	if (r == 0 && fstat(fd, &st) < 0)
-		r = -errno;
-	if (r < 0)
-		return command_broke(r, "the bundle '%s' could not be read", bundle);
-	code = read_signature(bundle, call->options[FLEET_SIGNATURE], &query);
-	if (code != COMMAND_DONE)
-		return code;
-	if (buffer_format(&path, "/api/v1/packages?%s", query.data) < 0)
-		return out_of_memory();
-	code = fleet_client_upload(&call->client, path.data, fd, (uint64_t)st.st_size, &answer);
-	if (code != COMMAND_DONE)
-		return code;
-	if (fleet_has(call, FLEET_JSON))
-		return command_print_json(answer);
-	addon = fleet_value_text(answer, "addon");
-	version = fleet_value_text(answer, "version");
-	state = fleet_value_text(answer, "state");
-	(void)printf("%s %s: %s\n", addon ? addon : "?", version ? version : "?",
-		     state ? state : "?");
-	return COMMAND_DONE;
-}
-
-static int run_import(struct fleet_call *call)
-{
-	int code = COMMAND_DONE;
-
-	if (fleet_has(call, FLEET_SIGNATURE) && call->n_operands > 1)
-		return command_usage(&command_fleet, "--signature is for one bundle");
-	for (int i = 0; i < call->n_operands && code == COMMAND_DONE; i++)
-		code = import_one(call, call->operands[i]);
-	return code;
-}
 
 json_t *fleet_split_list(const char *text)
 {
@@ -357,7 +284,7 @@ static int run_confirm_removal(struct fleet_call *call)
 	 FLEET_BIT(FLEET_ENABLED) | FLEET_BIT(FLEET_ID))
 
 const struct fleet_verb fleet_changes[] = {
-	{"import",		    run_import, FLEET_BIT(FLEET_SIGNATURE), 1, 64, "BUNDLE…"},
+	{"import",		    fleet_run_import, FLEET_BIT(FLEET_SIGNATURE), 1, 64, "BUNDLE… or REF…"},
 	{"approve", run_approve, FLEET_BIT(FLEET_CAPABILITIES), 2, 2, "ADDON VERSION"},
 	{"revoke",			 run_revoke, FLEET_BIT(FLEET_HOST) | FLEET_BIT(FLEET_REASON), 0, 2,
 	 "ADDON VERSION"},

@@ -14,11 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/curl.h"
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "cli/command.h"
-#include "cli/curl.h"
 #include "manifest/yaml_fields.h"
 
 #define SERVER_DEFAULT  "http://127.0.0.1:4320"

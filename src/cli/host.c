@@ -149,14 +149,13 @@ int host_show(const struct host_call *call, const struct result *result, int cod
 	return code == COMMAND_DONE ? shown : code;
 }
 
-/* The rules of the protocol, also for a request that never travels. */
-static int check_request(const struct request *request, struct refusal *refusal)
+int host_check_request(const struct request *request, struct refusal *reterr_refusal)
 {
 	cleanup_request struct request checked = REQUEST_INIT;
 	cleanup_free char *text = NULL;
 	int r = request_format(request, &text);
 
-	return r < 0 ? r : request_parse(text, strlen(text), &checked, refusal);
+	return r < 0 ? r : request_parse(text, strlen(text), &checked, reterr_refusal);
 }
 
 static int ask(struct host_call *call, struct result *ret)
@@ -187,7 +186,7 @@ int host_ask(struct host_call *call, struct result *ret)
 	int r;
 
 	r = call->refusal.code != 0 ? (int)call->refusal.code
-				    : check_request(&call->request, &call->refusal);
+				    : host_check_request(&call->request, &call->refusal);
 	if (r < 0)
 		return command_broke(r, "the request could not be made");
 	if (r > 0) {

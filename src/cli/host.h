@@ -49,6 +49,9 @@ must_check int host_add_file(struct host_call *call, enum request_fd kind, const
  * bundle that is not signed is refused by host_run(). */
 must_check int host_add_bundle(struct host_call *call, const char *path);
 
+/* The rules of the protocol, also for a request that never travels. 0; refused; -ENOMEM. */
+must_check int host_check_request(const struct request *request, struct refusal *reterr_refusal);
+
 /*
  * Has the request carried out, by the updater (the administrator's socket for root, else the
  * fleet's) or, with --root, here; shows the answer. The exit code.

@@ -7,10 +7,13 @@
 #include "image/excerpt.h"
 
 /* The verbs of `affix image`, in files of their own; the table is in image.c. */
+extern const struct command command_image_build;
+extern const struct command command_image_cache;
 extern const struct command command_image_cat;
 extern const struct command command_image_drift;
 extern const struct command command_image_inject;
 extern const struct command command_image_ls;
+extern const struct command command_image_pull;
 extern const struct command command_image_rm_add_on;
 extern const struct command command_image_status;
 

@@ -18,14 +18,12 @@
 #include "cli/commands.h"
 
 static const struct command *const commands[] = {
-	&command_new,      &command_check,     &command_build,
-	&command_keygen,   &command_sign,      &command_verify,
-	&command_inspect,  &command_plan,      &command_install,
-	&command_rollback, &command_uninstall, &command_configure,
-	&command_status,   &command_drift,     &command_repair,
-	&command_prune,    &command_hold,      &command_clear_quarantine,
-	&command_doctor,   &command_fleet,     &command_image,
-	&command_help,
+	&command_new,       &command_check,     &command_build,   &command_keygen,
+	&command_sign,      &command_verify,    &command_inspect, &command_push,
+	&command_pull,      &command_plan,      &command_install, &command_rollback,
+	&command_uninstall, &command_configure, &command_status,  &command_drift,
+	&command_repair,    &command_prune,     &command_hold,    &command_clear_quarantine,
+	&command_doctor,    &command_fleet,     &command_image,   &command_help,
 };
 
 static const struct command *find(const char *name)

@@ -7,7 +7,7 @@
 bool plan_has_updater(void);
 
 /*
- * `affix plan` where no updater is: the plan by the built-in policy, of a bundle whose signature is
- * not looked at, which is said on stderr. The exit code.
+ * `affix plan` where no updater is: the plan that a host without a policy of its own would make, of
+ * a bundle whose signature is not verified, which is said on stderr. The exit code.
  */
-int plan_locally(const struct host_call *call, const char *path);
+int plan_locally(struct host_call *call, const char *path);

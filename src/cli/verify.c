@@ -6,6 +6,8 @@
  * content.
  */
 
+#include "cli/verify.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,13 +30,6 @@ struct verify_options {
 	const char *signature_path;
 	const char *bundle_path;
 	bool json;
-};
-
-/* What was found good. */
-struct verdict {
-	const struct trust_key *key;
-	struct identity identity;
-	struct digest digest;
 };
 
 static int parse_options(int argc, char **argv, struct verify_options *ret)
@@ -91,22 +86,21 @@ static int load_key(const char *path, struct trust **ret, struct refusal *reterr
 	return trust_of_key(&key, path_last_name(path), ret);
 }
 
-static int load_trust(const struct verify_options *options, struct trust **ret,
+int verify_load_trust(const char *key_path, const char *trust_path, struct trust **ret,
 		      struct refusal *reterr_refusal)
 {
-	const char *path = options->trust_path ? options->trust_path : TRUST_PATH;
 	cleanup_fd int fd = -EBADF;
 
-	if (options->key_path)
-		return load_key(options->key_path, ret, reterr_refusal);
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT && !options->trust_path)
+	if (key_path)
+		return load_key(key_path, ret, reterr_refusal);
+	fd = open(trust_path ? trust_path : TRUST_PATH, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT && !trust_path)
 		return refuse(reterr_refusal, REFUSAL_NO_TRUSTED_KEY,
 			      "no key is trusted here: there is no " TRUST_PATH
 			      "; name a key with -p, or a directory of keys with --trust");
 	if (fd < 0)
 		return -errno;
-	return trust_load(fd, !options->trust_path, ret, reterr_refusal);
+	return trust_load(fd, !trust_path, ret, reterr_refusal);
 }
 
 static int load_signature(const struct verify_options *options, struct minisign_signature *ret,
@@ -132,10 +126,8 @@ static int load_signature(const struct verify_options *options, struct minisign_
 	return r < 0 ? r : trust_signature_parse(text, size, ret, reterr_refusal);
 }
 
-/* The bundle's bytes, then what is in them. */
-static int check_bundle(int fd, const struct trust *trust,
-			const struct minisign_signature *signature, struct verdict *ret,
-			struct refusal *reterr_refusal)
+int verify_bundle(int fd, const struct trust *trust, const struct minisign_signature *signature,
+		  struct verdict *ret, struct refusal *reterr_refusal)
 {
 	cleanup_bundle struct bundle *bundle = NULL;
 	struct verdict verdict = {0};
@@ -245,7 +237,7 @@ static int verify(const struct verify_options *options, struct trust **ret_trust
 	cleanup_fd int fd = -EBADF;
 	int r;
 
-	r = load_trust(options, ret_trust, reterr_refusal);
+	r = verify_load_trust(options->key_path, options->trust_path, ret_trust, reterr_refusal);
 	if (r < 0)
 		return command_broke(r, "'%s' could not be read",
 				     options->key_path     ? options->key_path
@@ -261,7 +253,7 @@ static int verify(const struct verify_options *options, struct trust **ret_trust
 		return command_broke(r, "the signature of '%s' could not be read",
 				     options->bundle_path);
 	if (r == 0)
-		r = check_bundle(fd, *ret_trust, &signature, ret, reterr_refusal);
+		r = verify_bundle(fd, *ret_trust, &signature, ret, reterr_refusal);
 	if (r < 0)
 		return command_broke(r, "the bundle '%s' could not be read", options->bundle_path);
 	return r > 0 ? command_refuse(reterr_refusal) : COMMAND_DONE;

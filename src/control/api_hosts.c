@@ -490,24 +490,27 @@ int api_host_revoke(struct api_call *call)
 {
 	cleanup_assign_host struct assign_host host = ASSIGN_HOST_INIT;
 	struct fleet_session *session;
+	cleanup_json json_t *before = NULL;
 	cleanup_json json_t *after = NULL;
 	int r;
 
 	r = load_host(call, &host);
+	if (r == 0)
+		r = whole_host(call->fleet, &host, &before);
 	if (r == 0)
 		r = store_run(call->fleet->store,
 			      "UPDATE host SET revoked = $1 WHERE id = $2 AND revoked = 0",
 			      STORE_INT(call->actor.time), STORE_INT(host.id));
 	if (r != 0)
 		return r;
-	after = json_pack("{s:s}", "name", host.name);
+	r = whole_host(call->fleet, &host, &after);
 	session = fleet_session_of_host(call->fleet, host.id);
-	if (session) {
+	if (r == 0 && session) {
 		r = fleet_say_refusal(call->fleet, session->connection, 403, 0);
 		fleet_session_end(call->fleet, session);
 	}
 	if (r == 0)
-		r = audit_host(call, &host, "revoke", NULL, after);
+		r = audit_host(call, &host, "revoke", before, after);
 	return r == 0 ? api_answer_nothing(call) : r;
 }
 

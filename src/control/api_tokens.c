@@ -92,12 +92,12 @@ static int read_name(struct api_call *call, const char **ret)
 }
 
 static int audit_token(struct api_call *call, const char *action, const char *kind, int64_t id,
-		       const json_t *after)
+		       const json_t *before, const json_t *after)
 {
 	char object[64];
 
 	(void)snprintf(object, sizeof(object), "%s %lld", kind, (long long)id);
-	return audit_add(call->fleet->store, &call->actor, action, object, NULL, after);
+	return audit_add(call->fleet->store, &call->actor, action, object, before, after);
 }
 
 /* Audits *shown* and answers with it and the secret. */
@@ -109,7 +109,7 @@ static int answer_token(struct api_call *call, const char *kind, int64_t id, jso
 
 	if (!owned)
 		return -ENOMEM;
-	r = audit_token(call, "create", kind, id, owned);
+	r = audit_token(call, "create", kind, id, NULL, owned);
 	if (r == 0)
 		r = json_add_string(owned, "token", token->text);
 	sodium_memzero(token, sizeof(*token));
@@ -184,8 +184,32 @@ int api_token_create(struct api_call *call)
 			    &token);
 }
 
+/* {"name", "revoked"}: which it was, and since when it is good for nothing; 0 for not yet. */
+static int token_then(struct api_call *call, const char *table, int64_t id, uint64_t revoked,
+		      json_t **ret)
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	bool row = false;
+	int r;
+
+	r = store_select(call->fleet->store, &rows,
+			 str_equal(table, "join_token")
+				 ? "SELECT name FROM join_token WHERE id = $1"
+				 : "SELECT name FROM api_token WHERE id = $1",
+			 STORE_INT(id));
+	if (r == 0)
+		r = store_next(rows, &row);
+	if (r != 0)
+		return r;
+	*ret = json_pack("{s:s, s:o}", "name", row ? store_text(rows, 0) : "", "revoked",
+			 fleet_time_json(revoked));
+	return *ret ? 0 : -ENOMEM;
+}
+
 static int revoke(struct api_call *call, const char *table, const char *kind)
 {
+	cleanup_json json_t *before = NULL;
+	cleanup_json json_t *after = NULL;
 	int64_t id = 0;
 	int r;
 
@@ -197,7 +221,11 @@ static int revoke(struct api_call *call, const char *table, const char *kind)
 		return api_refuse(&call->problem, 404, "not-found", NULL,
 				  "there is no such token, or it is revoked already");
 	if (r == 0)
-		r = audit_token(call, "revoke", kind, id, NULL);
+		r = token_then(call, table, id, 0, &before);
+	if (r == 0)
+		r = token_then(call, table, id, call->actor.time, &after);
+	if (r == 0)
+		r = audit_token(call, "revoke", kind, id, before, after);
 	return r == 0 ? api_answer_nothing(call) : r;
 }
 

@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -158,6 +159,9 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		/* The library takes any certificate unless it is told so; *size* is OpenSSL's
 		 * finding. */
 		return size == 1 ? 0 : -1;
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		/* Not to HTTP/2, which nothing here is made for. */
+		return strcasecmp(in, "websocket") == 0 ? 0 : -1;
 	case LWS_CALLBACK_HTTP:
 	case LWS_CALLBACK_HTTP_BODY:
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
@@ -331,6 +335,12 @@ static void expire_requests(struct front *front)
 	}
 }
 
+/* Nobody waits for an answer or is to be told goodbye. */
+static bool is_idle(const struct front *front)
+{
+	return front->agents.used == 0 && front->requests.used == 0;
+}
+
 static void on_tick(uv_timer_t *handle)
 {
 	struct front *front = handle->data;
@@ -343,7 +353,7 @@ static void on_tick(uv_timer_t *handle)
 	}
 	if (!front->is_stopping && !front_is_congested(front))
 		set_listening(front, true);
-	if (front->is_stopping && (front->agents.used == 0 || now >= front->stop_due))
+	if (front->is_stopping && (is_idle(front) || now >= front->stop_due))
 		uv_stop(&front->loop);
 }
 
@@ -356,6 +366,7 @@ static void on_stop(uv_signal_t *handle, int signal_number)
 		return;
 	front->is_stopping = true;
 	front->stop_due = front->now + STOP_SECONDS;
+	front->return_seconds = admission_return(front->agents.used);
 	set_listening(front, false);
 	agent_close_all(front);
 }

@@ -26,6 +26,8 @@ struct exchange;
 /* What is kept for a connection from accept() to close(), whatever is spoken over it. */
 struct front_peer {
 	struct limit_address *address;
+	uint64_t read;  /* bytes, when the last request began or ended: front_reuse.c */
+	bool is_used;   /* there was a request */
 	bool is_proven; /* somebody with a credential is at the other end */
 };
 
@@ -64,7 +66,9 @@ struct front {
 	uint64_t now;                 /* seconds, monotonic */
 	uint64_t seen_due;            /* when AgentsSeen goes out next */
 	uint64_t stop_due;
-	uint64_t upload_count; /* names files in DATA/incoming */
+	unsigned
+		return_seconds; /* over how long those come back that a stopping front sends away */
+	uint64_t upload_count;  /* names files in DATA/incoming */
 	bool has_key;
 	bool is_listening;
 	bool is_link_full; /* link_poll waits for room, too */

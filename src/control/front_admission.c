@@ -63,6 +63,11 @@ void admission_leave(struct admission *admission, uint64_t now)
 	measure(admission, now);
 }
 
+unsigned admission_return(uint32_t agents)
+{
+	return MIN(1 + agents / ADMISSION_RETURN_RATE, ADMISSION_SECONDS_MAX);
+}
+
 static void forget_past(struct admission *admission, uint64_t second)
 {
 	for (unsigned i = 0; admission->second < second && i < ADMISSION_SECONDS_MAX; i++)

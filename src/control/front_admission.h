@@ -18,6 +18,8 @@
 #define ADMISSION_RATE_FIRST 512U
 #define ADMISSION_RATE_MIN   16U
 #define ADMISSION_RATE_MAX   2048U
+/* Known hosts cost the store little: so many a second may come back to each front that stopped. */
+#define ADMISSION_RETURN_RATE 1000U
 
 struct admission {
 	unsigned inside;  /* on their way now */
@@ -38,5 +40,9 @@ bool admission_has_room(const struct admission *admission);
 /* One more is on its way to the store, and what became of it is known. */
 void admission_enter(struct admission *admission, uint64_t now);
 void admission_leave(struct admission *admission, uint64_t now);
+/* Over how many seconds *agents* that are known should come back, all of which leave now: at
+ * least 1.
+ */
+unsigned admission_return(uint32_t agents);
 /* Promises a time to one for whom there is no room: seconds from now, at least 1. */
 unsigned admission_postpone(struct admission *admission, uint64_t now);

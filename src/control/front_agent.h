@@ -35,5 +35,5 @@ void agent_sweep(struct front *front);
 /* Closes the WebSockets for which that was decided. Outside of callbacks of libwebsockets: where
  * one for writing asks for it, it closes without a close frame. */
 void agent_close_decided(struct front *front);
-/* Closes all WebSockets in a way that has their agents come back. */
+/* Tells all agents over what time to come back, and closes their WebSockets. */
 void agent_close_all(struct front *front);

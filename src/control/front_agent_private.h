@@ -16,6 +16,7 @@
 #define AGENT_KEY_SIZE      32U
 #define AGENT_BURST_SECONDS 5U
 #define AGENT_RETRY_SECONDS 10U
+#define AGENT_STOPPING      "the server is being stopped; come back then"
 
 /* A message to an agent, LWS_PRE bytes before it. */
 struct outgoing {
@@ -57,6 +58,7 @@ enum message_error {
 	MESSAGE_E_BUSY,
 	MESSAGE_E_SLOW,
 	MESSAGE_E_LATER, /* too many hosts enrol */
+	MESSAGE_E_STOPPING,
 };
 
 /* Closes nothing: takes the agent out of all tables. */
@@ -98,4 +100,6 @@ void agent_sweep_socket(struct agent *agent);
 void agent_answer_poll(struct agent *agent);
 /* Answers the poll that waits, if any, with a refusal; the agent is gone. */
 void agent_refuse_poll(struct agent *agent, const Link__AgentRefuse *refuse, const char *sentence);
+/* The front stops: answers the poll that waits, if any; the agent is gone. */
+void agent_end_poll(struct agent *agent);
 int agent_compare_keys(const void *a, const void *b);

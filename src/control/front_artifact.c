@@ -135,8 +135,8 @@ void artifact_begin(struct exchange *exchange)
 
 	exchange->kind = EXCHANGE_ARTIFACT;
 	if (strcmp(exchange->method, "GET") != 0 && !exchange->is_head) {
-		exchange_refuse(exchange, HTTP_STATUS_METHOD_NOT_ALLOWED, "method-not-allowed",
-				"artifacts are fetched with GET");
+		exchange_refuse_body(exchange, HTTP_STATUS_METHOD_NOT_ALLOWED, "method-not-allowed",
+				     "artifacts are fetched with GET");
 		return;
 	}
 	if (!front->has_key) {

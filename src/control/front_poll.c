@@ -109,6 +109,13 @@ static void refuse_poll(struct exchange *exchange, int error)
 		exchange_add_header(exchange, "retry-after:", "%u", AGENT_RETRY_SECONDS);
 		exchange_refuse(exchange, HTTP_TOO_MANY, "too-many", "there are too many messages");
 		return;
+	case MESSAGE_E_STOPPING:
+		exchange->must_close = true;
+		exchange_add_header(exchange, "retry-after:", "%u",
+				    exchange->front->return_seconds);
+		exchange_refuse(exchange, HTTP_STATUS_SERVICE_UNAVAILABLE, "stopping",
+				AGENT_STOPPING);
+		return;
 	case MESSAGE_E_LATER:
 		exchange_add_header(exchange, "retry-after:", "%u",
 				    admission_postpone(&exchange->front->admission, front_msec()));
@@ -156,8 +163,10 @@ void agent_poll(struct exchange *exchange)
 {
 	int r;
 
-	if (exchange->number == 0 &&
-	    slots_add(&exchange->front->requests, exchange, &exchange->number) < 0)
+	if (exchange->front->is_stopping)
+		r = MESSAGE_E_STOPPING;
+	else if (exchange->number == 0 &&
+		 slots_add(&exchange->front->requests, exchange, &exchange->number) < 0)
 		r = -ENOMEM;
 	else
 		r = poll_message(exchange);
@@ -193,4 +202,16 @@ void agent_refuse_poll(struct agent *agent, const Link__AgentRefuse *refuse, con
 				sentence);
 	}
 	(void)agent_free(agent);
+}
+
+void agent_end_poll(struct agent *agent)
+{
+	Link__AgentRefuse refuse = LINK__AGENT_REFUSE__INIT;
+
+	agent_send_gone(agent);
+	if (agent->waits)
+		agent->waits->must_close = true;
+	refuse.status = HTTP_STATUS_SERVICE_UNAVAILABLE;
+	refuse.retry_after = agent->front->return_seconds;
+	agent_refuse_poll(agent, &refuse, AGENT_STOPPING);
 }

@@ -50,7 +50,7 @@ int agent_filter(struct front *front, struct lws *wsi)
 	cleanup_free char *authorization = front_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
 
 	if (front->is_stopping)
-		return refuse_upgrade(wsi, HTTP_STATUS_SERVICE_UNAVAILABLE, 0);
+		return refuse_upgrade(wsi, HTTP_STATUS_SERVICE_UNAVAILABLE, front->return_seconds);
 	if (!path || strcmp(path, "/v1/opamp") != 0)
 		return refuse_upgrade(wsi, HTTP_STATUS_NOT_FOUND, 0);
 	if (!authorization && !front->config->certificate_is_credential)
@@ -268,7 +268,12 @@ void agent_close_all(struct front *front)
 	for (uint32_t i = 0; i < front->agents.count; i++) {
 		struct agent *agent = slots_at(&front->agents, i);
 
-		if (agent && agent->wsi)
-			agent_close_with(agent, LWS_CLOSE_STATUS_GOINGAWAY);
+		if (agent && agent->is_poller)
+			agent_end_poll(agent);
+		else if (agent && agent->close_code == 0)
+			agent_fail(
+				agent,
+				OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable,
+				AGENT_STOPPING, front->return_seconds, LWS_CLOSE_STATUS_GOINGAWAY);
 	}
 }

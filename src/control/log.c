@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/str.h"
 
@@ -27,18 +26,15 @@ void log_set_name(const char *name)
 void log_line(int priority, const char *format, ...)
 {
 	cleanup_free char *sentence = NULL;
-	cleanup_free char *safe = NULL;
 	char prefix[8] = "";
 	va_list arguments;
 
 	va_start(arguments, format);
-	if (vasprintf(&sentence, format, arguments) < 0)
-		sentence = NULL;
+	sentence = str_format_shown(LOG_LINE_MAX, format, arguments);
 	va_end(arguments);
-	safe = sentence ? str_escape(sentence, strlen(sentence), LOG_LINE_MAX) : NULL;
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
 	if (getenv("JOURNAL_STREAM"))
 		(void)snprintf(prefix, sizeof(prefix), "<%d>", priority);
 	(void)fprintf(stderr, "%saffixd%s%s: %s\n", prefix, log_name ? " " : "",
-		      log_name ? log_name : "", safe ? safe : "out of memory");
+		      log_name ? log_name : "", sentence ? sentence : "out of memory");
 }

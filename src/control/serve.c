@@ -356,10 +356,21 @@ static int on_idle(sd_event_source *source, void *userdata)
 	return 0;
 }
 
+/* The fleet counts in whole seconds: what a second brings is seen when it begins, not up to another
+ * later. */
+static uint64_t next_second_usec(sd_event *event)
+{
+	uint64_t now = 0;
+
+	(void)sd_event_now(event, CLOCK_REALTIME, &now);
+	return CLOCK_USEC_PER_SEC - now % CLOCK_USEC_PER_SEC;
+}
+
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct store *store = userdata;
 	unsigned wait_ms = 0;
+	uint64_t wait;
 	int r;
 
 	(void)usec;
@@ -367,9 +378,8 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	if (r < 0)
 		log_line(LOG_ERR, "the database is not usable now: %s, retrying",
 			 strerrordesc_np(-r));
-	if (r < 0)
-		wait_ms = 1000;
-	r = sd_event_source_set_time_relative(source, wait_ms * CLOCK_USEC_PER_MSEC);
+	wait = r < 0 || wait_ms > 0 ? next_second_usec(store->event) : 0;
+	r = sd_event_source_set_time_relative(source, wait);
 	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 

@@ -167,29 +167,22 @@ static int load_local_config(struct operation *operation, const char *id, json_t
 	return r;
 }
 
-static int read_narrowing(struct operation *operation, struct plan_narrowing *ret)
+int delivery_read_narrowing(const struct request *request, struct plan_narrowing *ret,
+			    struct refusal *reterr_refusal)
 {
-	const struct request *request = operation->call->request;
 	const json_t *limits = request->limits;
 	const json_t *name;
 	size_t i;
 	int r = 0;
 
-	/* Another configuration is no reason to grant more than was granted. */
 	ret->has_capabilities = request->has_capabilities;
-	if (request->verb == REQUEST_CONFIGURE && !request->has_capabilities) {
-		ret->has_capabilities = true;
-		ret->capabilities = operation->record->current->capabilities;
-	}
-	if (request->verb == REQUEST_CONFIGURE && !limits)
-		ret->limits = operation->record->current->limits;
 	json_array_foreach(request->capabilities, i, name)
 	{
 		int bit = manifest_capability_from_string(json_string_value(name));
 
 		if (bit < 0)
 			return refuse(
-				&operation->refusal, REFUSAL_BAD_REQUEST,
+				reterr_refusal, REFUSAL_BAD_REQUEST,
 				"the request names '%s', which is no capability; expected names such as 'cap_net_raw'",
 				json_string_value(name));
 		ret->capabilities |= 1ULL << bit;
@@ -206,13 +199,30 @@ static int read_narrowing(struct operation *operation, struct plan_narrowing *re
 	if (r == 0 || r == -ENOENT)
 		r = json_member_uint(limits, "tasks_max", UINT32_MAX, &ret->limits.tasks_max);
 	return r == -EINVAL
-		       ? refuse(&operation->refusal, REFUSAL_BAD_LIMITS,
+		       ? refuse(reterr_refusal, REFUSAL_BAD_LIMITS,
 				"a limit of the request is not a whole number in range; limits are integers")
 		       : 0;
 }
 
-static int validate_config(struct operation *operation, const struct bundle *bundle,
-			   const struct plan *plan)
+/* Another configuration is no reason to grant more than was granted. */
+static int narrow(struct operation *operation, struct plan_narrowing *ret)
+{
+	const struct request *request = operation->call->request;
+	int r = delivery_read_narrowing(request, ret, &operation->refusal);
+
+	if (r != 0 || request->verb != REQUEST_CONFIGURE)
+		return r;
+	if (!request->has_capabilities) {
+		ret->has_capabilities = true;
+		ret->capabilities = operation->record->current->capabilities;
+	}
+	if (!request->limits)
+		ret->limits = operation->record->current->limits;
+	return 0;
+}
+
+int delivery_validate(const struct bundle *bundle, const struct plan *plan,
+		      struct refusal *reterr_refusal)
 {
 	const struct bundle_entry *schema = bundle_find(bundle, bundle->manifest->config_schema);
 	const char *config = plan_config_text(plan);
@@ -222,11 +232,11 @@ static int validate_config(struct operation *operation, const struct bundle *bun
 	r = schema_validate_isolated(schema->text, schema->size, config, strlen(config), problem,
 				     sizeof(problem));
 	if (r == 1)
-		return refuse(&operation->refusal, REFUSAL_BAD_CONFIG,
+		return refuse(reterr_refusal, REFUSAL_BAD_CONFIG,
 			      "the configuration of '%s' does not fit its schema: %s",
 			      bundle->identity.id, problem);
 	if (r == 2)
-		return refuse(&operation->refusal, REFUSAL_BAD_SCHEMA,
+		return refuse(reterr_refusal, REFUSAL_BAD_SCHEMA,
 			      "%s: %s; the bundle's author has to mend it", schema->name, problem);
 	return r;
 }
@@ -243,7 +253,7 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 	};
 	int r;
 
-	r = read_narrowing(operation, &narrowing);
+	r = narrow(operation, &narrowing);
 	if (r == 0)
 		r = load_local_config(operation, delivery->bundle->identity.id, &local);
 	configs.local = local;
@@ -251,7 +261,7 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 		r = plan_make(delivery->bundle, operation->policy, &configs, &narrowing, &plan,
 			      &operation->refusal);
 	if (r == 0)
-		r = validate_config(operation, delivery->bundle, plan);
+		r = delivery_validate(delivery->bundle, plan, &operation->refusal);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
 	return r;

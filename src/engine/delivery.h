@@ -43,5 +43,13 @@ must_check int delivery_read_config(struct operation *operation, json_t **ret);
  */
 must_check int delivery_make_plan(struct operation *operation, struct delivery *delivery,
 				  const json_t *config, struct plan **ret);
+
+/* The two parts of it that need no host. What a request narrows: 0; refused. The configuration of a
+ * plan against the bundle's schema, by a child without rights: 0; refused; -errno. */
+must_check int delivery_read_narrowing(const struct request *request, struct plan_narrowing *ret,
+				       struct refusal *reterr_refusal);
+must_check int delivery_validate(const struct bundle *bundle, const struct plan *plan,
+				 struct refusal *reterr_refusal);
+
 void delivery_done(struct delivery *delivery);
 #define cleanup_delivery CLEANUP(delivery_done)

@@ -10,33 +10,68 @@
 
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
-/* A line ends with LF, CR LF or CR. Columns count characters, the mark is none. */
-static void problem_at_offset(struct yaml_reader *reader, const char *text, size_t offset)
+struct place {
+	unsigned line;
+	unsigned column;
+};
+
+/* A line ends with LF, CR LF or CR. Columns count characters, a mark before everything is none. */
+static struct place place_of(const char *text, size_t offset)
 {
-	unsigned char byte = (unsigned char)text[offset];
-	unsigned line = 1;
-	unsigned column = 1;
+	struct place place = {1, 1};
 	size_t mark = strlen(BYTE_ORDER_MARK);
 	bool has_mark = offset >= mark && memcmp(text, BYTE_ORDER_MARK, mark) == 0;
 
 	for (size_t i = has_mark ? mark : 0; i < offset; i++) {
 		bool is_break = text[i] == '\n' || (text[i] == '\r' && text[i + 1] != '\n');
 
-		line += is_break;
+		place.line += is_break;
 		if (is_break)
-			column = 1;
+			place.column = 1;
 		else if ((text[i] & 0xc0) != 0x80)
-			column++;
+			place.column++;
 	}
-	if (byte == '\0')
-		yaml_problem_at(reader, line, column,
+	return place;
+}
+
+static bool check_encoding(const char *text, size_t size, struct yaml_reader *reader)
+{
+	size_t length = str_utf8_length(text, size);
+	struct place place;
+
+	if (length == size)
+		return true;
+	place = place_of(text, length);
+	if (text[length] == '\0')
+		yaml_problem_at(reader, place.line, place.column,
 				"a NUL byte: expected text in UTF-8, remove it or save the file "
 				"as UTF-8");
 	else
-		yaml_problem_at(reader, line, column,
+		yaml_problem_at(reader, place.line, place.column,
 				"the byte 0x%02x is not UTF-8 here: expected text in UTF-8, save "
 				"the file as such",
-				byte);
+				(unsigned char)text[length]);
+	return false;
+}
+
+/*
+ * YAML 1.2 has a mark at the beginning of a document, and for JSON's sake in quoted texts; libfyaml
+ * takes it anywhere as a letter. Nobody sees it, so it may stand nowhere but at the beginning.
+ */
+static bool check_marks(const char *text, size_t size, struct yaml_reader *reader)
+{
+	const char *mark =
+		size == 0 ? NULL
+			  : memmem(&text[1], size - 1, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK));
+	struct place place;
+
+	if (!mark)
+		return true;
+	place = place_of(text, (size_t)(mark - text));
+	yaml_problem_at(reader, place.line, place.column,
+			"a byte order mark, which nobody sees: expected none but before everything "
+			"else, remove it");
+	return false;
 }
 
 /*
@@ -71,11 +106,6 @@ static bool check_bounds(const char *text, size_t size, struct yaml_reader *read
 
 bool yaml_text_check(const char *text, size_t size, struct yaml_reader *reader)
 {
-	size_t length = str_utf8_length(text, size);
-
-	if (length < size) {
-		problem_at_offset(reader, text, length);
-		return false;
-	}
-	return check_bounds(text, size, reader);
+	return check_encoding(text, size, reader) && check_marks(text, size, reader) &&
+	       check_bounds(text, size, reader);
 }

@@ -4,6 +4,11 @@
  * The host's flows, by the best means there is. One descriptor stands for all sources: an epoll
  * instance that holds the ring of the programs in the kernel, or the timer of the poller, and for
  * the start an eventfd, because the sockets that exist already are told of by the first drain.
+ *
+ * To be woken costs more than to take a record, and on a small host it is the processes watched
+ * that pay. So the ring is read at once after a silence, and then not before a pause is over: what
+ * comes meanwhile wakes nobody. When a pause brought nothing the ring is watched again, so that an
+ * idle collector sleeps.
  */
 
 #include "netprobe/collector.h"
@@ -12,8 +17,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,9 +31,10 @@
 #include "netprobe/kernel_probe.h"
 
 #define DRAIN_MAX    4096U
-#define WHY_MAX      300U
 #define PEER_IDLE_MS 300000
-#define NSEC_PER_MS  1000000LL
+#define PAUSE_NS     (10 * NSEC_PER_MS)
+/* Calls of collector_drain() in which the whole ring is read, however full it is. */
+#define DRAINS_MAX 8
 
 static void on_record(void *context, const struct probe_record *record)
 {
@@ -94,23 +102,36 @@ static int watch(struct collector *collector, int fd)
 	return epoll_ctl(collector->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int open_diag(struct collector *collector)
+static int open_diag(struct collector *collector, char why[COLLECTOR_WHY_MAX])
 {
+	size_t used = strlen(why);
 	int r;
 
 	r = collector_diag_open(collector);
-	return r < 0 ? r : watch(collector, collector->timer_fd);
+	if (r < 0)
+		return r;
+	collector_diag_explain(collector, why + used, COLLECTOR_WHY_MAX - used);
+	return watch(collector, collector->timer_fd);
 }
 
-static int open_probe(struct collector *collector, char *why)
+static int open_probe(struct collector *collector, char why[COLLECTOR_WHY_MAX])
 {
+	const struct kernel_probe_options options = {
+		.tier_max = collector->options.tier_max,
+		.peers_max = collector->options.flows_max,
+		.peer_idle_ms = collector->options.peer_idle_ms,
+	};
 	int r;
 
-	r = kernel_probe_open(collector->options.tier_max, collector->options.flows_max, why,
-			      WHY_MAX, &collector->tier, &collector->probe);
+	r = kernel_probe_open(&options, why, COLLECTOR_WHY_MAX, &collector->tier,
+			      &collector->probe);
 	if (r < 0)
 		return r;
 	r = watch(collector, kernel_probe_fd(collector->probe));
+	if (r < 0)
+		return r;
+	collector->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	r = collector->timer_fd < 0 ? -errno : watch(collector, collector->timer_fd);
 	if (r < 0)
 		return r;
 	collector->seed_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -119,7 +140,7 @@ static int open_probe(struct collector *collector, char *why)
 
 int collector_open(const struct collector_options *options,
 		   void (*event)(void *context, enum flow_event kind, const struct flow *flow),
-		   void *context, char *why, struct collector **ret)
+		   void *context, char why[COLLECTOR_WHY_MAX], struct collector **ret)
 {
 	cleanup_collector struct collector *collector = calloc(1, sizeof(*collector));
 	int r = -EOPNOTSUPP;
@@ -128,6 +149,8 @@ int collector_open(const struct collector_options *options,
 		return -ENOMEM;
 	why[0] = '\0';
 	collector->options = *options;
+	if (options->peer_idle_ms == 0)
+		collector->options.peer_idle_ms = PEER_IDLE_MS;
 	collector->event = event;
 	collector->context = context;
 	collector->seed_fd = -EBADF;
@@ -150,7 +173,8 @@ int collector_open(const struct collector_options *options,
 	/* Whatever the reason, less is better than nothing. */
 	if (r < 0) {
 		collector->probe = kernel_probe_free(collector->probe);
-		r = options->tier_max >= COLLECTOR_DIAG ? open_diag(collector) : -EPERM;
+		collector->timer_fd = fd_close(collector->timer_fd);
+		r = options->tier_max >= COLLECTOR_DIAG ? open_diag(collector, why) : -EPERM;
 	}
 	if (r < 0)
 		return -EPERM;
@@ -199,8 +223,37 @@ static int look(struct collector *collector)
 	return 0;
 }
 
+/* Whether the ring is watched; else the timer runs. */
+static int watch_ring(struct collector *collector, bool watched)
+{
+	const struct itimerspec pause = {.it_value.tv_nsec = watched ? 0 : PAUSE_NS};
+	struct epoll_event event = {.events = watched ? EPOLLIN : 0};
+
+	if (timerfd_settime(collector->timer_fd, 0, &pause, NULL) < 0)
+		return -errno;
+	if (collector->is_paused != watched)
+		return 0;
+	if (epoll_ctl(collector->epoll_fd, EPOLL_CTL_MOD, kernel_probe_fd(collector->probe),
+		      &event) < 0)
+		return -errno;
+	collector->is_paused = !watched;
+	return 0;
+}
+
+static int pause_ring(struct collector *collector, unsigned taken)
+{
+	uint64_t turns = 0;
+
+	if (!collector->is_paused)
+		return taken > 0 ? watch_ring(collector, false) : 0;
+	if (read(collector->timer_fd, &turns, sizeof(turns)) < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	return watch_ring(collector, taken == 0);
+}
+
 int collector_drain(struct collector *collector, unsigned max)
 {
+	unsigned taken = 0;
 	uint64_t lost;
 	int failed;
 	int r;
@@ -210,11 +263,14 @@ int collector_drain(struct collector *collector, unsigned max)
 		return collector_diag_drain(collector);
 	lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD);
 	r = kernel_probe_drain(collector->probe, max > 0 ? max : DRAIN_MAX, &record_calls,
-			       collector);
+			       collector, &taken);
 	if (r < 0)
 		return r;
 	if (r == 0)
 		collector->lost_drained = lost;
+	failed = pause_ring(collector, taken);
+	if (failed < 0)
+		return failed;
 	if (collector->seed_fd < 0)
 		return r;
 	collector->seed_fd = fd_close(collector->seed_fd);
@@ -229,7 +285,6 @@ static void count_peers(struct collector *collector)
 	int64_t now_ns = nanoseconds(CLOCK_REALTIME);
 	struct flow_entry *following;
 
-	idle_ms = idle_ms > 0 ? idle_ms : PEER_IDLE_MS;
 	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
 	     entry = following) {
 		following = flow_table_next(entry);
@@ -248,6 +303,14 @@ int collector_refresh(struct collector *collector)
 	read_clock(collector);
 	if (!collector->probe)
 		return collector_diag_look(collector);
+	/* What the ring has is older than what is seen now. */
+	for (int i = 0; i < DRAINS_MAX; i++) {
+		r = collector_drain(collector, 0);
+		if (r < 0)
+			return r;
+		if (r == 0)
+			break;
+	}
 	r = look(collector);
 	count_peers(collector);
 	return r;

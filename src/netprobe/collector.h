@@ -32,14 +32,16 @@ struct collector_counts {
 	uint64_t owners_corrected; /* where another process was seen to use the socket */
 };
 
+#define COLLECTOR_WHY_MAX 600
+
 /* Attaches what can be attached, and seeds the table with the sockets there are (FLOW_SEEN at the
- * next collector_drain()). 0; -EPERM with no tier at all; -errno. *why* (300 bytes) says for each
- * tier above the one reached what kept it away, one sentence, "" for nothing. A flow that event()
- * or each() gets is valid during the call. */
+ * next collector_drain()). 0; -EPERM with no tier at all; -errno. *why* says for each
+ * tier above the one reached what kept it away, one sentence, "" for nothing; and of COLLECTOR_DIAG
+ * what it does not know. A flow that event() or each() gets is valid during the call. */
 must_check int collector_open(const struct collector_options *options,
 			      void (*event)(void *context, enum flow_event kind,
 					    const struct flow *flow),
-			      void *context, char *why, struct collector **ret);
+			      void *context, char why[COLLECTOR_WHY_MAX], struct collector **ret);
 /* Detaches all; nothing of it stays in the kernel. */
 struct collector *collector_free(struct collector *collector);
 
@@ -51,10 +53,11 @@ const char *collector_tier_name(enum collector_tier tier);
 /* Becomes readable (epoll) when collector_drain() has something to do. Never anything else. */
 int collector_fd(const struct collector *collector);
 /* Takes what has come, at most *max* records (0: 4096), and calls event(). 1 if more is there. 0 or
- * -errno. */
+ * -errno. What comes within 10 ms after it took some does not make collector_fd() readable before
+ * they are over; it is taken all the same if this is called. */
 must_check int collector_drain(struct collector *collector, unsigned max);
-/* Asks the kernel for the bytes of all living flows, so that collector_each() is up to date. 0 or
- * -errno. */
+/* Takes all that has come, and asks the kernel for the bytes of all living flows, so that
+ * collector_each() is up to date. 0 or -errno. */
 must_check int collector_refresh(struct collector *collector);
 /* Every living flow and listener. */
 void collector_each(const struct collector *collector,

@@ -12,6 +12,7 @@ struct probe_owner;
 struct probe_record;
 
 #define NSEC_PER_SEC 1000000000LL
+#define NSEC_PER_MS  1000000LL
 
 struct collector {
 	struct collector_options options;
@@ -25,12 +26,12 @@ struct collector {
 	struct kernel_probe *probe; /* COLLECTOR_CGROUP and FULL */
 	struct collector_counts counts;
 	int epoll_fd;
-	int seed_fd;  /* an eventfd that is readable until the table is seeded; or -EBADF */
-	int diag_fd;  /* of COLLECTOR_DIAG, or -EBADF */
-	int timer_fd; /* of COLLECTOR_DIAG, or -EBADF */
-	uint32_t icmp_sockets;   /* that there are */
-	uint32_t round;          /* of the last full look at all sockets */
-	int64_t clock_ns;        /* CLOCK_REALTIME at CLOCK_MONOTONIC 0 */
+	int seed_fd;      /* an eventfd that is readable until the table is seeded; or -EBADF */
+	int diag_fd;      /* of COLLECTOR_DIAG, or -EBADF */
+	int timer_fd;     /* of COLLECTOR_DIAG; else what ends a pause of the ring; or -EBADF */
+	bool is_paused;   /* the ring is not watched until the timer is over */
+	uint32_t round;   /* of the last full look at all sockets */
+	int64_t clock_ns; /* CLOCK_REALTIME at CLOCK_MONOTONIC 0 */
 	uint8_t listening[8192]; /* a bit for each TCP port that is listened on */
 	uint64_t lost_drained;   /* losses that lie before what was taken from the ring */
 	uint64_t lost_swept;     /* losses after which all sockets were looked at */
@@ -50,6 +51,8 @@ void collector_count_peer(struct collector *collector, struct flow_entry *entry,
 void collector_note_listener(struct collector *collector, const struct probe_record *record);
 
 must_check int collector_diag_open(struct collector *collector);
+/* What this tier does not see here, as sentences that follow others. */
+void collector_diag_explain(const struct collector *collector, char *text, size_t size);
 /* A pass over all sockets. */
 must_check int collector_diag_look(struct collector *collector);
 /* A pass, if the timer says so. */

@@ -123,11 +123,14 @@ static bool set_owner(struct collector *collector, struct flow_entry *entry,
 	return true;
 }
 
-static void set_counters(struct flow_entry *entry, const struct probe_counters *counters)
+static void set_counters(struct flow_entry *entry, const struct probe_record *record)
 {
-	if (entry->is_peer)
+	const struct probe_counters *counters = &record->counters;
+
+	/* Those of other peers are in a map. */
+	if (entry->is_peer != ((record->flags & PROBE_FIRST) != 0))
 		return;
-	/* Those of a socket only grow; a record without them has zeros. */
+	/* They only grow; a record without them has zeros. */
 	entry->bytes_sent = MAX(entry->bytes_sent, counters->bytes_sent);
 	entry->bytes_received = MAX(entry->bytes_received, counters->bytes_received);
 	entry->packets_sent = MAX(entry->packets_sent, counters->packets_sent);
@@ -156,17 +159,21 @@ static bool is_of_peer(const struct probe_record *record)
 {
 	bool is_datagram = record->kind == PROBE_SEND || record->kind == PROBE_RECEIVE;
 
-	return is_datagram && !(record->flags & PROBE_CONNECTED);
+	return record->flags & PROBE_FIRST || (is_datagram && !(record->flags & PROBE_CONNECTED));
+}
+
+static struct flow_entry *find_peer(struct collector *collector, const struct probe_record *record)
+{
+	struct flow_peer peer = {.port = record->tuple.remote_port};
+
+	memcpy(peer.address, record->tuple.remote.bytes, sizeof(peer.address));
+	return flow_table_find(collector->flows, record->cookie, &peer);
 }
 
 static struct flow_entry *find(struct collector *collector, const struct probe_record *record)
 {
-	struct flow_peer peer = {.port = record->tuple.remote_port};
-
-	if (!is_of_peer(record))
-		return flow_table_find(collector->flows, record->cookie, NULL);
-	memcpy(peer.address, record->tuple.remote.bytes, sizeof(peer.address));
-	return flow_table_find(collector->flows, record->cookie, &peer);
+	return is_of_peer(record) ? find_peer(collector, record)
+				  : flow_table_find(collector->flows, record->cookie, NULL);
 }
 
 /* NULL: no memory. */
@@ -222,11 +229,28 @@ static enum flow_event event_of(const struct probe_record *record)
 	}
 }
 
+/* The kernel's side began to count anew, because the peer was silent. */
+static bool is_another_life(const struct collector *collector, const struct flow_entry *entry,
+			    const struct probe_record *record)
+{
+	const struct probe_counters *counters = &record->counters;
+	int64_t idle_ns = collector->options.peer_idle_ms * NSEC_PER_MS;
+
+	return record->flags & PROBE_FIRST &&
+	       counters->packets_sent + counters->packets_received == 1 &&
+	       wall_clock(collector, record->time_ns) - entry->last_ns > idle_ns / 2;
+}
+
 /* A flow begins; the socket may have had another one that was not seen to end. */
 static void begin(struct collector *collector, const struct probe_record *record)
 {
 	struct flow_entry *entry = find(collector, record);
 
+	if (entry && is_another_life(collector, entry, record)) {
+		collector_end(collector, entry, FLOW_CLOSE, FLOW_END_TIMEOUT,
+			      wall_clock(collector, record->time_ns));
+		entry = NULL;
+	}
 	if (entry && record->tuple.protocol != IPPROTO_TCP &&
 	    entry->listener == ((record->flags & PROBE_LISTENER) != 0)) {
 		/* The same peer again, after the kernel's side forgot it. */
@@ -283,6 +307,20 @@ static void continue_flow(struct collector *collector, const struct probe_record
 	tell(collector, FLOW_SEEN, entry);
 }
 
+/* One with the first peer of a socket, of whose beginning there is no record. */
+static struct flow_entry *begin_peer(struct collector *collector, const struct probe_record *record)
+{
+	struct flow_entry *entry = add(collector, record);
+
+	if (!entry)
+		return NULL;
+	entry->inbound = record->counters.packets_sent == 0;
+	(void)set_owner(collector, entry, &record->owner);
+	set_counters(entry, record);
+	tell(collector, FLOW_SEEN, entry);
+	return entry;
+}
+
 static enum flow_end end_of(const struct probe_record *record)
 {
 	if (record->tuple.protocol != IPPROTO_TCP)
@@ -304,13 +342,17 @@ static enum flow_end end_of(const struct probe_record *record)
 	}
 }
 
-static void count_icmp(struct collector *collector, bool begins)
+/* The last of what was exchanged with the first peer; all of it, if no record came through. */
+static void finish_first(struct collector *collector, const struct probe_record *record)
 {
-	if (begins)
-		collector->icmp_sockets++;
-	else if (collector->icmp_sockets > 0)
-		collector->icmp_sockets--;
-	kernel_probe_look_at_icmp(collector->probe, collector->icmp_sockets > 0);
+	struct flow_entry *entry = find_peer(collector, record);
+
+	if (record->counters.packets_sent + record->counters.packets_received == 0)
+		return;
+	if (!entry)
+		entry = begin_peer(collector, record);
+	if (entry)
+		set_counters(entry, record);
 }
 
 static void finish(struct collector *collector, const struct probe_record *record)
@@ -320,11 +362,11 @@ static void finish(struct collector *collector, const struct probe_record *recor
 
 	if (record->tuple.protocol == IPPROTO_TCP)
 		continue_flow(collector, record, FLOW_UPDATE);
-	if (record->flags & PROBE_ICMP)
-		count_icmp(collector, false);
+	else if (record->flags & PROBE_FIRST)
+		finish_first(collector, record);
 	entry = flow_table_find(collector->flows, record->cookie, NULL);
 	if (entry) {
-		set_counters(entry, &record->counters);
+		set_counters(entry, record);
 		collector_end(collector, entry, FLOW_CLOSE, end_of(record), now_ns);
 	}
 	if (record->tuple.protocol == IPPROTO_TCP)
@@ -358,9 +400,6 @@ void collector_record(struct collector *collector, const struct probe_record *re
 	case PROBE_CLOSE:
 		finish(collector, record);
 		break;
-	case PROBE_ICMP_SOCKET:
-		count_icmp(collector, true);
-		break;
 	default:
 		break;
 	}
@@ -389,15 +428,30 @@ static bool came_in(const struct collector *collector, const struct flow_entry *
 	       collector->listening[port / 8] & 1U << port % 8;
 }
 
+/* The first peer of a datagram socket. */
+static void first_stands(struct collector *collector, const struct probe_record *record)
+{
+	struct flow_entry *entry = find_peer(collector, record);
+
+	if (!entry)
+		entry = begin_peer(collector, record);
+	if (!entry)
+		return;
+	entry->round = collector->round;
+	set_counters(entry, record);
+	entry->last_ns = MAX(entry->last_ns, wall_clock(collector, record->time_ns));
+}
+
 void collector_stands(struct collector *collector, const struct probe_record *record)
 {
 	bool has_flow = record->tuple.protocol == IPPROTO_TCP ||
 			record->flags & (PROBE_LISTENER | PROBE_CONNECTED);
 	struct flow_entry *entry = flow_table_find(collector->flows, record->cookie, NULL);
 
-	/* Later ones told of themselves. */
-	if (record->flags & PROBE_ICMP && record->flags & PROBE_SEEDED && collector->round == 1)
-		count_icmp(collector, true);
+	if (record->kind == PROBE_PEER) {
+		first_stands(collector, record);
+		return;
+	}
 	if (!has_flow)
 		return;
 	collector_note_listener(collector, record);
@@ -406,16 +460,19 @@ void collector_stands(struct collector *collector, const struct probe_record *re
 		if (!entry)
 			return;
 		(void)set_owner(collector, entry, &record->owner);
-		set_counters(entry, &record->counters);
+		set_counters(entry, record);
 		entry->inbound = entry->inbound || came_in(collector, entry);
 		tell(collector, FLOW_SEEN, entry);
 		return;
 	}
 	entry->round = collector->round;
+	/* listen() without bind() is told of before there is a port. */
+	if (entry->local_port == 0)
+		set_tuple(entry, record);
 	if (entry->bytes_sent != record->counters.bytes_sent ||
 	    entry->bytes_received != record->counters.bytes_received)
 		touch(collector, entry, record);
-	set_counters(entry, &record->counters);
+	set_counters(entry, record);
 	if (entry->protocol == IPPROTO_TCP)
 		entry->tcp_state = record->state;
 	/* Records of its use say it better, where there are such; else who holds it now is the

@@ -23,10 +23,11 @@
 #include "base/fd.h"
 #include "netprobe/cgroup_root.h"
 
+#define BTF_PATH "/sys/kernel/btf/vmlinux"
+
 /* How a program is attached. */
 enum hook_kind {
 	HOOK_CGROUP,
-	HOOK_LATE, /* to the cgroup, when there is something for it */
 	HOOK_TRACE,
 };
 
@@ -36,29 +37,30 @@ struct hook {
 	const char *what;           /* as people call it */
 	enum collector_tier needed; /* the tier that there is not without it; NONE: a detail */
 	enum hook_kind kind;
+	const char *unless; /* a better one, with which it is not needed */
 };
 
 static const struct hook hooks[] = {
-	{"socket_created",  "cgroup/sock_create",          COLLECTOR_CGROUP, HOOK_CGROUP},
-	{"socket_released", "cgroup/sock_release",         COLLECTOR_CGROUP, HOOK_CGROUP},
-	{"bound_ipv4",      "cgroup/post_bind4",           COLLECTOR_NONE,   HOOK_CGROUP},
-	{"bound_ipv6",      "cgroup/post_bind6",           COLLECTOR_NONE,   HOOK_CGROUP},
-	{"connects_ipv4",   "cgroup/connect4",             COLLECTOR_CGROUP, HOOK_CGROUP},
-	{"connects_ipv6",   "cgroup/connect6",             COLLECTOR_NONE,   HOOK_CGROUP},
-	{"sends_ipv4",      "cgroup/sendmsg4",             COLLECTOR_NONE,   HOOK_CGROUP},
-	{"sends_ipv6",      "cgroup/sendmsg6",             COLLECTOR_NONE,   HOOK_CGROUP},
-	{"receives_ipv4",   "cgroup/recvmsg4",             COLLECTOR_NONE,   HOOK_CGROUP},
-	{"receives_ipv6",   "cgroup/recvmsg6",             COLLECTOR_NONE,   HOOK_CGROUP},
-	{"named_ipv4",      "cgroup/getpeername4",         COLLECTOR_NONE,   HOOK_CGROUP},
-	{"named_ipv6",      "cgroup/getpeername6",         COLLECTOR_NONE,   HOOK_CGROUP},
-	{"icmp_sent",       "cgroup_skb/egress",           COLLECTOR_NONE,   HOOK_LATE  },
-	{"tcp_lives",       "sockops",                     COLLECTOR_CGROUP, HOOK_CGROUP},
-	{"tcp_received",    "tp_btf/tcp_rcv_space_adjust", COLLECTOR_FULL,   HOOK_TRACE },
-	{"state_set",       "tp_btf/inet_sock_set_state",  COLLECTOR_FULL,   HOOK_TRACE },
-	{"executed",        "tp_btf/sched_process_exec",   COLLECTOR_FULL,   HOOK_TRACE },
-	{"length_sent",     "tp_btf/sock_send_length",     COLLECTOR_NONE,   HOOK_TRACE },
-	{"length_received", "tp_btf/sock_recv_length",     COLLECTOR_NONE,   HOOK_TRACE },
-	{"holders",         "iter/task_file",              COLLECTOR_FULL,   HOOK_TRACE },
+	{"socket_created",  "cgroup/sock_create",          COLLECTOR_CGROUP, HOOK_CGROUP, NULL         },
+	{"socket_released", "cgroup/sock_release",         COLLECTOR_CGROUP, HOOK_CGROUP, NULL         },
+	{"bound_ipv4",      "cgroup/post_bind4",           COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
+	{"bound_ipv6",      "cgroup/post_bind6",           COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
+	{"connects_ipv4",   "cgroup/connect4",             COLLECTOR_CGROUP, HOOK_CGROUP, NULL         },
+	{"connects_ipv6",   "cgroup/connect6",             COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
+	{"sends_ipv4",      "cgroup/sendmsg4",             COLLECTOR_NONE,   HOOK_CGROUP, "length_sent"},
+	{"sends_ipv6",      "cgroup/sendmsg6",             COLLECTOR_NONE,   HOOK_CGROUP, "length_sent"},
+	{"receives_ipv4",   "cgroup/recvmsg4",             COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
+	{"receives_ipv6",   "cgroup/recvmsg6",             COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
+	{"named_ipv4",      "cgroup/getpeername4",         COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
+	{"named_ipv6",      "cgroup/getpeername6",         COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
+	{"packet_sent",     "cgroup_skb/egress",           COLLECTOR_CGROUP, HOOK_CGROUP, NULL         },
+	{"tcp_lives",       "sockops",                     COLLECTOR_CGROUP, HOOK_CGROUP, "state_set"  },
+	{"tcp_received",    "tp_btf/tcp_rcv_space_adjust", COLLECTOR_FULL,   HOOK_TRACE,  NULL         },
+	{"state_set",       "tp_btf/inet_sock_set_state",  COLLECTOR_FULL,   HOOK_TRACE,  NULL         },
+	{"executed",        "tp_btf/sched_process_exec",   COLLECTOR_FULL,   HOOK_TRACE,  NULL         },
+	{"length_sent",     "tp_btf/sock_send_length",     COLLECTOR_NONE,   HOOK_TRACE,  NULL         },
+	{"length_received", "tp_btf/sock_recv_length",     COLLECTOR_NONE,   HOOK_TRACE,  NULL         },
+	{"holders",         "iter/task_file",              COLLECTOR_FULL,   HOOK_TRACE,  NULL         },
 };
 
 enum {
@@ -104,22 +106,25 @@ static size_t hook_find(const char *name)
 	return HOOKS;
 }
 
+/* Whether it is loaded; what is not because of a better one is not missing. */
+static bool is_used(const struct trial *trial, size_t hook)
+{
+	return is_wanted(trial, hook) &&
+	       !(hooks[hook].unless && is_wanted(trial, hook_find(hooks[hook].unless)));
+}
+
 static struct bpf_program *program_of(const struct kernel_probe *probe, size_t hook)
 {
 	assert(probe->programs);
 	return bpf_object__find_program_by_name(probe->programs->obj, hooks[hook].name);
 }
 
-static void detach_one(struct kernel_probe *probe, size_t hook)
-{
-	(void)bpf_link__destroy(probe->links[hook]);
-	probe->links[hook] = NULL;
-}
-
 static void detach(struct kernel_probe *probe)
 {
-	for (size_t i = 0; i < HOOKS; i++)
-		detach_one(probe, i);
+	for (size_t i = 0; i < HOOKS; i++) {
+		(void)bpf_link__destroy(probe->links[i]);
+		probe->links[i] = NULL;
+	}
 	ring_buffer__free(probe->ring);
 	probe->ring = NULL;
 	netprobe_bpf__destroy(probe->programs);
@@ -136,21 +141,31 @@ struct kernel_probe *kernel_probe_free(struct kernel_probe *probe)
 	return NULL;
 }
 
-/* Loads the wanted programs. */
-static int load(struct kernel_probe *probe, const struct trial *trial, uint32_t peers_max)
+/* Rather one too few: what the collector has given up is to be told of again. */
+static uint32_t idle_ticks(uint32_t idle_ms)
 {
-	bool lengths = is_wanted(trial, hook_find("length_sent")) &&
-		       is_wanted(trial, hook_find("length_received"));
+	uint64_t ticks = idle_ms * 1000000ULL >> PROBE_TICK_SHIFT;
+
+	return ticks > 1 ? (uint32_t)ticks - 1 : 1;
+}
+
+/* Loads the wanted programs. */
+static int load(struct kernel_probe *probe, const struct trial *trial,
+		const struct kernel_probe_options *options)
+{
 	int r;
 
 	probe->programs = netprobe_bpf__open();
 	if (!probe->programs)
 		return -errno;
 	for (size_t i = 0; i < HOOKS; i++)
-		(void)bpf_program__set_autoload(program_of(probe, i), is_wanted(trial, i));
+		(void)bpf_program__set_autoload(program_of(probe, i), is_used(trial, i));
 	probe->programs->rodata->states_are_traced = is_wanted(trial, hook_find("state_set"));
-	probe->programs->rodata->lengths_are_traced = lengths;
-	(void)bpf_map__set_max_entries(probe->programs->maps.peers, peers_max);
+	probe->programs->rodata->sends_are_traced = is_wanted(trial, hook_find("length_sent"));
+	probe->programs->rodata->receives_are_traced =
+		is_wanted(trial, hook_find("length_received"));
+	probe->programs->rodata->first_idle_ticks = idle_ticks(options->peer_idle_ms);
+	(void)bpf_map__set_max_entries(probe->programs->maps.peers, options->peers_max);
 	r = netprobe_bpf__load(probe->programs);
 	if (r < 0)
 		detach(probe);
@@ -160,6 +175,7 @@ static int load(struct kernel_probe *probe, const struct trial *trial, uint32_t 
 /* Which of the programs fail alone. 1: at least one; 0; */
 static int load_each(struct kernel_probe *probe, struct trial *trial)
 {
+	const struct kernel_probe_options smallest = {.peers_max = 1};
 	struct trial alone;
 	int found = 0;
 
@@ -168,7 +184,7 @@ static int load_each(struct kernel_probe *probe, struct trial *trial)
 			continue;
 		for (size_t k = 0; k < HOOKS; k++)
 			alone.error[k] = k == i ? 0 : ECANCELED;
-		trial->error[i] = -load(probe, &alone, 1);
+		trial->error[i] = -load(probe, &alone, &smallest);
 		if (trial->error[i] != 0)
 			found = 1;
 		detach(probe);
@@ -192,13 +208,11 @@ static int attach(struct kernel_probe *probe, struct trial *trial)
 	int failed = 0;
 
 	for (size_t i = 0; i < HOOKS; i++) {
-		if (!is_wanted(trial, i))
+		if (!is_used(trial, i))
 			continue;
 		trial->error[i] = -attach_one(probe, i);
 		if (trial->error[i] != 0)
 			failed = 1;
-		else if (hooks[i].kind == HOOK_LATE)
-			detach_one(probe, i);
 	}
 	return failed;
 }
@@ -268,8 +282,8 @@ static void explain(const struct trial *trial, char *why, size_t size)
 		why[0] = '\0';
 }
 
-static int open_tier(struct kernel_probe *probe, struct trial *trial, uint32_t peers_max,
-		     enum collector_tier *ret_tier)
+static int open_tier(struct kernel_probe *probe, struct trial *trial,
+		     const struct kernel_probe_options *options, enum collector_tier *ret_tier)
 {
 	/* Each turn has at least one program less. */
 	for (size_t turn = 0; turn < HOOKS; turn++) {
@@ -283,7 +297,7 @@ static int open_tier(struct kernel_probe *probe, struct trial *trial, uint32_t p
 			if (hooks[i].kind == HOOK_TRACE && is_wanted(trial, i))
 				trial->error[i] = ECANCELED;
 		}
-		r = load(probe, trial, peers_max);
+		r = load(probe, trial, options);
 		if (r < 0) {
 			if (load_each(probe, trial) == 0)
 				return r;
@@ -312,7 +326,14 @@ static int on_sample(void *context, void *data, size_t size)
 	return --probe->left == 0 ? -ECANCELED : 0;
 }
 
-int kernel_probe_open(enum collector_tier max, uint32_t peers_max, char *why, size_t size,
+static bool has_btf(void)
+{
+	cleanup_fd int fd = open(BTF_PATH, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0;
+}
+
+int kernel_probe_open(const struct kernel_probe_options *options, char *why, size_t size,
 		      enum collector_tier *ret_tier, struct kernel_probe **ret)
 {
 	cleanup_kernel_probe struct kernel_probe *probe = calloc(1, sizeof(*probe));
@@ -329,11 +350,15 @@ int kernel_probe_open(enum collector_tier max, uint32_t peers_max, char *why, si
 		(void)snprintf(why, size, "There is no cgroup2 hierarchy in /proc/self/mountinfo.");
 		return -EOPNOTSUPP;
 	}
-	for (size_t i = 0; i < HOOKS && max < COLLECTOR_FULL; i++) {
+	if (!has_btf()) {
+		(void)snprintf(why, size, "There is no BTF in /sys/kernel/btf.");
+		return -EOPNOTSUPP;
+	}
+	for (size_t i = 0; i < HOOKS && options->tier_max < COLLECTOR_FULL; i++) {
 		if (hooks[i].kind == HOOK_TRACE)
 			trial.error[i] = ECANCELED;
 	}
-	r = open_tier(probe, &trial, peers_max, ret_tier);
+	r = open_tier(probe, &trial, options, ret_tier);
 	explain(&trial, why, size);
 	if (r < 0)
 		return r;
@@ -351,7 +376,7 @@ int kernel_probe_fd(const struct kernel_probe *probe)
 }
 
 int kernel_probe_drain(struct kernel_probe *probe, unsigned max,
-		       const struct kernel_probe_calls *calls, void *context)
+		       const struct kernel_probe_calls *calls, void *context, unsigned *ret_taken)
 {
 	int r;
 
@@ -359,6 +384,7 @@ int kernel_probe_drain(struct kernel_probe *probe, unsigned max,
 	probe->context = context;
 	probe->left = max;
 	r = ring_buffer__consume(probe->ring);
+	*ret_taken = max - probe->left;
 	if (probe->left == 0)
 		return 1;
 	return r < 0 ? r : 0;
@@ -403,17 +429,6 @@ int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_call
 	/* Only when all processes were seen is it known who shares a socket. */
 	r = iterate(probe, first, context);
 	return r < 0 ? r : iterate(probe, calls, context);
-}
-
-void kernel_probe_look_at_icmp(struct kernel_probe *probe, bool look)
-{
-	size_t hook = hook_find("icmp_sent");
-
-	if (!look)
-		detach_one(probe, hook);
-	else if (!probe->links[hook] && bpf_program__autoload(program_of(probe, hook)))
-		/* Without it ICMP's other side stays unknown. */
-		(void)attach_one(probe, hook);
 }
 
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,

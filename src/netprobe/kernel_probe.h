@@ -15,34 +15,39 @@
  */
 struct kernel_probe;
 
+struct kernel_probe_options {
+	enum collector_tier tier_max;
+	uint32_t peers_max;    /* datagram peers that are counted */
+	uint32_t peer_idle_ms; /* a peer that was silent for that long is another flow */
+};
+
 struct kernel_probe_calls {
 	void (*record)(void *context, const struct probe_record *record);
 	void (*exec)(void *context, const struct probe_exec *exec);
 };
 
 /*
- * Loads and attaches as much as the kernel takes, up to *max*. *ret_tier* is COLLECTOR_FULL or
+ * Loads and attaches as much as the kernel takes, up to *tier_max*. *ret_tier* is COLLECTOR_FULL or
  * COLLECTOR_CGROUP; *why* (*size* bytes) says what keeps the tiers above away, and what of a tier
  * is missing. 0; -EOPNOTSUPP: it is not enough for any tier; -errno.
  */
-must_check int kernel_probe_open(enum collector_tier max, uint32_t peers_max, char *why,
-				 size_t size, enum collector_tier *ret_tier,
-				 struct kernel_probe **ret);
+must_check int kernel_probe_open(const struct kernel_probe_options *options, char *why, size_t size,
+				 enum collector_tier *ret_tier, struct kernel_probe **ret);
 struct kernel_probe *kernel_probe_free(struct kernel_probe *probe);
 DEFINE_CLEANUP(struct kernel_probe *, kernel_probe, kernel_probe_free)
 #define cleanup_kernel_probe CLEANUP(cleanup_kernel_probe)
 
 /* Readable when the ring has something. */
 int kernel_probe_fd(const struct kernel_probe *probe);
-/* Takes at most *max* records. 1: that many came, and there may be more; 0; -errno. */
+/* Takes at most *max* records, and says how many. 1: that many came, and there may be more; 0;
+ * -errno. */
 must_check int kernel_probe_drain(struct kernel_probe *probe, unsigned max,
-				  const struct kernel_probe_calls *calls, void *context);
+				  const struct kernel_probe_calls *calls, void *context,
+				  unsigned *ret_taken);
 /* Every socket that a process holds, twice: the first time gives owners to those that are older
  * than the probe, so *first* gets them unfinished. 0; -EOPNOTSUPP; -errno. */
 must_check int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *first,
 				 const struct kernel_probe_calls *calls, void *context);
-/* Whether packets are looked at for ICMP's other side, which costs every packet a little. */
-void kernel_probe_look_at_icmp(struct kernel_probe *probe, bool look);
 /* The counters of one peer; false: there are none. *forget* removes them. */
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,
 		       struct probe_traffic *ret);

@@ -6,7 +6,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/json.h"
 #include "base/str.h"
@@ -51,16 +50,13 @@ static void print_text(int priority, const char *sentence)
 void log_line(int priority, const char *format, ...)
 {
 	cleanup_free char *sentence = NULL;
-	cleanup_free char *safe = NULL;
 	va_list arguments;
 
 	va_start(arguments, format);
-	if (vasprintf(&sentence, format, arguments) < 0)
-		sentence = NULL;
+	sentence = str_format_shown(LOG_LINE_MAX, format, arguments);
 	va_end(arguments);
-	safe = sentence ? str_escape(sentence, strlen(sentence), LOG_LINE_MAX) : NULL;
 	if (log_is_json)
-		print_json(priority, safe ? safe : "out of memory");
+		print_json(priority, sentence ? sentence : "out of memory");
 	else
-		print_text(priority, safe ? safe : "out of memory");
+		print_text(priority, sentence ? sentence : "out of memory");
 }

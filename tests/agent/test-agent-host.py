@@ -3,6 +3,7 @@
 """affix-agent as systemd runs it on a booted host, with the real updater and real add-ons."""
 
 import ctypes
+import json
 import os
 import pathlib
 import sys
@@ -18,7 +19,7 @@ NEW_NET = 0x40000000
 SETTINGS = '''
 server: {{url: '{url}', token_file: /etc/affix/join-token}}
 labels: {{env: test}}
-intervals: {{heartbeat_seconds: 1, status_seconds: 1, drift_seconds: 2, reconnect_max_seconds: 1}}
+intervals: {{heartbeat_seconds: 1, status_seconds: 1, drift_seconds: 1, reconnect_max_seconds: 1}}
 removal: {{delay_seconds: 2, mass_seconds: 5}}
 repair: {repair}
 '''
@@ -126,6 +127,46 @@ class AgentOnHost(live.Case):
         failed = self.server.wait(lambda report: report.packages.get('other', {}).get('status') == 3, 30)
         self.assertNotEqual(failed.packages['other']['error'], '')
         self.assertEqual(self.host.path('/opt/affix').joinpath('other').exists(), False)
+
+    def test_what_failed_under_a_drop_in_is_tried_again_as_soon_as_that_is_gone(self):
+        directory = self.host.path('/etc/systemd/system/affix-bent.service.d')
+        directory.mkdir()
+        (directory / 'local.conf').write_text('[Service]\nExecStartPre=/bin/false\n')
+        self.start()
+        self.offer(bent=self.package('bent', '1.0.0'))
+        failed = self.server.wait(lambda report: 'local.conf' in report.addons.get('bent', {}).get('reason', ''), 30, self.seen)
+        self.assertNotEqual(failed.addons['bent']['state'], 'running')
+        self.seen = len(self.server.reports)
+        (directory / 'local.conf').unlink()
+        # The first pause is half a minute, and this well before its end.
+        self.state('bent', 'running', '1.0.0', 15)
+
+    def netprobe(self):
+        """What the add-on says of itself to a member of its group."""
+        done = self.host.run(['/opt/affix/netprobe/current/affix-netprobe', 'ping', '--json'], user='affix')
+        return json.loads(done.stdout) if done.returncode == 0 else {}
+
+    def test_an_addon_with_ipc_is_configured_watched_and_its_events_are_told(self):
+        bundle = self.work.netprobe('0.1.0')
+        self.start()
+        self.server.configure({'netprobe': {'enabled': True}})
+        self.offer(netprobe=self.server.package('0.1.0', bundle.read_bytes(), pathlib.Path(f'{bundle}.minisig').read_text()))
+        self.state('netprobe', 'running', '0.1.0', 60)
+        self.assertTrue(self.netprobe()['enabled'])
+        # The agent's own connections are flows, too.
+        self.server.wait(lambda report: sum((report.addons.get('netprobe', {}).get('events') or {}).values()) > 0, 60, self.seen)
+
+        self.seen = len(self.server.reports)
+        self.host.run(['systemctl', 'kill', '-s', 'STOP', 'affix-netprobe'], check=True)
+        self.addCleanup(self.host.run, ['systemctl', 'kill', '-s', 'CONT', 'affix-netprobe'])
+        # Before three pings are missed, the updater finds that it accepts nothing.
+        self.assertIn('ipc.sock', self.state('netprobe', 'unhealthy', '0.1.0', 60)['reason'])
+        self.seen = len(self.server.reports)
+        self.host.run(['systemctl', 'kill', '-s', 'CONT', 'affix-netprobe'], check=True)
+        self.state('netprobe', 'running', '0.1.0', 60)
+
+        self.server.configure({'netprobe': {'enabled': False}})
+        self.until(lambda: self.netprobe().get('enabled') is False, 30)
 
     def test_drift_is_found_and_mended(self):
         self.start(repair='true')

@@ -814,6 +814,24 @@ class Downloads(Case):
         until(lambda: 'download-failed' in self.log.read_text())
         self.assertIn('imeout', self.log.read_text().replace('timed out', 'timeout'))
 
+    def test_a_download_that_becomes_too_slow_is_given_up_and_goes_on_later(self):
+        def slow(handler, whole):
+            handler.wfile.write(f'HTTP/1.1 200 OK\r\nContent-Length: {len(whole)}\r\n\r\n'.encode() + whole[:50000])
+            with contextlib.suppress(OSError):
+                for i in range(50000, len(whole)):
+                    handler.wfile.write(whole[i:i + 1])
+                    time.sleep(0.05)
+            return False
+        self.server.artifact_answers = [slow]
+        self.server.offer(push=False, probe=self.package(more=os.urandom(100000)))
+        self.start(downloads={'min_bytes_per_second': 1000, 'slow_seconds': 2})
+        until(lambda: 'download-failed' in self.log.read_text())
+        self.assertRegex(self.log.read_text(), 'download-failed: .*(too slow|1000 bytes)')
+        self.process.send_signal(signal.SIGHUP)
+        self.running('probe')
+        offset = int(self.server.downloads[1][1].removeprefix('bytes=').removesuffix('-'))
+        self.assertGreater(offset, 50000)
+
     def test_a_redirect_leads_to_http_only(self):
         elsewhere = self.package()
         self.server.artifacts['/artifacts/there'] = self.server.artifacts[elsewhere['url']]

@@ -37,12 +37,13 @@ LONG = 180
 
 AFFIXD_SETTINGS = '''
 heartbeat_seconds: 5
+poll_seconds: 1
 stale_seconds: {stale}
 '''
 AGENT_SETTINGS = '''
 server: {server}
 labels: {labels}
-intervals: {{heartbeat_seconds: 2, status_seconds: 1, drift_seconds: 2, reconnect_max_seconds: 1}}
+intervals: {{heartbeat_seconds: 2, status_seconds: 1, drift_seconds: 1, reconnect_max_seconds: 1}}
 removal: {{delay_seconds: {removal}, mass_seconds: 600}}
 '''
 
@@ -57,8 +58,8 @@ def unavailable():
     return None
 
 
-def until(condition, what, seconds=LONG):
-    """What the condition returned once it held."""
+def until(condition, what, seconds=LONG, pause=0.2):
+    """What the condition returned once it held. It is asked again after each *pause*."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -66,7 +67,7 @@ def until(condition, what, seconds=LONG):
             return value
         if time.monotonic() > end:
             raise AssertionError(f'{what() if callable(what) else what}: not in {seconds} s')
-        time.sleep(0.2)
+        time.sleep(pause)
 
 
 class Namespace:
@@ -140,7 +141,7 @@ class FleetHost(host.Host):
 class Fleet:
     """See the module."""
 
-    def __init__(self, stale=20, is_secure=False, transport='auto'):
+    def __init__(self, stale=12, is_secure=False, transport='auto'):
         self.is_secure, self.transport = is_secure, transport
         self.url = f"{'https' if is_secure else 'http'}://{ADDRESS}:{PORT}"
         self.work = fixture.Workshop()
@@ -256,27 +257,40 @@ class Fleet:
 
     # the hosts
 
-    def add_hosts(self, labels, removal=3):
-        """Boots a host per name, all at once: {name: {label: value}}; returns them by name."""
-        token = self.join_token('hosts')
-        made = []
-        for name in labels:
-            number = len(self.hosts) + 1
-            one = FleetHost(name, number, self.switch, tree=made[0].root if made else None)
+    def make_hosts(self, names):
+        """A host for each name, with affix and the key, that knows no server yet and does not run; all at once."""
+        first, staged = len(self.hosts) + 1, self.work.fresh('installed')
+
+        def make(number, name):
+            one = FleetHost(name, number, self.switch)
             self.hosts.append(one)
-            if not made:
-                one.install()
-                one.put(self.work.public, '/etc/affix/trust.d/test.pub', mode=0o644)
-            server = {'url': self.url, 'transport': self.transport, 'token_file': '/etc/affix/join-token'}
+            return one
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            installed = pool.submit(host.install_into, staged)
+            made = list(pool.map(make, range(first, first + len(names)), names))
+            installed.result()
+        self.hosts.sort(key=lambda one: one.number)
+        for one in made:
+            fixture.run(['cp', '-a', f'{staged}/.', one.root])
+            one.put(self.work.public, '/etc/affix/trust.d/test.pub', mode=0o644)
+        return made
+
+    def add_hosts(self, labels, removal=3, made=None):
+        """Boots a host per name, all at once: {name: {label: value}}; returns them by name. MADE: what make_hosts() made of the names."""
+        token = self.join_token('hosts')
+        made = made or self.make_hosts(labels)
+        server = {'url': self.url, 'transport': self.transport, 'token_file': '/etc/affix/join-token'}
+        if self.is_secure:
+            server['ca_file'] = '/etc/affix/fleet.pem'
+        else:
+            server['plaintext'] = True
+        for one in made:
             if self.is_secure:
                 one.put(self.certificate, '/etc/affix/fleet.pem', mode=0o644)
-                server['ca_file'] = '/etc/affix/fleet.pem'
-            else:
-                server['plaintext'] = True
             one.write('/etc/affix/agent.yaml', AGENT_SETTINGS.format(
-                server=json.dumps(server), labels=json.dumps(labels[name]), removal=removal))
+                server=json.dumps(server), labels=json.dumps(labels[one.name]), removal=removal))
             one.write('/etc/affix/join-token', token + '\n')
-            made.append(one)
         with concurrent.futures.ThreadPoolExecutor() as pool:
             list(pool.map(lambda one: one.boot(timeout=LONG), made))
         return {one.name: one for one in made}
@@ -336,8 +350,8 @@ class Case(unittest.TestCase):
             until(lambda name=name: (self.status(name, identifier) or {'running': None})['running'] is None,
                   f'affixd was not told that {identifier} is gone from {name}')
 
-    def cycles(self, name, count=3):
-        """Waits until the agent has looked at its host a few times more."""
+    def cycles(self, name, count=2):
+        """Waits until the agent has looked at its host that often: the first look may have begun before, those after it have not."""
         def looked():
             return self.hosts[name].log(100000).count('drift: done')
         before = looked()

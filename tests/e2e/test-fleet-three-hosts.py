@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three hosts and affixd: what an operator does on a good day, while machines, network and affixd itself do what they do on a bad one."""
 
+import concurrent.futures
 import json
 import os
 import random
@@ -82,25 +83,23 @@ class ThreeHosts(fleet_hosts.Case):
             self.fleet.start()
         self.wait(ALL, 'storm', state='running', running='1.3.0', wanted='1.3.0')
 
-    def test_host_rebooted_in_the_middle_of_an_upgrade(self):
+    def test_hosts_rebooted_and_reset_in_the_middle_of_an_upgrade(self):
         self.everywhere('reboot')
-        self.fleet.publish(self.addon('reboot', '1.1.0', window=8))
+        self.fleet.publish(self.addon('reboot', '1.1.0', window=6))
         self.fleet.assign('reboot', '1.1.0', '--selector', 'env=test')
-        host = self.hosts['web-2']
-        fleet_hosts.until(lambda: (host.status('reboot') or {})['transaction'], 'the upgrade does not begin')
-        host.reboot(timeout=fleet_hosts.LONG)
+
+        def interrupt(name):
+            host = self.hosts[name]
+            fleet_hosts.until(lambda: (host.status('reboot') or {})['transaction'], 'the upgrade does not begin')
+            if name == 'web-2':
+                host.reboot(timeout=fleet_hosts.LONG)
+            else:
+                host.kill()
+                host.boot(timeout=fleet_hosts.LONG)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(interrupt, ['web-2', 'db-1']))
         self.wait(ALL, 'reboot', state='running', running='1.1.0', wanted='1.1.0')
         self.assertRuns(ALL, 'reboot', '1.1.0')
-
-    def test_host_reset_in_the_middle_of_an_upgrade(self):
-        self.everywhere('reset')
-        self.fleet.publish(self.addon('reset', '1.1.0', window=8))
-        self.fleet.assign('reset', '1.1.0', '--selector', 'env=test')
-        host = self.hosts['web-2']
-        fleet_hosts.until(lambda: (host.status('reset') or {})['transaction'], 'the upgrade does not begin')
-        host.kill()
-        host.boot(timeout=fleet_hosts.LONG)
-        self.wait(ALL, 'reset', state='running', running='1.1.0', wanted='1.1.0')
 
     def test_network_cut_in_the_middle(self):
         self.everywhere('cut')

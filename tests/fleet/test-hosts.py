@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts and a real affixd: enrolment, reports, offers, downloads, revocation, and processes that die."""
 
+import concurrent.futures
 import hashlib
 import os
 import signal
@@ -105,6 +106,17 @@ class Talk(Fleet):
             agent.ask()
             time.sleep(1)
         wait_for(lambda: server.api('GET', '/hosts')['items'][0]['last_seen'] > before, what='a later time')
+
+    def test_host_that_says_goodbye_is_away_at_once(self):
+        server = start(self)
+        for kind in (SocketAgent, PollAgent):
+            with self.subTest(kind.__name__):
+                agent, _ = self.enrol(server, kind=kind)
+                def presence():
+                    return server.api('GET', '/hosts')['items'][-1]['presence']
+                self.assertEqual(presence(), 'connected')
+                (agent.send if kind is SocketAgent else agent.ask)(agent_disconnect={})
+                wait_for(lambda: presence() == 'away', 2, 'the goodbye')
 
     def test_what_a_host_says_is_seen_by_the_operator(self):
         server = start(self)
@@ -262,13 +274,35 @@ class Ends(Fleet):
                 self.assertEqual(len(server.api('GET', '/hosts')['items']), 1)
                 again.close()
 
-    def test_stop_tells_hosts_to_come_back_and_ends_cleanly(self):
+    def test_stop_tells_hosts_over_what_time_to_come_back_and_ends_cleanly(self):
         server = start(self, fronts=3)
         agent, _ = self.enrol(server)
         server.process.terminate()
+        failure = agent.receive()['error_response']
+        self.assertEqual((failure['type'], failure['retry_info']), (2, {'retry_after_nanoseconds': 10 ** 9}))
         with self.assertRaises(Closed) as caught:
             agent.receive()
         self.assertEqual(caught.exception.code, 1001)
+        self.assertEqual(server.stop(), 0)
+
+    def test_stop_answers_polls_and_requests_that_wait(self):
+        server = start(self)
+        poller, _ = self.enrol(server, kind=PollAgent)
+        store = server.children()[0]
+        os.kill(store, signal.SIGSTOP)
+        self.addCleanup(lambda: os.path.exists(f'/proc/{store}') and os.kill(store, signal.SIGCONT))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            request = pool.submit(server.request, 'GET', '/api/v1/hosts')
+            poll = pool.submit(poller.ask, agent_description=describe({'a': 'b'}))
+            time.sleep(0.5)
+            server.process.terminate()
+            refused = poll.exception(5)
+            self.assertIsInstance(refused, Refused)
+            self.assertEqual((refused.status, refused.headers['retry-after'], refused.headers['connection']), (503, '1', 'close'))
+            time.sleep(0.6)
+            self.assertFalse(request.done())
+            os.kill(store, signal.SIGCONT)
+            self.assertEqual(request.result(5)[0], 200)
         self.assertEqual(server.stop(), 0)
 
     def test_front_that_dies_is_started_again(self):

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "manifest/host_policy.h"
+#include "scratch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming): the sanitizer's name */
@@ -25,32 +26,12 @@ const char *__lsan_default_suppressions(void)
 
 /* NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming) */
 
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
-static char root[] = "/tmp/affix-fuzz-host-policy.XXXXXX";
-
-static void remove_root(void)
-{
-	cleanup_fd int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	(void)unlinkat(fd, &HOST_POLICY_PATH[1], 0);
-	(void)unlinkat(fd, "etc/affix", AT_REMOVEDIR);
-	(void)unlinkat(fd, "etc", AT_REMOVEDIR);
-	(void)rmdir(root);
-}
-
 /* A root without an updater.yaml, made once. */
 static int make_root(void)
 {
 	cleanup_host_policy struct host_policy *policy = NULL;
-	int fd;
+	int fd = scratch_make();
 
-	must(mkdtemp(root) != NULL && atexit(remove_root) == 0);
-	fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	must(mkdirat(fd, "etc", 0755) == 0 && mkdirat(fd, "etc/affix", 0755) == 0);
 	must(host_policy_load(fd, &policy, NULL) == 0 && policy != NULL);
 	must(!host_policy_allows_user(policy, "probe", "root"));

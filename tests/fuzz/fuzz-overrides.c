@@ -13,14 +13,9 @@
 
 #include "agent/desired.h"
 #include "base/json.h"
+#include "scratch.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static void patch(const struct overrides *overrides)
 {
@@ -48,23 +43,22 @@ static void patch(const struct overrides *overrides)
 	}
 }
 
-static char path[] = "/tmp/affix-fuzz-overrides.XXXXXX";
-
-static void remove_file(void)
-{
-	(void)unlink(path);
-}
+#define FILE_NAME "addons.local.json"
 
 /* The file is judged like the text, and its mode before its text. */
 static void check_file(const uint8_t *data, size_t size, bool is_accepted)
 {
 	cleanup_overrides struct overrides open_to_all = OVERRIDES_INIT;
 	cleanup_overrides struct overrides overrides = OVERRIDES_INIT;
+	static char path[sizeof(scratch_path) + sizeof(FILE_NAME)];
 	static int fd = -EBADF;
 
 	if (fd < 0) {
-		fd = mkstemp(path);
-		must(fd >= 0 && atexit(remove_file) == 0);
+		cleanup_fd int dirfd = scratch_make();
+
+		(void)snprintf(path, sizeof(path), "%s/" FILE_NAME, scratch_path);
+		fd = openat(dirfd, FILE_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+		must(fd >= 0);
 	}
 	must(ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size);
 	must(fchmod(fd, 0666) == 0 && overrides_load(path, &open_to_all) == 0);

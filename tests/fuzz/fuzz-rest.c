@@ -18,21 +18,14 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/path.h"
 #include "control/api.h"
 #include "control/store.h"
+#include "scratch.h"
 
 #define RUNS_PER_FLEET 500U
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
-static char root[] = "/dev/shm/affix-fuzz-rest.XXXXXX";
 static struct fleet *fleet;
 static int root_fd = -EBADF;
 static char token[128];
@@ -88,13 +81,10 @@ static void fill_store(void)
 	must(store_commit(store) == 0);
 }
 
-static void remove_root(void)
+static void close_fleet(void)
 {
-	cleanup_fd int parent = open("/dev/shm", O_PATH | O_DIRECTORY | O_CLOEXEC);
-
 	fleet = fleet_free(fleet);
 	root_fd = fd_close(root_fd);
-	ignore_result(tree_remove(parent, path_last_name(root)));
 }
 
 static void open_fleet(void)
@@ -112,9 +102,8 @@ static void make_fleet(void)
 	cleanup_free char *text = NULL;
 	size_t size = 0;
 
-	must(mkdtemp(root) != NULL && atexit(remove_root) == 0);
-	root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	must(root_fd >= 0);
+	root_fd = scratch_make();
+	must(atexit(close_fleet) == 0);
 	open_fleet();
 	fleet = fleet_free(fleet);
 	fill_store();

@@ -11,26 +11,18 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "base/file.h"
 #include "base/json.h"
-#include "base/path.h"
 #include "control/assign.h"
 #include "control/fleet.h"
 #include "control/status.h"
 #include "control/store.h"
 #include "control/token.h"
+#include "scratch.h"
 
 #define CONNECTION 1U
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void must(bool holds)
-{
-	if (!holds)
-		abort();
-}
-
-static char root[] = "/dev/shm/affix-fuzz-status.XXXXXX";
 static struct fleet *fleet;
 static struct store *reader; /* a second view of the same database */
 static int root_fd = -EBADF;
@@ -60,14 +52,11 @@ static void refuse_nothing(void *userdata, uint64_t connection, unsigned status,
 	abort();
 }
 
-static void remove_root(void)
+static void close_fleet(void)
 {
-	cleanup_fd int parent = open("/dev/shm", O_PATH | O_DIRECTORY | O_CLOEXEC);
-
 	fleet = fleet_free(fleet);
 	reader = store_free(reader);
 	root_fd = fd_close(root_fd);
-	ignore_result(tree_remove(parent, path_last_name(root)));
 }
 
 static void report(const uint8_t *data, size_t size)
@@ -134,9 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int64_t n = 0;
 
 	if (root_fd < 0) {
-		must(mkdtemp(root) != NULL && atexit(remove_root) == 0);
-		root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		must(root_fd >= 0);
+		root_fd = scratch_make();
+		must(atexit(close_fleet) == 0);
 		make_fleet();
 	}
 	report(data, size);

@@ -9,6 +9,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -20,6 +21,8 @@ OPTIONS = ['--buildtype=debugoptimized', '-Dfuzz=true', '-Db_sanitize=address,un
            f'-Dc_args={PROFILE} -fcoverage-mapping', f'-Dc_link_args={PROFILE}']
 # Undefined behaviour is a finding, not a line on stderr.
 SANITIZERS = {'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1:symbolize=1', 'ASAN_OPTIONS': 'detect_stack_use_after_return=1'}
+# Where targets have their files, for one that crashes leaves them. It goes with this process.
+SCRATCH = tempfile.TemporaryDirectory(prefix='affix-fuzz-', dir='/dev/shm')
 
 
 def die(text):
@@ -59,8 +62,8 @@ def check_instrumentation(directory):
 
 
 def environment(profile):
-    """Where a program of the build writes its line counts, and how strict its sanitizers are."""
-    return {**os.environ, **SANITIZERS, 'LLVM_PROFILE_FILE': str(profile)}
+    """Where a program of the build writes its line counts, how strict its sanitizers are, and where its files are."""
+    return {**os.environ, **SANITIZERS, 'LLVM_PROFILE_FILE': str(profile), 'TMPDIR': SCRATCH.name}
 
 
 def replay_command(binary, target):

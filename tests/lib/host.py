@@ -190,6 +190,20 @@ def keep(directory, owner_fd):
         destroy(directory)
 
 
+def install_into(directory):
+    """`make install` into a directory, which may be a host's tree or is copied into several."""
+    command = os.environ.get('AFFIX_TEST_INSTALL', 'make -s install')
+    done = subprocess.run(
+        [*command.split(), f'DESTDIR={directory}'],
+        cwd=TOP,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise HostError(f'{command} failed:\n{done.stdout}')
+
+
 # --- the host -------------------------------------------------------------------------------------
 
 
@@ -285,16 +299,7 @@ class Host:
 
     def install(self):
         """affix into the tree, as every package and image gets it."""
-        command = os.environ.get('AFFIX_TEST_INSTALL', 'make -s install')
-        done = subprocess.run(
-            [*command.split(), f'DESTDIR={self.root}'],
-            cwd=TOP,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode != 0:
-            raise HostError(f'{command} failed:\n{done.stdout}')
+        install_into(self.root)
 
     def boot(self, wait='running', timeout=30, arguments=(), network=None):
         """Boot; WAIT is 'running' (or degraded), 'manager' (PID 1 answers) or 'none'.

@@ -21,7 +21,6 @@
 #include "netprobe/collector.h"
 
 #define FLOWS_MAX 65536U
-#define WHY_MAX   300
 
 static const char *const event_names[] = {
 	[FLOW_CONNECT] = "connect",     [FLOW_ACCEPT] = "accept",     [FLOW_CLOSE] = "close",
@@ -115,6 +114,7 @@ static void print_counts(const struct collector *collector)
 static int obey(struct collector *collector)
 {
 	char line[32] = {0};
+	int r;
 
 	for (size_t at = 0; at < sizeof(line) - 1; at++) {
 		if (read(STDIN_FILENO, &line[at], 1) != 1)
@@ -122,6 +122,11 @@ static int obey(struct collector *collector)
 		if (line[at] == '\n')
 			break;
 	}
+	/* What the kernel said before the question belongs to the answer. */
+	while ((r = collector_drain(collector, 0)) > 0)
+		continue;
+	if (r < 0)
+		exit(1);
 	if (strcmp(line, "refresh\n") == 0 && collector_refresh(collector) < 0)
 		exit(1);
 	if (strcmp(line, "sync\n") != 0)
@@ -139,7 +144,7 @@ int main(int argc, char **argv)
 	};
 	cleanup_collector struct collector *collector = NULL;
 	bool brief = argc > 3 && strcmp(argv[3], "brief") == 0;
-	char why[WHY_MAX];
+	char why[COLLECTOR_WHY_MAX];
 	int r;
 
 	for (int tier = COLLECTOR_DIAG; argc > 1 && tier <= COLLECTOR_FULL; tier++) {
@@ -164,8 +169,7 @@ int main(int argc, char **argv)
 			return 1;
 		if (watched[0].revents && collector_drain(collector, 0) < 0)
 			return 1;
-		/* What the kernel said before the question belongs to the answer. */
-		if (watched[1].revents && !watched[0].revents && obey(collector) > 0)
+		if (watched[1].revents && obey(collector) > 0)
 			return 0;
 	}
 }

@@ -234,7 +234,8 @@ json_t *control_upload(struct control *c, unsigned wanted, const struct bundle_m
 	struct api_request request = {.method = "POST",
 				      .path = "/api/v1/packages",
 				      .authorization = c->admin,
-				      .spooled_name = "upload"};
+				      .spooled_name = "upload",
+				      .peer = "192.0.2.1"};
 	cleanup_api_response struct api_response response = API_RESPONSE_INIT;
 	json_t *json;
 

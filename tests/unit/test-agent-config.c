@@ -42,8 +42,10 @@ static void bad(const char *text, const char *part)
 static void an_address_is_enough(void **state)
 {
 	cleanup_config struct config *config = good("server: {url: 'wss://fleet.example:4320'}");
+	cleanup_config struct config *v6 = good("server: {url: 'wss://[2001:db8::1]:65535'}");
 
 	(void)state;
+	assert_string_equal(v6->url, "https://[2001:db8::1]:65535/v1/opamp");
 	assert_string_equal(config->url, "https://fleet.example:4320/v1/opamp");
 	assert_int_equal(config->transport, CONFIG_TRANSPORT_AUTO);
 	assert_int_equal(config->heartbeat_seconds, 30);
@@ -70,7 +72,7 @@ static void every_key_is_read(void **state)
 		     "  reconnect_max_seconds: 4}\n"
 		     "removal: {delay_seconds: 5, mass_seconds: 6}\n"
 		     "downloads: {max_bytes: 7, min_bytes_per_second: 8, max_seconds: 9,\n"
-		     "  keep_free_bytes: 0}\n"
+		     "  slow_seconds: 10, keep_free_bytes: 0}\n"
 		     "repair: true\n"
 		     "x-mine: anything\n");
 
@@ -83,6 +85,7 @@ static void every_key_is_read(void **state)
 	assert_int_equal(config->reconnect_max_seconds, 4);
 	assert_int_equal(config->policy.mass_removal, 6);
 	assert_int_equal(config->download_max_seconds, 9);
+	assert_int_equal(config->download_slow_seconds, 10);
 	assert_int_equal(config->download_keep_free, 0);
 	assert_true(config->policy.repair);
 }
@@ -97,6 +100,11 @@ static void what_is_wrong_is_said(void **state)
 	bad("server: {url: 'wss://'}", "wss://");
 	bad("server: {url: 'wss://user:password@host'}", "wss://");
 	bad("server: {url: 'wss://a b'}", "wss://");
+	bad("server: {url: 'wss://a:0/x'}", "wss://");
+	bad("server: {url: 'wss://a:65536'}", "wss://");
+	bad("server: {url: 'wss://[::1]:99999/x'}", "wss://");
+	bad("server: {url: 'wss://[::1/x'}", "wss://");
+	bad("server: {url: 'wss://a:80x/'}", "wss://");
 	bad("server: {url: 'wss://a', transport: pigeon}", "transport");
 	bad("server: {url: 'wss://a', ca_file: ca.pem}", "absolute path");
 	bad("server: {url: 'wss://a', client_key: /k}", "belong together");

@@ -29,6 +29,15 @@ static void work(struct admission *admission, uint64_t now, unsigned seconds, un
 	}
 }
 
+static void the_more_there_are_the_longer_their_return_takes(void **state)
+{
+	(void)state;
+	assert_int_equal(admission_return(0), 1);
+	assert_int_equal(admission_return(ADMISSION_RETURN_RATE - 1), 1);
+	assert_int_equal(admission_return(10 * ADMISSION_RETURN_RATE), 11);
+	assert_int_equal(admission_return(UINT32_MAX), ADMISSION_SECONDS_MAX);
+}
+
 static void there_is_room_for_so_many_at_once_and_no_more(void **state)
 {
 	struct admission admission = {0};
@@ -137,6 +146,7 @@ static void a_store_that_stands_still_is_promised_the_least(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_more_there_are_the_longer_their_return_takes),
 		cmocka_unit_test(there_is_room_for_so_many_at_once_and_no_more),
 		cmocka_unit_test(
 			the_interval_grows_with_the_queue_and_no_second_is_promised_too_often),

@@ -6,7 +6,7 @@
  * (measured).
  */
 
-#include "cli/curl.h"
+#include "base/curl.h"
 
 #include <assert.h>
 #include <dlfcn.h>
@@ -27,10 +27,12 @@ static const struct {
 	const char *name;
 	size_t offset;
 } functions[] = {
-	FUNCTION(global_init),    FUNCTION(easy_init),     FUNCTION(easy_reset),
-	FUNCTION(easy_cleanup),   FUNCTION(easy_setopt),   FUNCTION(easy_getinfo),
-	FUNCTION(easy_perform),   FUNCTION(easy_strerror), FUNCTION(slist_append),
-	FUNCTION(slist_free_all),
+	FUNCTION(global_init),    FUNCTION(easy_init),        FUNCTION(easy_reset),
+	FUNCTION(easy_cleanup),   FUNCTION(easy_setopt),      FUNCTION(easy_getinfo),
+	FUNCTION(easy_perform),   FUNCTION(easy_strerror),    FUNCTION(slist_append),
+	FUNCTION(slist_free_all), FUNCTION(multi_init),       FUNCTION(multi_cleanup),
+	FUNCTION(multi_setopt),   FUNCTION(multi_add_handle), FUNCTION(multi_remove_handle),
+	FUNCTION(multi_perform),  FUNCTION(multi_poll),       FUNCTION(multi_info_read),
 };
 
 static_assert(sizeof(functions) / sizeof(*functions) * sizeof(void *) == sizeof(struct curl),

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+
+/*
+ * What goes out of the host's sockets: a packet says its other side and how long it is in one
+ * place, where the hooks for addresses take the socket's lock first. Of TCP only the first one says
+ * something. It runs in the system call that sends, but for packets that something has held up (a
+ * queue of netfilter): so the process that runs is believed if it is the owner, and else the system
+ * call's end tells. It returns 1, and nothing happens to the packet.
+ */
+#include "tell.h"
+
+/* See ring.h for why it is this one. */
+char LICENSE[] SEC("license") = "GPL";
+
+#define ETH_P_IP   0x0800
+#define UDP_HEADER 8
+/* Version 4, and a header without options. */
+#define IPV4_PLAIN 0x45
+/* Headers between that of IPv6 and what it carries. */
+#define EXTENSIONS_MAX  2
+#define IPV6_HOP_BY_HOP 0
+#define IPV6_ROUTING    43
+#define IPV6_OPTIONS    60
+
+struct ipv4_header {
+	__u8 version_and_length;
+	__u8 unused[8];
+	__u8 protocol;
+	__u16 checksum;
+	__u32 source, destination;
+};
+
+struct ipv6_header {
+	__u8 unused[6];
+	__u8 next, hops;
+	__u8 source[16], destination[16];
+};
+
+struct ports {
+	__u16 source, destination;
+};
+
+struct udp_header {
+	struct ports ports;
+	__u16 length, checksum;
+};
+
+/* A packet, as far as it is read. */
+struct packet {
+	struct probe_tuple tuple;
+	__u32 offset; /* of what the network's header carries */
+};
+
+static __always_inline bool read_ipv4(const void *data, const void *end, struct packet *packet)
+{
+	const struct ipv4_header *header = data;
+
+	if ((const void *)(header + 1) > end)
+		return false;
+	packet->offset = (header->version_and_length & 15U) * 4;
+	packet->tuple.family = AF_INET;
+	packet->tuple.protocol = header->protocol;
+	store_ipv4(&packet->tuple.local, header->source);
+	store_ipv4(&packet->tuple.remote, header->destination);
+	return true;
+}
+
+static __always_inline bool read_ipv6(struct __sk_buff *skb, const void *data, const void *end,
+				      struct packet *packet)
+{
+	const struct ipv6_header *header = data;
+	__u8 next[2];
+
+	if ((const void *)(header + 1) > end)
+		return false;
+	packet->offset = sizeof(*header);
+	packet->tuple.family = AF_INET6;
+	packet->tuple.protocol = header->next;
+	__builtin_memcpy(&packet->tuple.local, header->source, sizeof(header->source));
+	__builtin_memcpy(&packet->tuple.remote, header->destination, sizeof(header->destination));
+	for (int i = 0; i < EXTENSIONS_MAX; i++) {
+		__u8 protocol = packet->tuple.protocol;
+
+		if (protocol != IPV6_HOP_BY_HOP && protocol != IPV6_ROUTING &&
+		    protocol != IPV6_OPTIONS)
+			break;
+		if (bpf_skb_load_bytes(skb, packet->offset, next, sizeof(next)) < 0)
+			return false;
+		packet->tuple.protocol = next[0];
+		packet->offset += (next[1] + 1U) * 8;
+	}
+	return true;
+}
+
+static __always_inline void set_ports(struct packet *packet, const struct ports *ports)
+{
+	packet->tuple.local_port = bpf_ntohs(ports->source);
+	packet->tuple.remote_port = bpf_ntohs(ports->destination);
+}
+
+static __always_inline bool read_udp(struct __sk_buff *skb, struct packet *packet,
+				     struct probe_traffic *traffic)
+{
+	struct udp_header header;
+	__u32 segments = skb->gso_segs;
+
+	if (bpf_skb_load_bytes(skb, packet->offset, &header, sizeof(header)) < 0)
+		return false;
+	set_ports(packet, &header.ports);
+	traffic->bytes_sent = (__u64)bpf_ntohs(header.length) - UDP_HEADER;
+	traffic->packets_sent = segments > 1 ? segments : 1;
+	return true;
+}
+
+/* The network's header. */
+static __always_inline bool read_packet(struct __sk_buff *skb, struct packet *packet)
+{
+	const void *data = (const void *)(long)skb->data;
+	const void *end = (const void *)(long)skb->data_end;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		return read_ipv4(data, end, packet);
+	return read_ipv6(skb, data, end, packet);
+}
+
+/* Whether it is a datagram of a kind that is told of. */
+static __always_inline bool read_datagram(struct __sk_buff *skb, struct packet *packet,
+					  struct probe_traffic *traffic)
+{
+	if (!read_packet(skb, packet))
+		return false;
+	if (packet->tuple.protocol == IPPROTO_UDP)
+		return read_udp(skb, packet, traffic);
+	traffic->packets_sent = 1;
+	traffic->bytes_sent = skb->len - packet->offset;
+	return packet->tuple.protocol ==
+	       (packet->tuple.family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
+/* Whether the socket is connected to where the packet goes: one may send elsewhere, too. */
+static __always_inline bool is_connected(const struct bpf_sock *sk, const struct probe_tuple *tuple)
+{
+	const __u32 *remote = (const __u32 *)tuple->remote.bytes;
+	const volatile __u32 *words;
+
+	if (sk->state != TCP_ESTABLISHED)
+		return false;
+	if (tuple->protocol == IPPROTO_UDP && bpf_ntohs(sk->dst_port) != tuple->remote_port)
+		return false;
+	if (tuple->family == AF_INET)
+		return sk->dst_ip4 == remote[0];
+	/* Word by word: the verifier knows these by their offsets. */
+	words = sk->dst_ip6;
+	return words[0] == remote[0] && words[1] == remote[1] && words[2] == remote[2] &&
+	       words[3] == remote[3];
+}
+
+static __always_inline bool count_connected(struct __sk_buff *skb, struct probe_socket *socket,
+					    const struct probe_traffic *one)
+{
+	if (socket->first_family != 0)
+		give_up_first(socket, bpf_get_socket_cookie(skb));
+	add(&socket->counters, one);
+	return !(socket->flags & PROBE_CONNECTED);
+}
+
+/* Somebody else runs than who was seen to use the socket. The end of the system call knows who
+ * sent, if it is looked at. True: what there is to tell waits for that. */
+static __always_inline bool doubt(struct probe_socket *socket, const struct probe_peer *peer,
+				  enum peer_place place)
+{
+	struct probe_last *last = &socket->sent;
+
+	if (!sends_are_traced) {
+		forget_owner(socket);
+		return false;
+	}
+	if (last->pid == 0)
+		__sync_fetch_and_add(&doubts, 1);
+	last->pid = (__u32)bpf_get_current_task_btf()->pid;
+	last->remote = peer->remote;
+	last->port = peer->remote_port;
+	last->family = peer->family;
+	last->place = (__u8)place;
+	return true;
+}
+
+/* A datagram of any kind, to wherever. */
+static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk,
+				      struct probe_socket *socket, __u64 now_ns)
+{
+	struct probe_traffic one = {.last_ns = now_ns};
+	struct packet packet = {};
+	struct probe_peer peer = {};
+	enum peer_place place;
+	bool news;
+
+	if (!read_datagram(skb, &packet, &one))
+		return;
+	peer.remote = packet.tuple.remote;
+	peer.remote_port = packet.tuple.remote_port;
+	peer.family = packet.tuple.family;
+	peer.protocol = packet.tuple.protocol;
+	if (is_connected(sk, &packet.tuple)) {
+		place = PEER_CONNECTED;
+		news = count_connected(skb, socket, &one);
+	} else {
+		place = place_of(socket, &peer, one.last_ns);
+		if (place == PEER_OF_MANY)
+			peer.cookie = bpf_get_socket_cookie(skb);
+		news = place == PEER_FIRST ? count_first(socket, &one)
+					   : count_of_many(socket, &peer, &one);
+	}
+	if (!is_owner(&socket->owner, bpf_get_current_task_btf()) && doubt(socket, &peer, place))
+		return;
+	if (!news)
+		return;
+	peer.cookie = bpf_get_socket_cookie(skb);
+	tell_peer(PROBE_SEND, socket, &peer, place, &packet.tuple);
+}
+
+/* Whether a datagram goes where others went before, and the record of that said all. */
+static __always_inline bool is_told(const struct bpf_sock *sk, const struct probe_socket *socket,
+				    __u32 remote, __u16 port)
+{
+	if (socket->flags & PROBE_CONNECTED)
+		return sk->state == TCP_ESTABLISHED && sk->dst_ip4 == remote &&
+		       sk->dst_port == port && socket->first_family == 0;
+	return socket->flags & SOCKET_TOLD && socket->first_family == AF_INET &&
+	       socket->first_protocol == IPPROTO_UDP && *(__u32 *)socket->first.bytes == remote &&
+	       socket->first_port == bpf_ntohs(port);
+}
+
+/* What nearly all datagrams are, without taking them to pieces: one more from the same process to
+ * the same peer, over IPv4. False: it is not, and nothing was done. */
+static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_sock *sk,
+					   struct probe_socket *socket, __u64 now_ns)
+{
+	const struct ipv4_header *header = (const void *)(long)skb->data;
+	const struct udp_header *udp = (const void *)(header + 1);
+	struct probe_counters *counters = &socket->counters;
+	__u32 segments = skb->gso_segs;
+
+	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
+	    header->version_and_length != IPV4_PLAIN || header->protocol != IPPROTO_UDP ||
+	    skb->protocol != bpf_htons(ETH_P_IP))
+		return false;
+	if (!is_told(sk, socket, header->destination, udp->ports.destination) ||
+	    !is_owner(&socket->owner, bpf_get_current_task_btf()) ||
+	    (socket->first_family != 0 && is_silent(socket, now_ns)))
+		return false;
+	if (socket->first_family != 0)
+		socket->first_tick = tick_of(now_ns);
+	__sync_fetch_and_add(&counters->bytes_sent, bpf_ntohs(udp->length) - UDP_HEADER);
+	__sync_fetch_and_add(&counters->packets_sent, segments > 1 ? segments : 1);
+	return true;
+}
+
+static __always_inline void sent(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+
+	/* The kernel's own sockets have none. */
+	if (socket && !count_one_more(skb, sk, socket, now_ns))
+		count_any(skb, sk, socket, now_ns);
+}
+
+/* A connection is asked for, by who was noted when the socket's state changed. */
+static __always_inline void syn_sent(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct probe_record *record;
+	struct packet packet = {};
+	struct ports ports;
+
+	if (!socket || socket->flags & SOCKET_ANNOUNCED || !read_packet(skb, &packet) ||
+	    packet.tuple.protocol != IPPROTO_TCP ||
+	    bpf_skb_load_bytes(skb, packet.offset, &ports, sizeof(ports)) < 0)
+		return;
+	record = record_new(PROBE_CONNECT, bpf_get_socket_cookie(skb), socket);
+	if (!record)
+		return;
+	socket->flags |= SOCKET_ANNOUNCED;
+	set_ports(&packet, &ports);
+	record->tuple = packet.tuple;
+	submit(record, TCP_SYN_SENT);
+}
+
+SEC("cgroup_skb/egress")
+
+int packet_sent(struct __sk_buff *packet)
+{
+	struct bpf_sock *sk = packet->sk;
+
+	if (!sk)
+		return 1;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return 1;
+	if (sk->protocol != IPPROTO_TCP)
+		sent(packet, sk);
+	else if (states_are_traced && sk->state == TCP_SYN_SENT)
+		syn_sent(packet, sk);
+	return 1;
+}

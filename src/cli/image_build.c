@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * `affix image build`: from layers to an ext4 file system in a file. The file has no name until it
+ * is complete and on disk.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/path.h"
+#include "bundle/output.h"
+#include "cli/image.h"
+#include "cli/image_options.h"
+#include "cli/image_overlay.h"
+#include "cli/image_source.h"
+#include "ext4/writer.h"
+
+struct build {
+	const char *output;
+	const char *modules;
+	bool is_json;
+	struct image_overlay overlay;
+	struct ext4_options options;
+	struct ext4_edit shadow;
+	char *modules_prefix;
+	char os[32];
+	char arch[32];
+	struct transfer transfer;
+	struct image_source source;
+};
+
+static struct build *build_free(struct build *build)
+{
+	if (!build)
+		return NULL;
+	image_source_done(&build->source);
+	transfer_done(&build->transfer);
+	free(build->modules_prefix);
+	free(build);
+	return NULL;
+}
+
+DEFINE_CLEANUP(struct build *, build, build_free)
+#define cleanup_build CLEANUP(cleanup_build)
+
+enum {
+	OPTION_SIZE = 0x200,
+	OPTION_HOSTNAME,
+	OPTION_PASSWORD,
+	OPTION_KEY,
+	OPTION_MODULES,
+	OPTION_UUID,
+	OPTION_JSON,
+	OPTION_PLATFORM
+};
+
+static int take_option(int option, struct build *build)
+{
+	if (transfer_option(&build->transfer, option, optarg))
+		return COMMAND_DONE;
+	switch (option) {
+	case 'o':
+		build->output = optarg;
+		return COMMAND_DONE;
+	case OPTION_SIZE:
+		if (image_size_parse(optarg, &build->options.size, &build->options.spare) == 0)
+			return COMMAND_DONE;
+		return command_usage(
+			&command_image_build,
+			"--size '%s' is neither a size such as 2G, nor free space such "
+			"as +512M, nor 'fit'",
+			optarg);
+	case OPTION_UUID:
+		if (image_uuid_parse(optarg, build->options.uuid) == 0)
+			return COMMAND_DONE;
+		return command_usage(&command_image_build, "--uuid '%s' is no UUID", optarg);
+	case OPTION_PLATFORM:
+		if (transfer_platform(optarg, build->os, build->arch)) {
+			build->transfer.oci.os = build->os;
+			build->transfer.oci.arch = build->arch;
+			return COMMAND_DONE;
+		}
+		return command_usage(&command_image_build,
+				     "--platform '%s' is not OS/ARCH, such as linux/arm64", optarg);
+	case OPTION_HOSTNAME:
+		build->overlay.hostname = optarg;
+		return COMMAND_DONE;
+	case OPTION_PASSWORD:
+		build->overlay.password_hash = optarg;
+		return COMMAND_DONE;
+	case OPTION_KEY:
+		build->overlay.ssh_key = optarg;
+		return COMMAND_DONE;
+	case OPTION_MODULES:
+		build->modules = optarg;
+		return COMMAND_DONE;
+	case OPTION_JSON:
+		build->is_json = true;
+		return COMMAND_DONE;
+	default:
+		return COMMAND_USAGE;
+	}
+}
+
+static int parse_options(int argc, char **argv, struct build *build)
+{
+	static const struct option long_options[] = {
+		{"size",               required_argument, NULL, OPTION_SIZE},
+		{"hostname",                required_argument, NULL, OPTION_HOSTNAME},
+		{"root-password-hash",                    required_argument, NULL, OPTION_PASSWORD},
+		{"ssh-key",required_argument, NULL, OPTION_KEY},
+		{"kernel-modules",     required_argument, NULL, OPTION_MODULES},
+		{"uuid", required_argument, NULL, OPTION_UUID},
+		{"platform",                required_argument, NULL, OPTION_PLATFORM},
+		TRANSFER_OPTIONS,
+		{"json",                    no_argument, NULL, OPTION_JSON},
+		{0               },
+	};
+	int option;
+
+	memcpy(build->options.uuid, ext4_default_uuid, sizeof(build->options.uuid));
+	while ((option = command_option(&command_image_build, argc, argv, ":o:", long_options)) !=
+	       -1) {
+		int r = take_option(option, build);
+
+		if (r != COMMAND_DONE)
+			return r;
+	}
+	if (argc == optind)
+		return command_usage(&command_image_build,
+				     "a source is wanted: an image, a directory, or tar archives, "
+				     "lowest layer first");
+	if (!build->output)
+		return command_usage(&command_image_build, "-o is wanted: the image to be made");
+	return image_overlay_check(&build->overlay);
+}
+
+/* The directory is a kernel's, DIR/lib/modules/RELEASE, and named so. */
+static int add_modules(struct build *build)
+{
+	cleanup_free char *path = realpath(build->modules, NULL);
+	cleanup_fd int dep = -EBADF;
+	struct ext4_layer layer = {
+		.name = build->modules, .is_directory = true, .is_owned_by_root = true};
+	int r;
+
+	if (!path)
+		return command_broke(-errno, "'%s' could not be found", build->modules);
+	layer.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (layer.fd < 0)
+		return command_broke(-errno, "'%s' could not be opened", build->modules);
+	dep = openat(layer.fd, "modules.dep", O_PATH | O_CLOEXEC);
+	r = str_format(&build->modules_prefix, "lib/modules/%s", path_last_name(path));
+	layer.prefix = build->modules_prefix;
+	if (r == 0)
+		r = image_source_add_layer(&build->source, &layer);
+	if (r < 0)
+		return command_broke(r, "'%s' could not be taken", build->modules);
+	if (dep < 0 || !path_is_safe_name(path_last_name(path)))
+		return command_error("'%s' has no modules.dep: expected a kernel's directory such "
+				     "as /lib/modules/6.1.0-13-amd64, after depmod",
+				     build->modules);
+	return COMMAND_DONE;
+}
+
+static int add_overlay(struct build *build)
+{
+	struct ext4_layer layer = {.name = "of this command", .fd = -EBADF};
+	int r = image_overlay_open(&build->overlay, &layer.fd);
+
+	if (r == 0 && layer.fd >= 0)
+		r = image_source_add_layer(&build->source, &layer);
+	if (r < 0)
+		return command_broke(r, "the host's name and key could not be read%s%s",
+				     build->overlay.ssh_key ? " from " : "",
+				     build->overlay.ssh_key ? build->overlay.ssh_key : "");
+	if (build->overlay.password_hash) {
+		build->shadow = (struct ext4_edit){.path = "etc/shadow",
+						   .edit = image_overlay_edit_shadow,
+						   .context = &build->overlay,
+						   .mode = 0600};
+		build->options.edits = &build->shadow;
+		build->options.edit_count = 1;
+	}
+	return COMMAND_DONE;
+}
+
+static int open_layers(struct build *build, char **sources)
+{
+	int r = COMMAND_DONE;
+
+	for (; *sources && r == COMMAND_DONE; sources++)
+		r = image_source_add(&build->source, *sources, &build->transfer);
+	if (r == COMMAND_DONE && build->modules)
+		r = add_modules(build);
+	return r == COMMAND_DONE ? add_overlay(build) : r;
+}
+
+static int print_summary(const struct build *build, const struct ext4_summary *summary)
+{
+	cleanup_json json_t *json = NULL;
+
+	if (!build->is_json) {
+		(void)printf("%s\n", build->output);
+		return COMMAND_DONE;
+	}
+	json = command_json_new();
+	if (!json || json_object_set_new(json, "image", json_string(build->output)) < 0 ||
+	    json_object_set_new(json, "size", json_integer((json_int_t)summary->size)) < 0 ||
+	    json_object_set_new(json, "free", json_integer((json_int_t)summary->free)) < 0 ||
+	    json_object_set_new(json, "inodes", json_integer((json_int_t)summary->inodes)) < 0 ||
+	    json_object_set_new(json, "content", json_integer((json_int_t)summary->content)) < 0)
+		return command_broke(-ENOMEM, "the answer could not be made");
+	return command_print_json(json);
+}
+
+static int write_image(const struct build *build)
+{
+	cleanup_fd int dirfd = -EBADF;
+	cleanup_output struct output output = OUTPUT_INIT;
+	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct ext4_summary summary = {0};
+	const char *name = NULL;
+	int r = command_open_parent(build->output, &dirfd, &name);
+
+	if (r == 0)
+		r = output_open(&output, dirfd, name);
+	if (r < 0)
+		return command_broke(r, "'%s' could not be made", build->output);
+	r = ext4_write(output.fd, build->source.layers, build->source.layer_count, &build->options,
+		       &summary, &problem);
+	if (r > 0) {
+		command_complain(problem.name, problem.text);
+		return COMMAND_REFUSED;
+	}
+	if (r == 0)
+		r = output_publish(&output, name);
+	if (r == 0)
+		r = dir_sync(dirfd);
+	if (r < 0)
+		return command_broke(r, "'%s' could not be written", build->output);
+	command_note_change();
+	return print_summary(build, &summary);
+}
+
+static int run_build(int argc, char **argv)
+{
+	cleanup_build struct build *build = calloc(1, sizeof(*build));
+	int r;
+
+	if (!build)
+		return command_broke(-ENOMEM, "the image could not be made");
+	r = parse_options(argc, argv, build);
+	if (r == COMMAND_DONE)
+		r = open_layers(build, argv + optind);
+	return r == COMMAND_DONE ? write_image(build) : r;
+}
+
+const struct command command_image_build = {
+	.name = "image build",
+	.run = run_build,
+	.synopsis =
+		"REF|DIR|TAR… -o IMAGE [--size SIZE] [--hostname NAME] [--root-password-hash HASH] "
+		"[--ssh-key FILE] [--kernel-modules DIR] [--uuid UUID]",
+	.summary = "make an ext4 file system of layers, without root",
+	.options =
+		"  -o IMAGE                   the file to be made, in place of what had its name\n"
+		"  --size SIZE                2G; +512M: what is needed and so much free space; "
+		"fit (the default)\n"
+		"  --hostname NAME            what /etc/hostname is to say\n"
+		"  --root-password-hash HASH  as 'openssl passwd -6' makes it; '*' locks it\n"
+		"  --ssh-key FILE             root's authorized_keys\n"
+		"  --kernel-modules DIR       a kernel's modules, for /lib/modules\n"
+		"  --uuid UUID                the file system's; the default is always the same\n"
+		"  --platform OS/ARCH         of an image for several; the default is this machine's\n" TRANSFER_HELP
+		"  --json                     print the image's size, free space and inodes\n"
+		"\n"
+		"REF is REGISTRY/NAME[:TAG|@DIGEST], oci:DIR[:TAG] or oci-archive:FILE[:TAG]. Tar archives,\n"
+		"plain or compressed by gzip or zstd, and directories are layers, the lowest first.\n"
+		"The same input gives the same bytes.\n",
+};
