@@ -241,7 +241,6 @@ static void links_in_the_way_are_not_followed(void **state)
 {
 	cleanup_oci_cache_blob struct oci_cache_blob blob = OCI_CACHE_BLOB_INIT;
 	cleanup_free char *path = NULL;
-	cleanup_fd int fd = -EBADF;
 
 	(void)state;
 	assert_int_equal(str_format(&path, "%s/partial/%s", directory, digest + 7), 0);
