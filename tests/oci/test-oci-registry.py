@@ -41,7 +41,6 @@ class Images(Linked):
         again = self.json('image', 'pull', f'127.0.0.1:{link.port}/image:v1')
         self.assertEqual(again, first)
         self.assertNotIn(b'/blobs/', link.requests)
-        # By its digest nothing at all is asked of the repository.
         self.json('image', 'pull', f'127.0.0.1:{link.port}/image@{first["digest"]}')
 
     def test_a_layer_may_be_there_twice(self):
