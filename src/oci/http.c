@@ -36,6 +36,7 @@ struct oci_http {
 	CURLM *multi;
 	char *ca_file;
 	bool allows_plain;
+	bool is_local;
 };
 
 int oci_http_new(const char *ca_file_or_null, bool allows_plain, struct oci_http **ret,
@@ -52,6 +53,7 @@ int oci_http_new(const char *ca_file_or_null, bool allows_plain, struct oci_http
 				"libcurl4)",
 				reason ? reason : "it cannot be loaded");
 	http->allows_plain = allows_plain;
+	http->is_local = allows_plain;
 	http->ca_file = ca_file_or_null ? strdup(ca_file_or_null) : NULL;
 	if ((ca_file_or_null && !http->ca_file) ||
 	    http->curl->global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
@@ -72,6 +74,11 @@ struct oci_http *oci_http_free(struct oci_http *http)
 	free(http->ca_file);
 	free(http);
 	return NULL;
+}
+
+void oci_http_forbid_plain(struct oci_http *http)
+{
+	http->allows_plain = false;
 }
 
 const char *oci_http_strerror(const struct oci_http *http, int code)
@@ -221,6 +228,8 @@ static size_t on_send(char *data, size_t one, size_t size, void *userdata)
 	else if (fd_pread_full(transfer->body_fd, data, n, transfer->sent, &n) < 0)
 		return CURL_READFUNC_ABORT;
 	transfer->sent += n;
+	if (transfer->on_sent)
+		transfer->on_sent(transfer->userdata, transfer->sent);
 	return n;
 }
 
@@ -309,7 +318,7 @@ static void set_options(struct oci_transfer *transfer, const char *url)
 	if (http->ca_file)
 		(void)curl->easy_setopt(easy, CURLOPT_CAINFO, http->ca_file);
 	/* What is on this machine is not asked for through another one. */
-	if (http->allows_plain)
+	if (http->is_local)
 		(void)curl->easy_setopt(easy, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1,[::1]");
 	set_method(transfer);
 }

@@ -47,6 +47,8 @@ struct oci_transfer {
 	/* Where the bytes of a 2xx go instead of *content*; below 0 ends the transfer with
 	 * *sink_error* set to it. */
 	int (*sink)(void *userdata, const void *data, size_t size);
+	/* Told how much of the body went, or NULL. */
+	void (*on_sent)(void *userdata, uint64_t sent);
 	void *userdata;
 
 	struct oci_answer answer;
@@ -80,6 +82,9 @@ struct oci_http *oci_http_free(struct oci_http *http);
 
 DEFINE_CLEANUP(struct oci_http *, oci_http, oci_http_free)
 #define cleanup_oci_http CLEANUP(cleanup_oci_http)
+
+/* From now on http is spoken with nobody. */
+void oci_http_forbid_plain(struct oci_http *http);
 
 /* libcurl's words for a CURLcode. */
 const char *oci_http_strerror(const struct oci_http *http, int code);

@@ -240,6 +240,7 @@ static int no_platform(const struct oci_document *index, const struct oci_platfo
 
 	for (size_t i = 0; i < index->count && have.size < 300; i++) {
 		const struct oci_descriptor *item = &index->items[i];
+		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a count has items */
 		cleanup_free char *shown = str_escape(item->arch, strlen(item->arch), 32);
 
 		if (*item->arch && buffer_format(&have, "%s%s", have.size > 0 ? ", " : "",

@@ -5,7 +5,7 @@
  * is asked by TLS first, and by http if what answers is not TLS; nobody else is ever asked by http.
  */
 
-#include "oci/registry_call.h"
+#include "oci/registry.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "oci/media.h"
+#include "oci/registry_call.h"
 
 #define PAUSE_MSEC      500ULL
 #define PAUSE_MAX_MSEC  8000ULL
@@ -79,6 +80,9 @@ int oci_registry_judge(const struct oci_registry *registry, const struct oci_tra
 	if (transfer->sink_error == -EMSGSIZE)
 		return oci_fail(reterr_problem, OCI_BAD_DIGEST,
 				"%s: '%s' sends more bytes than it should have", what, host);
+	if (transfer->sink_error == -EBADMSG)
+		return oci_fail(reterr_problem, OCI_REGISTRY_REFUSED,
+				"%s: '%s' sends another part than was asked for", what, host);
 	if (transfer->sink_error < 0 && transfer->sink_error != -ENOSPC &&
 	    transfer->sink_error != -EDQUOT)
 		return transfer->sink_error;
@@ -163,7 +167,9 @@ static int choose_scheme(struct oci_registry *registry, const char *server, cons
 		return r;
 	if (oci_transfer_is_not_tls(&ping))
 		*ret = "http";
-	else if (oci_transfer_is_absent(&ping))
+	else
+		oci_http_forbid_plain(registry->http);
+	if (oci_transfer_is_absent(&ping))
 		return oci_registry_judge(registry, &ping, "the registry", reterr_problem);
 	return 0;
 }

@@ -20,6 +20,7 @@
 #define STATUS_OK_END   300
 #define STATUS_MISSING  404
 #define ANSWER_MAX      65536U
+#define TELL_USEC       100000U
 
 static void tell(const struct oci_registry *registry, const struct oci_upload *blob,
 		 enum oci_step step)
@@ -33,6 +34,31 @@ static void tell(const struct oci_registry *registry, const struct oci_upload *b
 
 	if (registry->options->on_progress)
 		registry->options->on_progress(registry->options->userdata, &progress);
+}
+
+/* One upload, for what is told of it. */
+struct sending {
+	const struct oci_registry *registry;
+	const struct oci_upload *blob;
+	uint64_t told; /* CLOCK_MONOTONIC, microseconds */
+};
+
+static void on_sent(void *userdata, uint64_t sent)
+{
+	struct sending *sending = userdata;
+	const struct oci_options *options = sending->registry->options;
+	const struct oci_progress progress = {
+		.step = OCI_STEP_MOVED,
+		.digest = sending->blob->digest,
+		.done = sent,
+		.total = sending->blob->size,
+	};
+	uint64_t now = clock_monotonic_usec();
+
+	if (!options->on_progress || now - sending->told < TELL_USEC)
+		return;
+	sending->told = now;
+	options->on_progress(options->userdata, &progress);
 }
 
 static int has_blob(struct oci_registry *registry, const struct oci_upload *blob, const char *what,
@@ -82,7 +108,7 @@ static int find_location(const struct oci_registry *registry, const struct oci_t
 	return transfer->authorization ? 0 : -ENOMEM;
 }
 
-/* One try. *ret_again*: it broke, and may go well the next time. */
+/* One try; what came of it is in *transfer*. */
 static int upload(struct oci_registry *registry, const struct oci_upload *blob, const char *what,
 		  struct oci_transfer *transfer, struct oci_problem *reterr_problem)
 {
@@ -128,7 +154,10 @@ int oci_registry_push_blob(struct oci_registry *registry, const struct oci_uploa
 	tell(registry, blob, OCI_STEP_START);
 	for (unsigned failures = 0;; failures++) {
 		cleanup_oci_transfer struct oci_transfer transfer = OCI_TRANSFER_INIT;
+		struct sending sending = {.registry = registry, .blob = blob};
 
+		transfer.on_sent = on_sent;
+		transfer.userdata = &sending;
 		r = upload(registry, blob, what, &transfer, reterr_problem);
 		if (r != 0)
 			return r;

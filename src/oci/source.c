@@ -36,7 +36,7 @@ static int open_blobs(struct oci_origin *origin, const struct oci_document *mani
 		      struct oci_problem *reterr_problem)
 {
 	cleanup_free const struct oci_descriptor **items =
-		calloc(manifest->count + 1, sizeof(*items));
+		calloc(manifest->count + 1, sizeof(struct oci_descriptor *));
 
 	if (!items)
 		return -ENOMEM;

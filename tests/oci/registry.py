@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Debian's docker-registry on loopback, a link to it that can be slow and be cut, and images to put into it."""
 
+import base64
 import gzip
 import hashlib
 import io
@@ -11,14 +12,19 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tarfile
+import tempfile
 import threading
 import time
+import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCE = HERE.parents[1]
 BIN = pathlib.Path(os.environ['AFFIX_BUILD']) / 'bin'
 AFFIX = BIN / 'affix'
+# "secret" by bcrypt, which is what docker-registry reads.
+PASSWORD = '$2b$04$EYlinSvmcftO5TnQ1wnfcuHpVgeEV6pBXAyB.pmMOvygM8.rz7bF6'
 
 INDEX = 'application/vnd.oci.image.index.v1+json'
 MANIFEST = 'application/vnd.oci.image.manifest.v1+json'
@@ -41,9 +47,9 @@ def free_port():
 
 
 class Registry:
-    """A registry with a directory of its own; *auth*: a file of htpasswd; *tls*: (certificate, key)."""
+    """A registry with a directory of its own; *auth*: a file of htpasswd; *tls*: (certificate, key); *more*: lines."""
 
-    def __init__(self, directory, auth=None, tls=None):
+    def __init__(self, directory, auth=None, tls=None, more=()):
         self.directory = pathlib.Path(directory)
         self.directory.mkdir(exist_ok=True)
         self.port = free_port()
@@ -57,6 +63,7 @@ class Registry:
             lines += [f'  tls: {{certificate: {tls[0]}, key: {tls[1]}}}']
         if auth:
             lines += ['auth:', f'  htpasswd: {{realm: test, path: {auth}}}']
+        lines += more
         (self.directory / 'config.yml').write_text('\n'.join(lines) + '\n')
 
     def start(self):
@@ -95,6 +102,8 @@ class Link:
         self.moved = 0
         self.requests = b''
         self.cut_after = None
+        self.sent = 0
+        self.cut_up_after = None
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -117,10 +126,22 @@ class Link:
         try:
             while data := near.recv(65536):
                 self.requests += data[:4096]
+                self.sent += len(data)
+                if self.cut_up_after is not None and self.sent > self.cut_up_after:
+                    self.cut_up_after = None
+                    break
                 far.sendall(data)
         except OSError:
             pass
-        for one in (near, far):
+        self.end(near, far)
+
+    @staticmethod
+    def end(*both):
+        for one in both:
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
             one.close()
 
     def down(self, far, near):
@@ -135,12 +156,7 @@ class Link:
                     time.sleep(len(data) / self.rate)
         except OSError:
             pass
-        for one in (near, far):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            one.close()
+        self.end(near, far)
 
     def close(self):
         self.listener.close()
@@ -203,3 +219,76 @@ def skopeo(*words, check=True):
     # Its policy is the machine's, and this one may have none.
     return subprocess.run(['skopeo', '--insecure-policy', *map(str, words)], text=True, capture_output=True, timeout=120,
                           check=check)
+
+
+def scratch(test):
+    path = pathlib.Path(tempfile.mkdtemp(prefix='affix-oci-'))
+    test.addCleanup(shutil.rmtree, path)
+    return path
+
+
+class Case(unittest.TestCase):
+    """A user with a home of his own, and what he asks affix for."""
+
+    def setUp(self):
+        self.directory = scratch(self)
+        self.environment = {**os.environ, 'HOME': str(self.directory), 'XDG_CACHE_HOME': str(self.directory / 'cache')}
+        self.environment.pop('DOCKER_CONFIG', None)
+        self.cache = self.directory / 'cache/affix/oci'
+
+    def serve(self, name='registry', **options):
+        made = Registry(self.directory / name, **options).start()
+        self.addCleanup(made.stop)
+        return made
+
+    def affix(self, *words, code=0, **environment):
+        done = subprocess.run([AFFIX, *map(str, words)], text=True, capture_output=True, timeout=120,
+                              env={**self.environment, **environment}, check=False)
+        self.assertEqual(done.returncode, code, (words, done.stdout, done.stderr))
+        return done
+
+    def refused(self, name, *words, code=1, **environment):
+        said = self.affix(*words, '--quiet', code=code, **environment).stderr
+        self.assertRegex(said, rf'\A{name}: [^\n]+\n\Z')
+        return said
+
+    def json(self, *words):
+        answer = json.loads(self.affix(*words, '--json').stdout)
+        self.assertEqual(answer['schema'], 1)
+        return answer
+
+    def cached(self):
+        return sorted('sha256:' + path.name for path in (self.cache / 'blobs/sha256').iterdir())
+
+    def check_cache(self):
+        """Whatever has its final name is what the name says."""
+        for digest in self.cached():
+            data = (self.cache / 'blobs/sha256' / digest[7:]).read_bytes()
+            self.assertEqual(digest_of(data), digest)
+
+    def image(self, *layers, name='image', **options):
+        """A layout with an image called v1."""
+        layout = Layout(self.directory / name)
+        layout.name('v1', layout.image(layers, **options))
+        return layout
+
+    def put(self, made, layout, name='image:v1', tag='v1'):
+        skopeo('copy', '--dest-tls-verify=false', f'oci:{layout.directory}:{tag}', f'docker://{made.ref(name)}')
+
+    def log_in(self, port, user='ann', password='secret', **more):
+        config = self.directory / '.docker/config.json'
+        config.parent.mkdir(exist_ok=True)
+        auth = base64.b64encode(f'{user}:{password}'.encode()).decode()
+        config.write_text(json.dumps({'auths': {f'127.0.0.1:{port}': {'auth': auth}}, **more}))
+        return config
+
+
+def run():
+    """The tests of the caller, or why they cannot be run."""
+    if not program():
+        print("Debian's docker-registry cannot be had (apt-get)")
+        sys.exit(77)
+    if not shutil.which('skopeo'):
+        print('skopeo is not installed')
+        sys.exit(77)
+    unittest.main(module='__main__', verbosity=2)

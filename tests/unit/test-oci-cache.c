@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,12 +25,32 @@ static struct oci_cache cache = OCI_CACHE_INIT;
 static uint8_t data[SIZE];
 static char digest[OCI_DIGEST_TEXT_SIZE];
 
+/* What another process does between the opening of a file and its lock, once. */
+static struct oci_cache_blob *finished_meanwhile;
+
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation);
+
+int __wrap_flock(int fd, int operation)
+{
+	struct oci_cache_blob *blob = finished_meanwhile;
+
+	finished_meanwhile = NULL;
+	if (blob) {
+		cleanup_fd int whole = -EBADF;
+
+		assert_int_equal(oci_cache_commit(blob, &whole, NULL), 0);
+		oci_cache_blob_done(blob);
+	}
+	return __real_flock(fd, operation);
+}
+
 static int set_up(void **state)
 {
 	char hex[SHA256_TEXT_SIZE];
 
 	(void)state;
-	memcpy(directory + strlen(directory) - 6, "XXXXXX", 6);
+	(void)snprintf(directory, sizeof(directory), "%s", "/tmp/affix-cache-XXXXXX");
 	assert_non_null(mkdtemp(directory));
 	for (size_t i = 0; i < SIZE; i++)
 		data[i] = (uint8_t)(i * 7 + i / 256);
@@ -171,6 +192,23 @@ static void many_processes_may_write_the_same_blob(void **state)
 	assert_string_equal(hex, digest + 7);
 }
 
+static void a_blob_that_is_finished_meanwhile_is_not_written_to(void **state)
+{
+	cleanup_oci_cache_blob struct oci_cache_blob other = OCI_CACHE_BLOB_INIT;
+	cleanup_oci_cache_blob struct oci_cache_blob blob = OCI_CACHE_BLOB_INIT;
+	cleanup_fd int fd = -EBADF;
+
+	(void)state;
+	assert_int_equal(oci_cache_begin(&cache, digest, SIZE, &other), 0);
+	assert_int_equal(oci_cache_add(&other, data, SIZE), 0);
+	finished_meanwhile = &other;
+	assert_int_equal(oci_cache_begin(&cache, digest, SIZE, &blob), 0);
+	assert_true(has("blobs/sha256"));
+	assert_int_equal(blob.written, 0);
+	assert_int_equal(oci_cache_add(&blob, data, SIZE), 0);
+	assert_int_equal(oci_cache_commit(&blob, &fd, NULL), 0);
+}
+
 static void pruning_waits_for_nobody_and_harms_nobody(void **state)
 {
 	cleanup_oci_cache struct oci_cache other = OCI_CACHE_INIT;
@@ -220,6 +258,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_blob_of_another_size_is_none, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_processes_may_write_the_same_blob, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(a_blob_that_is_finished_meanwhile_is_not_written_to,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(pruning_waits_for_nobody_and_harms_nobody, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(links_in_the_way_are_not_followed, set_up,

@@ -23,7 +23,7 @@ static char path[] = "/tmp/affix-config-XXXXXX";
 static int set_up(void **state)
 {
 	(void)state;
-	memcpy(path + strlen(path) - 6, "XXXXXX", 6);
+	(void)snprintf(path, sizeof(path), "%s", "/tmp/affix-config-XXXXXX");
 	(void)fd_close(mkstemp(path));
 	return 0;
 }

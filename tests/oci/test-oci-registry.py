@@ -3,90 +3,31 @@
 """Images and add-ons to and from Debian's docker-registry, with skopeo on the other side: pulled, pushed, asked for
 credentials, interrupted, damaged, copied between registries."""
 
-import base64
 import filecmp
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'fleet'))
 
 import registry
-from fleet import Workshop
-from registry import AFFIX, Layout, Link, Registry, skopeo, tar_of
+from fleet import Workshop, start
+from registry import AFFIX, PASSWORD, Case, Layout, Link, scratch, skopeo, tar_of
 
 
-# "secret" by bcrypt, which is what docker-registry reads.
-PASSWORD = '$2b$04$EYlinSvmcftO5TnQ1wnfcuHpVgeEV6pBXAyB.pmMOvygM8.rz7bF6'
-
-
-def scratch(test):
-    path = pathlib.Path(tempfile.mkdtemp(prefix='affix-oci-'))
-    test.addCleanup(shutil.rmtree, path)
-    return path
-
-
-class Case(unittest.TestCase):
-    def setUp(self):
-        self.directory = scratch(self)
-        self.environment = {**os.environ, 'HOME': str(self.directory), 'XDG_CACHE_HOME': str(self.directory / 'cache')}
-        self.environment.pop('DOCKER_CONFIG', None)
-        self.cache = self.directory / 'cache/affix/oci'
-
-    def serve(self, name='registry', **options):
-        made = Registry(self.directory / name, **options).start()
-        self.addCleanup(made.stop)
-        return made
-
+class Linked(Case):
     def link(self, made, **options):
         link = Link(made.port, **options)
         self.addCleanup(link.close)
         return link
 
-    def affix(self, *words, code=0, **environment):
-        done = subprocess.run([AFFIX, *map(str, words)], text=True, capture_output=True, timeout=120,
-                              env={**self.environment, **environment}, check=False)
-        self.assertEqual(done.returncode, code, (words, done.stdout, done.stderr))
-        return done
 
-    def refused(self, name, *words, code=1, **environment):
-        said = self.affix(*words, '--quiet', code=code, **environment).stderr
-        self.assertRegex(said, rf'\A{name}: [^\n]+\n\Z')
-        return said
-
-    def json(self, *words):
-        answer = json.loads(self.affix(*words, '--json').stdout)
-        self.assertEqual(answer['schema'], 1)
-        return answer
-
-    def cached(self):
-        return sorted('sha256:' + path.name for path in (self.cache / 'blobs/sha256').iterdir())
-
-    def check_cache(self):
-        """Whatever has its final name is what the name says."""
-        for digest in self.cached():
-            data = (self.cache / 'blobs/sha256' / digest[7:]).read_bytes()
-            self.assertEqual(registry.digest_of(data), digest)
-
-    def image(self, *layers, name='image', **options):
-        """A layout with an image called v1."""
-        layout = Layout(self.directory / name)
-        layout.name('v1', layout.image(layers, **options))
-        return layout
-
-    def put(self, made, layout, name='image:v1', tag='v1'):
-        skopeo('copy', '--dest-tls-verify=false', f'oci:{layout.directory}:{tag}', f'docker://{made.ref(name)}')
-
-
-class Images(Case):
+class Images(Linked):
     def test_an_image_is_pulled_and_then_is_in_the_cache(self):
         made = self.serve()
         layout = self.image(tar_of({'a': b'1' * 5000}), tar_of({'b': os.urandom(100000)}))
@@ -181,7 +122,7 @@ class Images(Case):
         self.assertTrue(shown.endswith(b'\r\x1b[K'))
 
 
-class Interrupted(Case):
+class Interrupted(Linked):
     SIZE = 24 << 20
 
     def setUp(self):
@@ -295,19 +236,12 @@ class Credentials(Case):
         self.bundle = self.workshop.bundle()
         self.ref = self.made.ref('sensor:1.0.0')
 
-    def log_in(self, user='ann', password='secret', **more):
-        config = self.directory / '.docker/config.json'
-        config.parent.mkdir(exist_ok=True)
-        auth = base64.b64encode(f'{user}:{password}'.encode()).decode()
-        config.write_text(json.dumps({'auths': {f'127.0.0.1:{self.made.port}': {'auth': auth}}, **more}))
-        return config
-
     def test_name_and_password_are_sent_where_they_are_asked_for(self):
         said = self.refused('unauthorized', 'push', self.ref, self.bundle)
         self.assertIn('log in', said)
-        self.log_in(password='wrong')
+        self.log_in(self.made.port, password='wrong')
         self.refused('unauthorized', 'push', self.ref, self.bundle)
-        config = self.log_in()
+        config = self.log_in(self.made.port)
         self.affix('push', self.ref, self.bundle)
         self.affix('pull', self.ref, '-p', self.workshop.public, '-o', scratch(self))
         moved = config.rename(self.directory / 'elsewhere.json')
@@ -315,7 +249,7 @@ class Credentials(Case):
         self.affix('pull', self.ref, '-p', self.workshop.public, '-o', scratch(self), '--authfile', moved)
 
     def test_helpers_are_not_run_and_that_is_said(self):
-        config = self.log_in()
+        config = self.log_in(self.made.port)
         config.write_text(json.dumps({'credHelpers': {f'127.0.0.1:{self.made.port}': 'osxkeychain'}}))
         self.assertIn("'osxkeychain'", self.refused('unauthorized', 'push', self.ref, self.bundle))
         config.write_text('{"auths": [')
@@ -401,6 +335,58 @@ class Addons(Case):
         self.refused('bad-image', 'pull', self.made.ref('image:v1'), '-p', self.workshop.public)
 
 
+class Full(Linked):
+    def test_a_full_disk_is_said_and_leaves_nothing_that_seems_whole(self):
+        if os.geteuid() != 0:
+            self.skipTest('only root may mount a small file system')
+        made = self.serve()
+        self.put(made, self.image(tar_of({'a': os.urandom(2 << 20)}), compress=False))
+        small = self.directory / 'small'
+        small.mkdir()
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m,mode=700', 'affix-test', small], check=True)
+        self.addCleanup(subprocess.run, ['umount', small], check=True)
+        self.refused('no-space', 'image', 'pull', made.ref('image:v1'), '--cache', small / 'cache')
+        names = [path.name for path in (small / 'cache/blobs/sha256').iterdir()]
+        self.assertEqual([name for name in names if (small / 'cache/blobs/sha256' / name).stat().st_size > 1 << 19], [])
+        self.affix('image', 'cache', '--cache', small / 'cache', 'prune')
+        self.assertEqual(list((small / 'cache/partial').iterdir()), [])
+
+    def test_a_push_that_breaks_off_is_begun_anew(self):
+        made = self.serve()
+        workshop = Workshop(self.directory)
+        bundle = workshop.bundle(size=3 << 20)
+        link = self.link(made)
+        link.cut_up_after = 1 << 20
+        done = self.affix('push', f'127.0.0.1:{link.port}/sensor:1', bundle)
+        self.assertIsNone(link.cut_up_after)
+        self.assertIn('retrying', done.stderr)
+        into = scratch(self)
+        self.affix('pull', made.ref('sensor:1'), '-p', workshop.public, '-o', into)
+        self.assertTrue(filecmp.cmp(into / bundle.name, bundle, shallow=False))
+
+
+class Import(Case):
+    def test_affixd_takes_what_a_registry_has(self):
+        server = start(self)
+        workshop = Workshop(self.directory)
+        server.trust(workshop)
+        made = self.serve()
+        ref = made.ref('sensor:1.0.0')
+        self.affix('push', ref, *(workshop.bundle(arch=arch) for arch in ('amd64', 'arm64')))
+        operator = {'AFFIX_SERVER': server.url, 'AFFIX_TOKEN_FILE': str(server.data / 'admin-token')}
+        done = self.affix('fleet', 'import', ref, **operator)
+        self.assertEqual(done.stdout, 'sensor 1.0.0: imported\n' * 2)
+        package = json.loads(self.affix('fleet', 'packages', 'sensor', '1.0.0', '--json', **operator).stdout)
+        self.assertEqual(sorted(item['arch'] for item in package['artifacts']), ['amd64', 'arm64'])
+        # A key that the server does not know is no better for having been in a registry.
+        stranger = Workshop(scratch(self))
+        self.affix('push', made.ref('stranger:1'), stranger.bundle(name='stranger'))
+        said = self.affix('fleet', 'import', made.ref('stranger:1'), code=1, **operator).stderr
+        self.assertRegex(said, r'\Auntrusted-key: ')
+        self.assertRegex(self.affix('fleet', 'import', made.ref('nothing:1'), code=1, **operator).stderr, r'\Anot-found: ')
+        self.assertRegex(self.affix('fleet', 'import', 'no-such-file', code=1, **operator).stderr, r'\Aerror: ')
+
+
 class Cache(Case):
     def test_it_is_listed_and_pruned(self):
         layout = self.image(tar_of({'a': b'x' * 1000}))
@@ -424,10 +410,4 @@ class Cache(Case):
 
 
 if __name__ == '__main__':
-    if not registry.program():
-        print("Debian's docker-registry cannot be had (apt-get)")
-        sys.exit(77)
-    if not shutil.which('skopeo'):
-        print('skopeo is not installed')
-        sys.exit(77)
-    unittest.main(verbosity=2)
+    registry.run()
