@@ -229,7 +229,7 @@ class Bytes(Images):
             self.assertLess(self.image.stat().st_blocks * 512, 20 * MIB)
 
     def test_a_large_directory_is_indexed_and_built_in_seconds(self):
-        entries = [L.directory('many'), *(L.Entry(f'many/{number:08d}-{"n" * (number % 40)}') for number in range(60000))]
+        entries = [L.directory('many'), *(L.Entry(f'many/{number:08d}-{"n" * (number % 40)}', mtime=0) for number in range(60000))]
         tar = L.write_tar(self.directory / 'many.tar', entries)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         found = self.made(tar)
@@ -239,6 +239,17 @@ class Bytes(Images):
         self.assertIn('Indirect levels: 1', shown)
         with L.mounted(self.image) as root:
             self.assertTrue(all(os.path.exists(f'{root}/{entry.path}') for entry in entries[::100]))
+
+
+    def test_the_kernel_goes_on_with_an_image(self):
+        names = [f'{number:06d}' + 'x' * 60 for number in range(20000)]
+        self.made(L.write_tar(self.directory / 'many.tar', [L.Entry(f'many/{name}', mtime=0) for name in names]), '--size', '+64M')
+        with L.mounted(self.image, 'rw') as root:
+            for number in range(3000):
+                pathlib.Path(root, 'many', f'new-{number}').write_text('new')
+            for name in names[::3]:
+                os.unlink(f'{root}/many/{name}')
+        self.check()
 
 
 class Options(Images):
