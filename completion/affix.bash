@@ -10,12 +10,14 @@ _affix_words() {
 
 # What an option's value is called in the help text; nothing for a flag.
 _affix_value() {
-	"$1" "$2" --help 2>/dev/null | sed -n "s/^  $3 \([^ ][^ ]*\)  *.*/\1/p"
+	# shellcheck disable=SC2086 # a command of two words
+	"$1" $2 --help 2>/dev/null | sed -n "s/^  $3 \([^ ][^ ]*\)  *.*/\1/p"
 }
 
 # What a command's operands are called: the synopsis without its options.
 _affix_operands() {
-	"$1" "$2" --help 2>/dev/null | sed -n -e '1s/^usage: affix [^ ]*//' \
+	# shellcheck disable=SC2086 # a command of two words
+	"$1" $2 --help 2>/dev/null | sed -n -e '1s/^usage: affix [^ ]*//' \
 		-e '1s/\[-[^]]*\]//g' -e '1s/-[^ ]* [^ ]*//g' -e '1s/[][|…]/ /g' -e 1p
 }
 
@@ -44,7 +46,7 @@ _affix_candidates() {
 			;;
 		DIR | OUT | OUTDIR) compgen -d -- "$current" ;;
 		OS/ARCH=PATH) compgen -W 'linux/amd64= linux/arm64=' -- "$current" ;;
-		FILE | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;
+		FILE | ID=FILE | IMAGE | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;
 		esac
 	done
 }
@@ -59,6 +61,8 @@ _affix() {
 		mapfile -t COMPREPLY < <(compgen -W "$(_affix_words "$program") --help --version" -- "$current")
 		return
 	fi
+	# Its verbs have options of their own.
+	((COMP_CWORD > 2)) && [[ $command == image ]] && command="image ${COMP_WORDS[2]}"
 	# Bash makes a word of its own of '='.
 	if [[ $current == = ]]; then
 		current=''
@@ -78,7 +82,8 @@ _affix() {
 		[[ $value == OS/ARCH=PATH ]] && compopt -o nospace 2>/dev/null
 		mapfile -t COMPREPLY < <(_affix_candidates "$program" "$root" "$current" "$value")
 	elif [[ $current == -* ]]; then
-		mapfile -t COMPREPLY < <(compgen -W "$(_affix_words "$program" "$command") --help" -- "$current")
+		# shellcheck disable=SC2086 # a command of two words
+		mapfile -t COMPREPLY < <(compgen -W "$(_affix_words "$program" $command) --help" -- "$current")
 	else
 		# shellcheck disable=SC2046 # words are wanted
 		mapfile -t COMPREPLY < <(_affix_candidates "$program" "$root" "$current" \

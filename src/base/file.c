@@ -112,7 +112,7 @@ static int publish_or_forget(int dirfd, const char *name)
 int file_replace(int dirfd, const char *name, const void *data, size_t size,
 		 const struct file_attributes *attributes)
 {
-	int r = prepare(dirfd, name, data, size, attributes, true);
+	int r = prepare(dirfd, name, data, size, attributes, !attributes->is_fleeting);
 
 	return r < 0 ? r : publish_or_forget(dirfd, name);
 }

@@ -19,6 +19,8 @@ struct file_attributes {
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
+	bool is_fleeting; /* file_replace(): it need not outlive the machine's next crash, and is
+			     not synced */
 };
 
 /*

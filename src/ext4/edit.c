@@ -80,7 +80,7 @@ static int open_file(struct edit *edit, const char *file, bool writable)
 
 	edit->path = realpath(file, NULL);
 	if (!edit->path)
-		return -errno;
+		return errno > 0 ? -errno : -ENOENT;
 	directory = strndup(edit->path, (size_t)(path_last_name(edit->path) - edit->path));
 	if (!directory ||
 	    str_format(&edit->redo_name, "%s" REDO_SUFFIX, path_last_name(edit->path)) < 0)
@@ -118,7 +118,7 @@ static int finish_earlier(struct edit *edit, struct image_problem *problem)
 	bool exists = false;
 	int r = redo_exists(edit->dirfd, edit->redo_name, &exists);
 
-	if (r < 0 || !exists)
+	if (r < 0 || !exists || !edit->path)
 		return r;
 	fd = open(edit->path, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
@@ -126,21 +126,22 @@ static int finish_earlier(struct edit *edit, struct image_problem *problem)
 	return redo_finish(fd, edit->path, edit->dirfd, edit->redo_name, problem);
 }
 
-static int refuse_damaged(struct edit *edit, errcode_t error, struct image_problem *problem)
+static int refuse_damaged(const char *name, errcode_t error, struct image_problem *problem)
 {
 	if (error == EXT2_ET_UNSUPP_FEATURE || error == EXT2_ET_RO_UNSUPP_FEATURE)
 		return image_refuse(
 			problem, "unsupported-filesystem",
 			"the file system in '%s' has features that this program does not "
 			"know; use a newer one, or make the image without them",
-			edit->path);
+			name);
 	return image_refuse(
 		problem, "bad-image",
-		"the file system in '%s' cannot be used (%s); check it with 'e2fsck -f'",
-		edit->path, error_message(error));
+		"the file system in '%s' cannot be used (%s); check it with 'e2fsck -f'", name,
+		error_message(error));
 }
 
-static int open_fs(struct edit *edit, bool writable, struct image_problem *problem)
+int edit_open_fs(struct edit *edit, const char *name, bool writable,
+		 struct image_problem *reterr_problem)
 {
 	int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP | (writable ? EXT2_FLAG_RW : 0);
 	errcode_t error;
@@ -151,18 +152,20 @@ static int open_fs(struct edit *edit, bool writable, struct image_problem *probl
 	if (error == EXT2_ET_NO_MEMORY)
 		return -ENOMEM;
 	if (error)
-		return refuse_damaged(edit, error, problem);
+		return refuse_damaged(name, error, reterr_problem);
 	if (ext2fs_blocks_count(edit->fs->super) > edit->place.size / edit->fs->blocksize)
 		return image_refuse(
-			problem, "bad-image",
+			reterr_problem, "bad-image",
 			"the file system in '%s' is larger than its place; the image is "
 			"cut off, copy it again",
-			edit->path);
-	r = edit_check_features(edit->fs, edit->path, writable, problem);
+			name);
+	r = edit_check_features(edit->fs, name, writable, reterr_problem);
 	if (r != 0 || !writable)
 		return r;
 	error = ext2fs_read_bitmaps(edit->fs);
-	return error ? refuse_damaged(edit, error, problem) : 0;
+	if (!error)
+		error = ext2fs_copy_bitmap(edit->fs->block_map, &edit->old_blocks);
+	return error ? refuse_damaged(name, error, reterr_problem) : 0;
 }
 
 int edit_open(const char *where, bool writable, struct edit *ret,
@@ -193,7 +196,7 @@ int edit_open(const char *where, bool writable, struct edit *ret,
 		r = redo_open(edit.fd, edit.dirfd, writable ? edit.redo_name : NULL, &edit.place,
 			      &edit.redo);
 	if (r == 0)
-		r = open_fs(&edit, writable, reterr_problem);
+		r = edit_open_fs(&edit, edit.path, writable, reterr_problem);
 	if (r != 0)
 		return r;
 	*ret = edit;
@@ -204,6 +207,8 @@ int edit_open(const char *where, bool writable, struct edit *ret,
 
 void edit_done(struct edit *edit)
 {
+	if (edit->old_blocks)
+		ext2fs_free_block_bitmap(edit->old_blocks);
 	if (edit->fs)
 		ext2fs_free(edit->fs);
 	(void)redo_free(edit->redo);
@@ -214,16 +219,26 @@ void edit_done(struct edit *edit)
 	*edit = EDIT_INIT;
 }
 
-int edit_commit(struct edit *edit, bool *ret_committed)
+int edit_settle(struct edit *edit)
+{
+	return redo_settle(edit->redo);
+}
+
+int edit_flush(struct edit *edit, bool *ret_changed)
 {
 	errcode_t error = ext2fs_write_bitmaps(edit->fs);
 
-	*ret_committed = false;
-	if (!error && !ext2fs_test_changed(edit->fs) && redo_size(edit->redo) == 0)
-		return 0;
 	if (!error && ext2fs_test_changed(edit->fs))
 		error = ext2fs_flush2(edit->fs, EXT2_FLAG_FLUSH_NO_SYNC);
-	if (error)
-		return edit_error(edit, error);
-	return redo_commit(edit->redo, ret_committed);
+	*ret_changed = redo_size(edit->redo) > 0;
+	return edit_error(edit, error);
+}
+
+int edit_commit(struct edit *edit, bool *ret_committed)
+{
+	bool changed = false;
+	int r = edit_flush(edit, &changed);
+
+	*ret_committed = false;
+	return r < 0 || !changed ? r : redo_commit(edit->redo, ret_committed);
 }

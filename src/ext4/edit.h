@@ -24,6 +24,7 @@ struct edit {
 	struct disk_place place;
 	struct redo *redo;
 	ext2_filsys fs;
+	ext2fs_block_bitmap old_blocks; /* in use before any change */
 	errcode_t error; /* of the last call of libext2fs that failed: edit_describe() */
 };
 
@@ -48,6 +49,16 @@ void edit_done(struct edit *edit);
 
 /* Makes all changes the image's, at once. -errno: *ret_committed* as redo_commit() says. */
 must_check int edit_commit(struct edit *edit, bool *ret_committed);
+
+/* The two halves that need no path: the file system, of an edit that has its redo; and all that
+ * libext2fs still holds, staged, *ret_changed* telling whether there is anything. */
+must_check int edit_open_fs(struct edit *edit, const char *name, bool writable,
+			    struct image_problem *reterr_problem);
+must_check int edit_flush(struct edit *edit, bool *ret_changed);
+
+/* Has the content of files, so far as it is in the image already, on the disk and read from there:
+ * before it is read back. */
+must_check int edit_settle(struct edit *edit);
 
 /* edit_usable.c: whether it may be worked on at all. 0; IMAGE_E_REFUSED; -errno. */
 must_check int edit_check_unused(int fd, const char *name, struct image_problem *reterr_problem);

@@ -42,6 +42,16 @@ static int find_run(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode,
 	return r;
 }
 
+/* Past the staging, if the blocks were free before: then only what leads to them has to wait. */
+static int write_run(struct edit *edit, blk64_t place, uint64_t run, const char *data)
+{
+	uint64_t size = run * edit->fs->blocksize;
+
+	if (ext2fs_test_block_bitmap_range2(edit->old_blocks, place, (unsigned)run))
+		return redo_write_through(edit->redo, place * edit->fs->blocksize, data, size);
+	return edit_error(edit, io_channel_write_blk64(edit->fs->io, place, (int)run, data));
+}
+
 static int write_blocks(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode, int fd,
 			uint64_t size)
 {
@@ -66,7 +76,7 @@ static int write_blocks(struct edit *edit, ext2_ino_t ino, struct ext2_inode *in
 		if (r < 0)
 			break;
 		memset(buffer + n, 0, (size_t)(run * block_size) - n);
-		r = edit_error(edit, io_channel_write_blk64(edit->fs->io, place, (int)run, buffer));
+		r = write_run(edit, place, run, buffer);
 		block += run;
 	}
 	return r;

@@ -124,8 +124,8 @@ static int follow(struct walk *walk)
 		r = visit(walk, false);
 	if (r == 0)
 		r = str_format(&rest, "%s/%s", target, walk->rest);
-	if (r < 0)
-		return r;
+	if (r < 0 || !target || !rest)
+		return r < 0 ? r : -ENOMEM;
 	free(walk->rest);
 	walk->rest = rest;
 	pop_name(walk);
@@ -141,6 +141,8 @@ static int step(struct walk *walk, const char *name)
 	ext2_ino_t ino = 0;
 	int r;
 
+	if (!S_ISDIR(walk->st.mode))
+		return -ENOTDIR;
 	if (name[0] == '\0' || strcmp(name, ".") == 0)
 		return 0;
 	if (strcmp(name, "..") == 0) {
@@ -148,8 +150,6 @@ static int step(struct walk *walk, const char *name)
 		pop_name(walk);
 		return edit_stat(walk->edit, walk->dirs[walk->depth], &walk->st);
 	}
-	if (!S_ISDIR(walk->st.mode))
-		return -ENOTDIR;
 	r = edit_lookup(walk->edit, walk->dirs[walk->depth], name, &ino);
 	if (r == 0)
 		r = push_name(walk, name);

@@ -230,6 +230,40 @@ int redo_write(struct redo *redo, uint64_t position, const void *data, size_t si
 	return 0;
 }
 
+/* Where something is staged already, in a block that had another use meanwhile, that would be found
+ * instead. */
+static bool is_staged(const struct redo *redo, uint64_t position, size_t size)
+{
+	for (uint64_t at = 0; at < size; at += REDO_CELL_SIZE) {
+		if (find_cell(redo, (position + at) / REDO_CELL_SIZE) >= 0)
+			return true;
+	}
+	return false;
+}
+
+int redo_write_through(struct redo *redo, uint64_t position, const void *data, size_t size)
+{
+	if (redo->fd < 0)
+		return -EROFS;
+	if (!is_inside(redo, position, size))
+		return -ERANGE;
+	if (position % REDO_CELL_SIZE != 0 || is_staged(redo, position, size))
+		return redo_write(redo, position, data, size);
+	redo->is_unsettled = true;
+	return fd_pwrite_full(redo->image_fd, data, size, redo->place.offset + position);
+}
+
+int redo_settle(struct redo *redo)
+{
+	if (!redo->is_unsettled)
+		return 0;
+	if (fdatasync(redo->image_fd) < 0)
+		return -errno;
+	redo->is_unsettled = false;
+	(void)posix_fadvise(redo->image_fd, 0, 0, POSIX_FADV_DONTNEED);
+	return 0;
+}
+
 /* What an earlier process left is not committed: redo_finish() was there first. */
 static int make_file(struct redo *redo)
 {
@@ -279,7 +313,10 @@ uint64_t redo_size(const struct redo *redo)
 
 int redo_commit(struct redo *redo, bool *ret_committed)
 {
-	int r = redo_file_commit(redo);
+	int r = redo_settle(redo);
+
+	if (r == 0)
+		r = redo_file_commit(redo);
 
 	*ret_committed = r == 0;
 	if (r < 0)

@@ -58,5 +58,14 @@ errcode_t redo_open_fs(struct redo *redo, int flags, ext2_filsys *ret);
  */
 must_check int redo_commit(struct redo *redo, bool *ret_committed);
 
+/*
+ * Bytes for a place that the file system of before the change does not use: they need no staging,
+ * nobody finds them before the commit. 0; -ERANGE; -errno.
+ */
+must_check int redo_write_through(struct redo *redo, uint64_t position, const void *data,
+				  size_t size);
+/* Has them on the disk, and read from there afterwards. 0 or -errno. */
+must_check int redo_settle(struct redo *redo);
+
 /* How many bytes are staged. */
 uint64_t redo_size(const struct redo *redo);

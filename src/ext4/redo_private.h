@@ -21,7 +21,8 @@ struct redo {
 	size_t n_allocated;
 	uint32_t *map; /* hash table: index into cells plus one, 0: empty; a power of two long */
 	size_t map_size;
-	bool is_done; /* the file is not ours to remove any more */
+	bool is_unsettled; /* something was written through that may not be on the disk yet */
+	bool is_done;      /* the file is not ours to remove any more */
 };
 
 /* Reads or stages *size* bytes at *position* of the file system. 0; -ERANGE outside of it; -errno.

@@ -24,10 +24,9 @@
 #include "plan/plan_paths.h"
 #include "store/record.h"
 
-#define ENTRIES_MAX  (1U << 17)
-#define SIZE_MAX_ALL (8ULL << 30)
-#define HEAD_SIZE    4096U
-#define DEPTH_MAX    8U
+#define ENTRIES_MAX (1U << 17)
+#define HEAD_SIZE   4096U
+#define DEPTH_MAX   8U
 
 /* What of a place is copied. */
 enum how {
@@ -167,7 +166,7 @@ static int copy_file(struct excerpt *excerpt, const char *path, const struct edi
 		return errno == EEXIST ? 0 : -errno;
 	if (S_ISREG(st->mode)) {
 		excerpt->size += MIN(max, st->size);
-		r = excerpt->size > SIZE_MAX_ALL
+		r = excerpt->size > excerpt->edit->place.size
 			    ? -EFBIG
 			    : edit_read_file(excerpt->edit, st->ino, MIN(max, st->size), fd);
 	}
@@ -232,8 +231,8 @@ static int copy_child(struct excerpt *excerpt, struct queue *queue, const char *
 		r = edit_stat(excerpt->edit, ino, &st);
 	if (r == 0)
 		r = str_format(&path, "%s/%s", directory[1] ? directory : "", name);
-	if (r < 0)
-		return r;
+	if (r < 0 || !path)
+		return r < 0 ? r : -ENOMEM;
 	below_it = how_below(how, name, S_ISDIR(st.mode));
 	r = copy_object(excerpt, path, &st, below_it == HOW_TREE ? UINT64_MAX : 0);
 	if (r < 0 || !S_ISDIR(st.mode) || how == HOW_NAMES || how == HOW_UNITS)

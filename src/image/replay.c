@@ -227,6 +227,19 @@ static int find_attributes(const struct changes *changes, const struct change *c
 	return 0;
 }
 
+/* What is to be read back: what the plan says, so that the copy is judged, too; or what the copy
+ * has.
+ */
+static int find_digest(const struct changes *changes, struct change *change, int fd)
+{
+	const struct attributes_item *item = attributes_find(&changes->attributes, change->path);
+
+	if (!item || !item->is_current)
+		return digest_of_fd(fd, &change->digest, NULL);
+	change->digest = item->object->digest;
+	return 0;
+}
+
 static int make_file(struct changes *changes, struct change *change, ext2_ino_t dir,
 		     const char *name, const struct edit_attributes *attributes)
 {
@@ -237,7 +250,7 @@ static int make_file(struct changes *changes, struct change *change, ext2_ino_t 
 
 	r = path_open_beneath(changes->excerpt->fd, change->path, O_RDONLY | O_NOCTTY, 0, &fd);
 	if (r == 0)
-		r = digest_of_fd(fd, &change->digest, NULL);
+		r = find_digest(changes, change, fd);
 	if (r < 0 || !change->keeps)
 		return r < 0 ? r : edit_make_file(edit, dir, name, fd, attributes);
 	r = edit_lookup(edit, dir, name, &ino);
@@ -331,6 +344,8 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 		if (item->is_current && !item->object->shared && strv_has(ids, item->id))
 			r = fix_attributes(changes, item);
 	}
+	if (r == 0)
+		r = edit_settle(changes->excerpt->edit);
 	for (size_t i = 0; r == 0 && i < changes->count; i++)
 		r = read_back(changes, &changes->items[i]);
 	return r;

@@ -305,7 +305,7 @@ static int write_user(int etc, const struct accounts_file *passwd,
 	return r < 0 ? r : add_line(etc, shadow, name, line);
 }
 
-static int add_user_in(int etc, const char *name, const char *gecos)
+static int add_user_in(int etc, bool is_copy, const char *name, const char *gecos)
 {
 	cleanup_accounts struct accounts_file passwd = {.name = "passwd"};
 	cleanup_accounts struct accounts_file shadow = {.name = "shadow"};
@@ -323,6 +323,8 @@ static int add_user_in(int etc, const char *name, const char *gecos)
 		r = load_accounts(etc, &shadow);
 	if (r == 0)
 		r = load_accounts(etc, &gshadow);
+	passwd.attributes.is_fleeting = group.attributes.is_fleeting = is_copy;
+	shadow.attributes.is_fleeting = gshadow.attributes.is_fleeting = is_copy;
 	if (r == 0)
 		r = choose_ids(passwd.text, group.text, name, &uid, &gid);
 	if (r == 0)
@@ -359,8 +361,8 @@ int tree_add_user(const struct tree *tree, const char *name, const char *gecos)
 		return -errno;
 	r = open_accounts(tree, &etc, &lock);
 	if (r == 0)
-		r = add_user_in(etc, name, gecos);
-	return r < 0 ? r : dir_sync(etc);
+		r = add_user_in(etc, tree->is_copy, name, gecos);
+	return r < 0 || tree->is_copy ? r : dir_sync(etc);
 }
 
 int tree_forget_user(const struct tree *tree)

@@ -94,7 +94,7 @@ int store_open(const struct tree *tree, bool make, struct store *ret)
 	if (r == 0)
 		r = check_owner(fd);
 	if (r == 0)
-		ret->dirfd = TAKE_FD(fd);
+		*ret = (struct store){.dirfd = TAKE_FD(fd), .is_copy = tree->is_copy};
 	return r;
 }
 
@@ -184,6 +184,7 @@ int store_save(const struct store *store, const struct record *record)
 		.mode = 0600,
 		.uid = geteuid(),
 		.gid = getegid(),
+		.is_fleeting = store->is_copy,
 	};
 	cleanup_json json_t *json = record_to_json(record);
 	cleanup_free char *text = json ? json_to_pretty(json) : NULL;
@@ -199,7 +200,7 @@ int store_save(const struct store *store, const struct record *record)
 		r = record_name(record->id, &name);
 	if (r == 0)
 		r = file_replace(store->dirfd, name, text, strlen(text), &attributes);
-	return r < 0 ? r : dir_sync(store->dirfd);
+	return r < 0 || store->is_copy ? r : dir_sync(store->dirfd);
 }
 
 /* The id of a record's file name in *id*; whether it is one. */

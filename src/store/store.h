@@ -9,6 +9,7 @@
 /* The updater's directory in one tree: RECORD_DIRECTORY, root 0700, and its locks. */
 struct store {
 	int dirfd;
+	bool is_copy; /* the tree's */
 };
 
 /*

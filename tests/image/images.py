@@ -25,7 +25,7 @@ import fixture  # noqa: E402
 CAPABILITY = 'security.capability'
 
 
-def make(tree, path, options=('-t', 'ext4'), size='24M'):
+def make(tree, path, options=('-t', 'ext4', '-b', '4096'), size='24M'):
     """A file system with the content of a tree."""
     pathlib.Path(path).unlink(missing_ok=True)
     fixture.run(['mke2fs', '-q', '-F', *options, '-d', tree, path, size])
@@ -38,6 +38,18 @@ def check(image):
     complaints = [line for line in done.stdout.splitlines() if re.search(r'\?|should|invalid|Error|error|checksum', line)]
     if done.returncode != 0 or complaints:
         raise AssertionError(f'e2fsck -fn {image} ended with {done.returncode}:\n{done.stdout}{done.stderr}')
+
+
+def used_bytes(image, layout=None):
+    """The bytes of an image but for the blocks that are free, in it or in the image *layout*: those are nobody's."""
+    data = bytearray(pathlib.Path(image).read_bytes())
+    text = fixture.run(['dumpe2fs', layout or image]).stdout
+    size = int(re.search(r'^Block size: +(\d+)', text, re.MULTILINE)[1])
+    for ranges in re.findall(r'^  Free blocks: (.*)$', text, re.MULTILINE):
+        for first, last in re.findall(r'(\d+)(?:-(\d+))?', ranges):
+            begin, end = int(first) * size, (int(last or first) + 1) * size
+            data[begin:end] = bytes(end - begin)
+    return bytes(data)
 
 
 def debugfs(image, commands, write=False):

@@ -44,7 +44,11 @@ def main():
             '--checker', checker, '--work', story.work.path, '--every-error', os.environ.get('AFFIX_TEST_FAULTS', '6'),
             '--recovery-cuts', '0', '--every', '16', '--focus', r'/disk\.img|/source|/tree', *options, '--', *command_of(story),
         ]
-        return fixture.subprocess.run([str(word) for word in command], check=False).returncode
+        # What killed processes worked on stays there: the next image is another file.
+        place = story.work.fresh('tmp')
+        place.mkdir()
+        return fixture.subprocess.run([str(word) for word in command], check=False,
+                                      env={**os.environ, 'TMPDIR': str(place)}).returncode
 
 
 sys.exit(main())

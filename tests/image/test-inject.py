@@ -11,11 +11,13 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import unittest
+import unittest.mock
 
 import images
 import scenario
@@ -24,16 +26,16 @@ from images import fixture
 ACCOUNTS = ('passwd', 'group', 'shadow', 'gshadow')
 # What mke2fs is told; images of all of these are to be worked on.
 FILE_SYSTEMS = {
-    'ext4': ['-t', 'ext4'],
+    'ext4': ['-t', 'ext4', '-b', '4096'],
     'blocks of 1k': ['-t', 'ext4', '-b', '1024'],
-    'no checksums': ['-t', 'ext4', '-O', '^metadata_csum'],
+    'no checksums': ['-t', 'ext4', '-b', '4096', '-O', '^metadata_csum'],
     'no checksums, blocks of 1k': ['-t', 'ext4', '-b', '1024', '-O', '^metadata_csum,uninit_bg'],
-    'no index': ['-t', 'ext4', '-O', '^dir_index'],
-    'no extents': ['-t', 'ext4', '-O', '^extents,^64bit'],
-    'small inodes': ['-t', 'ext4', '-I', '128'],
-    'meta_bg': ['-t', 'ext4', '-O', 'meta_bg,^resize_inode'],
+    'no index': ['-t', 'ext4', '-b', '4096', '-O', '^dir_index'],
+    'no extents': ['-t', 'ext4', '-b', '4096', '-O', '^extents,^64bit'],
+    'small inodes': ['-t', 'ext4', '-b', '4096', '-I', '128'],
+    'meta_bg': ['-t', 'ext4', '-b', '4096', '-O', 'meta_bg,^resize_inode'],
     'seeded checksums': ['-t', 'ext4', '-O', 'metadata_csum_seed,orphan_file'],
-    'ext3': ['-t', 'ext3'],
+    'ext3': ['-t', 'ext3', '-b', '4096'],
     'ext2': ['-t', 'ext2', '-b', '1024'],
 }
 SMALL = ['-t', 'ext4', '-b', '1024', '-J', 'size=1']
@@ -67,6 +69,10 @@ class Case(unittest.TestCase):
         cls.story = cls.enterClassContext(scenario.Scenario(cls.operation)) if hasattr(cls, 'enterClassContext') \
             else cls.enter(scenario.Scenario(cls.operation))
         cls.work = cls.story.work
+        # What killed processes worked on goes with the rest.
+        place = cls.work.fresh('tmp')
+        place.mkdir()
+        cls.enter(unittest.mock.patch.dict(os.environ, TMPDIR=str(place)))
 
     @classmethod
     def enter(cls, context):
@@ -74,7 +80,7 @@ class Case(unittest.TestCase):
         cls.addClassCleanup(context.__exit__, None, None, None)
         return entered
 
-    def image(self, options=('-t', 'ext4'), tree=None, size='24M'):
+    def image(self, options=('-t', 'ext4', '-b', '4096'), tree=None, size='24M'):
         return images.make(tree or self.story.tree, self.work.fresh('disk.img'), options, size)
 
     def affix(self, *arguments, code=0, **more):
@@ -130,15 +136,24 @@ class SameTree(Case):
                 self.assertEqual(digest(image), before)
 
     def test_all_kinds_of_file_systems_are_worked_on(self):
+        addon = self.work.addon('fcap', '1.0.0')
+        addon.manifest['requires']['os_capabilities'] = ['cap_net_raw']
+        addon.manifest['exec']['file_capabilities'] = True
+        capable = self.work.bundle(addon)
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        self.story.install(tree, capable)
+        golden = scenario.listing(tree)
+        self.assertIn('security.capability=0x', golden)
         for name, options in FILE_SYSTEMS.items():
             with self.subTest(name):
                 image = self.image(options)
                 images.check(image)
-                self.affix(*image_command(self.story, image))
-                self.assertState(image, self.story.golden['new'].read_text())
+                self.affix(*image_command(self.story, image), capable)
+                self.assertState(image, golden)
                 drift = json.loads(self.affix('image', 'drift', '--json', image).stdout)
                 self.assertEqual([(addon['id'], addon['items']) for addon in drift['data']['addons']],
-                                 [('neighbour', []), ('probe', [])])
+                                 [('fcap', []), ('neighbour', []), ('probe', [])])
 
     def test_partitions_are_worked_on_by_number(self):
         for label in ('gpt', 'dos'):
@@ -214,6 +229,41 @@ class SameTree(Case):
         stranger = self.work.keygen('stranger')[1]
         other = self.work.bundle(self.work.addon('third', '1.0.0'), secret=stranger)
         self.refused('untrusted-key', 'image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, first, other)
+
+    def test_nothing_of_what_a_block_held_before_is_left_behind_the_end_of_a_file(self):
+        image = self.work.fresh('disk.img')
+        image.write_bytes(b'\xff' * (24 << 20))
+        fixture.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-b', '4096', '-E', 'nodiscard', '-d', self.story.tree, image])
+        self.affix(*image_command(self.story, image))
+        data = image.read_bytes()
+        for name in (f'/opt/affix/{scenario.ID}/versions/1.0.0/{scenario.ID}', '/etc/passwd', '/etc/affix/addons/probe.json'):
+            [blocks] = images.debugfs(image, [f'blocks {name}'])
+            [content] = images.debugfs(image, [f'stat {name}'])
+            size = int(re.search(r'Size: (\d+)', content)[1])
+            last = int(blocks.split()[-1]) * 4096
+            self.assertEqual(data[last + size % 4096:last + 4096], bytes(4096 - size % 4096), name)
+
+    def test_two_at_once_wait_for_each_other(self):
+        bundles = [self.work.bundle(self.work.addon(name, '1.0.0')) for name in ('first', 'second', 'third')]
+        image = self.image()
+        running = [subprocess.Popen([str(word) for word in (fixture.AFFIX, 'image', 'inject', '--trust',
+                                                            self.story.tree / 'etc/affix/trust.d', image, bundle)],
+                                    stdout=subprocess.DEVNULL) for bundle in bundles]
+        self.assertEqual([process.wait() for process in running], [0, 0, 0])
+        images.check(image)
+        status = json.loads(self.affix('image', 'status', '--json', image).stdout)
+        self.assertEqual([addon['id'] for addon in status['data']['addons']], ['first', 'neighbour', 'second', 'third'])
+
+    def test_what_a_killed_process_left_to_work_on_is_replaced(self):
+        image = self.image()
+        place = self.work.fresh('tmp')
+        place.mkdir()
+        environment = {**os.environ, 'TMPDIR': str(place)}
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=pwrite64', '-e', 'inject=pwrite64:signal=KILL:when=1',
+                     fixture.AFFIX, *image_command(self.story, image)], check=False, env=environment)
+        self.assertEqual(len(list(place.iterdir())), 1)
+        self.affix(*image_command(self.story, image), env=environment)
+        self.assertEqual(list(place.iterdir()), [])
 
     def test_an_ordinary_user_can_do_it(self):
         directory = self.work.fresh('of-nobody')
@@ -310,13 +360,14 @@ class Redo(Case):
         directory = cls.work.fresh('interrupted')
         directory.mkdir()
         image = images.make(cls.story.tree, directory / 'disk.img', SMALL, '4M')
-        before = image.read_bytes()
-        # Killed when all is copied in: put back what was there before.
-        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:signal=KILL:when=2',
+        old = shutil.copy(image, cls.work.fresh('before.img'))
+        # Killed when all is copied in: put back what was there before, but for what is in blocks that were free.
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=fdatasync', '-e', 'inject=fdatasync:signal=KILL:when=3',
                      fixture.AFFIX, *image_command(cls.story, image)], check=False)
         if not cls.redo(image).exists():
             raise AssertionError('no redo file was left')
-        image.write_bytes(before)
+        before, after, used = images.used_bytes(old), image.read_bytes(), images.used_bytes(image, old)
+        image.write_bytes(bytes(now if now != kept else then for then, now, kept in zip(before, after, used)))
         return image, before
 
     @staticmethod
@@ -361,7 +412,7 @@ class Redo(Case):
                 self.redo(copy).write_bytes(data)
                 self.affix('image', 'status', copy)
                 self.assertFalse(self.redo(copy).exists())
-                self.assertEqual(copy.read_bytes(), self.before)
+                self.assertEqual(images.used_bytes(copy), self.before)
 
     def test_files_that_belong_to_another_image_are_refused(self):
         for name in ('another', 'larger', 'changed since', 'no redo file'):
@@ -380,6 +431,18 @@ class Redo(Case):
                 self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
                 self.assertEqual((copy.read_bytes(), self.redo(copy).read_bytes()), (found, redo))
 
+    def test_each_step_is_on_the_disk_before_the_next_begins(self):
+        """What kills do not show: content, redo file and its name are durable before the image's own blocks change, and they before it goes."""
+        directory = self.work.fresh('order')
+        directory.mkdir()
+        image, trace = images.make(self.story.tree, directory / 'disk.img', SMALL, '4M'), self.work.fresh('trace')
+        fixture.run(['strace', '-f', '-y', '-o', trace, '-e', 'trace=pwrite64,fdatasync,fsync,unlinkat', fixture.AFFIX,
+                     *image_command(self.story, image)])
+        kinds = ((rf'pwrite64\(\d+<{image}>', 'W'), (rf'fdatasync\(\d+<{image}>', 's'), (rf'pwrite64\(\d+<{image}.affix-redo>', 'R'),
+                 (rf'fdatasync\(\d+<{image}.affix-redo>', 'c'), (rf'fsync\(\d+<{directory}>', 'n'), (r'unlinkat\(.*affix-redo"', 'u'))
+        letters = [letter for line in trace.read_text().splitlines() for kind, letter in kinds if re.search(kind, line)]
+        self.assertRegex(''.join(letters), r'^[RW]+sR+cnW+sun$')
+
     def test_links_to_an_image_find_its_redo_file(self):
         copy = self.copy()
         link = self.work.fresh('link.img')
@@ -389,13 +452,13 @@ class Redo(Case):
 
     def test_a_full_disk_leaves_the_image_as_it_was(self):
         image = self.image(SMALL, size='4M')
-        before = digest(image)
+        before = images.used_bytes(image)
         for limit in (0, 64, 200):
             with self.subTest(limit):
                 words = shlex.join(str(word) for word in [fixture.AFFIX, *image_command(self.story, image)])
                 done = fixture.run(['sh', '-c', f'trap "" XFSZ; ulimit -f {limit}; exec {words}'], check=False)
                 self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
-                self.assertEqual(digest(image), before)
+                self.assertEqual(images.used_bytes(image), before)
                 self.assertFalse(self.redo(image).exists())
 
 

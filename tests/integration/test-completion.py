@@ -75,6 +75,14 @@ class Bash(Scratch):
         self.assertEqual(self.complete('affix', 'fleet', 'ex'), {'explain'})
         self.assertEqual(self.complete('affix', 'fleet', 'import', 'some'), {'some-file'})
 
+    def test_verbs_of_images_have_options_and_files(self):
+        self.assertEqual(self.complete('affix', 'image', 'inj'), {'inject'})
+        options = {word for word in help_words('image', 'inject') if word.startswith('-')}
+        self.assertIn('--trust', options)
+        self.assertEqual(self.complete('affix', 'image', 'inject', '-'), options | {'--help'})
+        self.assertEqual(self.complete('affix', 'image', 'inject', 'some'), {'some-file'})
+        self.assertEqual(self.complete('affix', 'image', 'inject', '--trust', 'ro'), {'root'})
+
     def test_netprobe_s_commands_options_and_values_are_those_of_its_help(self):
         text = subprocess.run([BUILD / 'bin/affix-netprobe', '--help'], capture_output=True, text=True, check=True).stdout
         self.assertEqual(self.complete('affix-netprobe', ''), set(re.findall(r'^  ([a-z]+) ', text, re.MULTILINE)))
@@ -139,6 +147,8 @@ class Zsh(Scratch):
             self.assertIn(option, listing)
         self.assertIn('do not encrypt', listing)
         self.complete('affix keygen -p s', 'some-file')
+        self.assertIn('--config', self.complete('affix image inject --', '--trust'))
+        self.complete('affix image ls s', 'some-file')
 
     def test_netprobe_s_commands_and_options_are_offered_with_their_descriptions(self):
         self.start()
