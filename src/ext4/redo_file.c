@@ -256,7 +256,7 @@ static int belongs(int image_fd, int fd, const struct redo_header *header, uint6
 				      le64toh(header->offset) + SUPERBLOCK_SIZE);
 	if (r == 0)
 		r = find_superblock(fd, header, table, brought);
-	if (r < 0)
+	if (r != 0)
 		return r == -ENODATA ? 0 : r;
 	for (size_t i = 0; i < SUPERBLOCK_SIZE; i += SECTOR_SIZE) {
 		if (memcmp(found + i, header->superblock + i, SECTOR_SIZE) != 0 &&
