@@ -149,7 +149,7 @@ int edit_remove(struct edit *edit, ext2_ino_t dir, const char *name)
 
 	if (r == 0)
 		r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
-	if (r < 0)
+	if (r != 0)
 		return r;
 	is_directory = LINUX_S_ISDIR(inode.i_mode);
 	r = is_directory ? edit_list(edit, ino, &names) : 0;

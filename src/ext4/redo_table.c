@@ -112,7 +112,7 @@ static int check_cell(int fd, const struct redo_row *row, const char *data, int6
 		if (index >= 0 && !is_read)
 			r = redo_read_exactly(fd, brought, sizeof(brought),
 					      REDO_HEADER_SIZE + (uint64_t)index * REDO_CELL_SIZE);
-		if (r < 0)
+		if (r != 0)
 			return r;
 		is_read = true;
 		*ret = index >= 0 &&

@@ -69,7 +69,7 @@ static int compare(struct edit *edit, const struct attributes *attributes,
 		return 0;
 	if (r == 0)
 		r = attributes_of(attributes, item->object, &xattr, &wanted);
-	if (r < 0)
+	if (r != 0)
 		return r == -ESRCH ? 0 : r;
 	seen = st;
 	if ((st.mode & COPY_MODE) == COPY_MODE)

@@ -132,10 +132,9 @@ int oci_cache_find(const struct oci_cache *cache, const char *digest, uint64_t s
 		return -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size) {
-		ignore_result(unlinkat(cache->blobs_fd, name_of(digest), 0));
+	/* It stays: it may be the size that is a lie. */
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size)
 		return -ENOENT;
-	}
 	/* When it was used last; on a file system that is read only it is not needed. */
 	(void)futimens(fd, NULL);
 	*ret_fd = TAKE_FD(fd);

@@ -41,8 +41,7 @@ must_check int oci_cache_open(const char *path, struct oci_cache *ret,
 void oci_cache_close(struct oci_cache *cache);
 #define cleanup_oci_cache CLEANUP(oci_cache_close)
 
-/* A whole blob, open for reading, noted as used now; -ENOENT, also for one of another size, which
- * is removed. */
+/* A whole blob, open for reading, noted as used now; -ENOENT, also for one of another size. */
 must_check int oci_cache_find(const struct oci_cache *cache, const char *digest, uint64_t size,
 			      int *ret_fd);
 

@@ -2,7 +2,7 @@
 
 /*
  * Blobs into the cache, a few at a time. Each is digested as it comes; what came before a
- * connection broke stays, and the next try asks for the rest. A try that brought something on is
+ * connection broke stays, and the next try asks for the rest. A try that brought a good piece is
  * not one of those that are counted. One thread does it all: what waits, waits by the clock.
  */
 
@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 
+#define PROGRESS_MIN   65536U
 #define PARALLEL_MAX   4U
 #define STEP_MSEC      200U
 #define TELL_USEC      100000U
@@ -135,10 +136,16 @@ static int commit(struct job *job, struct oci_problem *reterr_problem)
 	return 0;
 }
 
+/* Whether this try brought so much that another is worth it: a byte a try would never end. */
+static bool has_moved(const struct job *job)
+{
+	return job->blob.written > job->before && job->blob.written - job->before >= PROGRESS_MIN;
+}
+
 static void try_again(struct job *job)
 {
 	oci_tell_retry(job->registry, &job->transfer, job->item->digest);
-	if (job->blob.written > job->before)
+	if (has_moved(job))
 		job->failures = 0;
 	job->start = clock_monotonic_usec() + oci_retry_usec(&job->transfer, job->failures++);
 }
@@ -170,7 +177,6 @@ static int settle_good(struct job *job, struct oci_problem *reterr_problem)
 static int settle(struct job *job, struct oci_problem *reterr_problem)
 {
 	const struct oci_transfer *transfer = &job->transfer;
-	bool has_moved = job->blob.written > job->before;
 	cleanup_free char *what = NULL;
 	long status = transfer->answer.status;
 
@@ -186,7 +192,7 @@ static int settle(struct job *job, struct oci_problem *reterr_problem)
 		return commit(job, reterr_problem);
 	if (transfer->code == 0 && status == STATUS_DENIED && !job->has_asked)
 		return authorize_again(job, reterr_problem);
-	if (oci_should_retry(job->registry, transfer, has_moved ? 0 : job->failures)) {
+	if (oci_should_retry(job->registry, transfer, has_moved(job) ? 0 : job->failures)) {
 		try_again(job);
 		return 0;
 	}

@@ -3,7 +3,7 @@
 """test-faults OPERATION [OPTION of strace-fault]...
 
 Breaks one operation on a tree at every system call that changes something, and sees that it leaves old or new. It is
-killed at every one; errors are injected at each fourth, or at each AFFIX_TEST_FAULTS-th (1: all). AFFIX_TEST_SEED
+killed at every one; errors are injected at every one, too, or at each AFFIX_TEST_FAULTS-th. AFFIX_TEST_SEED
 chooses which.
 """
 
@@ -34,7 +34,7 @@ def main():
         command = [
             scenario.HERE.parent / 'lib' / 'strace-fault', '--name', operation, '--tree', story.tree,
             '--recover', story.recover(), '--recover', implicit, '--refused', 1, '--checker', story.checker(),
-            '--work', story.work.path, '--every-error', os.environ.get('AFFIX_TEST_FAULTS', '4'),
+            '--work', story.work.path, '--every-error', os.environ.get('AFFIX_TEST_FAULTS', '1'),
             '--recovery-cuts', '6', '--recovery-points', '3', *options, '--', *shlex.split(story.command),
         ]
         return fixture.subprocess.run([str(word) for word in command], check=False).returncode

@@ -54,6 +54,21 @@ class Tokens(Fronted):
         self.assertEqual(len(self.tokens.seen), 1)
         self.assertNotIn('Authorization', self.tokens.seen[0][2])
 
+    def test_a_token_that_runs_out_before_the_upload_does_not_end_the_push(self):
+        ran_out = []
+
+        def refuse_once(handler):
+            if handler.command != 'PUT' or ran_out or '/uploads/' not in handler.path:
+                return False
+            handler.rfile.read(int(handler.headers['Content-Length']))
+            ran_out.append(handler.answer(401, b'{}', WWW_Authenticate='Bearer realm="x"'))
+            return True
+
+        front = self.front(self.made.port, refuse_once)
+        self.log_in(front.port)
+        self.affix('push', f'127.0.0.1:{front.port}/sensor:1', self.bundle)
+        self.assertEqual(len(ran_out), 1)
+
     def test_a_token_that_is_none_is_refused(self):
         for answer in (b'{"token": "a\\nb"}', b'{}', b'[', b'{"token": ""}', b'{"token": "' + b'x' * 70000 + b'"}'):
             self.tokens.act = lambda handler, answer=answer: handler.answer(200, answer) or True
