@@ -19,6 +19,7 @@ demo: build
 
 bench: build
 	tests/bench/bench $(BUILD)
+	tests/bench/image-build $(BUILD)
 	tests/bench/netprobe $(BUILD)
 	tests/bench/fleet $(BUILD) 1000 10000
 

@@ -13,16 +13,11 @@
 #include "image/replay.h"
 
 static const struct command *const verbs[] = {
-	&command_image_build,
-	&command_image_inject,
-	&command_image_rm_add_on,
-	&command_image_status,
-	&command_image_drift,
-	&command_image_ls,
-	&command_image_cat,
-	&command_image_pull,
-	&command_image_cache,
-	NULL,
+	&command_image_build,     &command_image_inject,
+	&command_image_rm_add_on, &command_image_status,
+	&command_image_drift,     &command_image_ls,
+	&command_image_cat,       &command_image_pull,
+	&command_image_cache,     NULL,
 };
 
 int image_complain(const struct image_problem *problem, const struct edit *edit, int r)

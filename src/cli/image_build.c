@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -20,10 +20,8 @@
 #include "cli/image.h"
 #include "cli/image_options.h"
 #include "cli/image_overlay.h"
+#include "cli/image_source.h"
 #include "ext4/writer.h"
-
-#define SOURCES_MAX 1024U
-#define LAYERS_MAX  (SOURCES_MAX + 2) /* with kernel modules and the operator's own files */
 
 struct build {
 	const char *output;
@@ -32,30 +30,42 @@ struct build {
 	struct image_overlay overlay;
 	struct ext4_options options;
 	struct ext4_edit shadow;
-	struct ext4_layer layers[LAYERS_MAX];
-	size_t layer_count;
 	char *modules_prefix;
+	char os[32];
+	char arch[32];
+	struct transfer transfer;
+	struct image_source source;
 };
 
-static void build_done(struct build *build)
+static struct build *build_free(struct build *build)
 {
-	for (size_t i = 0; i < build->layer_count; i++)
-		(void)fd_close(build->layers[i].fd);
+	if (!build)
+		return NULL;
+	image_source_done(&build->source);
+	transfer_done(&build->transfer);
 	free(build->modules_prefix);
+	free(build);
+	return NULL;
 }
 
+DEFINE_CLEANUP(struct build *, build, build_free)
+#define cleanup_build CLEANUP(cleanup_build)
+
 enum {
-	OPTION_SIZE = 256,
+	OPTION_SIZE = 0x200,
 	OPTION_HOSTNAME,
 	OPTION_PASSWORD,
 	OPTION_KEY,
 	OPTION_MODULES,
 	OPTION_UUID,
-	OPTION_JSON
+	OPTION_JSON,
+	OPTION_PLATFORM
 };
 
 static int take_option(int option, struct build *build)
 {
+	if (transfer_option(&build->transfer, option, optarg))
+		return COMMAND_DONE;
 	switch (option) {
 	case 'o':
 		build->output = optarg;
@@ -72,6 +82,14 @@ static int take_option(int option, struct build *build)
 		if (image_uuid_parse(optarg, build->options.uuid) == 0)
 			return COMMAND_DONE;
 		return command_usage(&command_image_build, "--uuid '%s' is no UUID", optarg);
+	case OPTION_PLATFORM:
+		if (transfer_platform(optarg, build->os, build->arch)) {
+			build->transfer.oci.os = build->os;
+			build->transfer.oci.arch = build->arch;
+			return COMMAND_DONE;
+		}
+		return command_usage(&command_image_build,
+				     "--platform '%s' is not OS/ARCH, such as linux/arm64", optarg);
 	case OPTION_HOSTNAME:
 		build->overlay.hostname = optarg;
 		return COMMAND_DONE;
@@ -101,8 +119,10 @@ static int parse_options(int argc, char **argv, struct build *build)
 		{"ssh-key",required_argument, NULL, OPTION_KEY},
 		{"kernel-modules",     required_argument, NULL, OPTION_MODULES},
 		{"uuid", required_argument, NULL, OPTION_UUID},
-		{"json",                no_argument, NULL, OPTION_JSON},
-		{0		   },
+		{"platform",                required_argument, NULL, OPTION_PLATFORM},
+		TRANSFER_OPTIONS,
+		{"json",                    no_argument, NULL, OPTION_JSON},
+		{0               },
 	};
 	int option;
 
@@ -116,34 +136,11 @@ static int parse_options(int argc, char **argv, struct build *build)
 	}
 	if (argc == optind)
 		return command_usage(&command_image_build,
-				     "a source is wanted: a directory, or tar archives, lowest "
-				     "layer first");
-	if ((size_t)(argc - optind) > SOURCES_MAX)
-		return command_usage(&command_image_build, "more than %u sources were given",
-				     SOURCES_MAX);
+				     "a source is wanted: an image, a directory, or tar archives, "
+				     "lowest layer first");
 	if (!build->output)
 		return command_usage(&command_image_build, "-o is wanted: the image to be made");
 	return image_overlay_check(&build->overlay);
-}
-
-static int add_source(struct build *build, const char *path)
-{
-	struct ext4_layer *layer = &build->layers[build->layer_count];
-	struct stat st;
-
-	*layer = (struct ext4_layer){
-		.name = path, .fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)};
-	if (layer->fd < 0)
-		return command_broke(-errno, "'%s' could not be opened", path);
-	build->layer_count++;
-	if (fstat(layer->fd, &st) < 0)
-		return command_broke(-errno, "'%s' could not be looked at", path);
-	layer->is_directory = S_ISDIR(st.st_mode);
-	if (!layer->is_directory && !S_ISREG(st.st_mode))
-		return command_error("'%s' is neither a directory nor a file: expected a tree or a "
-				     "tar archive",
-				     path);
-	return COMMAND_DONE;
 }
 
 /* The directory is a kernel's, DIR/lib/modules/RELEASE, and named so. */
@@ -151,41 +148,40 @@ static int add_modules(struct build *build)
 {
 	cleanup_free char *path = realpath(build->modules, NULL);
 	cleanup_fd int dep = -EBADF;
-	struct ext4_layer *layer = &build->layers[build->layer_count];
+	struct ext4_layer layer = {
+		.name = build->modules, .is_directory = true, .is_owned_by_root = true};
 	int r;
 
 	if (!path)
 		return command_broke(-errno, "'%s' could not be found", build->modules);
-	r = add_source(build, build->modules);
-	if (r != COMMAND_DONE)
-		return r;
-	dep = layer->is_directory ? openat(layer->fd, "modules.dep", O_PATH | O_CLOEXEC) : -1;
+	layer.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (layer.fd < 0)
+		return command_broke(-errno, "'%s' could not be opened", build->modules);
+	dep = openat(layer.fd, "modules.dep", O_PATH | O_CLOEXEC);
+	r = str_format(&build->modules_prefix, "lib/modules/%s", path_last_name(path));
+	layer.prefix = build->modules_prefix;
+	if (r == 0)
+		r = image_source_add_layer(&build->source, &layer);
+	if (r < 0)
+		return command_broke(r, "'%s' could not be taken", build->modules);
 	if (dep < 0 || !path_is_safe_name(path_last_name(path)))
 		return command_error("'%s' has no modules.dep: expected a kernel's directory such "
 				     "as /lib/modules/6.1.0-13-amd64, after depmod",
 				     build->modules);
-	r = str_format(&build->modules_prefix, "lib/modules/%s", path_last_name(path));
-	if (r < 0)
-		return command_broke(r, "'%s' could not be named", build->modules);
-	layer->prefix = build->modules_prefix;
-	layer->is_owned_by_root = true;
 	return COMMAND_DONE;
 }
 
 static int add_overlay(struct build *build)
 {
-	struct ext4_layer *layer = &build->layers[build->layer_count];
-	int fd = -EBADF;
-	int r = image_overlay_open(&build->overlay, &fd);
+	struct ext4_layer layer = {.name = "of this command", .fd = -EBADF};
+	int r = image_overlay_open(&build->overlay, &layer.fd);
 
+	if (r == 0 && layer.fd >= 0)
+		r = image_source_add_layer(&build->source, &layer);
 	if (r < 0)
 		return command_broke(r, "the host's name and key could not be read%s%s",
 				     build->overlay.ssh_key ? " from " : "",
 				     build->overlay.ssh_key ? build->overlay.ssh_key : "");
-	if (fd >= 0) {
-		*layer = (struct ext4_layer){.name = "of this command", .fd = fd};
-		build->layer_count++;
-	}
 	if (build->overlay.password_hash) {
 		build->shadow = (struct ext4_edit){.path = "etc/shadow",
 						   .edit = image_overlay_edit_shadow,
@@ -202,7 +198,7 @@ static int open_layers(struct build *build, char **sources)
 	int r = COMMAND_DONE;
 
 	for (; *sources && r == COMMAND_DONE; sources++)
-		r = add_source(build, *sources);
+		r = image_source_add(&build->source, *sources, &build->transfer);
 	if (r == COMMAND_DONE && build->modules)
 		r = add_modules(build);
 	return r == COMMAND_DONE ? add_overlay(build) : r;
@@ -239,8 +235,8 @@ static int write_image(const struct build *build)
 		r = output_open(&output, dirfd, name);
 	if (r < 0)
 		return command_broke(r, "'%s' could not be made", build->output);
-	r = ext4_write(output.fd, build->layers, build->layer_count, &build->options, &summary,
-		       &problem);
+	r = ext4_write(output.fd, build->source.layers, build->source.layer_count, &build->options,
+		       &summary, &problem);
 	if (r > 0) {
 		command_complain(problem.name, problem.text);
 		return COMMAND_REFUSED;
@@ -257,19 +253,23 @@ static int write_image(const struct build *build)
 
 static int run_build(int argc, char **argv)
 {
-	CLEANUP(build_done) struct build build = {0};
-	int r = parse_options(argc, argv, &build);
+	cleanup_build struct build *build = calloc(1, sizeof(*build));
+	int r;
 
+	if (!build)
+		return command_broke(-ENOMEM, "the image could not be made");
+	r = parse_options(argc, argv, build);
 	if (r == COMMAND_DONE)
-		r = open_layers(&build, argv + optind);
-	return r == COMMAND_DONE ? write_image(&build) : r;
+		r = open_layers(build, argv + optind);
+	return r == COMMAND_DONE ? write_image(build) : r;
 }
 
 const struct command command_image_build = {
 	.name = "image build",
 	.run = run_build,
-	.synopsis = "DIR|TAR… -o IMAGE [--size SIZE] [--hostname NAME] [--root-password-hash HASH] "
-		    "[--ssh-key FILE] [--kernel-modules DIR] [--uuid UUID]",
+	.synopsis =
+		"REF|DIR|TAR… -o IMAGE [--size SIZE] [--hostname NAME] [--root-password-hash HASH] "
+		"[--ssh-key FILE] [--kernel-modules DIR] [--uuid UUID]",
 	.summary = "make an ext4 file system of layers, without root",
 	.options =
 		"  -o IMAGE                   the file to be made, in place of what had its name\n"
@@ -280,8 +280,10 @@ const struct command command_image_build = {
 		"  --ssh-key FILE             root's authorized_keys\n"
 		"  --kernel-modules DIR       a kernel's modules, for /lib/modules\n"
 		"  --uuid UUID                the file system's; the default is always the same\n"
+		"  --platform OS/ARCH         of an image for several; the default is this machine's\n" TRANSFER_HELP
 		"  --json                     print the image's size, free space and inodes\n"
 		"\n"
-		"Layers are tar archives, plain or compressed by gzip or zstd, the lowest first, or\n"
-		"directories. The same input gives the same bytes.\n",
+		"REF is REGISTRY/NAME[:TAG|@DIGEST], oci:DIR[:TAG] or oci-archive:FILE[:TAG]. Tar archives,\n"
+		"plain or compressed by gzip or zstd, and directories are layers, the lowest first.\n"
+		"The same input gives the same bytes.\n",
 };

@@ -193,17 +193,22 @@ static int decompress(struct layer_stream *s, struct piece *piece, struct image_
 
 static int pass_on(struct layer_stream *s, struct piece *piece)
 {
-	int r = 0;
+	int r;
 
-	if (s->input_at == s->input_size)
-		r = fill_input(s);
-	if (r < 0)
-		return r;
-	/* The input is filled again before the piece is read: it has to be copied. */
-	memcpy(piece->buffer, s->input + s->input_at, s->input_size - s->input_at);
 	piece->data = piece->buffer;
 	piece->size = s->input_size - s->input_at;
-	s->input_at = s->input_size;
+	if (piece->size > 0) {
+		/* What told that nothing is compressed. */
+		memcpy(piece->buffer, s->input + s->input_at, piece->size);
+		s->input_at = s->input_size;
+		return 0;
+	}
+	r = fd_pread_full(s->fd, piece->buffer, PIECE_SIZE, s->offset, &piece->size);
+	if (r < 0)
+		return r;
+	s->offset += piece->size;
+	if (s->digest)
+		sha256_add(&s->sha256, piece->buffer, piece->size);
 	return 0;
 }
 

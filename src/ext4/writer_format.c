@@ -89,7 +89,7 @@ static int initialize(struct writer *w, uint64_t blocks, uint64_t inodes)
 	(void)snprintf(name, sizeof(name), "%d", copy);
 	/* The descriptor is the file system's from here on, if there is one. */
 	error = ext2fs_initialize(name, EXT2_FLAG_64BITS, &super, unixfd_io_manager, &w->fs);
-	if (error == 0)
+	if (error == 0 && w->fs)
 		return 0;
 	w->fs = NULL;
 	(void)close(copy);
@@ -221,7 +221,7 @@ int writer_format_for(struct writer *w, const struct writer_need *need, uint64_t
 			blocks += blocks / 8 + 256;
 			continue;
 		}
-		if (r != 0)
+		if (r != 0 || !w->fs)
 			return r;
 		free_blocks = ext2fs_free_blocks_count(w->fs->super);
 		if (free_blocks >= wanted)

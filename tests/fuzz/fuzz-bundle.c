@@ -19,8 +19,9 @@
 #include "base/path.h"
 #include "bundle/contents.h"
 #include "must.h"
+#include "tar_blocks.h"
 
-#define BLOCK 512U
+#define BLOCK TAR_BLOCKS_SIZE
 #define PIECE (2U * BLOCK)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -51,24 +52,6 @@ static int read_memory(void *context, const void **ret, size_t *ret_size,
 	return 0;
 }
 
-/* A size field: octal digits behind blanks, or a number of base 256. */
-static size_t size_field(const uint8_t *field)
-{
-	size_t value = 0;
-	size_t at = 0;
-
-	if (field[0] & 0x80) {
-		for (at = 4; at < 12; at++)
-			value = value << 8 | field[at];
-		return value;
-	}
-	while (at < 12 && (field[at] == ' ' || field[at] == '\t'))
-		at++;
-	for (; at < 12 && field[at] >= '0' && field[at] <= '7'; at++)
-		value = value * 8 + (size_t)(field[at] - '0');
-	return value;
-}
-
 static void check_against_archive(const struct bundle *bundle, const uint8_t *data, size_t size)
 {
 	size_t at = 0;
@@ -80,7 +63,7 @@ static void check_against_archive(const struct bundle *bundle, const uint8_t *da
 		must(size - at >= BLOCK);
 		must(strncmp(entry->name, (const char *)data + at, 100) == 0);
 		must(data[at + 156] == '0' || data[at + 156] == '\0');
-		must(entry->size == size_field(data + at + 124));
+		must(entry->size == tar_blocks_size(data + at + 124));
 		at += BLOCK;
 		must(entry->size <= size - at);
 		digest_of(data + at, (size_t)entry->size, &digest);
@@ -149,26 +132,6 @@ static void try_file(const uint8_t *data, size_t size)
 	check_outcome(r, bundle, &refusal);
 }
 
-/* A mutation seldom gets a header's checksum right: here all of them are. */
-static void repair_checksums(uint8_t *data, size_t size)
-{
-	for (size_t at = 0; size - at >= BLOCK && data[at] != 0;) {
-		size_t content = size_field(data + at + 124);
-		unsigned sum = 0;
-		char field[8];
-
-		memset(data + at + 148, ' ', 8);
-		for (size_t i = 0; i < BLOCK; i++)
-			sum += data[at + i];
-		(void)snprintf(field, sizeof(field), "%06o", sum);
-		memcpy(data + at + 148, field, sizeof(field));
-		at += BLOCK;
-		if (content > size - at)
-			break;
-		at += MIN((content + BLOCK - 1) / BLOCK * BLOCK, size - at);
-	}
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct hasher *hasher; /* one for all runs: a thread each is slow */
@@ -181,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > 0)
 		memcpy(copy, data, size);
 	try_archive(hasher, copy, size);
-	repair_checksums(copy, size);
+	tar_blocks_repair(copy, size);
 	try_archive(hasher, copy, size);
 	return 0;
 }

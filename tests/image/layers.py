@@ -165,7 +165,7 @@ class Tree:
         if entry.type == 'h':
             place = self.follow(posixpath.dirname(entry.target), False)
             target = place.children.get(posixpath.basename(entry.target)) if place else None
-            if target is None or target.children is not None or target is old:
+            if target is None or target.children is not None or target is old or entry.target.startswith(path[1:] + '/'):
                 raise Refused('hard link')
             entry = target.entry
         if old is not None and old.entry.type == 'l' and old.layer == self.layer:

@@ -65,6 +65,7 @@ class Images(unittest.TestCase):
         return found
 
     def assertRefused(self, *sources, name='bad-layer', says=''):
+        self.image.unlink(missing_ok=True)
         done = self.build(*sources)
         self.assertEqual((done.returncode, done.stdout), (1, ''), done.stderr)
         self.assertRegex(done.stderr, rf'\A{name}: [^\n]+\n\Z')
@@ -343,7 +344,7 @@ class Hostile(Images):
 
     def test_a_bomb_ends_where_the_image_does(self):
         bomb = self.directory / 'bomb.gz'
-        head = L.write_tar(self.directory / 'head.tar', [L.Entry('x', data=b'')]).read_bytes()[:512]
+        head = L.write_tar(self.directory / 'head.tar', [L.Entry('x', mtime=0)]).read_bytes()[:512]
         head = bytearray(head)
         head[124:136] = b'%011o\0' % (1 << 30)
         head[148:156] = b'        '
