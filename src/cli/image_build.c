@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -21,6 +22,7 @@
 #include "cli/image_options.h"
 #include "cli/image_overlay.h"
 #include "cli/image_source.h"
+#include "ext4/redo.h"
 #include "ext4/writer.h"
 
 struct build {
@@ -222,6 +224,49 @@ static int print_summary(const struct build *build, const struct ext4_summary *s
 	return command_print_json(json);
 }
 
+/* What an interrupted change of the image before would do, it must not do to this one; and a
+ * process that changes it now would change what has no name any more. *ret_fd* is the lock. */
+static int give_up_earlier(const struct build *build, int dirfd, const char *name, int *ret_fd)
+{
+	cleanup_free char *redo = NULL;
+	cleanup_fd int fd = -EBADF;
+	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	int r = str_format(&redo, "%s" REDO_SUFFIX, name);
+
+	if (r == 0) {
+		fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		r = fd < 0 && errno != ENOENT ? -errno : 0;
+	}
+	if (r == 0 && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		r = image_refuse(&problem, "busy",
+				 "another process works on '%s'; try again when it is done",
+				 build->output);
+		return image_complain(&problem, NULL, r);
+	}
+	if (r == 0)
+		r = file_remove(dirfd, redo, NULL);
+	if (r < 0)
+		return command_broke(r, "'%s' could not be replaced", build->output);
+	*ret_fd = TAKE_FD(fd);
+	return COMMAND_DONE;
+}
+
+static int publish(const struct build *build, struct output *output, const char *name)
+{
+	cleanup_fd int lock = -EBADF;
+	int r = give_up_earlier(build, output->dirfd, name, &lock);
+
+	if (r != COMMAND_DONE)
+		return r;
+	r = output_publish(output, name);
+	if (r == 0)
+		r = dir_sync(output->dirfd);
+	if (r < 0)
+		return command_broke(r, "'%s' could not be written", build->output);
+	command_note_change();
+	return COMMAND_DONE;
+}
+
 static int write_image(const struct build *build)
 {
 	cleanup_fd int dirfd = -EBADF;
@@ -232,7 +277,7 @@ static int write_image(const struct build *build)
 	int r = command_open_parent(build->output, &dirfd, &name);
 
 	if (r == 0)
-		r = output_open(&output, dirfd, name);
+		r = output_open(&output, dirfd, name, OUTPUT_MODE_PRIVATE);
 	if (r < 0)
 		return command_broke(r, "'%s' could not be made", build->output);
 	r = ext4_write(output.fd, build->source.layers, build->source.layer_count, &build->options,
@@ -241,14 +286,10 @@ static int write_image(const struct build *build)
 		command_complain(problem.name, problem.text);
 		return COMMAND_REFUSED;
 	}
-	if (r == 0)
-		r = output_publish(&output, name);
-	if (r == 0)
-		r = dir_sync(dirfd);
 	if (r < 0)
 		return command_broke(r, "'%s' could not be written", build->output);
-	command_note_change();
-	return print_summary(build, &summary);
+	r = publish(build, &output, name);
+	return r == COMMAND_DONE ? print_summary(build, &summary) : r;
 }
 
 static int run_build(int argc, char **argv)
