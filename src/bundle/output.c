@@ -52,7 +52,10 @@ static int open_named(struct output *output, const char *name, mode_t mode)
 int output_open(struct output *output, int dirfd, const char *name, mode_t mode)
 {
 	*output = OUTPUT_INIT;
-	output->dirfd = dirfd;
+	/* Its own: to go away it needs the directory, whoever closes theirs before. */
+	output->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	if (output->dirfd < 0)
+		return -errno;
 	output->fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
 	if (output->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
 		int r = open_named(output, name, mode);
@@ -141,5 +144,6 @@ void output_done(struct output *output)
 	free(output->temporary);
 	free(output->published);
 	(void)fd_close(output->fd);
+	(void)fd_close(output->dirfd);
 	*output = OUTPUT_INIT;
 }

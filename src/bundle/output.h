@@ -8,16 +8,16 @@
 
 /* A file that gets its name when it is complete, and leaves nothing behind where it never is. */
 struct output {
-	int dirfd; /* borrowed */
+	int dirfd;
 	int fd;
 	char *temporary; /* its name until then, on file systems without unnamed files */
 	char *published; /* its name, once it has one that nothing had before */
 };
 
-#define OUTPUT_INIT          \
-	(struct output)      \
-	{                    \
-		.fd = -EBADF \
+#define OUTPUT_INIT                           \
+	(struct output)                       \
+	{                                     \
+		.dirfd = -EBADF, .fd = -EBADF \
 	}
 
 #define OUTPUT_MODE         0644
