@@ -5,7 +5,7 @@
  * connected it, sends and receives. Each returns 1 and writes nothing to its context, so nothing is
  * ever denied or changed.
  */
-#include "peers.h"
+#include "tell.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";

@@ -7,13 +7,15 @@
  * queue of netfilter): so the process that runs is believed if it is the owner, and else the system
  * call's end tells. It returns 1, and nothing happens to the packet.
  */
-#include "peers.h"
+#include "tell.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
 
 #define ETH_P_IP   0x0800
 #define UDP_HEADER 8
+/* Version 4, and a header without options. */
+#define IPV4_PLAIN 0x45
 /* Headers between that of IPv6 and what it carries. */
 #define EXTENSIONS_MAX  2
 #define IPV6_HOP_BY_HOP 0
@@ -183,17 +185,17 @@ static __always_inline bool doubt(struct probe_socket *socket, const struct prob
 	return true;
 }
 
-static __always_inline void sent(struct __sk_buff *skb, struct bpf_sock *sk)
+/* A datagram of any kind, to wherever. */
+static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk,
+				      struct probe_socket *socket, __u64 now_ns)
 {
-	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	struct probe_traffic one = {.last_ns = bpf_ktime_get_coarse_ns()};
+	struct probe_traffic one = {.last_ns = now_ns};
 	struct packet packet = {};
 	struct probe_peer peer = {};
 	enum peer_place place;
 	bool news;
 
-	/* The kernel's own sockets have none. */
-	if (!socket || !read_datagram(skb, &packet, &one))
+	if (!read_datagram(skb, &packet, &one))
 		return;
 	peer.remote = packet.tuple.remote;
 	peer.remote_port = packet.tuple.remote_port;
@@ -215,6 +217,53 @@ static __always_inline void sent(struct __sk_buff *skb, struct bpf_sock *sk)
 		return;
 	peer.cookie = bpf_get_socket_cookie(skb);
 	tell_peer(PROBE_SEND, socket, &peer, place, &packet.tuple);
+}
+
+/* Whether a datagram goes where others went before, and the record of that said all. */
+static __always_inline bool is_told(const struct bpf_sock *sk, const struct probe_socket *socket,
+				    __u32 remote, __u16 port)
+{
+	if (socket->flags & PROBE_CONNECTED)
+		return sk->state == TCP_ESTABLISHED && sk->dst_ip4 == remote &&
+		       sk->dst_port == port && socket->first_family == 0;
+	return socket->flags & SOCKET_TOLD && socket->first_family == AF_INET &&
+	       socket->first_protocol == IPPROTO_UDP && *(__u32 *)socket->first.bytes == remote &&
+	       socket->first_port == bpf_ntohs(port);
+}
+
+/* What nearly all datagrams are, without taking them to pieces: one more from the same process to
+ * the same peer, over IPv4. False: it is not, and nothing was done. */
+static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_sock *sk,
+					   struct probe_socket *socket, __u64 now_ns)
+{
+	const struct ipv4_header *header = (const void *)(long)skb->data;
+	const struct udp_header *udp = (const void *)(header + 1);
+	struct probe_counters *counters = &socket->counters;
+	__u32 segments = skb->gso_segs;
+
+	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
+	    header->version_and_length != IPV4_PLAIN || header->protocol != IPPROTO_UDP ||
+	    skb->protocol != bpf_htons(ETH_P_IP))
+		return false;
+	if (!is_told(sk, socket, header->destination, udp->ports.destination) ||
+	    !is_owner(&socket->owner, bpf_get_current_task_btf()) ||
+	    (socket->first_family != 0 && is_silent(socket, now_ns)))
+		return false;
+	if (socket->first_family != 0)
+		socket->first_tick = tick_of(now_ns);
+	__sync_fetch_and_add(&counters->bytes_sent, bpf_ntohs(udp->length) - UDP_HEADER);
+	__sync_fetch_and_add(&counters->packets_sent, segments > 1 ? segments : 1);
+	return true;
+}
+
+static __always_inline void sent(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+
+	/* The kernel's own sockets have none. */
+	if (socket && !count_one_more(skb, sk, socket, now_ns))
+		count_any(skb, sk, socket, now_ns);
 }
 
 /* A connection is asked for, by who was noted when the socket's state changed. */

@@ -5,7 +5,7 @@
  * inherited, passed), add up datagrams, and catch the name of a process at exec, however short it
  * lives.
  */
-#include "peers.h"
+#include "tell.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";

@@ -160,6 +160,8 @@ static int fill_result(const struct plan *plan, struct result *result)
 	r = json_add(result->data, "plan", plan_to_json(plan));
 	if (r == 0)
 		r = json_add(result->data, "overrides", json_array());
+	if (r == 0)
+		r = json_add(result->data, "verified", json_false());
 	return r < 0 ? r
 		     : result_set(result, RESULT_DONE, "", "the plan of '%s' %s: %zu objects",
 				  plan->identity.id, plan->identity.version, plan->n_objects);

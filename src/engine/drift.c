@@ -168,7 +168,8 @@ int operation_plan(struct operation *operation)
 		return r;
 	operation->result->data = json_object();
 	if (!operation->result->data ||
-	    json_add(operation->result->data, "plan", plan_to_json(plan)) < 0)
+	    json_add(operation->result->data, "plan", plan_to_json(plan)) < 0 ||
+	    json_add(operation->result->data, "verified", json_true()) < 0)
 		return -ENOMEM;
 	r = add_overrides(operation, plan);
 	if (r < 0)

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/timerfd.h>
@@ -30,7 +31,6 @@
 #include "netprobe/kernel_probe.h"
 
 #define DRAIN_MAX    4096U
-#define WHY_MAX      300U
 #define PEER_IDLE_MS 300000
 #define PAUSE_NS     (10 * NSEC_PER_MS)
 /* Calls of collector_drain() in which the whole ring is read, however full it is. */
@@ -102,15 +102,19 @@ static int watch(struct collector *collector, int fd)
 	return epoll_ctl(collector->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
-static int open_diag(struct collector *collector)
+static int open_diag(struct collector *collector, char why[COLLECTOR_WHY_MAX])
 {
+	size_t used = strlen(why);
 	int r;
 
 	r = collector_diag_open(collector);
-	return r < 0 ? r : watch(collector, collector->timer_fd);
+	if (r < 0)
+		return r;
+	collector_diag_explain(collector, why + used, COLLECTOR_WHY_MAX - used);
+	return watch(collector, collector->timer_fd);
 }
 
-static int open_probe(struct collector *collector, char *why)
+static int open_probe(struct collector *collector, char why[COLLECTOR_WHY_MAX])
 {
 	const struct kernel_probe_options options = {
 		.tier_max = collector->options.tier_max,
@@ -119,7 +123,8 @@ static int open_probe(struct collector *collector, char *why)
 	};
 	int r;
 
-	r = kernel_probe_open(&options, why, WHY_MAX, &collector->tier, &collector->probe);
+	r = kernel_probe_open(&options, why, COLLECTOR_WHY_MAX, &collector->tier,
+			      &collector->probe);
 	if (r < 0)
 		return r;
 	r = watch(collector, kernel_probe_fd(collector->probe));
@@ -135,7 +140,7 @@ static int open_probe(struct collector *collector, char *why)
 
 int collector_open(const struct collector_options *options,
 		   void (*event)(void *context, enum flow_event kind, const struct flow *flow),
-		   void *context, char *why, struct collector **ret)
+		   void *context, char why[COLLECTOR_WHY_MAX], struct collector **ret)
 {
 	cleanup_collector struct collector *collector = calloc(1, sizeof(*collector));
 	int r = -EOPNOTSUPP;
@@ -169,7 +174,7 @@ int collector_open(const struct collector_options *options,
 	if (r < 0) {
 		collector->probe = kernel_probe_free(collector->probe);
 		collector->timer_fd = fd_close(collector->timer_fd);
-		r = options->tier_max >= COLLECTOR_DIAG ? open_diag(collector) : -EPERM;
+		r = options->tier_max >= COLLECTOR_DIAG ? open_diag(collector, why) : -EPERM;
 	}
 	if (r < 0)
 		return -EPERM;

@@ -32,14 +32,16 @@ struct collector_counts {
 	uint64_t owners_corrected; /* where another process was seen to use the socket */
 };
 
+#define COLLECTOR_WHY_MAX 600
+
 /* Attaches what can be attached, and seeds the table with the sockets there are (FLOW_SEEN at the
- * next collector_drain()). 0; -EPERM with no tier at all; -errno. *why* (300 bytes) says for each
- * tier above the one reached what kept it away, one sentence, "" for nothing. A flow that event()
- * or each() gets is valid during the call. */
+ * next collector_drain()). 0; -EPERM with no tier at all; -errno. *why* says for each
+ * tier above the one reached what kept it away, one sentence, "" for nothing; and of COLLECTOR_DIAG
+ * what it does not know. A flow that event() or each() gets is valid during the call. */
 must_check int collector_open(const struct collector_options *options,
 			      void (*event)(void *context, enum flow_event kind,
 					    const struct flow *flow),
-			      void *context, char *why, struct collector **ret);
+			      void *context, char why[COLLECTOR_WHY_MAX], struct collector **ret);
 /* Detaches all; nothing of it stays in the kernel. */
 struct collector *collector_free(struct collector *collector);
 

@@ -7,7 +7,10 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -81,13 +84,33 @@ int collector_diag_look(struct collector *collector)
 	return r;
 }
 
-int collector_diag_open(struct collector *collector)
+static uint32_t interval_of(const struct collector *collector)
 {
 	uint32_t interval_ms = collector->options.diag_interval_ms;
+
+	return interval_ms > 0 ? interval_ms : INTERVAL_MS;
+}
+
+void collector_diag_explain(const struct collector *collector, char *text, size_t size)
+{
+	cleanup_fd int init = open("/proc/1/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	(void)snprintf(text, size,
+		       "%sSockets that live shorter than %" PRIu32
+		       " ms are missed, and those of other network namespaces.%s",
+		       collector->options.tier_max > COLLECTOR_DIAG ? " " : "",
+		       interval_of(collector),
+		       init < 0 ? " What other users have open may not be looked at: their flows "
+				  "have no owner."
+				: "");
+}
+
+int collector_diag_open(struct collector *collector)
+{
+	uint32_t interval_ms = interval_of(collector);
 	struct itimerspec interval = {.it_value.tv_nsec = 1};
 	int r;
 
-	interval_ms = interval_ms > 0 ? interval_ms : INTERVAL_MS;
 	interval.it_interval.tv_sec = (time_t)(interval_ms / MS_PER_SEC);
 	interval.it_interval.tv_nsec = (long)(interval_ms % MS_PER_SEC) * NSEC_PER_MS;
 	r = socket_diag_open(&collector->diag_fd);

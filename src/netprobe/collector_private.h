@@ -51,6 +51,8 @@ void collector_count_peer(struct collector *collector, struct flow_entry *entry,
 void collector_note_listener(struct collector *collector, const struct probe_record *record);
 
 must_check int collector_diag_open(struct collector *collector);
+/* What this tier does not see here, as sentences that follow others. */
+void collector_diag_explain(const struct collector *collector, char *text, size_t size);
 /* A pass over all sockets. */
 must_check int collector_diag_look(struct collector *collector);
 /* A pass, if the timer says so. */

@@ -124,6 +124,11 @@ bool frame_reader_is_cut(const struct frame_reader *reader)
 	return reader->input.size - reader->used >= FRAME_HEAD_SIZE;
 }
 
+bool frame_reader_has_rest(const struct frame_reader *reader)
+{
+	return reader->input.size > reader->used;
+}
+
 int frame_decode(const void *body, size_t size, struct opamp_arena **ret_arena,
 		 const Netprobe__NetprobeFrame **ret)
 {

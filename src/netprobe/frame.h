@@ -65,6 +65,8 @@ must_check int frame_reader_next(struct frame_reader *reader, const void **ret_b
 				 size_t *ret_size);
 /* Whether an end of the connection now would cut a body short: within the length it does not. */
 bool frame_reader_is_cut(const struct frame_reader *reader);
+/* Whether some of a frame came, and frame_reader_next() waits for the rest. */
+bool frame_reader_has_rest(const struct frame_reader *reader);
 
 /* A body as a message, which lives as long as *ret_arena*. 0, FRAME_E_MALFORMED or -ENOMEM. */
 must_check int frame_decode(const void *body, size_t size, struct opamp_arena **ret_arena,

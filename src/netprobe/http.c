@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "base/fd.h"
+#include "netprobe/accept.h"
 
 #define CONNECTIONS_MAX 16U
 #define HEAD_MAX        4096U
@@ -39,6 +40,7 @@ struct connection {
 struct http {
 	sd_event *event;
 	int fd;
+	int spare;
 	sd_event_source *io;
 	struct http_page page;
 	struct connection *connections;
@@ -176,13 +178,13 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata)
 static int on_accept(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct http *http = userdata;
-	cleanup_fd int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	cleanup_fd int accepted = -EBADF;
 	struct connection *connection;
 	int r;
 
 	(void)source;
 	(void)events;
-	if (accepted < 0 || http->count >= CONNECTIONS_MAX)
+	if (accept_one(fd, &http->spare, &accepted) < 0 || http->count >= CONNECTIONS_MAX)
 		return 0;
 	connection = calloc(1, sizeof(*connection));
 	if (!connection)
@@ -269,6 +271,7 @@ int http_new(sd_event *event, const char *address, const struct http_page *page,
 	if (!http)
 		return -ENOMEM;
 	http->fd = -EBADF;
+	http->spare = accept_spare();
 	http->event = sd_event_ref(event);
 	http->page = *page;
 	r = open_socket(address, &http->fd, why);
@@ -292,6 +295,7 @@ struct http *http_free(struct http *http)
 	}
 	(void)sd_event_source_disable_unref(http->io);
 	(void)fd_close(http->fd);
+	(void)fd_close(http->spare);
 	(void)sd_event_unref(http->event);
 	free(http);
 	return NULL;

@@ -23,6 +23,8 @@
 #include "base/fd.h"
 #include "netprobe/cgroup_root.h"
 
+#define BTF_PATH "/sys/kernel/btf/vmlinux"
+
 /* How a program is attached. */
 enum hook_kind {
 	HOOK_CGROUP,
@@ -324,6 +326,13 @@ static int on_sample(void *context, void *data, size_t size)
 	return --probe->left == 0 ? -ECANCELED : 0;
 }
 
+static bool has_btf(void)
+{
+	cleanup_fd int fd = open(BTF_PATH, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0;
+}
+
 int kernel_probe_open(const struct kernel_probe_options *options, char *why, size_t size,
 		      enum collector_tier *ret_tier, struct kernel_probe **ret)
 {
@@ -339,6 +348,10 @@ int kernel_probe_open(const struct kernel_probe_options *options, char *why, siz
 	r = cgroup_root_open(&probe->cgroup);
 	if (r < 0) {
 		(void)snprintf(why, size, "There is no cgroup2 hierarchy in /proc/self/mountinfo.");
+		return -EOPNOTSUPP;
+	}
+	if (!has_btf()) {
+		(void)snprintf(why, size, "There is no BTF in /sys/kernel/btf.");
 		return -EOPNOTSUPP;
 	}
 	for (size_t i = 0; i < HOOKS && options->tier_max < COLLECTOR_FULL; i++) {

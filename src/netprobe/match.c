@@ -9,13 +9,12 @@
 
 #include "netprobe/match.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#include "netprobe/fnv.h"
 
 #define SLOTS_MIN 256U
 
@@ -30,6 +29,7 @@ struct entry {
 	struct entry *next;  /* in the slot */
 	struct entry *later; /* in the queue of the ended */
 	struct key key;
+	uint64_t hash; /* of the key */
 	uint64_t cookie;
 	int64_t started_ns, last_ns, ended_ns;
 	char *packed; /* the flow as pack() has it */
@@ -41,6 +41,8 @@ struct match {
 	struct entry *oldest, *newest; /* of the ended */
 	unsigned ended;
 	bool is_started;
+	bool is_linked;    /* before the first record nothing is looked for: the ended wait in their
+			      queue alone */
 	struct flow found; /* what match_find() returned */
 };
 
@@ -75,6 +77,50 @@ static void unpack(const char *packed, struct flow *ret)
 	memcpy(ret->owner.container_id, text, strlen(text) + 1);
 }
 
+/* By words: this is done for each flow that ends. */
+static uint64_t hash_of(const struct key *key)
+{
+	uint64_t words[sizeof(*key) / sizeof(uint64_t)];
+	uint64_t hash = 0;
+
+	static_assert(sizeof(words) == sizeof(*key), "the key is words");
+	memcpy(words, key, sizeof(words));
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 32;
+	}
+	return hash;
+}
+
+static size_t slot_of(const struct match *match, uint64_t hash)
+{
+	return hash & (match->n_slots - 1);
+}
+
+static void grow(struct match *match)
+{
+	struct entry **old = match->slots;
+	size_t n = match->n_slots;
+	struct entry **slots = calloc(n * 2, sizeof(struct entry *));
+
+	/* A crowded table is only slower. */
+	if (!slots)
+		return;
+	match->slots = slots;
+	match->n_slots = n * 2;
+	for (size_t i = 0; i < n; i++) {
+		while (old[i]) {
+			struct entry *entry = old[i];
+			size_t slot = slot_of(match, entry->hash);
+
+			old[i] = entry->next;
+			entry->next = slots[slot];
+			slots[slot] = entry;
+		}
+	}
+	free(old);
+}
+
 struct match *match_new(void)
 {
 	struct match *match = calloc(1, sizeof(*match));
@@ -93,8 +139,32 @@ static struct entry *entry_free(struct entry *entry)
 	return NULL;
 }
 
+/* Puts *entry* where it is found. */
+static void link_entry(struct match *match, struct entry *entry)
+{
+	size_t slot;
+
+	if (match->count >= match->n_slots)
+		grow(match);
+	slot = slot_of(match, entry->hash);
+	entry->next = match->slots[slot];
+	match->slots[slot] = entry;
+	match->count++;
+}
+
+static void link_all(struct match *match)
+{
+	if (match->is_linked)
+		return;
+	match->is_linked = true;
+	for (struct entry *entry = match->oldest; entry; entry = entry->later)
+		link_entry(match, entry);
+}
+
 void match_clear(struct match *match)
 {
+	if (match->slots)
+		link_all(match);
 	for (size_t i = 0; match->slots && i < match->n_slots; i++) {
 		while (match->slots[i]) {
 			struct entry *entry = match->slots[i];
@@ -108,6 +178,7 @@ void match_clear(struct match *match)
 	match->oldest = NULL;
 	match->newest = NULL;
 	match->is_started = false;
+	match->is_linked = false;
 }
 
 struct match *match_free(struct match *match)
@@ -128,6 +199,7 @@ bool match_is_started(const struct match *match)
 void match_start(struct match *match)
 {
 	match->is_started = true;
+	link_all(match);
 }
 
 static struct key make_key(uint8_t family, uint8_t protocol, const uint8_t a[16], uint16_t a_port,
@@ -150,39 +222,12 @@ static struct key key_of(const struct flow *flow)
 			flow->remote_port);
 }
 
-static size_t slot_of(const struct match *match, const struct key *key)
-{
-	return fnv_add(FNV_INIT, key, sizeof(*key)) & (match->n_slots - 1);
-}
-
-static void grow(struct match *match)
-{
-	struct entry **old = match->slots;
-	size_t n = match->n_slots;
-	struct entry **slots = calloc(n * 2, sizeof(struct entry *));
-
-	/* A crowded table is only slower. */
-	if (!slots)
-		return;
-	match->slots = slots;
-	match->n_slots = n * 2;
-	for (size_t i = 0; i < n; i++) {
-		while (old[i]) {
-			struct entry *entry = old[i];
-			size_t slot = slot_of(match, &entry->key);
-
-			old[i] = entry->next;
-			entry->next = slots[slot];
-			slots[slot] = entry;
-		}
-	}
-	free(old);
-}
-
 static void unlink_entry(struct match *match, struct entry *entry)
 {
-	struct entry **at = &match->slots[slot_of(match, &entry->key)];
+	struct entry **at = &match->slots[slot_of(match, entry->hash)];
 
+	if (!match->is_linked)
+		return;
 	while (*at != entry)
 		at = &(*at)->next;
 	*at = entry->next;
@@ -210,9 +255,10 @@ static void expire(struct match *match, int64_t now_ns, uint64_t window_ns)
 		forget_oldest(match);
 }
 
-static struct entry *find_socket(const struct match *match, const struct key *key, uint64_t cookie)
+static struct entry *find_socket(const struct match *match, const struct key *key, uint64_t hash,
+				 uint64_t cookie)
 {
-	struct entry *entry = match->slots[slot_of(match, key)];
+	struct entry *entry = match->is_linked ? match->slots[slot_of(match, hash)] : NULL;
 
 	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 || entry->cookie != cookie ||
 			 entry->ended_ns != 0))
@@ -220,20 +266,16 @@ static struct entry *find_socket(const struct match *match, const struct key *ke
 	return entry;
 }
 
-static struct entry *add_entry(struct match *match, const struct key *key)
+static struct entry *add_entry(struct match *match, const struct key *key, uint64_t hash)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
-	size_t slot;
 
 	if (!entry)
 		return NULL;
 	entry->key = *key;
-	if (match->count >= match->n_slots)
-		grow(match);
-	slot = slot_of(match, key);
-	entry->next = match->slots[slot];
-	match->slots[slot] = entry;
-	match->count++;
+	entry->hash = hash;
+	if (match->is_linked)
+		link_entry(match, entry);
 	return entry;
 }
 
@@ -250,6 +292,7 @@ static void set_ended(struct match *match, struct entry *entry)
 void match_add(struct match *match, const struct flow *flow, uint64_t window_ns)
 {
 	struct key key = key_of(flow);
+	uint64_t hash = hash_of(&key);
 	struct entry *entry;
 	char *packed;
 
@@ -258,9 +301,9 @@ void match_add(struct match *match, const struct flow *flow, uint64_t window_ns)
 	packed = pack(flow);
 	if (!packed)
 		return;
-	entry = find_socket(match, &key, flow->cookie);
+	entry = find_socket(match, &key, hash, flow->cookie);
 	if (!entry)
-		entry = add_entry(match, &key);
+		entry = add_entry(match, &key, hash);
 	if (!entry) {
 		free(packed);
 		return;
@@ -366,11 +409,12 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 
 	if (r != 0)
 		return r;
+	link_all(match);
 	if (end == 0)
 		end = MAX(start, now_ns);
 	if (start == 0 || start > end)
 		start = end;
-	for (const struct entry *entry = match->slots[slot_of(match, &key)]; entry;
+	for (const struct entry *entry = match->slots[slot_of(match, hash_of(&key))]; entry;
 	     entry = entry->next) {
 		uint64_t far = distance(entry, start, end, now_ns);
 

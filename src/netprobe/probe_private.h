@@ -8,8 +8,6 @@
 #include "netprobe/probe.h"
 #include "netprobe/server.h"
 
-#define PROBE_WHY_MAX 300U
-
 struct probe {
 	sd_event *event;
 	struct server *server;
@@ -20,7 +18,7 @@ struct probe {
 	struct collector *collector; /* NULL: not enabled, or no tier */
 	sd_event_source *collector_io;
 	sd_event_source *collector_more; /* the last drain left something */
-	char why[PROBE_WHY_MAX];         /* no better tier */
+	char why[COLLECTOR_WHY_MAX];     /* no better tier */
 	struct collector_counts before;  /* of collectors that were closed */
 
 	struct batch batch;

@@ -9,7 +9,6 @@
 #include "netprobe/process_table.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -265,8 +264,8 @@ void process_to_owner(const struct process *process, uint32_t thread, struct flo
 	};
 	memcpy(ret->comm, process->comm, sizeof(ret->comm));
 	if (process->word)
-		(void)snprintf(ret->cmdline, sizeof(ret->cmdline), "%s", process->word);
+		(void)memccpy(ret->cmdline, process->word, 0, sizeof(ret->cmdline) - 1);
 	if (process->container_id)
-		(void)snprintf(ret->container_id, sizeof(ret->container_id), "%s",
-			       process->container_id);
+		(void)memccpy(ret->container_id, process->container_id, 0,
+			      sizeof(ret->container_id) - 1);
 }

@@ -15,17 +15,22 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/fd.h"
+#include "netprobe/accept.h"
 #include "netprobe/queue.h"
 
 #define READ_SIZE (64UL * 1024)
+/* From the first byte of a frame to its last. */
+#define FRAME_USEC 5000000U
 
 struct server_client {
 	struct server *server;
 	struct server_client *next;
 	int fd;
 	sd_event_source *io;
+	sd_event_source *late; /* runs while some of a frame is there and not the rest */
 	struct frame_reader reader;
 	struct queue queue;
 	bool is_ending; /* nothing more is read; closed once the queue is empty */
@@ -35,6 +40,7 @@ struct server_client {
 struct server {
 	sd_event *event;
 	int fd;
+	int spare;
 	sd_event_source *io;
 	sd_event_source *reap;
 	struct server_handler handler;
@@ -45,6 +51,7 @@ struct server {
 static struct server_client *client_free(struct server_client *client)
 {
 	(void)sd_event_source_disable_unref(client->io);
+	(void)sd_event_source_disable_unref(client->late);
 	(void)fd_close(client->fd);
 	frame_reader_done(&client->reader);
 	queue_done(&client->queue);
@@ -79,6 +86,7 @@ static void kill_client(struct server_client *client)
 	client->is_dead = true;
 	client->server->counts.clients--;
 	client->io = sd_event_source_disable_unref(client->io);
+	client->late = sd_event_source_disable_unref(client->late);
 	client->fd = fd_close(client->fd);
 	queue_done(&client->queue);
 	(void)sd_event_source_set_enabled(client->server->reap, SD_EVENT_ONESHOT);
@@ -153,7 +161,30 @@ static void end_with_error(struct server_client *client, const char *code, const
 {
 	client->server->counts.malformed++;
 	client->is_ending = true;
+	client->late = sd_event_source_disable_unref(client->late);
 	server_reply_error(client, 0, code, message);
+}
+
+static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct server_client *client = userdata;
+
+	(void)source;
+	(void)usec;
+	end_with_error(client, "frame_too_slow", "a frame is to be whole within 5 seconds");
+	flush(client);
+	return 0;
+}
+
+/* Who begins a frame and does not end it is in the way of others. */
+static void expect_rest(struct server_client *client)
+{
+	if (client->late || client->is_dead || client->is_ending ||
+	    !frame_reader_has_rest(&client->reader))
+		return;
+	if (sd_event_add_time_relative(client->server->event, &client->late, CLOCK_MONOTONIC,
+				       FRAME_USEC, 0, on_late, client) < 0)
+		kill_client(client);
 }
 
 static void take_body(struct server_client *client, const void *body, size_t size)
@@ -163,6 +194,7 @@ static void take_body(struct server_client *client, const void *body, size_t siz
 	struct server *server = client->server;
 	int r = frame_decode(body, size, &arena, &frame);
 
+	client->late = sd_event_source_disable_unref(client->late);
 	if (r == FRAME_E_MALFORMED) {
 		end_with_error(client, "malformed_frame", "the frame is no NetprobeFrame");
 		return;
@@ -182,8 +214,10 @@ static void take_input(struct server_client *client)
 		size_t size = 0;
 		int r = frame_reader_next(&client->reader, &body, &size);
 
-		if (r == FRAME_E_MORE)
+		if (r == FRAME_E_MORE) {
+			expect_rest(client);
 			return;
+		}
 		if (r == FRAME_E_TOO_LARGE)
 			end_with_error(client, "frame_too_large",
 				       "a frame has at most 4194304 bytes");
@@ -254,11 +288,12 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 {
 	struct server *server = userdata;
 	struct server_client *client = NULL;
-	int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int accepted = -EBADF;
 
 	(void)source;
 	(void)events;
-	if (accepted < 0 || add_client(server, accepted, &client) < 0)
+	if (accept_one(fd, &server->spare, &accepted) < 0 ||
+	    add_client(server, accepted, &client) < 0)
 		return 0;
 	server->counts.connections++;
 	if (server->counts.clients > SERVER_CLIENTS_MAX) {
@@ -286,6 +321,7 @@ int server_new(sd_event *event, int fd, const struct server_handler *handler, st
 		return -ENOMEM;
 	}
 	server->fd = fd;
+	server->spare = accept_spare();
 	server->event = sd_event_ref(event);
 	server->handler = *handler;
 	r = sd_event_add_io(event, &server->io, fd, EPOLLIN, on_connection, server);
@@ -312,6 +348,7 @@ struct server *server_free(struct server *server)
 	(void)sd_event_source_disable_unref(server->io);
 	(void)sd_event_source_disable_unref(server->reap);
 	(void)fd_close(server->fd);
+	(void)fd_close(server->spare);
 	(void)sd_event_unref(server->event);
 	free(server);
 	return NULL;

@@ -2,7 +2,7 @@
 
 /*
  * Blobs into the cache, a few at a time. Each is digested as it comes; what came before a
- * connection broke stays, and the next try asks for the rest. A try that brought something on is
+ * connection broke stays, and the next try asks for the rest. A try that brought a good piece is
  * not one of those that are counted. One thread does it all: what waits, waits by the clock.
  */
 
@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 
+#define PROGRESS_MIN   65536U
 #define PARALLEL_MAX   4U
 #define TRIES_ALL_MAX  1000U /* also of those that brought something */
 #define STEP_MSEC      200U
@@ -34,7 +35,7 @@ struct job {
 	uint64_t start; /* CLOCK_MONOTONIC, microseconds: not before */
 	uint64_t told;
 	unsigned tries;
-	uint64_t most; /* bytes that were there at the end of any try before this one */
+	uint64_t most; /* bytes that were there when one before this had brought something */
 	bool has_asked;
 	bool has_begun; /* its blob is open */
 	bool is_first;  /* nothing of this answer came yet */
@@ -143,19 +144,21 @@ static int commit(struct job *job, struct oci_problem *reterr_problem)
 	return 0;
 }
 
-/* Whether this try brought something that no earlier one had. What a server sends all over again,
- * because it does not go on where it was asked to, is nothing new. */
+/* Whether this try brought so much that no earlier one had that another is worth it: a byte a try
+ * would never end, nor would what a server sends all over again, because it does not go on where it
+ * was asked to. */
 static bool has_moved(const struct job *job)
 {
-	return job->blob.written > job->most;
+	return job->blob.written > job->most && job->blob.written - job->most >= PROGRESS_MIN;
 }
 
 static void try_again(struct job *job)
 {
 	oci_tell_retry(job->registry, &job->transfer, job->item->digest);
-	if (has_moved(job))
+	if (has_moved(job)) {
 		job->failures = 0;
-	job->most = MAX(job->most, job->blob.written);
+		job->most = job->blob.written;
+	}
 	job->start = clock_monotonic_usec() + oci_retry_usec(&job->transfer, job->failures++);
 }
 

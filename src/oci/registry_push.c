@@ -18,6 +18,7 @@
 #define STATUS_CREATED  201
 #define STATUS_ACCEPTED 202
 #define STATUS_OK_END   300
+#define STATUS_DENIED   401
 #define STATUS_MISSING  404
 #define ANSWER_MAX      65536U
 #define TELL_USEC       100000U
@@ -134,6 +135,12 @@ static int upload(struct oci_registry *registry, const struct oci_upload *blob, 
 	return r == 0 ? oci_http_perform(registry->http, transfer) : r;
 }
 
+/* Between the opening and the sending: the next opening gets another. */
+static bool is_token_old(const struct oci_transfer *transfer, unsigned failures)
+{
+	return transfer->code == 0 && transfer->answer.status == STATUS_DENIED && failures == 0;
+}
+
 int oci_registry_push_blob(struct oci_registry *registry, const struct oci_upload *blob,
 			   struct oci_problem *reterr_problem)
 {
@@ -163,7 +170,8 @@ int oci_registry_push_blob(struct oci_registry *registry, const struct oci_uploa
 			return r;
 		if (transfer.code == 0 && transfer.answer.status == STATUS_CREATED)
 			break;
-		if (!oci_should_retry(registry, &transfer, failures))
+		if (!oci_should_retry(registry, &transfer, failures) &&
+		    !is_token_old(&transfer, failures))
 			return oci_registry_judge(registry, &transfer, what, reterr_problem);
 		oci_tell_retry(registry, &transfer, blob->digest);
 		clock_sleep_usec(oci_retry_usec(&transfer, failures));

@@ -25,9 +25,10 @@ class Health(live.Case):
         self.assertEqual([entry['version'] for entry in status['quarantine']], ['1.1.0'])
 
     def test_dies_at_once(self):
-        result = self.upgrade('dies', '--die-after 0 --log last-words')
+        result = self.upgrade('dies', '--die-after 0 --log last-words --log-lines 70')
         self.assertBack('dies', result)
-        self.assertTrue(any('last-words' in line for line in result['log']), result['log'])
+        self.assertEqual(len(result['log']), 50)
+        self.assertTrue(any(line.endswith(': 69 last-words') for line in result['log']), result['log'])
 
     def test_dies_just_before_the_window_ends(self):
         self.assertBack('late', self.upgrade('late', '--die-after 1900', health={'window_seconds': 2}))

@@ -11,9 +11,11 @@ class Lifecycle(live.Case):
     def test_install_makes_a_running_service_of_its_own_user(self):
         self.assertDone(self.install(self.addon('first', '1.0.0')))
         self.assertRuns('first', '1.0.0')
-        user = self.host.run(['ps', '-o', 'user=', '-p', str(self.pid('affix-first.service'))])
-        if user.returncode == 0:
-            self.assertTrue(user.stdout.startswith('affix-'))
+        pid = self.pid('affix-first.service')
+        self.assertEqual(self.host.run(['stat', '-c', '%U:%G', f'/proc/{pid}'], check=True).stdout, 'affix-first:affix-first\n')
+        unit, = self.status('first')['units']
+        self.assertEqual(unit, {'name': 'affix-first.service', 'active_state': 'active', 'sub_state': 'running', 'result': 'success',
+                                'main_pid': int(pid), 'restarts': 0})
         self.assertEqual(self.show('affix-first.service', 'UnitFileState'), 'enabled')
 
     def test_installing_the_same_bundle_twice_changes_nothing(self):

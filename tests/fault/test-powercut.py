@@ -64,7 +64,7 @@ def main():
         command = [
             scenario.HERE.parent / 'lib' / 'powercut', '--name', 'powercut', '--tree', life.tree, '--state', 'none',
             *operations, '--recover', life.recover(), '--check', life.check(), '--work', life.work.path,
-            '--jitter-file', 'lost+found/jitter', *sys.argv[1:],
+            '--images', '/dev/shm', '--jitter-file', 'lost+found/jitter', *sys.argv[1:],
         ]
         return subprocess.run([str(word) for word in command], check=False).returncode
 

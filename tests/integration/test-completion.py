@@ -39,10 +39,11 @@ class Scratch(unittest.TestCase):
 class Bash(Scratch):
     def complete(self, *words):
         """What bash offers for the last of *words*, split as bash splits them."""
-        script = (f'source {shlex.quote(str(COMPLETION / "affix.bash"))}\n'
+        function = '_' + words[0].replace('-', '_')
+        script = (f'source {shlex.quote(str(COMPLETION / f"{words[0]}.bash"))}\n'
                   f'COMP_WORDS=({" ".join(map(shlex.quote, words))})\n'
                   f'COMP_CWORD={len(words) - 1}\n'
-                  '_affix\n'
+                  f'{function}\n'
                   'printf "%s\\n" "${COMPREPLY[@]}"\n')
         done = subprocess.run(['bash', '--norc', '-c', script], cwd=self.directory, text=True,
                               capture_output=True, check=True,
@@ -73,6 +74,17 @@ class Bash(Scratch):
         self.assertEqual(self.complete('affix', 'fleet', ''), verbs)
         self.assertEqual(self.complete('affix', 'fleet', 'ex'), {'explain'})
         self.assertEqual(self.complete('affix', 'fleet', 'import', 'some'), {'some-file'})
+
+    def test_netprobe_s_commands_options_and_values_are_those_of_its_help(self):
+        text = subprocess.run([BUILD / 'bin/affix-netprobe', '--help'], capture_output=True, text=True, check=True).stdout
+        self.assertEqual(self.complete('affix-netprobe', ''), set(re.findall(r'^  ([a-z]+) ', text, re.MULTILINE)))
+        self.assertEqual(self.complete('affix-netprobe', 'to'), {'top'})
+        self.assertEqual(self.complete('affix-netprobe', 'top', '-'), set(re.findall(r'--[a-z-]+', text.partition('\n\n')[2])))
+        columns = re.search(r'--sort COLUMN +(.*)', text).group(1)
+        self.assertEqual(self.complete('affix-netprobe', 'top', '--sort', ''), set(columns.split(', ')))
+        self.assertEqual(self.complete('affix-netprobe', '--log-format', ''), {'text', 'json'})
+        self.assertEqual(self.complete('affix-netprobe', '--config', 'some'), {'some-file'})
+        self.assertEqual(self.complete('affix-netprobe', 'top', '--count', ''), set())
 
     def test_installed_addons_of_the_root_are_offered_as_ids(self):
         for command in ('rollback', 'uninstall'):
@@ -127,6 +139,16 @@ class Zsh(Scratch):
             self.assertIn(option, listing)
         self.assertIn('do not encrypt', listing)
         self.complete('affix keygen -p s', 'some-file')
+
+    def test_netprobe_s_commands_and_options_are_offered_with_their_descriptions(self):
+        self.start()
+        listing = self.complete('affix-netprobe ', 'listeners')
+        self.assertIn('what happens, until it is interrupted', listing)
+        listing = self.complete('affix-netprobe top --', '--interval')
+        self.assertIn('seconds between two looks', listing)
+        text = subprocess.run([BUILD / 'bin/affix-netprobe', '--help'], capture_output=True, text=True, check=True).stdout
+        for option in re.findall(r'^  (--[a-z-]+)', text, re.MULTILINE):
+            self.assertIn(option, listing)
 
     def test_installed_addons_of_the_root_are_offered_as_ids(self):
         if 'rollback' not in help_words():

@@ -79,7 +79,7 @@ static int bind_script(struct collector *collector)
 
 int collector_open(const struct collector_options *options,
 		   void (*event)(void *context, enum flow_event kind, const struct flow *flow),
-		   void *context, char *why, struct collector **ret)
+		   void *context, char why[COLLECTOR_WHY_MAX], struct collector **ret)
 {
 	cleanup_collector struct collector *collector = NULL;
 	const char *refuse = getenv("NETPROBE_SCRIPT_REFUSE");
@@ -87,7 +87,7 @@ int collector_open(const struct collector_options *options,
 
 	note("open", options);
 	if (refuse) {
-		(void)snprintf(why, 300, "%s", refuse);
+		(void)snprintf(why, COLLECTOR_WHY_MAX, "%s", refuse);
 		return -EPERM;
 	}
 	collector = calloc(1, sizeof(*collector));
@@ -100,7 +100,8 @@ int collector_open(const struct collector_options *options,
 	r = bind_script(collector);
 	if (r < 0)
 		return r;
-	(void)snprintf(why, 300, "%s", options->tier_max == COLLECTOR_FULL ? "" : "As asked for.");
+	(void)snprintf(why, COLLECTOR_WHY_MAX, "%s",
+		       options->tier_max == COLLECTOR_FULL ? "" : "As asked for.");
 	*ret = TAKE_PTR(collector);
 	return 0;
 }

@@ -21,7 +21,6 @@
 #include "netprobe/collector.h"
 
 #define FLOWS_MAX 65536U
-#define WHY_MAX   300
 
 static const char *const event_names[] = {
 	[FLOW_CONNECT] = "connect",     [FLOW_ACCEPT] = "accept",     [FLOW_CLOSE] = "close",
@@ -145,7 +144,7 @@ int main(int argc, char **argv)
 	};
 	cleanup_collector struct collector *collector = NULL;
 	bool brief = argc > 3 && strcmp(argv[3], "brief") == 0;
-	char why[WHY_MAX];
+	char why[COLLECTOR_WHY_MAX];
 	int r;
 
 	for (int tier = COLLECTOR_DIAG; argc > 1 && tier <= COLLECTOR_FULL; tier++) {

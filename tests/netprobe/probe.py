@@ -18,6 +18,7 @@ import wire  # noqa: E402  pylint: disable=wrong-import-position
 
 BUILD = pathlib.Path(os.environ['AFFIX_BUILD'])
 SCRIPTED = BUILD / 'tests/netprobe/netprobe-scripted'
+AGENT = BUILD / 'tests/netprobe/netprobe-agent'
 DEADLINE = 60  # seconds; nothing here takes one, but a machine may
 
 APPLY_CONFIG, CONFIG_ACK, PING, PING_ACK, ERROR = 2, 3, 4, 5, 7
@@ -199,3 +200,21 @@ class Daemon:
     def clean(self):
         self.end(signal.SIGKILL)
         subprocess.run(['rm', '-rf', '--', self.directory], check=True)
+
+
+class Agent:
+    """The agent's own client of the daemon's socket."""
+
+    def __init__(self, path):
+        self.process = subprocess.Popen([AGENT, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def look(self, key, **config):
+        """Gives the configuration, and what the agent then thinks of the add-on."""
+        self.process.stdin.write(f'{key} {json.dumps(config)}\n')
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        return self.process.wait(DEADLINE)

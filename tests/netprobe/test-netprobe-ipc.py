@@ -6,6 +6,8 @@ import grp
 import os
 import pathlib
 import re
+import resource
+import signal
 import socket
 import stat
 import subprocess
@@ -208,6 +210,52 @@ class Configuration(Case):
         self.assertIn('CAP_BPF is missing.', daemon.stderr.read_text())
 
 
+class Agent(Case):
+    """The fleet's agent, by its own code, and the daemon."""
+
+    def agent(self, daemon):
+        agent = probe.Agent(daemon.socket)
+        self.addCleanup(agent.close)
+        return agent
+
+    def test_what_the_agent_is_given_is_in_force_and_changes_while_it_runs(self):
+        daemon = self.daemon()
+        agent, client = self.agent(daemon), self.client(daemon)
+        self.assertEqual(agent.look('one', enabled=True)['problem'], '')
+        self.assertEqual(daemon.collectors(), ['open 65536 full 0'])
+        before = text(client.ping(), 109)
+        self.assertEqual(agent.look('two', enabled=True, external_flow_match_window_ms=5000)['problem'], '')
+        self.assertNotEqual(text(client.ping(), 109), before)
+        # Nothing of that began anew.
+        self.assertEqual(daemon.collectors(), ['open 65536 full 0'])
+        daemon.play(times=3, pid=1, **PAIR)
+        client.events(3)
+        self.assertEqual(agent.look('two', enabled=True, external_flow_match_window_ms=5000)['events']['flow_attribution_batch'], 1)
+
+    def test_what_needs_a_restart_is_a_problem_with_its_name_and_the_old_stays_in_force(self):
+        daemon = self.daemon()
+        agent, client = self.agent(daemon), self.client(daemon)
+        agent.look('one', enabled=True)
+        before = text(client.ping(), 109)
+        for key, config in (('flow_table_max_entries', {'flow_table_max_entries': 1000}), ('capture_interfaces', {'capture_interfaces': ['eth0']})):
+            problem = agent.look(key, enabled=True, **config)['problem']
+            self.assertIn(f'it refuses its configuration: invalid_config: {key} can only be changed by a restart', problem)
+            self.assertEqual(text(client.ping(), 109), before)
+        self.assertEqual(agent.look('one', enabled=True)['problem'], '')
+
+    def test_a_daemon_that_was_restarted_gets_its_configuration_again(self):
+        daemon = self.daemon()
+        agent = self.agent(daemon)
+        agent.look('one', enabled=True)
+        daemon.end(signal.SIGKILL)
+        self.assertNotEqual(agent.look('one', enabled=True)['problem'], '')
+        again = probe.Daemon(directory=daemon.directory)
+        self.addCleanup(again.end)
+        again.wait_ready()
+        self.assertEqual(agent.look('one', enabled=True)['problem'], '')
+        self.assertTrue(self.client(again).ping()[ENABLED])
+
+
 class Events(Case):
     def test_every_client_gets_every_event_in_order(self):
         daemon, first = self.enabled()
@@ -402,6 +450,122 @@ class External(Case):
         self.assertEqual(client.ask(probe.EXTERNAL, record('198.51.100.2', 0, '192.0.2.1', 0, protocol=1))[1], {1: [1], 2: [1]})
         self.assertEqual(client.ask(probe.EXTERNAL, record('::ffff:192.0.2.1', 40000, '::ffff:198.51.100.2', 443, protocol=17))[1],
                          {1: [1], 2: [1]})
+
+
+class Stranger(Case):
+    """Who can connect and means harm: others are served as before, and the daemon stays as small as it was."""
+
+    def size(self, daemon):
+        """Its descriptors, and MiB."""
+        process = pathlib.Path(f'/proc/{daemon.process.pid}')
+        lines = (process / 'status').read_text().splitlines()
+        return len(os.listdir(process / 'fd')), next(int(line.split()[1]) for line in lines if line.startswith('VmRSS:')) / 1024
+
+    def seconds_of_cpu(self, daemon):
+        fields = pathlib.Path(f'/proc/{daemon.process.pid}/stat').read_text().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def test_a_thousand_clients_at_once_are_refused_and_the_first_is_served(self):
+        daemon, client = self.enabled()
+        before = self.size(daemon)
+        crowd, refused = [], 0
+        for _ in range(1000):
+            crowd.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            # Before it has a time limit, which would be none at all if many wait.
+            crowd[-1].connect(str(daemon.socket))
+            crowd[-1].settimeout(probe.DEADLINE)
+        client.ping()
+        daemon.play(times=3, pid=7, **PAIR)
+        self.assertEqual(len(client.events(3)), 3)
+        descriptors, _ = self.size(daemon)
+        self.assertLessEqual(descriptors, before[0] + 16)
+        for each in crowd[15:]:
+            refused += b'too_many_clients' in each.recv(4096)
+        self.assertEqual(refused, 985)
+        for each in crowd:
+            each.close()
+        probe.until(lambda: wire.first(client.ping(), 110) == 1, 'they are gone')
+        after = self.size(daemon)
+        self.assertEqual(after[0], before[0])
+        self.assertLess(after[1], before[1] + 16)
+        self.client(daemon).ping()
+
+    def test_a_frame_that_is_not_ended_is_not_waited_for_and_a_quiet_client_is(self):
+        daemon, client = self.enabled()
+        quiet = self.client(daemon)
+        quiet.ping()
+        slow = [self.client(daemon) for _ in range(14)]
+        for number, each in enumerate(slow):
+            # From a part of the length to nearly all of the longest.
+            each.send_raw(b'\0' if number == 0 else (4 << 20).to_bytes(4, 'big') + bytes((number - 1) << 18))
+        _, _, payload = self.client(daemon).receive()
+        self.assertEqual(text(wire.parse(payload), 1), 'too_many_clients')
+        started = time.monotonic()
+        while time.monotonic() < started + 4:
+            # Who sends a little every now and then gets no more time.
+            slow[1].send_raw(b'x')
+            client.ping()
+            time.sleep(0.5)
+        for each in slow:
+            self.assertEqual(text(each.next_unasked(probe.ERROR)[1], 1), 'frame_too_slow')
+            with self.assertRaises((probe.Closed, ConnectionResetError)):
+                each.receive()
+        self.client(daemon).ping()
+        quiet.ping()
+
+    def test_who_asks_and_never_reads_makes_nobody_wait_and_the_daemon_not_larger(self):
+        daemon, client = self.enabled()
+        daemon.play(times=3000, pid=1, comm='x' * 15, cmdline='/y' * 100, **PAIR)
+        client.events(3000)
+        _, before = self.size(daemon)
+        asked = wire.number(1, 1) + wire.data(probe.LIST, b'')
+        for _ in range(10):
+            greedy = self.client(daemon)
+            greedy.socket.settimeout(0.2)
+            try:
+                for _ in range(1000):
+                    greedy.send_body(asked)
+            except TimeoutError:
+                pass
+        client.ping()
+        _, after = self.size(daemon)
+        # Each may leave 8 MiB unread, and one answer more.
+        self.assertLess(after, before + 10 * 10)
+
+    def test_without_a_descriptor_left_it_neither_spins_nor_forgets_who_is_there(self):
+        daemon, client = self.enabled()
+        descriptors, _ = self.size(daemon)
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+        used = self.seconds_of_cpu(daemon)
+        for _ in range(20):
+            with self.assertRaises((probe.Closed, ConnectionError)):
+                self.client(daemon).ping()
+        time.sleep(1)
+        self.assertLess(self.seconds_of_cpu(daemon) - used, 0.5)
+        client.ping()
+        daemon.play(pid=7, **PAIR)
+        self.assertEqual(client.events(1)[0][TGID], [7])
+
+    def test_a_daemon_that_is_killed_in_a_storm_is_followed_by_one_that_serves(self):
+        daemon, _ = self.enabled()
+        stop = threading.Event()
+
+        def load():
+            while not stop.is_set():
+                try:
+                    daemon.play(times=5000, pid=1, **PAIR)
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        daemon.end(signal.SIGKILL)
+        stop.set()
+        thread.join()
+        again = probe.Daemon(directory=daemon.directory)
+        self.addCleanup(again.end)
+        again.wait_ready()
+        self.client(again).enable()
 
 
 class Life(Case):

@@ -45,6 +45,11 @@ echo "kernel $(uname -r)"
 echo "holders $(pidof sockets)"
 probe flows | sed 's/^/flow /'
 probe listeners | sed 's/^/listener /'
+switches() {{ sed -n 's/^voluntary_ctxt_switches:[^0-9]*//p' /proc/$daemon/status; }}
+sleep 1
+before=$(switches)
+sleep 2
+echo "woken $(($(switches) - before))"
 echo "ping $(probe ping)"
 kill $daemon
 wait $daemon
@@ -96,17 +101,28 @@ def initramfs(directory):
     return image
 
 
+def boot(image, accelerator, seconds):
+    """What the guest said, however far it came."""
+    command = ['qemu-system-x86_64', '-accel', accelerator, '-machine', 'q35', '-cpu', 'max', '-m', '512', '-smp', '2', '-nodefaults', '-no-reboot',
+               '-display', 'none', '-serial', 'stdio', '-kernel', kernel(), '-initrd', image, '-append', 'console=ttyS0 quiet panic=-1']
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False).stdout
+    except subprocess.TimeoutExpired as late:
+        return late.stdout or b''
+
+
 class OnTheKernelOfDebian12(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         with tempfile.TemporaryDirectory(prefix='affix-vm-') as name:
             image = initramfs(pathlib.Path(name))
-            done = subprocess.run(
-                ['qemu-system-x86_64', '-accel', 'kvm', '-accel', 'tcg', '-machine', 'q35', '-cpu', 'max', '-m', '512', '-smp', '2', '-nodefaults',
-                 '-no-reboot', '-display', 'none', '-serial', 'stdio', '-kernel', kernel(), '-initrd', image,
-                 '-append', 'console=ttyS0 quiet panic=-1'],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400, check=False)
-        cls.text = done.stdout.decode(errors='replace')
+            output = b''
+            # /dev/kvm may be there and run nothing; one that works needs few seconds.
+            if os.access('/dev/kvm', os.R_OK | os.W_OK):
+                output = boot(image, 'kvm', 40)
+            if b'ended ' not in output:
+                output = boot(image, 'tcg', 350)
+        cls.text = output.decode(errors='replace')
         cls.said = {}
         for line in cls.text.replace('\r', '').splitlines():
             word, _, rest = line.partition(' ')
@@ -137,6 +153,9 @@ class OnTheKernelOfDebian12(unittest.TestCase):
         last = self.objects('ping')[-1]
         self.assertEqual((last['records_lost'], last['owners_unknown']), (0, 0), last)
         self.assertGreaterEqual(last['owners_known'], 2 * 500 + 2 * 2 * HELD)
+
+    def test_it_sleeps_when_nothing_happens_any_more(self):
+        self.assertEqual(self.said.get('woken'), ['0'], self.text[-3000:])
 
     def test_it_ends_when_it_is_asked_to(self):
         self.assertEqual(self.said.get('ended'), ['0'], self.text[-3000:])

@@ -55,6 +55,21 @@ class Tokens(Fronted):
         self.assertEqual(len(self.tokens.seen), 1)
         self.assertNotIn('Authorization', self.tokens.seen[0][2])
 
+    def test_a_token_that_runs_out_before_the_upload_does_not_end_the_push(self):
+        ran_out = []
+
+        def refuse_once(handler):
+            if handler.command != 'PUT' or ran_out or '/uploads/' not in handler.path:
+                return False
+            handler.rfile.read(int(handler.headers['Content-Length']))
+            ran_out.append(handler.answer(401, b'{}', WWW_Authenticate='Bearer realm="x"'))
+            return True
+
+        front = self.front(self.made.port, refuse_once)
+        self.log_in(front.port)
+        self.affix('push', f'127.0.0.1:{front.port}/sensor:1', self.bundle)
+        self.assertEqual(len(ran_out), 1)
+
     def test_a_token_that_is_none_is_refused(self):
         for answer in (b'{"token": "a\\nb"}', b'{}', b'[', b'{"token": ""}', b'{"token": "' + b'x' * 70000 + b'"}'):
             self.tokens.act = lambda handler, answer=answer: handler.answer(200, answer) or True
@@ -241,15 +256,17 @@ class Answers(Fronted):
         self.check_cache()
 
     def test_the_same_part_over_and_over_is_no_progress(self):
+        layer = tar_of({'a': b'x' * 300000})
+        self.descriptor = self.layout.image([layer], compress=False)
         asked = []
 
         def halve(handler):
             asked.append(time.monotonic())
-            handler.answer(200, self.LAYER[:20000], Content_Length=len(self.LAYER))
+            handler.answer(200, layer[:200000], Content_Length=len(layer))
             handler.close_connection = True
             return True
 
-        self.changes[self.layer_digest()] = halve
+        self.changes[digest_of(layer)] = halve
         words = self.start()
         with subprocess.Popen([registry.AFFIX, *words, '--quiet'], env=self.environment) as pull:
             try:

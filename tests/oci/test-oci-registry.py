@@ -41,8 +41,16 @@ class Images(Linked):
         again = self.json('image', 'pull', f'127.0.0.1:{link.port}/image:v1')
         self.assertEqual(again, first)
         self.assertNotIn(b'/blobs/', link.requests)
-        # By its digest nothing at all is asked of the repository.
         self.json('image', 'pull', f'127.0.0.1:{link.port}/image@{first["digest"]}')
+
+    def test_a_layer_may_be_there_twice(self):
+        made = self.serve()
+        layer = tar_of({'a': os.urandom(50000)})
+        self.put(made, self.image(layer, tar_of({'b': b'y'}), layer))
+        layers = self.json('image', 'pull', made.ref('image:v1'))['layers']
+        self.assertEqual(layers[0], layers[2])
+        self.assertNotEqual(layers[0], layers[1])
+        self.check_cache()
 
     def test_the_platforms_own_image_is_chosen(self):
         made = self.serve()

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+#pragma once
+
+/* Records of the peers of datagram sockets. */
+#include "peers.h"
+
+static __always_inline void mark_as_told(struct probe_socket *socket, const struct probe_peer *peer,
+					 enum peer_place place)
+{
+	struct probe_traffic *traffic;
+
+	if (place == PEER_FIRST) {
+		socket->flags |= SOCKET_TOLD;
+		return;
+	}
+	if (place == PEER_CONNECTED) {
+		socket->flags = (socket->flags & ~PROBE_LISTENER) | PROBE_CONNECTED;
+		return;
+	}
+	traffic = bpf_map_lookup_elem(&peers, peer);
+	if (!traffic)
+		return;
+	traffic->owner_tgid = socket->owner.tgid;
+	traffic->owner_start_ns = socket->owner.start_ns;
+	traffic->told = 1;
+}
+
+/* Of what a record says, where the remote side is *peer*. */
+static __always_inline void set_peer(struct probe_record *record, const struct probe_peer *peer,
+				     enum peer_place place)
+{
+	record->flags &= ~(PROBE_LISTENER | PROBE_CONNECTED);
+	if (place == PEER_FIRST)
+		record->flags |= PROBE_FIRST;
+	if (place == PEER_CONNECTED)
+		record->flags |= PROBE_CONNECTED;
+	record->tuple.family = peer->family;
+	record->tuple.protocol = peer->protocol;
+	record->tuple.remote = peer->remote;
+	record->tuple.remote_port = peer->remote_port;
+}
+
+static __always_inline void set_first(struct probe_record *record,
+				      const struct probe_socket *socket)
+{
+	struct probe_peer peer = {
+		.remote = socket->first,
+		.remote_port = socket->first_port,
+		.family = socket->first_family,
+		.protocol = socket->first_protocol,
+	};
+
+	set_peer(record, &peer, PEER_FIRST);
+}
+
+/* A record of *peer*; of *local* only that side is taken. If the ring has no room the next datagram
+ * tells. */
+static __always_inline void tell_peer(__u32 kind, struct probe_socket *socket,
+				      const struct probe_peer *peer, enum peer_place place,
+				      const struct probe_tuple *local)
+{
+	struct probe_record *record = record_new(kind, peer->cookie, socket);
+
+	socket->flags |= SOCKET_ANNOUNCED;
+	if (!record)
+		return;
+	mark_as_told(socket, peer, place);
+	record->tuple.local = local->local;
+	record->tuple.local_port = local->local_port;
+	set_peer(record, peer, place);
+	submit(record, 0);
+}
