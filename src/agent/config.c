@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -24,6 +25,7 @@
 #define DOWNLOAD_BYTES   (1ULL << 30)
 #define DOWNLOAD_SECONDS 3600U
 #define MIN_SPEED        1024U
+#define PORT_DIGITS      5U
 #define SLOW_SECONDS     60U
 /* Certificates and tokens. */
 #define DIGESTED_FILE_MAX MEBIBYTE
@@ -63,12 +65,29 @@ static const char *after_scheme(const char *url)
 	return NULL;
 }
 
+/* Whether what stands between the host and the path is a port, or nothing. */
+static bool has_good_port(const char *host)
+{
+	const char *at = *host == '[' ? strchr(host, ']') : host;
+	size_t digits;
+
+	if (!at)
+		return false;
+	at += *at == ']' ? 1 : strcspn(at, ":/?");
+	if (*at != ':')
+		return *at == '\0' || *at == '/' || *at == '?';
+	digits = strspn(++at, "0123456789");
+	if (digits == 0 || digits > PORT_DIGITS || !strchr("/?", at[digits]))
+		return false;
+	return strtoul(at, NULL, 10) > 0 && strtoul(at, NULL, 10) <= UINT16_MAX;
+}
+
 static bool is_server_url(const char *url)
 {
 	const char *host = after_scheme(url);
 
 	return host && *host != '\0' && *host != '/' && is_plain_text(url) && !strchr(url, '#') &&
-	       !strchr(host, '@');
+	       !strchr(host, '@') && has_good_port(host);
 }
 
 /* The same address as curl and HTTP spell it; a lone host gets OpAMP's usual path. */

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "agent/frame_config.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -30,6 +31,9 @@
 
 #define HEADER_SIZE 4U
 #define READ_SIZE   (64UL * 1024)
+/* What an add-on may send in a second: the largest frame. More of it waits, and is its own to drop.
+ */
+#define SECOND_MAX  FRAME_SIZE_MAX
 #define PROBLEM_MAX 256U
 #define SHOWN_MAX   100U
 #define KINDS_MAX   32U
@@ -41,6 +45,9 @@ struct frame_client {
 	char *path;
 	int fd;
 	sd_event_source *io;
+	sd_event_source *rest;    /* until it is read from again */
+	uint64_t second;          /* that is counted, monotonic */
+	uint64_t second_received; /* bytes in it */
 	struct buffer input;
 	uint64_t sequence;
 	uint64_t apply_sequence;
@@ -56,6 +63,7 @@ struct frame_client {
 static void disconnect(struct frame_client *client, const char *problem)
 {
 	client->io = sd_event_source_disable_unref(client->io);
+	client->rest = sd_event_source_disable_unref(client->rest);
 	client->fd = fd_close(client->fd);
 	buffer_done(&client->input);
 	client->input = BUFFER_INIT;
@@ -157,6 +165,34 @@ static int take_input(struct frame_client *client)
 	return 0;
 }
 
+static int on_rested(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct frame_client *client = userdata;
+
+	(void)source;
+	(void)usec;
+	client->rest = sd_event_source_disable_unref(client->rest);
+	return sd_event_source_set_enabled(client->io, SD_EVENT_ON);
+}
+
+/* An add-on that sends without end costs what SECOND_MAX costs, and no more. */
+static int count_received(struct frame_client *client, size_t size)
+{
+	uint64_t now = clock_monotonic_usec() / CLOCK_USEC_PER_SEC;
+
+	if (now != client->second) {
+		client->second = now;
+		client->second_received = 0;
+	}
+	client->second_received += size;
+	if (client->second_received < SECOND_MAX)
+		return 0;
+	if (sd_event_add_time(client->event, &client->rest, CLOCK_MONOTONIC,
+			      (now + 1) * CLOCK_USEC_PER_SEC, 0, on_rested, client) < 0)
+		return -ENOMEM;
+	return sd_event_source_set_enabled(client->io, SD_EVENT_OFF);
+}
+
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct frame_client *client = userdata;
@@ -180,6 +216,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
 		r = take_input(client);
 	if (r != 0)
 		disconnect(client, "what it sends is not netprobe-frame/1");
+	else if (count_received(client, (size_t)n) < 0)
+		disconnect(client, "no memory");
 	return 0;
 }
 

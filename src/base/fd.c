@@ -6,7 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/path.h"
@@ -151,4 +155,20 @@ int fd_read_file_at(int dirfd, const char *name, size_t max, char **ret_data, si
 	if (r < 0)
 		return r;
 	return fd_read_all(fd, max, ret_data, ret_size);
+}
+
+int fd_count_read(int fd, uint64_t *ret)
+{
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+	int unread = 0;
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 ||
+	    ioctl(fd, FIONREAD, &unread) < 0)
+		return -errno;
+	if (size <
+	    offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
+		return -EOPNOTSUPP;
+	*ret = info.tcpi_bytes_received - (uint64_t)unread;
+	return 0;
 }

@@ -51,3 +51,7 @@ must_check int fd_read_path(const char *path, size_t max, char **ret_data, size_
  * fd_read_all(). */
 must_check int fd_read_file_at(int dirfd, const char *name, size_t max, char **ret_data,
 			       size_t *ret_size);
+
+/* How many bytes were read from a TCP connection so far; its end, where it has come, is one of
+ * them. 0 or -errno. */
+must_check int fd_count_read(int fd, uint64_t *ret);

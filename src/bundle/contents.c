@@ -186,12 +186,12 @@ static int read_entry(struct reading *reading, const char *name, uint64_t size,
 	}
 	digest_begin(&digest);
 	r = stream_entry(reading, entry, &digest, &spool, reterr_refusal);
+	entry->fd = spool_take(&spool);
 	/* It has our state, whatever came of the stream. */
 	hasher_wait(reading->hasher, hasher_last(reading->hasher));
 	if (r != 0)
 		return r;
 	digest_end(&digest, &entry->digest);
-	entry->fd = TAKE_FD(spool.fd);
 	bundle->size += size;
 	return 0;
 }

@@ -16,6 +16,8 @@
 
 /* Each sync_file_range() keeps this much in flight while the next is being made. */
 #define FLUSH_STEP (4ULL << 20)
+/* At the end of a file, what is left of that is begun as well, if it is worth a call. */
+#define FLUSH_REST (256ULL << 10)
 /* How much of a path is shown. */
 #define PLACE_MAX 128U
 
@@ -94,6 +96,17 @@ int spool_open(struct spool *spool, int dirfd, uint64_t expected, int flags,
 	return -errno;
 }
 
+/* What was written since the last time, if it is at least *least*. A hint only: the sync that must
+ * follow reports what went wrong. */
+static void flush(struct spool *spool, uint64_t least)
+{
+	if (!spool->is_kept || spool->size - spool->flushed < least)
+		return;
+	(void)sync_file_range(spool->fd, (off_t)spool->flushed,
+			      (off_t)(spool->size - spool->flushed), SYNC_FILE_RANGE_WRITE);
+	spool->flushed = spool->size;
+}
+
 int spool_add(struct spool *spool, const void *data, size_t size, struct refusal *reterr_refusal)
 {
 	int r = fd_write_full(spool->fd, data, size);
@@ -106,13 +119,14 @@ int spool_add(struct spool *spool, const void *data, size_t size, struct refusal
 	if (r < 0)
 		return r;
 	spool->size += size;
-	if (!spool->is_kept || spool->size - spool->flushed < FLUSH_STEP)
-		return 0;
-	/* A hint only: the fsync that must follow reports what went wrong. */
-	(void)sync_file_range(spool->fd, (off_t)spool->flushed,
-			      (off_t)(spool->size - spool->flushed), SYNC_FILE_RANGE_WRITE);
-	spool->flushed = spool->size;
+	flush(spool, FLUSH_STEP);
 	return 0;
+}
+
+int spool_take(struct spool *spool)
+{
+	flush(spool, FLUSH_REST);
+	return TAKE_FD(spool->fd);
 }
 
 void spool_done(struct spool *spool)

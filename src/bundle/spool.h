@@ -35,5 +35,8 @@ must_check int spool_open(struct spool *spool, int dirfd, uint64_t expected, int
 must_check int spool_add(struct spool *spool, const void *data, size_t size,
 			 struct refusal *reterr_refusal);
 
+/* The file is whole: its descriptor, which is the caller's now, or -EBADF. Writeback of the rest is
+ * started. */
+must_check int spool_take(struct spool *spool);
 void spool_done(struct spool *spool);
 #define cleanup_spool CLEANUP(spool_done)

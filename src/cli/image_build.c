@@ -5,6 +5,7 @@
  * is complete and on disk.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -210,16 +211,17 @@ static int print_summary(const struct build *build, const struct ext4_summary *s
 {
 	cleanup_json json_t *json = NULL;
 
+	assert(build->output);
 	if (!build->is_json) {
 		(void)printf("%s\n", build->output);
 		return COMMAND_DONE;
 	}
 	json = command_json_new();
-	if (!json || json_object_set_new(json, "image", json_string(build->output)) < 0 ||
-	    json_object_set_new(json, "size", json_integer((json_int_t)summary->size)) < 0 ||
-	    json_object_set_new(json, "free", json_integer((json_int_t)summary->free)) < 0 ||
-	    json_object_set_new(json, "inodes", json_integer((json_int_t)summary->inodes)) < 0 ||
-	    json_object_set_new(json, "content", json_integer((json_int_t)summary->content)) < 0)
+	if (!json || json_add_string(json, "image", build->output) < 0 ||
+	    json_add_uint(json, "size", summary->size) < 0 ||
+	    json_add_uint(json, "free", summary->free) < 0 ||
+	    json_add_uint(json, "inodes", summary->inodes) < 0 ||
+	    json_add_uint(json, "content", summary->content) < 0)
 		return command_broke(-ENOMEM, "the answer could not be made");
 	return command_print_json(json);
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -19,16 +20,26 @@ static int complain(char **reterr, const char *what, const char *name, const cha
 	return 1;
 }
 
-static int check_file(const char *key, const char *path, char **reterr)
+/* Whether *path* can be opened and is of *type*. OpenSSL would wait for the other end of a FIFO. */
+static int check_path(const char *key, const char *path, mode_t type, char **reterr)
 {
 	cleanup_fd int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
 	cleanup_free char *what = NULL;
+	struct stat st;
+	int error = fd < 0 ? errno : 0;
 
-	if (!path || fd >= 0)
+	if (!path)
 		return 0;
 	if (str_format(&what, "%s: ", key) < 0)
-		return complain(reterr, "", path, "could not be opened");
-	return complain(reterr, what, path, strerrordesc_np(errno));
+		return -ENOMEM;
+	if (error == 0 && fstat(fd, &st) < 0)
+		error = errno;
+	if (error != 0)
+		return complain(reterr, what, path, strerrordesc_np(error));
+	if ((st.st_mode & S_IFMT) == type)
+		return 0;
+	return complain(reterr, what, path,
+			type == S_IFDIR ? "is no directory" : "is no regular file");
 }
 
 static void cleanup_context(SSL_CTX **context)
@@ -102,12 +113,12 @@ int config_check(const struct config *config, char **reterr)
 		return complain(reterr, "", "stale_seconds",
 				"is not more than heartbeat_seconds: hosts would be stale between "
 				"two heartbeats");
-	r = check_file("tls_certificate", config->tls_certificate, reterr);
+	r = check_path("tls_certificate", config->tls_certificate, S_IFREG, reterr);
 	if (r == 0)
-		r = check_file("tls_key", config->tls_key, reterr);
+		r = check_path("tls_key", config->tls_key, S_IFREG, reterr);
 	if (r == 0)
-		r = check_file("client_ca", config->client_ca, reterr);
+		r = check_path("client_ca", config->client_ca, S_IFREG, reterr);
 	if (r == 0)
-		r = check_file("trust", config->trust, reterr);
+		r = check_path("trust", config->trust, S_IFDIR, reterr);
 	return r == 0 ? check_tls(config, reterr) : r;
 }

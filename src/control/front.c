@@ -21,6 +21,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -158,6 +159,9 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		/* The library takes any certificate unless it is told so; *size* is OpenSSL's
 		 * finding. */
 		return size == 1 ? 0 : -1;
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		/* Not to HTTP/2, which nothing here is made for. */
+		return strcasecmp(in, "websocket") == 0 ? 0 : -1;
 	case LWS_CALLBACK_HTTP:
 	case LWS_CALLBACK_HTTP_BODY:
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:

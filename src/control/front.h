@@ -26,6 +26,8 @@ struct exchange;
 /* What is kept for a connection from accept() to close(), whatever is spoken over it. */
 struct front_peer {
 	struct limit_address *address;
+	uint64_t read;  /* bytes, when the last request began or ended: front_reuse.c */
+	bool is_used;   /* there was a request */
 	bool is_proven; /* somebody with a credential is at the other end */
 };
 

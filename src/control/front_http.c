@@ -22,6 +22,7 @@
 #include "control/front_agent.h"
 #include "control/front_artifact.h"
 #include "control/front_rest.h"
+#include "control/front_reuse.h"
 #include "opamp/gzip.h"
 
 #define HEAD_MAX       4096U
@@ -34,6 +35,7 @@
 #define FRAGMENT_MAX   4096
 #define DISCARD_MAX    4194304U /* 4 MiB */
 #define STATUS_OK_END  300U
+#define LENGTH_DIGITS  18U
 
 static const struct {
 	int number;
@@ -100,6 +102,7 @@ static int copy_path(struct exchange *exchange, const char *path)
 	return exchange->path ? r : -ENOMEM;
 }
 
+/* 0; 1: a parameter is too long; -ENOMEM. */
 static int copy_query(struct exchange *exchange)
 {
 	cleanup_buffer struct buffer encoded = BUFFER_INIT;
@@ -111,6 +114,9 @@ static int copy_query(struct exchange *exchange)
 		int n = lws_hdr_copy_fragment(exchange->wsi, fragment, sizeof(fragment),
 					      WSI_TOKEN_HTTP_URI_ARGS, i);
 
+		/* One that is too long is not there for it, as if nobody had asked for less. */
+		if (n < 0 && lws_hdr_fragment_length(exchange->wsi, WSI_TOKEN_HTTP_URI_ARGS, i) > 0)
+			return 1;
 		if (n < 0)
 			break;
 		value = strchr(fragment, '=');
@@ -136,16 +142,31 @@ static bool has_token(struct lws *wsi, enum lws_token_indexes header, const char
 	return value && strcasestr(value, token);
 }
 
+/* As libwebsockets reads it, or what one of us takes for a body the other takes for a request. */
+static int read_length(struct lws *wsi, uint64_t *ret)
+{
+	cleanup_free char *text = front_header(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH);
+
+	if (!text)
+		return 0;
+	if (*text == '\0' || text[strspn(text, "0123456789")] != '\0' ||
+	    strlen(text) > LENGTH_DIGITS)
+		return -EPROTO;
+	*ret = strtoull(text, NULL, 10);
+	return 0;
+}
+
 static int read_head(struct exchange *exchange, const char *path)
 {
-	cleanup_free char *length = front_header(exchange->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH);
-	int r;
+	int r = read_length(exchange->wsi, &exchange->content_length);
+
+	if (r < 0)
+		return r;
 
 	exchange->authorization = front_header(exchange->wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
 	exchange->content_type = front_header(exchange->wsi, WSI_TOKEN_HTTP_CONTENT_TYPE);
 	exchange->is_gzipped = has_token(exchange->wsi, WSI_TOKEN_HTTP_CONTENT_ENCODING, "gzip");
 	exchange->accepts_gzip = has_token(exchange->wsi, WSI_TOKEN_HTTP_ACCEPT_ENCODING, "gzip");
-	exchange->content_length = length ? strtoull(length, NULL, 10) : 0;
 	r = copy_path(exchange, path);
 	return r == 0 ? copy_query(exchange) : r;
 }
@@ -212,12 +233,17 @@ static uint64_t body_seconds(const struct exchange *exchange)
 int exchange_begin(struct front *front, struct lws *wsi, struct front_session *session,
 		   const char *path)
 {
-	cleanup_exchange struct exchange *exchange = calloc(1, sizeof(*exchange));
+	cleanup_exchange struct exchange *exchange = NULL;
 	char *uri = NULL;
 	int length = 0;
 	int method;
 	int r;
 
+	/* A client sends it again, on a connection of its own. */
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 && reuse_is_early(wsi))
+		return -EPROTO;
+	reuse_note(wsi);
+	exchange = calloc(1, sizeof(*exchange));
 	if (!exchange)
 		return -ENOMEM;
 	exchange->front = front;
@@ -238,7 +264,11 @@ int exchange_begin(struct front *front, struct lws *wsi, struct front_session *s
 	/* What an earlier request on this connection left, if its end was not seen. */
 	session->exchange = exchange_free(session->exchange);
 	session->exchange = exchange;
-	route(exchange);
+	if (r > 0)
+		exchange_refuse_body(exchange, HTTP_STATUS_REQ_URI_TOO_LONG, "too-large",
+				     "a parameter in a query has at most 4095 bytes");
+	else
+		route(exchange);
 	if (exchange->content_length > 0)
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, (int)body_seconds(exchange));
 	ignore_result(TAKE_PTR(exchange));
@@ -507,6 +537,7 @@ int exchange_write(struct front_session *session)
 	}
 	must_close = exchange->must_close;
 	session->exchange = exchange_free(exchange);
+	reuse_note(wsi);
 	return must_close || lws_http_transaction_completed(wsi) ? -1 : 0;
 }
 

@@ -28,7 +28,7 @@
 #include "ext4/layer_walk.h"
 
 #define XATTR_COUNT_MAX 128U
-#define XATTR_NAME_MAX  255U /* the kernel's */
+#define XATTR_NAME_MAX  255U
 #define SHOWN_MAX       200U
 #define TAR_BLOCK       512
 
@@ -248,23 +248,33 @@ static int take_numbers(struct layer_reader *reader, struct archive_entry *from,
 	return 0;
 }
 
+/* Whether the kernel would take it: libext2fs takes more, and would write it somehow. */
+static bool is_xattr(const char *name, size_t size)
+{
+	static const char *const namespaces[] = {"user.", "security.", "trusted."};
+	static const char *const lists[] = {"system.posix_acl_access", "system.posix_acl_default"};
+
+	if (strlen(name) > XATTR_NAME_MAX || size > LAYER_XATTRS_MAX)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++) {
+		if (str_starts_with(name, namespaces[i]))
+			return name[strlen(namespaces[i])] != '\0';
+	}
+	/* A version, and entries of eight bytes. */
+	return (str_equal(name, lists[0]) || str_equal(name, lists[1])) && size % 8 == 4;
+}
+
 static int add_xattr(struct layer_reader *reader, const char *name, const void *value, size_t size,
 		     struct image_problem *reterr_problem)
 {
-	static const char *const namespaces[] = {"user.", "security.", "trusted.",
-						 "system.posix_acl_access",
-						 "system.posix_acl_default"};
 	struct layer_entry *entry = &reader->entry;
 	size_t name_size = strlen(name);
-	bool is_known = false;
 
-	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++)
-		is_known |= str_starts_with(name, namespaces[i]);
 	/* What containers' file systems note for themselves is not the image's. */
 	if (str_starts_with(name, "trusted.overlay.") || str_starts_with(name, "user.overlay."))
 		return 0;
-	if (!is_known || entry->xattr_count == XATTR_COUNT_MAX || name_size > XATTR_NAME_MAX ||
-	    size > LAYER_XATTRS_MAX || name_size + size > LAYER_XATTRS_MAX - reader->xattrs_size)
+	if (!is_xattr(name, size) || entry->xattr_count == XATTR_COUNT_MAX ||
+	    name_size + size > LAYER_XATTRS_MAX - reader->xattrs_size)
 		return layer_reader_refuse(
 			reader, entry->path, reterr_problem,
 			"has extended attributes that ext4 cannot hold, such as "

@@ -190,8 +190,10 @@ static int take_xattrs(struct layer_walk *walk, int fd, size_t max, struct layer
 	for (const char *name = walk->names; name < walk->names + size; name += strlen(name) + 1) {
 		int r;
 
-		/* A file's owner that is not its owner in the image has no rights to give. */
-		if (str_starts_with(name, "user.overlay.") || str_starts_with(name, "trusted."))
+		/* Others are a file system's own. */
+		if ((!str_starts_with(name, "user.") && !str_starts_with(name, "security.") &&
+		     !str_starts_with(name, "system.posix_acl_")) ||
+		    str_starts_with(name, "user.overlay."))
 			continue;
 		if (entry->xattr_count == max)
 			return -E2BIG;

@@ -189,7 +189,7 @@ int writer_format(struct writer *w, uint64_t blocks, uint64_t inodes)
 	if (ftruncate(w->fd, 0) < 0 || ftruncate(w->fd, (off_t)(blocks * EXT4_BLOCK_SIZE)) < 0)
 		return -errno;
 	r = initialize(w, blocks, inodes);
-	if (r != 0)
+	if (r != 0 || !w->fs)
 		return r;
 	describe(w);
 	error = add_tables(w);

@@ -354,6 +354,9 @@ int tree_add_user(const struct tree *tree, const char *name, const char *gecos)
 
 	if (!path_is_safe_name(name) || strpbrk(name, ":,+") || strpbrk(gecos, ":\n"))
 		return -EINVAL;
+	/* A tree may be begun by what is put into it: users come before all other files. */
+	if (mkdirat(tree->rootfd, "etc", 0755) < 0 && errno != EEXIST)
+		return -errno;
 	r = open_accounts(tree, &etc, &lock);
 	if (r == 0)
 		r = add_user_in(etc, name, gecos);

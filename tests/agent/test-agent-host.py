@@ -3,6 +3,7 @@
 """affix-agent as systemd runs it on a booted host, with the real updater and real add-ons."""
 
 import ctypes
+import json
 import os
 import pathlib
 import sys
@@ -139,6 +140,33 @@ class AgentOnHost(live.Case):
         (directory / 'local.conf').unlink()
         # The first pause is half a minute, and this well before its end.
         self.state('bent', 'running', '1.0.0', 15)
+
+    def netprobe(self):
+        """What the add-on says of itself to a member of its group."""
+        done = self.host.run(['/opt/affix/netprobe/current/affix-netprobe', 'ping', '--json'], user='affix')
+        return json.loads(done.stdout) if done.returncode == 0 else {}
+
+    def test_an_addon_with_ipc_is_configured_watched_and_its_events_are_told(self):
+        bundle = self.work.netprobe('0.1.0')
+        self.start()
+        self.server.configure({'netprobe': {'enabled': True}})
+        self.offer(netprobe=self.server.package('0.1.0', bundle.read_bytes(), pathlib.Path(f'{bundle}.minisig').read_text()))
+        self.state('netprobe', 'running', '0.1.0', 60)
+        self.assertTrue(self.netprobe()['enabled'])
+        # The agent's own connections are flows, too.
+        self.server.wait(lambda report: sum((report.addons.get('netprobe', {}).get('events') or {}).values()) > 0, 60, self.seen)
+
+        self.seen = len(self.server.reports)
+        self.host.run(['systemctl', 'kill', '-s', 'STOP', 'affix-netprobe'], check=True)
+        self.addCleanup(self.host.run, ['systemctl', 'kill', '-s', 'CONT', 'affix-netprobe'])
+        # Before three pings are missed, the updater finds that it accepts nothing.
+        self.assertIn('ipc.sock', self.state('netprobe', 'unhealthy', '0.1.0', 60)['reason'])
+        self.seen = len(self.server.reports)
+        self.host.run(['systemctl', 'kill', '-s', 'CONT', 'affix-netprobe'], check=True)
+        self.state('netprobe', 'running', '0.1.0', 60)
+
+        self.server.configure({'netprobe': {'enabled': False}})
+        self.until(lambda: self.netprobe().get('enabled') is False, 30)
 
     def test_drift_is_found_and_mended(self):
         self.start(repair='true')

@@ -18,6 +18,10 @@ class OneHost(fleet_hosts.Case):
     def setUp(self):
         self.host = self.hosts['web-1']
 
+    def tearDown(self):
+        if self.fleet.items('hosts'):
+            super().tearDown()
+
     def deliver(self, identifier, version, *arguments, **addon):
         self.fleet.publish(self.addon(identifier, version, **addon))
         return self.fleet.assign(identifier, version, '--selector', 'role=web', *arguments)
@@ -158,6 +162,22 @@ class OneHost(fleet_hosts.Case):
         self.assertIn('revoke', self.fleet.cli('audit'))
 
 
+    def test_when_it_is_revoked_it_is_put_out_at_once_and_its_addons_go_on(self):
+        """The last one: nobody lets the host in again."""
+        self.deliver('late', '1.0.0')
+        self.wait('web-1', 'late', state='running', running='1.0.0')
+        for token in self.fleet.items('token'):
+            if not token['revoked']:
+                self.fleet.cli('token', 'revoke', str(token['id']))
+        self.fleet.cli('revoke', '--host', 'web-1')
+        self.assertEqual(self.fleet.items('hosts', '--presence', 'connected'), [])
+        self.deliver('late', '1.1.0')
+        fleet_hosts.until(lambda: 'this host was revoked' in self.host.log(500), lambda: f'the agent is not told:\n{self.host.log()}')
+        self.cycles('web-1', 3)
+        self.assertRuns('web-1', 'late', '1.0.0')
+        self.assertEqual([item['name'] for item in self.fleet.items('hosts', '--presence', 'revoked')], ['web-1'])
+
+
 class PollingHost(fleet_hosts.Case):
     """Over TLS and HTTP, as behind a proxy that lets nothing else through."""
 
@@ -188,29 +208,6 @@ class PollingHost(fleet_hosts.Case):
         self.wait_gone('edge-1', 'one')
         self.wait_gone('edge-1', 'two')
         self.assertRuns('edge-1', 'three', '1.0.0')
-
-
-class RevokedHost(fleet_hosts.Case):
-    labels = {'web-1': {'role': 'web'}}
-
-    def tearDown(self):
-        """There is no host left to compare with."""
-
-    def test_revoked_host_is_put_out_at_once_and_its_addons_go_on(self):
-        host = self.hosts['web-1']
-        self.fleet.publish(self.addon('probe', '1.0.0'))
-        self.fleet.assign('probe', '1.0.0', '--selector', 'role=web')
-        self.wait('web-1', 'probe', state='running', running='1.0.0')
-        for token in self.fleet.items('token'):
-            self.fleet.cli('token', 'revoke', str(token['id']))
-        self.fleet.cli('revoke', '--host', 'web-1')
-        self.assertEqual(self.fleet.items('hosts', '--presence', 'connected'), [])
-        self.fleet.publish(self.addon('probe', '1.1.0'))
-        self.fleet.assign('probe', '1.1.0', '--selector', 'role=web')
-        fleet_hosts.until(lambda: 'this host was revoked' in host.log(500), lambda: f'the agent is not told:\n{host.log()}')
-        self.cycles('web-1', 3)
-        self.assertRuns('web-1', 'probe', '1.0.0')
-        self.assertEqual([item['name'] for item in self.fleet.items('hosts', '--presence', 'revoked')], ['web-1'])
 
 
 if __name__ == '__main__':

@@ -138,6 +138,51 @@ class Messages(Hostile):
         self.assertEqual(caught.exception.status, 404)
         self.assertEqual(self.raw(b'POST /v1/opamp HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'), 411)
 
+    def test_request_with_a_body_that_did_not_wait_for_the_answer_before_it_is_not_taken(self):
+        get = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
+        post = b'POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc'
+        for sent, answers in ((get + post, 1), (post + post, 1), (post + get, 2), (get * 5, 5), (get * 2 + post, 2),
+                              (get + post[:-1], 1)):
+            with self.subTest(sent):
+                connection = socket.create_connection(self.server.address, 5)
+                self.addCleanup(connection.close)
+                connection.sendall(sent)
+                self.check_answers(connection, answers, ends=answers < sent.count(b'HTTP/1.1'))
+        # One that waits is.
+        connection = socket.create_connection(self.server.address, 5)
+        self.addCleanup(connection.close)
+        for one in (get, post, post, get):
+            connection.sendall(one)
+            self.check_answers(connection, 1)
+
+    def check_answers(self, connection, wanted, ends=False):
+        received = b''
+        while ends or received.count(b'HTTP/1.1 ') < wanted or not received.rstrip().endswith(b'}'):
+            data = connection.recv(65536)
+            if not data:
+                break
+            received += data
+        self.assertEqual(received.count(b'HTTP/1.1 '), wanted, received)
+
+    def test_no_other_protocol_is_spoken(self):
+        with socket.create_connection(self.server.address, 5) as connection:
+            connection.sendall(b'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n'
+                               b'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n')
+            self.assertNotIn(b' 101 ', connection.recv(4096))
+
+    def test_length_that_is_no_number_ends_the_connection(self):
+        for length in (b'-1', b'+3', b'0x3', b'3 3', b'3, 3', b'9' * 30, b'3\r\nContent-Length: 4'):
+            with self.subTest(length):
+                connection = socket.create_connection(self.server.address, 5)
+                self.addCleanup(connection.close)
+                connection.sendall(b'POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: ' + length + b'\r\n\r\nabc')
+                self.assertEqual(connection.recv(4096), b'')
+
+    def test_parameter_that_is_too_long_is_not_as_if_it_were_not_there(self):
+        self.assertEqual(self.server.request('GET', '/api/v1/hosts?selector=' + 'a' * 5000)[0], 414)
+        self.assertEqual(self.server.request('GET', '/api/v1/hosts?limit=1&selector=' + 'a' * 5000)[0], 414)
+        self.assertEqual(self.server.request('GET', '/api/v1/hosts?selector=' + 'a' * 4000)[0], 400)
+
     def raw(self, data):
         with socket.create_connection(self.server.address, 5) as connection:
             connection.sendall(data)

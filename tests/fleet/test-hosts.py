@@ -107,6 +107,17 @@ class Talk(Fleet):
             time.sleep(1)
         wait_for(lambda: server.api('GET', '/hosts')['items'][0]['last_seen'] > before, what='a later time')
 
+    def test_host_that_says_goodbye_is_away_at_once(self):
+        server = start(self)
+        for kind in (SocketAgent, PollAgent):
+            with self.subTest(kind.__name__):
+                agent, _ = self.enrol(server, kind=kind)
+                def presence():
+                    return server.api('GET', '/hosts')['items'][-1]['presence']
+                self.assertEqual(presence(), 'connected')
+                (agent.send if kind is SocketAgent else agent.ask)(agent_disconnect={})
+                wait_for(lambda: presence() == 'away', 2, 'the goodbye')
+
     def test_what_a_host_says_is_seen_by_the_operator(self):
         server = start(self)
         agent, _ = self.enrol(server, {'env': 'prod', 'rack': 'b-2'}, **{'host.name': 'web-1'})

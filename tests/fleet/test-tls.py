@@ -40,6 +40,27 @@ class Tls(unittest.TestCase):
             self.assertEqual(agent.ask(), {'instance_uid': agent.uid})
         self.assertEqual(len(server.api('GET', '/hosts')['items']), 2)
 
+    def test_two_requests_in_one_record_do_not_hold_up_others(self):
+        server = self.serve()
+        get = b'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
+        post = b'POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc'
+        with server.context.wrap_socket(socket.create_connection(server.address, 5), server_hostname='127.0.0.1') as connection:
+            connection.sendall(get + post)
+            received = b''
+            while data := connection.recv(65536):
+                received += data
+            self.assertEqual(received.count(b'HTTP/1.1 '), 1, received)
+        self.assertEqual(server.request('GET', '/healthz', token='')[0], 200)
+        with server.context.wrap_socket(socket.create_connection(server.address, 5), server_hostname='127.0.0.1') as connection:
+            for request in (get, post, post):
+                connection.sendall(request)
+                self.assertIn(b'HTTP/1.1 ', connection.recv(65536))
+                connection.settimeout(0.5)
+                try:
+                    connection.recv(65536)
+                except TimeoutError:
+                    pass
+
     def test_old_versions_and_plain_http_are_not(self):
         server = self.serve()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -8,6 +8,7 @@ while affix reads them from the uppermost down: where both agree the rules are r
 import contextlib
 import dataclasses
 import hashlib
+import io
 import os
 import posixpath
 import stat
@@ -78,10 +79,7 @@ def tar_info(entry):
 def write_tar(path, entries):
     with tarfile.open(path, 'w', format=tarfile.PAX_FORMAT) as tar:
         for entry in entries:
-            with tempfile.SpooledTemporaryFile() as content:
-                content.write(entry.data)
-                content.seek(0)
-                tar.addfile(tar_info(entry), content)
+            tar.addfile(tar_info(entry), io.BytesIO(entry.data))
     return path
 
 
@@ -270,9 +268,9 @@ def list_tree(root):
 
 
 @contextlib.contextmanager
-def mounted(image):
+def mounted(image, how='ro'):
     with tempfile.TemporaryDirectory() as place:
-        subprocess.run(['mount', '-o', 'loop,ro', image, place], check=True)
+        subprocess.run(['mount', '-o', f'loop,{how}', image, place], check=True)
         try:
             yield place
         finally:

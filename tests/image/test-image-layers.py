@@ -16,13 +16,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import unittest
 
 import layers as L
 
 AFFIX = pathlib.Path(os.environ['AFFIX_BUILD']) / 'bin' / 'affix'
 SEED = int(os.environ.get('AFFIX_TEST_SEED', '1'))
-ROUNDS = int(os.environ.get('AFFIX_TEST_LAYERS', '40'))
+ROUNDS = int(os.environ.get('AFFIX_TEST_LAYERS', '25'))
 MIB = 1 << 20
 UUID = '6f1e3f7c-0a5b-4c1d-9e2f-1234567890ab'
 
@@ -236,7 +237,7 @@ class Bytes(Images):
             self.assertLess(self.image.stat().st_blocks * 512, 20 * MIB)
 
     def test_a_large_directory_is_indexed_and_built_in_seconds(self):
-        entries = [L.directory('many'), *(L.Entry(f'many/{number:08d}-{"n" * (number % 40)}') for number in range(60000))]
+        entries = [L.directory('many'), *(L.Entry(f'many/{number:08d}-{"n" * (number % 40)}', mtime=0) for number in range(60000))]
         tar = L.write_tar(self.directory / 'many.tar', entries)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         found = self.made(tar)
@@ -246,6 +247,17 @@ class Bytes(Images):
         self.assertIn('Indirect levels: 1', shown)
         with L.mounted(self.image) as root:
             self.assertTrue(all(os.path.exists(f'{root}/{entry.path}') for entry in entries[::100]))
+
+
+    def test_the_kernel_goes_on_with_an_image(self):
+        names = [f'{number:06d}' + 'x' * 60 for number in range(20000)]
+        self.made(L.write_tar(self.directory / 'many.tar', [L.Entry(f'many/{name}', mtime=0) for name in names]), '--size', '+64M')
+        with L.mounted(self.image, 'rw') as root:
+            for number in range(3000):
+                pathlib.Path(root, 'many', f'new-{number}').write_text('new')
+            for name in names[::3]:
+                os.unlink(f'{root}/many/{name}')
+        self.check()
 
 
 class Options(Images):
@@ -365,6 +377,9 @@ class Hostile(Images):
         self.assertRefused(self.raw(L.Entry('a', xattrs={'user.' + 'n' * 251: b'v'})), says='255 bytes')
         self.assertRefused(self.raw(L.Entry('a', xattrs={'user.' + 'n' * 200 + str(n): b'' for n in range(30)})), says='4 KiB')
         self.made(self.raw(L.Entry('a', xattrs={'user.' + 'n' * 250: b'v'})))
+        for name, value in (('user.' + 'n' * 251, b'v'), ('user.', b'v'), ('system.posix_acl_accessory', ACL), ('system.posix_acl_access', ACL[:-3])):
+            self.assertRefused(self.raw(L.Entry('a', xattrs={name: value})), says=name[:20])
+        self.assertRefused(self.raw(L.Entry('a', xattrs={'system.posix_acl_access': ACL[:4] + bytes(24)})), says='valid')
         self.assertRefused(self.raw(L.Entry('a', uid=2**32 - 1)), says='numbers below')
 
     def sparse(self, size, offset=None):
@@ -429,6 +444,16 @@ class Hostile(Images):
         done = self.build(tar, '--size', '64M', preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         self.assertNotEqual(done.returncode, 0)
         self.assertEqual([path.name for path in self.directory.iterdir()], ['layer-0.tar'])
+
+    def test_a_kill_leaves_nothing(self):
+        tar, = self.tars([[L.Entry(f'{number}', data=os.urandom(MIB)) for number in range(64)]])
+        for delay in (0.005, 0.02, 0.05, 0.1):
+            process = subprocess.Popen([AFFIX, 'image', 'build', tar, '-o', self.image], stdout=subprocess.DEVNULL)
+            time.sleep(delay)
+            process.kill()
+            if process.wait() == 0:
+                self.image.unlink()
+            self.assertEqual([path.name for path in self.directory.iterdir()], ['layer-0.tar'])
 
     def test_what_had_the_name_stays_until_the_image_is_complete(self):
         self.image.write_text('precious')

@@ -355,6 +355,18 @@ class Trees(unittest.TestCase):
         self.assertFalse((self.tree / 'var/lib/affix').exists())
         self.assertFalse((self.tree / 'opt/affix').exists())
 
+    def test_a_tree_may_be_begun_by_its_first_add_on(self):
+        trust = self.tree / 'etc/affix/trust.d'
+        self.tree = self.work.fresh('empty')
+        self.tree.mkdir()
+        done = self.affix('install', self.one, '--trust', trust)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('affix-probe:x:999:999:', (self.tree / 'etc/passwd').read_text())
+        self.assertEqual((self.tree / 'etc').stat().st_mode & 0o7777, 0o755)
+        self.assertFalse(self.result('drift')['data']['addons'][0]['drifted'])
+        self.assertEqual(self.affix('uninstall', 'probe').returncode, 0)
+        self.assertEqual(sorted(path.name for path in self.tree.glob('*/*')), ['.pwd.lock', 'group', 'lib', 'passwd'])
+
     def test_a_tree_of_somebody_else_is_refused(self):
         tree = pathlib.Path(tempfile.mkdtemp(prefix='affix-test-'))
         self.addCleanup(tree.rmdir)

@@ -174,6 +174,24 @@ class Tcp(Case):
         self.assertOwner(self.collector.wait_event(number, 'close'), worker.pid)
         server.close()
 
+    def test_who_takes_a_connection_and_only_closes_it_owns_it_too(self):
+        server = listener()
+
+        def serve(channel):
+            # Not even its address is asked for.
+            sock = socket.socket(fileno=ctypes.CDLL(None).accept(server.fileno(), None, None))
+            tell(channel, cookie(sock))
+            sock.close()
+            wait_line(channel)
+
+        worker = Worker(serve)
+        client = self.connect(server)
+        number = int(worker.hear())
+        client.close()
+        self.assertOwner(self.collector.wait_event(number, 'close'), worker.pid)
+        worker.end()
+        server.close()
+
     def test_a_passed_descriptor_moves_to_who_uses_it(self):
         server = listener()
         client = self.connect(server)

@@ -31,19 +31,7 @@ CAPABILITIES = 1 << 12 | 1 << 38 | 1 << 39
 
 class Delivered(live.Case):
     def bundle(self, version):
-        """The add-on as it is in the tree, but for its version and how long it is watched."""
-        directory = self.work.fresh(version)
-        shutil.copytree(SOURCE / 'addons/netprobe', directory)
-        manifest = directory / 'addon.yaml'
-        text = manifest.read_text().replace('\nversion: 0.1.0\n', f'\nversion: {version}\n')
-        manifest.write_text(text.replace('window_seconds: 10', 'window_seconds: 2'))
-        output = self.work.fresh('bundle')
-        output.mkdir()
-        binary = fixture.BUILD / 'src/netprobe/affix-netprobe'
-        fixture.affix(['build', directory, '--bin', f'linux/{fixture.ARCH}={binary}', '-o', output], check=True)
-        made, = output.iterdir()
-        fixture.affix(['sign', '-s', self.work.secret, made], check=True)
-        return made
+        return self.work.netprobe(version)
 
     def config(self, **values):
         self.host.write('/root/netprobe.json', json.dumps(values))

@@ -42,8 +42,10 @@ static void bad(const char *text, const char *part)
 static void an_address_is_enough(void **state)
 {
 	cleanup_config struct config *config = good("server: {url: 'wss://fleet.example:4320'}");
+	cleanup_config struct config *v6 = good("server: {url: 'wss://[2001:db8::1]:65535'}");
 
 	(void)state;
+	assert_string_equal(v6->url, "https://[2001:db8::1]:65535/v1/opamp");
 	assert_string_equal(config->url, "https://fleet.example:4320/v1/opamp");
 	assert_int_equal(config->transport, CONFIG_TRANSPORT_AUTO);
 	assert_int_equal(config->heartbeat_seconds, 30);
@@ -98,6 +100,11 @@ static void what_is_wrong_is_said(void **state)
 	bad("server: {url: 'wss://'}", "wss://");
 	bad("server: {url: 'wss://user:password@host'}", "wss://");
 	bad("server: {url: 'wss://a b'}", "wss://");
+	bad("server: {url: 'wss://a:0/x'}", "wss://");
+	bad("server: {url: 'wss://a:65536'}", "wss://");
+	bad("server: {url: 'wss://[::1]:99999/x'}", "wss://");
+	bad("server: {url: 'wss://[::1/x'}", "wss://");
+	bad("server: {url: 'wss://a:80x/'}", "wss://");
 	bad("server: {url: 'wss://a', transport: pigeon}", "transport");
 	bad("server: {url: 'wss://a', ca_file: ca.pem}", "absolute path");
 	bad("server: {url: 'wss://a', client_key: /k}", "belong together");

@@ -15,6 +15,7 @@
 #include "agent/addon_ipc.h"
 #include "agent/frame_client.h"
 #include "agent/frame_config.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
@@ -326,9 +327,46 @@ static void only_addons_whose_manifest_says_so_have_a_socket(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
+/* Sends frames of a kind that nobody knows for *usec*, as fast as they are taken. */
+static void pour(struct addon *addon, uint64_t usec, size_t *sent)
+{
+	/* Its length, then field 31 and the length of that. */
+	const uint8_t frame[1024] = {0, 0, 3, 0xfc, 0xfa, 0x01, 0xf8, 0x07};
+	uint64_t end = clock_monotonic_usec() + usec;
+
+	while (clock_monotonic_usec() < end) {
+		size_t at = *sent % sizeof(frame);
+		ssize_t n = send(addon->connection, frame + at, sizeof(frame) - at,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n > 0)
+			*sent += (size_t)n;
+		else
+			ignore_result(sd_event_run(addon->event, 1000));
+	}
+}
+
+static void an_addon_that_sends_without_end_is_read_from_in_measure(void **state)
+{
+	struct addon *addon = *state;
+	size_t sent = 0;
+	size_t first;
+
+	tick(addon, "a");
+	accept_it(addon);
+	pour(addon, 500 * CLOCK_USEC_PER_MSEC, &sent);
+	/* Of two seconds at most, and what the socket holds. */
+	assert_in_range(sent, FRAME_SIZE_MAX / 2, 3 * FRAME_SIZE_MAX);
+	first = sent;
+	pour(addon, 1200 * CLOCK_USEC_PER_MSEC, &sent);
+	assert_true(sent > first + FRAME_SIZE_MAX / 2);
+	assert_string_equal(frame_client_problem(addon->client), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(an_addon_that_sends_without_end_is_read_from_in_measure),
 		TEST(the_configuration_is_applied_on_connect_and_when_it_changes),
 		TEST(a_refused_configuration_is_told),
 		TEST(unanswered_pings_are_a_problem_until_one_is_answered),

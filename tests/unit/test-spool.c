@@ -82,6 +82,27 @@ static void file_without_a_name_takes_all_that_is_added(void **state)
 	assert_string_equal(start, "begin");
 }
 
+static void what_is_left_of_a_whole_file_is_hurried_to_disk_where_it_is_worth_a_call(void **state)
+{
+	static const char chunk[5U << 20] = "begin";
+	static const size_t rests[] = {1U << 20, 5};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rests); i++) {
+		cleanup_spool struct spool spool = SPOOL_INIT;
+		struct refusal refusal = REFUSAL_INIT;
+		cleanup_fd int fd = -EBADF;
+
+		assert_int_equal(open_spool(&spool, "/tmp", 0, &refusal), 0);
+		assert_int_equal(spool_add(&spool, chunk, sizeof(chunk), &refusal), 0);
+		assert_int_equal(spool_add(&spool, chunk, rests[i], &refusal), 0);
+		assert_int_equal(spool.flushed, sizeof(chunk));
+		fd = spool_take(&spool);
+		assert_true(fd >= 0 && spool.fd < 0);
+		assert_int_equal(spool.flushed, sizeof(chunk) + (i == 0 ? rests[i] : 0));
+	}
+}
+
 static void file_that_never_gets_a_name_is_not_hurried_to_disk(void **state)
 {
 	static const char chunk[3U << 20] = "begin";
@@ -159,6 +180,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(file_without_a_name_takes_all_that_is_added, reset),
+		cmocka_unit_test_setup(
+			what_is_left_of_a_whole_file_is_hurried_to_disk_where_it_is_worth_a_call,
+			reset),
 		cmocka_unit_test_setup(file_that_never_gets_a_name_is_not_hurried_to_disk, reset),
 		cmocka_unit_test_setup(missing_space_is_refused_with_both_figures, reset),
 		cmocka_unit_test_setup(missing_inodes_are_refused, reset),
