@@ -228,45 +228,35 @@ static int print_summary(const struct build *build, const struct ext4_summary *s
 
 /* What an interrupted change of the image before would do, it must not do to this one; and a
  * process that changes it now would change what has no name any more. *ret_fd* is the lock. */
-static int give_up_earlier(const struct build *build, int dirfd, const char *name, int *ret_fd)
+static int give_up_earlier(const struct build *build, int dirfd, const char *name, int *ret_fd,
+			   struct image_problem *problem)
 {
 	cleanup_free char *redo = NULL;
 	cleanup_fd int fd = -EBADF;
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
 	int r = str_format(&redo, "%s" REDO_SUFFIX, name);
 
-	if (r == 0) {
-		fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-		r = fd < 0 && errno != ENOENT ? -errno : 0;
-	}
-	if (r == 0 && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		r = image_refuse(&problem, "busy",
-				 "another process works on '%s'; try again when it is done",
-				 build->output);
-		return image_complain(&problem, NULL, r);
-	}
-	if (r == 0)
-		r = file_remove(dirfd, redo, NULL);
 	if (r < 0)
-		return command_broke(r, "'%s' could not be replaced", build->output);
+		return r;
+	fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 && errno != ENOENT)
+		return -errno;
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return image_refuse(problem, "busy",
+				    "another process works on '%s'; try again when it is done",
+				    build->output);
 	*ret_fd = TAKE_FD(fd);
-	return COMMAND_DONE;
+	return file_remove(dirfd, redo, NULL);
 }
 
-static int publish(const struct build *build, struct output *output, const char *name)
+static int publish(const struct build *build, struct output *output, int dirfd, const char *name,
+		   struct image_problem *problem)
 {
 	cleanup_fd int lock = -EBADF;
-	int r = give_up_earlier(build, output->dirfd, name, &lock);
+	int r = give_up_earlier(build, dirfd, name, &lock, problem);
 
-	if (r != COMMAND_DONE)
-		return r;
-	r = output_publish(output, name);
 	if (r == 0)
-		r = dir_sync(output->dirfd);
-	if (r < 0)
-		return command_broke(r, "'%s' could not be written", build->output);
-	command_note_change();
-	return COMMAND_DONE;
+		r = output_publish(output, name);
+	return r == 0 ? dir_sync(dirfd) : r;
 }
 
 static int write_image(const struct build *build)
@@ -284,14 +274,14 @@ static int write_image(const struct build *build)
 		return command_broke(r, "'%s' could not be made", build->output);
 	r = ext4_write(output.fd, build->source.layers, build->source.layer_count, &build->options,
 		       &summary, &problem);
-	if (r > 0) {
-		command_complain(problem.name, problem.text);
-		return COMMAND_REFUSED;
-	}
+	if (r == 0)
+		r = publish(build, &output, dirfd, name, &problem);
+	if (r > 0)
+		return image_complain(&problem, NULL, r);
 	if (r < 0)
 		return command_broke(r, "'%s' could not be written", build->output);
-	r = publish(build, &output, name);
-	return r == COMMAND_DONE ? print_summary(build, &summary) : r;
+	command_note_change();
+	return print_summary(build, &summary);
 }
 
 static int run_build(int argc, char **argv)

@@ -203,6 +203,9 @@ static int check_room(const struct oci_cache_blob *blob)
 
 	if (fstatvfs(blob->fd, &st) < 0)
 		return -errno;
+	/* Some file systems do not tell. */
+	if (st.f_blocks == 0)
+		return 0;
 	return blob->size - blob->written > (uint64_t)st.f_bavail * st.f_frsize ? -ENOSPC : 0;
 }
 
