@@ -26,7 +26,8 @@ class Refused(Exception):
 
 
 class Unsupported(Exception):
-    """What affix leaves out, knowingly: something is written through a link that a layer above replaces."""
+    """What affix leaves out, knowingly: something is written through a link that a layer above replaces, or that leads into a file; a hard
+    link stands before another file of its target's name."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -95,6 +96,7 @@ class Tree:
     def __init__(self):
         self.root = Node(Entry('', 'd', mode=0o755, mtime=0), 0)
         self.layer = 0
+        self.linked = set()
 
     def follow(self, path, make):
         """The directory at *path*, links followed inside the tree, made where it is not there."""
@@ -122,6 +124,8 @@ class Tree:
             if node is not None and node.children is None:
                 if node.layer == self.layer:
                     raise Refused('below a file')
+                if links:
+                    raise Unsupported
                 node = None
             if node is None:
                 if not make:
@@ -165,7 +169,11 @@ class Tree:
             target = place.children.get(posixpath.basename(entry.target)) if place else None
             if target is None or target.children is not None or target is old or entry.target.startswith(path[1:] + '/'):
                 raise Refused('hard link')
+            if target.layer < self.layer:
+                self.linked.add(posixpath.normpath('/' + entry.target))
             entry = target.entry
+        elif path in self.linked:
+            raise Unsupported
         if old is not None and old.entry.type == 'l' and old.layer == self.layer:
             raise Unsupported
         if old is not None and old.children is not None and entry.type == 'd':
@@ -177,6 +185,7 @@ class Tree:
 
     def apply(self, layer):
         self.layer += 1
+        self.linked = set()
         whiteouts = [entry for entry in layer if posixpath.basename(entry.path).startswith('.wh.')]
         for entry in whiteouts:
             self.white_out(entry)
