@@ -272,7 +272,7 @@ static int make_target(struct build *build, struct build_target *target, int out
 		r = check_names(build, entries, n);
 	if (r < 0 || has_problems(build))
 		return r < 0 ? r : 1;
-	r = output_open(&target->output, out_dirfd, target->name);
+	r = output_open(&target->output, out_dirfd, target->name, OUTPUT_MODE);
 	if (r == 0)
 		r = pack_write(target->output.fd, entries, n);
 	if (r < 0)

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Files that are there whole or not at all: without a name (O_TMPFILE) until they are synced, where
- * the file system can; else under a temporary name. */
+/*
+ * Files that are there whole or not at all: without a name (O_TMPFILE) until they are synced, where
+ * the file system can; else under a temporary name. Temporary names are nobody else's, so that two
+ * processes that make the same file do not take it from each other; and what gets the final name is
+ * looked at once more, whoever may write into the directory.
+ */
 
 #include "bundle/output.h"
 
@@ -9,39 +13,57 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/str.h"
 
-#define OUTPUT_MODE 0644
-
-static int open_named(struct output *output, const char *name)
+static int find_temporary(const char *name, char **ret)
 {
-	output->temporary = file_temporary_name(name);
-	if (!output->temporary)
+	cleanup_free char *unique = NULL;
+	uint64_t number = 0;
+
+	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
+		return -EIO;
+	if (str_format(&unique, "%s.%016llx", name, (unsigned long long)number) < 0)
 		return -ENOMEM;
-	/* Left by a process that was killed here. */
-	if (unlinkat(output->dirfd, output->temporary, 0) < 0 && errno != ENOENT)
-		return -errno;
-	output->fd = openat(output->dirfd, output->temporary,
-			    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, OUTPUT_MODE);
-	return output->fd < 0 ? -errno : 0;
+	*ret = file_temporary_name(unique);
+	return *ret ? 0 : -ENAMETOOLONG;
 }
 
-int output_open(struct output *output, int dirfd, const char *name)
+static int open_named(struct output *output, const char *name, mode_t mode)
+{
+	cleanup_free char *temporary = NULL;
+	int r = find_temporary(name, &temporary);
+
+	if (r < 0)
+		return r;
+	output->fd = openat(output->dirfd, temporary,
+			    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+	if (output->fd < 0)
+		return -errno;
+	output->temporary = TAKE_PTR(temporary);
+	return 0;
+}
+
+int output_open(struct output *output, int dirfd, const char *name, mode_t mode)
 {
 	*output = OUTPUT_INIT;
-	output->dirfd = dirfd;
-	output->fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, OUTPUT_MODE);
+	/* Its own: to go away it needs the directory, whoever closes theirs before. */
+	output->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 0);
+	if (output->dirfd < 0)
+		return -errno;
+	output->fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
 	if (output->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR)) {
-		int r = open_named(output, name);
+		int r = open_named(output, name, mode);
 
 		if (r < 0)
 			return r;
 	}
-	if (output->fd < 0 || fchmod(output->fd, OUTPUT_MODE) < 0)
+	if (output->fd < 0 || fchmod(output->fd, mode) < 0)
 		return -errno;
 	return 0;
 }
@@ -49,44 +71,64 @@ int output_open(struct output *output, int dirfd, const char *name)
 /* Names the unnamed file; a name that is taken is only taken over by rename(). */
 static int link_file(struct output *output, const char *name)
 {
+	cleanup_free char *temporary = NULL;
 	char self[64];
+	int r;
 
 	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", output->fd);
 	if (linkat(AT_FDCWD, self, output->dirfd, name, AT_SYMLINK_FOLLOW) == 0)
 		return 0;
 	if (errno != EEXIST)
 		return -errno;
-	output->temporary = file_temporary_name(name);
-	if (!output->temporary)
-		return -ENOMEM;
-	if ((unlinkat(output->dirfd, output->temporary, 0) < 0 && errno != ENOENT) ||
-	    linkat(AT_FDCWD, self, output->dirfd, output->temporary, AT_SYMLINK_FOLLOW) < 0)
+	r = find_temporary(name, &temporary);
+	if (r < 0)
+		return r;
+	if (linkat(AT_FDCWD, self, output->dirfd, temporary, AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
+	output->temporary = TAKE_PTR(temporary);
 	return 0;
+}
+
+/* From the temporary name to *name*; *ret_is_new*: nothing had it. */
+static int move_file(struct output *output, const char *name, bool *ret_is_new)
+{
+	int dirfd = output->dirfd;
+	struct stat mine;
+	struct stat named;
+
+	if (fstat(output->fd, &mine) < 0 ||
+	    fstatat(dirfd, output->temporary, &named, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (mine.st_ino != named.st_ino || mine.st_dev != named.st_dev)
+		return -ESTALE;
+	*ret_is_new = renameat2(dirfd, output->temporary, dirfd, name, RENAME_NOREPLACE) == 0;
+	/* EINVAL: a file system that cannot tell. */
+	if (!*ret_is_new && ((errno != EEXIST && errno != EINVAL) ||
+			     renameat(dirfd, output->temporary, dirfd, name) < 0))
+		return -errno;
+	free(output->temporary);
+	output->temporary = NULL;
+	return 0;
+}
+
+int output_sync(const struct output *output)
+{
+	return fsync(output->fd) < 0 ? -errno : 0;
 }
 
 int output_publish(struct output *output, const char *name)
 {
 	cleanup_free char *published = strdup(name);
+	bool is_new = true;
+	int r = published ? output_sync(output) : -ENOMEM;
 
-	if (!published)
-		return -ENOMEM;
-	if (fsync(output->fd) < 0)
-		return -errno;
-	if (!output->temporary) {
-		int r = link_file(output, name);
-
-		if (r < 0)
-			return r;
-	}
-	if (output->temporary) {
-		if (renameat(output->dirfd, output->temporary, output->dirfd, name) < 0)
-			return -errno;
-		free(output->temporary);
-		output->temporary = NULL;
-	}
-	output->published = TAKE_PTR(published);
-	return 0;
+	if (r == 0 && !output->temporary)
+		r = link_file(output, name);
+	if (r == 0 && output->temporary)
+		r = move_file(output, name, &is_new);
+	if (r == 0 && is_new)
+		output->published = TAKE_PTR(published);
+	return r;
 }
 
 void output_retract(struct output *output)
@@ -102,5 +144,6 @@ void output_done(struct output *output)
 	free(output->temporary);
 	free(output->published);
 	(void)fd_close(output->fd);
+	(void)fd_close(output->dirfd);
 	*output = OUTPUT_INIT;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -249,7 +250,7 @@ static int write_image(const struct build *build)
 	int r = command_open_parent(build->output, &dirfd, &name);
 
 	if (r == 0)
-		r = output_open(&output, dirfd, name);
+		r = output_open(&output, dirfd, name, OUTPUT_MODE_PRIVATE);
 	if (r < 0)
 		return command_broke(r, "'%s' could not be made", build->output);
 	r = ext4_write(output.fd, build->source.layers, build->source.layer_count, &build->options,

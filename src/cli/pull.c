@@ -3,7 +3,8 @@
 /*
  * `affix pull`: an add-on's bundles from an OCI registry, or a layout, each with its signature
  * beside it. What is written was verified where it lies, before it had a name; its name is what the
- * signature says it is, whatever the registry calls it. All of it gets its names, or nothing.
+ * signature says it is, whatever the registry calls it. All of it gets its names, or nothing; what
+ * was there before is replaced by what was verified, and never lost.
  */
 
 #include <errno.h>
@@ -167,7 +168,7 @@ static int take_in(const struct oci_pulled *pulled, const struct trust *trust, i
 	r = trust_signature_parse(pulled->signature, pulled->signature_size, &signature,
 				  reterr_refusal);
 	if (r == 0)
-		r = output_open(&item->bundle, dirfd, "bundle");
+		r = output_open(&item->bundle, dirfd, "bundle", OUTPUT_MODE);
 	if (r == 0)
 		r = copy_file(pulled->bundle_fd, item->bundle.fd);
 	if (r == 0)
@@ -179,7 +180,7 @@ static int take_in(const struct oci_pulled *pulled, const struct trust *trust, i
 	if (r == 0)
 		r = str_format(&item->signature_name, "%s" SIGNATURE_SUFFIX, item->name);
 	if (r == 0)
-		r = output_open(&item->signature, dirfd, item->signature_name);
+		r = output_open(&item->signature, dirfd, item->signature_name, OUTPUT_MODE);
 	if (r == 0)
 		r = fd_write_full(item->signature.fd, pulled->signature, pulled->signature_size);
 	item->identity = verdict.identity;
@@ -191,6 +192,12 @@ static int publish(int dirfd, struct pull_items *items)
 {
 	int r = 0;
 
+	/* What may fail and what takes long comes first: the names come close together. */
+	for (size_t i = 0; i < items->count && r == 0; i++) {
+		r = output_sync(&items->items[i].signature);
+		if (r == 0)
+			r = output_sync(&items->items[i].bundle);
+	}
 	for (size_t i = 0; i < items->count && r == 0; i++) {
 		struct pull_item *item = &items->items[i];
 

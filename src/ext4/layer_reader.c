@@ -43,6 +43,7 @@ struct layer_reader {
 	struct image_problem stream_problem;
 	uint64_t content_at; /* behind the last piece */
 	struct layer_xattr xattrs[XATTR_COUNT_MAX];
+	size_t xattrs_size; /* of their names and values */
 	struct layer_entry entry;
 };
 
@@ -233,7 +234,8 @@ static int take_numbers(struct layer_reader *reader, struct archive_entry *from,
 		return layer_reader_refuse(reader, entry->path, reterr_problem,
 					   "belongs to %lld:%lld: expected numbers below 2^32 - 1",
 					   (long long)uid, (long long)gid);
-	if (size < 0 || ns < 0 || ns >= 1000000000L || major > 0xfff || minor > 0xfffff)
+	if (size < 0 || (uint64_t)size > LAYER_SIZE_MAX || ns < 0 || ns >= 1000000000L ||
+	    major > 0xfff || minor > 0xfffff)
 		return layer_reader_refuse(reader, entry->path, reterr_problem,
 					   "has a size, time or device number out of range");
 	entry->uid = (uint32_t)uid;
@@ -266,15 +268,20 @@ static int add_xattr(struct layer_reader *reader, const char *name, const void *
 		     struct image_problem *reterr_problem)
 {
 	struct layer_entry *entry = &reader->entry;
+	size_t name_size = strlen(name);
 
 	/* What containers' file systems note for themselves is not the image's. */
 	if (str_starts_with(name, "trusted.overlay.") || str_starts_with(name, "user.overlay."))
 		return 0;
-	if (!is_xattr(name, size) || entry->xattr_count == XATTR_COUNT_MAX)
-		return layer_reader_refuse(reader, entry->path, reterr_problem,
-					   "has extended attributes that ext4 cannot hold, such as "
-					   "'%.100s' of %zu bytes",
-					   name, size);
+	if (!is_xattr(name, size) || entry->xattr_count == XATTR_COUNT_MAX ||
+	    name_size + size > LAYER_XATTRS_MAX - reader->xattrs_size)
+		return layer_reader_refuse(
+			reader, entry->path, reterr_problem,
+			"has extended attributes that ext4 cannot hold, such as "
+			"'%.100s' of %zu bytes: expected names of up to %u bytes "
+			"and less than 4 KiB for all of a file's",
+			name, size, XATTR_NAME_MAX);
+	reader->xattrs_size += name_size + size;
 	entry->xattrs[entry->xattr_count++] = (struct layer_xattr){name, value, size};
 	return 0;
 }
@@ -288,6 +295,7 @@ static int take_xattrs(struct layer_reader *reader, struct archive_entry *from,
 	int r;
 
 	reader->entry.xattr_count = 0;
+	reader->xattrs_size = 0;
 	(void)archive_entry_xattr_reset(from);
 	while (archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK) {
 		r = add_xattr(reader, name, value, size, reterr_problem);
@@ -377,6 +385,9 @@ static int next_of_walk(struct layer_reader *reader, const struct layer_entry **
 	int r = layer_walk_next(reader->walk, &reader->entry, XATTR_COUNT_MAX, &is_end,
 				reterr_problem);
 
+	if (r == 0 && !is_end && reader->entry.size > LAYER_SIZE_MAX)
+		return layer_reader_refuse(reader, reader->entry.path, reterr_problem,
+					   "has more than 16 TiB: ext4 can have no such file");
 	if (r == 0)
 		*ret = is_end ? NULL : &reader->entry;
 	return r;

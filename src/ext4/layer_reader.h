@@ -13,6 +13,7 @@
  * one block. */
 #define LAYER_PATH_MAX   4095U
 #define LAYER_XATTRS_MAX 4096U
+#define LAYER_SIZE_MAX   (UINT32_MAX * 4096ULL) /* of a file in ext4 */
 
 /* A layer's source. All are borrowed. */
 struct ext4_layer {

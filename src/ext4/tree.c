@@ -36,6 +36,7 @@ void *tree_allocate(struct tree *tree, size_t size, size_t alignment)
 		at = 0;
 	}
 	chunk->used = at + size;
+	tree->bytes += size;
 	return chunk->bytes + at;
 }
 
@@ -152,11 +153,23 @@ int tree_have(struct tree *tree, struct tree_node *directory, const char *name, 
 
 int tree_work(struct tree *tree, struct image_problem *problem)
 {
-	if (++tree->work <= WORK_MAX)
-		return 0;
-	return image_refuse(problem, "bad-layer",
-			    "the layers replace directories so often that no end is in sight: "
-			    "expected an image that was built for use");
+	tree->work++;
+	return tree_check_limits(tree, problem);
+}
+
+int tree_check_limits(const struct tree *tree, struct image_problem *problem)
+{
+	if (tree->work > WORK_MAX)
+		return image_refuse(problem, "bad-layer",
+				    "the layers replace directories, or link to what no layer has, "
+				    "so often that no end is in sight: expected an image that was "
+				    "built for use");
+	if (tree->bytes > TREE_BYTES_MAX)
+		return image_refuse(problem, "bad-layer",
+				    "the names and attributes in the layers take more than %llu "
+				    "bytes: expected a file system's",
+				    TREE_BYTES_MAX);
+	return 0;
 }
 
 int tree_new(struct tree **ret)

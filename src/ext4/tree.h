@@ -15,6 +15,7 @@
 
 #define TREE_LAYERS_MAX 4096U
 #define TREE_NAMES_MAX  (32U << 20)
+#define TREE_BYTES_MAX  (2ULL << 30) /* of memory, for all that the layers say */
 
 /* *count* blocks of a file from *logical* on, which lie from *block* on. */
 struct tree_extent {
@@ -60,6 +61,7 @@ struct tree_inode {
 	uint32_t number; /* in the image, from then on */
 	uint16_t mode;
 	bool is_written;
+	uint8_t edit; /* the number of the edit that made its content, from 1; 0: none */
 };
 
 /* A name in a directory. Without inode and layer it is nothing yet: a directory above something, or
@@ -112,6 +114,11 @@ must_check int tree_finish(struct tree *tree, uint32_t first, uint32_t *ret_last
 
 /* The next in the order of tree_finish(), the root first; NULL behind the last. */
 struct tree_node *tree_next(struct tree_node *node);
+
+/* What *path* leads to in the result, through symbolic links but the last; NULL: nothing. 0;
+ * IMAGE_E_REFUSED; -errno. */
+must_check int tree_look_up(struct tree *tree, const char *path, const struct tree_inode **ret,
+			    struct image_problem *reterr_problem);
 
 /* Whether the node is in the result. */
 bool tree_is_there(const struct tree_node *node);

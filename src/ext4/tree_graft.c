@@ -13,9 +13,15 @@
 #include "ext4/tree_private.h"
 
 /* Of two that have the same name the upper layer's stays; in *to*. */
-static void unite(struct tree_node *to, struct tree_node *from)
+static int unite(struct tree *tree, struct tree_node *to, struct tree_node *from,
+		 struct image_problem *problem)
 {
+	int r = 0;
+
 	if (from->layer > to->layer) {
+		/* A hard link whose target is still to come. */
+		if (!from->inode)
+			r = tree_wait_move(tree, from, to, problem);
 		to->layer = from->layer;
 		to->inode = from->inode;
 	}
@@ -24,6 +30,7 @@ static void unite(struct tree_node *to, struct tree_node *from)
 	tree_raise(&to->inside, from->inside);
 	from->layer = 0;
 	from->inode = NULL;
+	return r;
 }
 
 /* The list of what is still to be moved goes through *bucket_next* of nodes that are in no bucket
@@ -43,7 +50,9 @@ static int move_children(struct tree *tree, struct tree_node *from, struct tree_
 			return r;
 		tree_unlist(tree, child);
 		if (there) {
-			unite(there, child);
+			r = unite(tree, there, child, problem);
+			if (r != 0)
+				return r;
 			child->parent = there;
 			child->bucket_next = *todo;
 			*todo = child;

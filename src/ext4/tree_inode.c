@@ -87,6 +87,7 @@ int tree_inode_new(struct tree *tree, const struct layer_entry *entry, struct tr
 		return r;
 	tree->inodes->used++;
 	tree->inode_count++;
+	tree->bytes += sizeof(*inode);
 	*ret = inode;
 	return 0;
 }

@@ -27,7 +27,8 @@ struct tree_inodes {
 struct tree_wait {
 	struct tree_wait *next;
 	struct tree_node *node;
-	uint16_t layer; /* the link's: only this one and those below have the target */
+	uint16_t layer;      /* the link's: only this one and those below have the target */
+	uint16_t node_layer; /* that said what *node* is; another says so now: it waits no more */
 	char path[];
 };
 
@@ -37,9 +38,11 @@ struct tree {
 	uint64_t bucket_mask;
 	uint64_t node_count;
 	uint64_t inode_count;
-	uint64_t work; /* steps that hostile layers could have done over and over */
+	uint64_t bytes; /* that all of it takes */
+	uint64_t work;  /* steps that hostile layers could have done over and over */
 	size_t wait_count;
 	struct tree_wait *waits[TREE_WAIT_BUCKETS];
+	uint32_t waiting[TREE_LAYERS_MAX + 2]; /* how many of each layer */
 	struct tree_chunk *chunks;
 	struct tree_inodes *inodes;
 	uint8_t key[crypto_shorthash_KEYBYTES]; /* so that nobody can choose names that collide */
@@ -62,6 +65,8 @@ void tree_unlist(struct tree *tree, struct tree_node *node);
 void tree_list(struct tree *tree, struct tree_node *node, struct tree_node *directory);
 /* Counts a step against the budget. 0; IMAGE_E_REFUSED. */
 must_check int tree_work(struct tree *tree, struct image_problem *problem);
+/* Whether time and memory are left for another entry. 0; IMAGE_E_REFUSED. */
+must_check int tree_check_limits(const struct tree *tree, struct image_problem *problem);
 
 static inline void tree_raise(uint16_t *floor, uint16_t layer)
 {
@@ -97,4 +102,9 @@ must_check int tree_wait_add(struct tree *tree, struct tree_node *node, uint16_t
 			     const char *path);
 /* Takes those out that wait for *path* in a layer from *lowest* up: a list. */
 struct tree_wait *tree_wait_take(struct tree *tree, const char *path, uint16_t lowest);
+/* Whether *wait*'s node still waits. */
+bool tree_wait_is_open(const struct tree_wait *wait);
+/* What waits for *from* to be told is *to* from now on. 0; IMAGE_E_REFUSED. */
+must_check int tree_wait_move(struct tree *tree, const struct tree_node *from, struct tree_node *to,
+			      struct image_problem *problem);
 void tree_wait_done(struct tree *tree);

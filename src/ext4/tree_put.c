@@ -235,7 +235,7 @@ static int wait_on(const struct put *put, struct tree_wait *waits)
 	if (target && (target->layer != put->layer || tree_is_directory(target)))
 		target = NULL;
 	for (; waits; waits = free_wait(waits)) {
-		if (r == 0 && waits->node->inode == NULL) {
+		if (r == 0 && tree_wait_is_open(waits)) {
 			if (target && target->inode)
 				waits->node->inode = target->inode;
 			else
@@ -262,7 +262,7 @@ static int serve_waits(const struct put *put, struct tree_wait *waits, struct tr
 	else if (!*inode)
 		r = tree_inode_new(put->tree, put->entry, inode);
 	for (; waits; waits = free_wait(waits)) {
-		if (r == 0 && waits->node->layer == waits->layer && waits->node->inode == NULL)
+		if (r == 0 && tree_wait_is_open(waits))
 			waits->node->inode = *inode;
 	}
 	return r;
@@ -274,9 +274,11 @@ int tree_put(struct tree *tree, const struct layer_reader *reader, const struct 
 	const struct put put = {tree, reader, entry, layer, reterr_problem};
 	const char *name = path_last_name(entry->path);
 	struct tree_node *node = NULL;
-	int r;
+	int r = tree_check_limits(tree, reterr_problem);
 
 	*ret_inode = NULL;
+	if (r != 0)
+		return r;
 	if (str_starts_with(name, WHITEOUT))
 		return put_whiteout(&put, name);
 	if (*name == '\0' && !S_ISDIR(entry->mode))
@@ -297,6 +299,8 @@ int tree_put_again(struct tree *tree, const struct layer_reader *reader,
 {
 	const struct put put = {tree, reader, entry, layer, reterr_problem};
 
+	int r = tree_check_limits(tree, reterr_problem);
+
 	*ret_inode = NULL;
-	return serve_waits(&put, tree_wait_take(tree, entry->path, layer), ret_inode);
+	return r != 0 ? r : serve_waits(&put, tree_wait_take(tree, entry->path, layer), ret_inode);
 }

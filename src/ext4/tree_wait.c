@@ -29,10 +29,13 @@ int tree_wait_add(struct tree *tree, struct tree_node *node, uint16_t layer, con
 		return -ENOMEM;
 	wait->node = node;
 	wait->layer = layer;
+	wait->node_layer = node->layer;
 	memcpy(wait->path, path, size);
 	wait->next = *bucket;
 	*bucket = wait;
 	tree->wait_count++;
+	tree->waiting[layer]++;
+	tree->bytes += sizeof(*wait) + size;
 	return 0;
 }
 
@@ -47,6 +50,7 @@ struct tree_wait *tree_wait_take(struct tree *tree, const char *path, uint16_t l
 	while (*place) {
 		struct tree_wait *wait = *place;
 
+		tree->work++;
 		if (wait->layer < lowest || strcmp(wait->path, path) != 0) {
 			place = &wait->next;
 			continue;
@@ -55,19 +59,35 @@ struct tree_wait *tree_wait_take(struct tree *tree, const char *path, uint16_t l
 		wait->next = taken;
 		taken = wait;
 		tree->wait_count--;
+		tree->waiting[wait->layer]--;
 	}
 	return taken;
 }
 
 bool tree_is_waiting(const struct tree *tree, uint16_t layer)
 {
+	return tree->waiting[layer] > 0;
+}
+
+bool tree_wait_is_open(const struct tree_wait *wait)
+{
+	return wait->node->layer == wait->node_layer && wait->node->inode == NULL;
+}
+
+int tree_wait_move(struct tree *tree, const struct tree_node *from, struct tree_node *to,
+		   struct image_problem *problem)
+{
 	for (size_t i = 0; i < TREE_WAIT_BUCKETS && tree->wait_count > 0; i++) {
-		for (const struct tree_wait *wait = tree->waits[i]; wait; wait = wait->next) {
-			if (wait->layer == layer)
-				return true;
+		for (struct tree_wait *wait = tree->waits[i]; wait; wait = wait->next) {
+			int r = tree_work(tree, problem);
+
+			if (r != 0)
+				return r;
+			if (wait->node == from)
+				wait->node = to;
 		}
 	}
-	return false;
+	return 0;
 }
 
 void tree_wait_done(struct tree *tree)

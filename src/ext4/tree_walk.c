@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/path.h"
 #include "ext4/tree_private.h"
 
 #define LINKS_MAX 40U
@@ -100,5 +101,19 @@ int tree_walk_to(struct tree_walk *walk, const char *path, size_t size,
 		if (r == 0)
 			r = step_into(walk, &way, node, problem);
 	}
+	return r;
+}
+
+int tree_look_up(struct tree *tree, const char *path, const struct tree_inode **ret,
+		 struct image_problem *reterr_problem)
+{
+	struct tree_walk walk = {.tree = tree, .layer = UINT16_MAX, .at = tree->root};
+	const char *name = path_last_name(path);
+	const struct tree_node *node = NULL;
+	int r = tree_walk_to(&walk, path, (size_t)(name - path), reterr_problem);
+
+	if (r == 0 && !walk.is_blocked)
+		node = tree_find(tree, walk.at, name, strlen(name));
+	*ret = node ? node->inode : NULL;
 	return r;
 }

@@ -12,6 +12,7 @@
 
 #include "ext4/writer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@
 #include "ext4/writer_private.h"
 
 #define EDIT_SIZE_MAX    (16UL << 20)
+#define EDITS_MAX        (size_t) UINT8_MAX
 #define FIRST_INODE      11U
 #define BYTES_PER_INODE  8192U
 #define GROUP_SIZE       (32768ULL * EXT4_BLOCK_SIZE)
@@ -60,6 +62,7 @@ static int add_new_content(struct writer *w, const struct ext4_edit *edit, const
 	if (r != 0)
 		return r;
 	inode->size = size;
+	inode->edit = (uint8_t)(edit - w->options->edits + 1);
 	r = writer_content_add(w, inode, content, size, 0);
 	return r == 0 ? writer_content_end(w, inode) : r;
 }
@@ -225,11 +228,34 @@ static int write_inodes(struct writer *w)
 	return r == -ENOSPC ? writer_too_small(w, "blocks") : r;
 }
 
+/* An edit that went to another file than the path leads to in the end, or to none: the path is a
+ * link, or below one, or hidden by a layer. */
+static int check_edits(const struct writer *w)
+{
+	for (size_t i = 0; i < w->options->edit_count; i++) {
+		const char *path = w->options->edits[i].path;
+		const struct tree_inode *inode = NULL;
+		int r = tree_look_up(w->tree, path, &inode, w->problem);
+
+		if (r != 0)
+			return r;
+		if (!inode || inode->edit != i + 1)
+			return image_refuse(w->problem, "bad-layer",
+					    "'/%s' is to be changed, and the layers have a link "
+					    "there, or below a link, or removed it: expected a "
+					    "regular file of that very name, or none",
+					    path);
+	}
+	return 0;
+}
+
 static int finish(struct writer *w, struct ext4_summary *ret)
 {
 	uint32_t last = 0;
 	int r = tree_finish(w->tree, FIRST_INODE, &last, w->problem);
 
+	if (r == 0)
+		r = check_edits(w);
 	if (r == 0 && w->fs && last > w->fs->super->s_inodes_count)
 		r = writer_too_small(w, "inodes");
 	if (r == 0)
@@ -294,6 +320,7 @@ int ext4_write(int fd, const struct ext4_layer *layers, size_t layer_count,
 
 	if (!w)
 		return -ENOMEM;
+	assert(options->edit_count <= EDITS_MAX);
 	if (layer_count >= TREE_LAYERS_MAX)
 		return image_refuse(reterr_problem, "bad-layer",
 				    "the image has %zu layers: expected less than %u", layer_count,

@@ -97,9 +97,11 @@ static int read_blob(struct archive *reader, const char *path, const char *diges
 		r = oci_cache_restart(&blob);
 	while (r == 0 && (n = archive_read_data(reader, piece, PIECE_SIZE)) > 0)
 		r = oci_cache_add(&blob, piece, (size_t)n);
-	if (n < 0)
-		return broken(reader, path, reterr_problem);
-	return r < 0 ? r : oci_cache_commit(&blob, &fd, reterr_problem);
+	if (r == 0 && n == 0)
+		return oci_cache_commit(&blob, &fd, reterr_problem);
+	/* The next attempt begins anew: what is there would be of no use. */
+	oci_cache_discard(&blob);
+	return n < 0 ? broken(reader, path, reterr_problem) : r;
 }
 
 /* One entry, by its name without "./" before it. */

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -132,7 +133,7 @@ int oci_cache_find(const struct oci_cache *cache, const char *digest, uint64_t s
 		return -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	/* It stays: it may be the size that is a lie. */
+	/* It stays: the size is what somebody's manifest says, and may be the lie of the two. */
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != size)
 		return -ENOENT;
 	/* When it was used last; on a file system that is read only it is not needed. */
@@ -194,6 +195,20 @@ static int take_over(struct oci_cache_blob *blob)
 	return 0;
 }
 
+/* Whether there is room for what is still to come. Others take of it too: no promise, but a disk is
+ * not filled up with what cannot fit. */
+static int check_room(const struct oci_cache_blob *blob)
+{
+	struct statvfs st;
+
+	if (fstatvfs(blob->fd, &st) < 0)
+		return -errno;
+	/* Some file systems do not tell. */
+	if (st.f_blocks == 0)
+		return 0;
+	return blob->size - blob->written > (uint64_t)st.f_bavail * st.f_frsize ? -ENOSPC : 0;
+}
+
 int oci_cache_begin(const struct oci_cache *cache, const char *digest, uint64_t size,
 		    struct oci_cache_blob *ret)
 {
@@ -214,11 +229,28 @@ int oci_cache_begin(const struct oci_cache *cache, const char *digest, uint64_t 
 		blob.is_named = true;
 		r = take_over(&blob);
 	}
+	if (r == 0)
+		r = check_room(&blob);
+	if (r == -ENOSPC && blob.written == 0)
+		oci_cache_discard(&blob);
 	if (r < 0)
 		return r;
 	*ret = blob;
 	blob = OCI_CACHE_BLOB_INIT;
 	return 0;
+}
+
+static void remove_partial(const struct oci_cache_blob *blob)
+{
+	if (blob->is_named)
+		ignore_result(unlinkat(blob->cache->partial_fd, name_of(blob->digest), 0));
+}
+
+void oci_cache_discard(struct oci_cache_blob *blob)
+{
+	if (blob->fd >= 0)
+		remove_partial(blob);
+	oci_cache_blob_done(blob);
 }
 
 int oci_cache_add(struct oci_cache_blob *blob, const void *data, size_t size)
@@ -241,12 +273,6 @@ int oci_cache_restart(struct oci_cache_blob *blob)
 		return -errno;
 	blob->written = 0;
 	return sha256_begin(&blob->hash);
-}
-
-static void remove_partial(const struct oci_cache_blob *blob)
-{
-	if (blob->is_named)
-		ignore_result(unlinkat(blob->cache->partial_fd, name_of(blob->digest), 0));
 }
 
 /* The final name, for what is on the disk. */
@@ -314,7 +340,10 @@ int oci_cache_put(const struct oci_cache *cache, const char *digest, const void 
 		r = oci_cache_restart(&blob);
 	if (r == 0)
 		r = oci_cache_add(&blob, data, size);
-	return r < 0 ? r : oci_cache_commit(&blob, &fd, reterr_problem);
+	if (r == 0)
+		return oci_cache_commit(&blob, &fd, reterr_problem);
+	oci_cache_discard(&blob);
+	return r;
 }
 
 int oci_cache_put_fd(const struct oci_cache *cache, const char *digest, uint64_t size, int fd,
@@ -340,5 +369,8 @@ int oci_cache_put_fd(const struct oci_cache *cache, const char *digest, uint64_t
 		offset += n;
 		r = oci_cache_add(&blob, piece, n);
 	}
-	return r < 0 && r != -EMSGSIZE ? r : oci_cache_commit(&blob, ret_fd, reterr_problem);
+	if (r == 0 || r == -EMSGSIZE)
+		return oci_cache_commit(&blob, ret_fd, reterr_problem);
+	oci_cache_discard(&blob);
+	return r;
 }

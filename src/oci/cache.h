@@ -62,7 +62,7 @@ struct oci_cache_blob {
 		.fd = -EBADF    \
 	}
 
-/* Begins, where an earlier attempt ended. -errno. */
+/* Begins, where an earlier attempt ended. -ENOSPC where there is no room for it; -errno. */
 must_check int oci_cache_begin(const struct oci_cache *cache, const char *digest, uint64_t size,
 			       struct oci_cache_blob *ret);
 /* -EMSGSIZE for more than *size* bytes; -errno. */
@@ -75,6 +75,8 @@ must_check int oci_cache_commit(struct oci_cache_blob *blob, int *ret_fd,
 				struct oci_problem *reterr_problem);
 /* Ends; what was not committed stays for the next attempt. */
 void oci_cache_blob_done(struct oci_cache_blob *blob);
+/* Ends; nothing stays. Not after a commit. */
+void oci_cache_discard(struct oci_cache_blob *blob);
 #define cleanup_oci_cache_blob CLEANUP(oci_cache_blob_done)
 
 /* Bytes at once: a document. */

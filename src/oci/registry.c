@@ -94,7 +94,8 @@ int oci_registry_judge(const struct oci_registry *registry, const struct oci_tra
 		condition = OCI_BAD_IMAGE;
 	} else if (oci_transfer_is_transient(transfer)) {
 		condition = OCI_UNREACHABLE;
-	} else if (transfer->code == 0 && (status == UNAUTHORIZED || status == FORBIDDEN)) {
+	} else if (transfer->code == 0 && !transfer->is_elsewhere &&
+		   (status == UNAUTHORIZED || status == FORBIDDEN)) {
 		return oci_registry_deny(registry, what, text, reterr_problem);
 	} else if (transfer->code == 0 && status == NOT_FOUND) {
 		condition = OCI_NOT_FOUND;
@@ -102,14 +103,16 @@ int oci_registry_judge(const struct oci_registry *registry, const struct oci_tra
 	return oci_fail(reterr_problem, condition, "%s at '%s': %s", what, host, text);
 }
 
-/* Tells a registry that wants to know who asks; *ret_again*: it may be asked once more. */
+/* Tells a registry that wants to know who asks; *ret_again*: it may be asked once more. A host that
+ * it redirected to is told nothing: its challenge could name anybody. */
 static int answer_challenge(struct oci_registry *registry, struct oci_transfer *transfer,
 			    bool *has_asked, bool *ret_again, struct oci_problem *reterr_problem)
 {
 	int r;
 
 	*ret_again = false;
-	if (transfer->code != 0 || transfer->answer.status != UNAUTHORIZED || *has_asked)
+	if (transfer->code != 0 || transfer->answer.status != UNAUTHORIZED || *has_asked ||
+	    transfer->is_elsewhere)
 		return 0;
 	*has_asked = true;
 	r = oci_registry_authorize(registry, &transfer->answer, reterr_problem);

@@ -16,6 +16,7 @@
 
 #define PROGRESS_MIN   65536U
 #define PARALLEL_MAX   4U
+#define TRIES_ALL_MAX  1000U /* also of those that brought something */
 #define STEP_MSEC      200U
 #define TELL_USEC      100000U
 #define STATUS_OK      200
@@ -33,7 +34,8 @@ struct job {
 	unsigned failures;
 	uint64_t start; /* CLOCK_MONOTONIC, microseconds: not before */
 	uint64_t told;
-	uint64_t before; /* bytes that were there when this try began */
+	unsigned tries;
+	uint64_t most; /* bytes that were there when one before this had brought something */
 	bool has_asked;
 	bool has_begun; /* its blob is open */
 	bool is_first;  /* nothing of this answer came yet */
@@ -75,7 +77,6 @@ static int on_bytes(void *userdata, const void *data, size_t size)
 		r = oci_cache_restart(&job->blob);
 		if (r < 0)
 			return r;
-		job->before = 0;
 	}
 	job->is_first = false;
 	if (answer->status == STATUS_PARTIAL && answer->range_start != job->transfer.from)
@@ -89,17 +90,24 @@ static int on_bytes(void *userdata, const void *data, size_t size)
 }
 
 /* Opens what an earlier attempt left, or nothing. */
-static int begin(struct job *job)
+static int begin(struct job *job, struct oci_problem *reterr_problem)
 {
 	int r;
 
 	if (job->has_begun)
 		return 0;
 	r = oci_cache_begin(job->cache, job->item->digest, job->item->size, &job->blob);
+	if (r == -ENOSPC)
+		return oci_fail(reterr_problem, OCI_NO_SPACE,
+				"the blob %s has %llu bytes, and the cache '%s' has less room: "
+				"make room, or name another with --cache",
+				job->item->digest, (unsigned long long)job->item->size,
+				job->cache->path);
 	if (r < 0)
 		return r;
 	job->has_begun = true;
 	job->was_resumed = job->blob.written > 0;
+	job->most = job->blob.written;
 	tell(job, OCI_STEP_START);
 	return 0;
 }
@@ -111,7 +119,7 @@ static int ask(struct job *job)
 
 	(void)snprintf(path, sizeof(path), "blobs/%s", job->item->digest);
 	job->is_first = true;
-	job->before = job->blob.written;
+	job->tries++;
 	job->transfer.from = job->blob.written;
 	job->transfer.sink = on_bytes;
 	job->transfer.userdata = job;
@@ -136,17 +144,21 @@ static int commit(struct job *job, struct oci_problem *reterr_problem)
 	return 0;
 }
 
-/* Whether this try brought so much that another is worth it: a byte a try would never end. */
+/* Whether this try brought so much that no earlier one had that another is worth it: a byte a try
+ * would never end, nor would what a server sends all over again, because it does not go on where it
+ * was asked to. */
 static bool has_moved(const struct job *job)
 {
-	return job->blob.written > job->before && job->blob.written - job->before >= PROGRESS_MIN;
+	return job->blob.written > job->most && job->blob.written - job->most >= PROGRESS_MIN;
 }
 
 static void try_again(struct job *job)
 {
 	oci_tell_retry(job->registry, &job->transfer, job->item->digest);
-	if (has_moved(job))
+	if (has_moved(job)) {
 		job->failures = 0;
+		job->most = job->blob.written;
+	}
 	job->start = clock_monotonic_usec() + oci_retry_usec(&job->transfer, job->failures++);
 }
 
@@ -167,7 +179,8 @@ static int authorize_again(struct job *job, struct oci_problem *reterr_problem)
 static int settle_good(struct job *job, struct oci_problem *reterr_problem)
 {
 	job->has_asked = false;
-	if (job->blob.written == job->blob.size || job->failures + 1 >= OCI_TRIES_MAX)
+	if (job->blob.written == job->blob.size || job->tries >= TRIES_ALL_MAX ||
+	    (!has_moved(job) && job->failures + 1 >= OCI_TRIES_MAX))
 		return commit(job, reterr_problem);
 	try_again(job);
 	return 0;
@@ -190,12 +203,16 @@ static int settle(struct job *job, struct oci_problem *reterr_problem)
 	}
 	if (transfer->code == 0 && status == STATUS_RANGE)
 		return commit(job, reterr_problem);
-	if (transfer->code == 0 && status == STATUS_DENIED && !job->has_asked)
+	if (transfer->code == 0 && status == STATUS_DENIED && !job->has_asked &&
+	    !transfer->is_elsewhere && job->tries < TRIES_ALL_MAX)
 		return authorize_again(job, reterr_problem);
-	if (oci_should_retry(job->registry, transfer, has_moved(job) ? 0 : job->failures)) {
+	if (job->tries < TRIES_ALL_MAX &&
+	    oci_should_retry(job->registry, transfer, has_moved(job) ? 0 : job->failures)) {
 		try_again(job);
 		return 0;
 	}
+	if (transfer->sink_error == -ENOSPC || transfer->sink_error == -EDQUOT)
+		oci_cache_discard(&job->blob);
 	if (str_format(&what, "the blob %s", job->item->digest) < 0)
 		return -ENOMEM;
 	return oci_registry_judge(job->registry, transfer, what, reterr_problem);
@@ -203,7 +220,7 @@ static int settle(struct job *job, struct oci_problem *reterr_problem)
 
 static int start(struct job *job, struct oci_problem *reterr_problem)
 {
-	int r = begin(job);
+	int r = begin(job, reterr_problem);
 
 	/* The earlier attempt may have had all of it. */
 	if (r == 0 && job->blob.written == job->blob.size)

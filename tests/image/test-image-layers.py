@@ -4,6 +4,7 @@
 
 import gzip
 import hashlib
+import io
 import os
 import pathlib
 import random
@@ -12,6 +13,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import unittest
@@ -110,6 +112,11 @@ class Rules(Images):
         # A link to what only a layer below has, and whose name a layer above takes.
         self.assertImage([base, [L.hard_link('d', 'e'), L.hard_link('f', 'b')], [L.Entry('e', data=b'other')]])
         self.assertRefused(*self.tars([base, [L.hard_link('x', 'nowhere')]]), says="'x' is a hard link")
+        # A link to a link, whose own target a layer between them hides.
+        self.assertImage([[L.Entry('c', data=b'c')], [L.hard_link('b', 'c')], [L.whiteout('c')], [L.hard_link('a', 'b')]])
+        # A link whose directory turns out to be one to another, which has the name too.
+        self.assertImage([[L.directory('usr'), L.directory('usr/lib'), L.Entry('usr/lib/x', data=b'old'), L.link('lib', 'usr/lib'), L.Entry('z', data=b'z')],
+                          [L.hard_link('lib/x', 'z')]])
 
     def test_random_layers_are_what_a_model_makes_of_them(self):
         looked = 0
@@ -293,6 +300,37 @@ class Options(Images):
         self.assertEqual([found[path]['mode'] for path in ('/root', '/root/.ssh', '/root/.ssh/authorized_keys', '/etc/shadow')], [0o700, 0o700, 0o600, 0o640])
         self.assertEqual((found['/lib']['type'], found['/usr/lib/modules/6.1.0-test/kernel/m.ko']['uid']), ('l', 0))
 
+    def test_a_password_goes_to_the_file_that_is_read_for_it_or_nowhere(self):
+        password = ['--root-password-hash', '$6$salt$hash']
+        shadow = L.Entry('etc/shadow', data=b'root:!:19000::::::\n')
+        for layers in ([[L.Entry('etc/s', data=b'root:!::::::\n'), L.hard_link('etc/shadow', 'etc/s')]], [[L.Entry('s'), L.link('etc/shadow', '/s')]],
+                       [[L.directory('usr/etc'), L.Entry('usr/etc/shadow'), L.link('etc', 'usr/etc')]], [[shadow], [L.whiteout('etc/shadow')]],
+                       [[L.Entry('etc')]], [[shadow], [L.hard_link('etc/s', 'etc/shadow'), L.link('etc/shadow', 's')]],
+                       [[L.directory('usr/etc'), L.link('etc', 'usr/etc')]]):
+            with self.subTest([[entry.path for entry in layer] for layer in layers]):
+                self.assertRefused(*self.tars(layers), *password, says="'/etc/shadow' is to be changed" if layers[0][0].path != 'etc' else 'etc')
+        for layers in ([[L.Entry('a')]], [[shadow, shadow]], [[shadow], [shadow]],
+                       [[shadow, L.hard_link('etc/shadow-', 'etc/shadow')]]):
+            with self.subTest([[entry.path for entry in layer] for layer in layers]):
+                self.made(*self.tars(layers), *password)
+                with L.mounted(self.image) as root:
+                    self.assertTrue(pathlib.Path(root, 'etc/shadow').read_text().startswith('root:$6$salt$hash:'))
+
+    def test_an_image_is_its_makers_alone(self):
+        tar, = self.tars([[L.Entry('a')]])
+        self.image.write_text('')
+        self.image.chmod(0o666)
+        self.assertEqual(self.build(tar, preexec_fn=lambda: os.umask(0)).returncode, 0)
+        self.assertEqual(self.image.stat().st_mode & 0o777, 0o600)
+
+    def test_a_change_of_the_image_before_is_not_left_for_the_new_one(self):
+        tar, = self.tars([[L.Entry('a')]])
+        self.made(tar)
+        redo = self.directory / 'root.ext4.affix-redo'
+        redo.write_bytes(b'affix-redo 1\n')
+        self.made(tar)
+        self.assertEqual(sorted(path.name for path in self.directory.iterdir()), ['layer-0.tar', 'root.ext4'])
+
     def test_values_that_are_none_are_usage_errors_and_make_nothing(self):
         tar, = self.tars([[L.Entry('a')]])
         for options in (['--size', '2X'], ['--size', '0'], ['--size', '99999999T'], ['--uuid', '1234']):
@@ -329,10 +367,33 @@ class Hostile(Images):
         self.assertRefused(self.raw(L.Entry('a', xattrs={'user.big': b'v' * 5000})), says='user.big')
         self.assertRefused(self.raw(L.Entry('a', xattrs={f'user.{n}': b'v' * 1000 for n in range(5)})), says='4 KiB')
         self.assertRefused(self.raw(L.Entry('a', xattrs={'system.other': b'v'})), says='system.other')
+        self.assertRefused(self.raw(L.Entry('a', xattrs={'user.' + 'n' * 251: b'v'})), says='255 bytes')
+        self.assertRefused(self.raw(L.Entry('a', xattrs={'user.' + 'n' * 200 + str(n): b'' for n in range(30)})), says='4 KiB')
+        self.made(self.raw(L.Entry('a', xattrs={'user.' + 'n' * 250: b'v'})))
         for name, value in (('user.' + 'n' * 251, b'v'), ('user.', b'v'), ('system.posix_acl_accessory', ACL), ('system.posix_acl_access', ACL[:-3])):
             self.assertRefused(self.raw(L.Entry('a', xattrs={name: value})), says=name[:20])
         self.assertRefused(self.raw(L.Entry('a', xattrs={'system.posix_acl_access': ACL[:4] + bytes(24)})), says='valid')
         self.assertRefused(self.raw(L.Entry('a', uid=2**32 - 1)), says='numbers below')
+
+    def sparse(self, size, offset=None):
+        """A tar with a file that says it is so long, with 4 KiB of data at *offset*."""
+        rows = '0\n' if offset is None else f'1\n{offset}\n4096\n'
+        info = tarfile.TarInfo('sparse')
+        info.pax_headers = {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.name': 'sparse', 'GNU.sparse.realsize': str(size)}
+        data = rows.encode().ljust(512, b'\0') + (b'' if offset is None else b'x' * 4096)
+        info.size = len(data)
+        with tarfile.open(self.directory / 'sparse.tar', 'w', format=tarfile.PAX_FORMAT) as tar:
+            tar.addfile(info, io.BytesIO(data))
+        return self.directory / 'sparse.tar'
+
+    def test_files_larger_than_any_of_ext4_are_refused(self):
+        most = (2**32 - 1) * 4096
+        for size, offset in ((2**50, None), (most + 1, None), (2**62, 2**61), (2**44, 2**44 - 4096)):
+            with self.subTest(size=size):
+                self.assertRefused(self.sparse(size, offset), says='out of range')
+        for offset in (None, most - 4096):
+            self.assertEqual(self.build(self.sparse(most, offset)).returncode, 0)
+            self.check()
 
     def test_streams_that_are_cut_off_or_damaged_are_refused(self):
         tar = self.raw(L.Entry('a', data=os.urandom(100000)), L.Entry('b', data=b'b' * 1000))

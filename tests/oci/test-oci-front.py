@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -87,10 +88,10 @@ class Redirects(Fronted):
         self.log_in(self.made.port)
         self.affix('push', self.made.ref('sensor:1'), self.bundle)
 
-    def send_blobs_to(self, place):
+    def send_blobs_to(self, place, kind='/blobs/'):
         """A front of the registry whose blobs are elsewhere."""
         def act(handler):
-            if handler.command != 'GET' or '/blobs/' not in handler.path:
+            if handler.command != 'GET' or kind not in handler.path:
                 return False
             handler.answer(307, b'over there', Location=place + handler.path)
             return True
@@ -116,6 +117,27 @@ class Redirects(Fronted):
         for _, _, headers in store.seen:
             self.assertNotIn('Authorization', headers)
         self.assertIn(authorization, [headers.get('Authorization') for _, _, headers in front.seen])
+
+    def test_a_challenge_from_elsewhere_is_not_answered(self):
+        thief = self.front(act=lambda handler: handler.answer(200, b'{"token": "stolen"}') or True)
+        realms = [f'Bearer realm="http://127.0.0.1:{thief.port}/token",service="x"', 'Basic realm="x"']
+        for realm in realms:
+            store = self.front(act=lambda handler, realm=realm: handler.answer(401, WWW_Authenticate=realm) or True)
+            for kind in ('/blobs/', '/manifests/'):
+                front = self.send_blobs_to(f'http://127.0.0.1:{store.port}', kind)
+                for identity in ({}, {'identitytoken': 'precious'}):
+                    if identity:
+                        config = json.loads(self.log_in(front.port).read_text())
+                        config['auths'][f'127.0.0.1:{front.port}'] |= identity
+                        front.act = lambda handler, place=f'http://127.0.0.1:{store.port}': handler.answer(
+                            307, b'', Location=place + handler.path) or True
+                        (self.directory / '.docker/config.json').write_text(json.dumps(config))
+                    with self.subTest(realm=realm, kind=kind, identity=identity):
+                        self.refused('registry-refused', *self.pull(front))
+                        self.assertEqual(thief.seen, [])
+                        self.assertGreater(len(store.seen), 0)
+                        for _, _, headers in store.seen:
+                            self.assertNotIn('Authorization', headers)
 
     def test_nobody_is_gone_to_without_tls(self):
         for place in ('http://192.0.2.1', 'http://localhost.example', 'http://127.0.0.1@192.0.2.1', 'ftp://127.0.0.1',
@@ -232,6 +254,42 @@ class Answers(Fronted):
         self.assertEqual([headers.get('Range') for _, path, headers in self.played.seen if path.endswith(self.layer_digest())],
                          [None, 'bytes=20000-'])
         self.check_cache()
+
+    def test_the_same_part_over_and_over_is_no_progress(self):
+        layer = tar_of({'a': b'x' * 300000})
+        self.descriptor = self.layout.image([layer], compress=False)
+        asked = []
+
+        def halve(handler):
+            asked.append(time.monotonic())
+            handler.answer(200, layer[:200000], Content_Length=len(layer))
+            handler.close_connection = True
+            return True
+
+        self.changes[digest_of(layer)] = halve
+        words = self.start()
+        with subprocess.Popen([registry.AFFIX, *words, '--quiet'], env=self.environment) as pull:
+            try:
+                end = time.monotonic() + 30
+                while len(asked) < 4 and time.monotonic() < end:
+                    time.sleep(0.05)
+            finally:
+                pull.kill()
+        # The first try brought something: 0.5 s, then as if it had failed, 1 s and 2 s.
+        self.assertGreater(asked[3] - asked[0], 2.9)
+
+    def test_a_size_that_a_manifest_makes_up_costs_no_blob(self):
+        self.affix(*self.start())
+        manifest = json.loads(self.blob(self.descriptor['digest']))
+        manifest['layers'][0]['size'] += 1
+        self.descriptor = self.layout.add_json(manifest, registry.MANIFEST)
+        self.refused('bad-digest', *self.start())
+        self.assertIn(self.layer_digest(), self.cached())
+        manifest['layers'][0]['size'] = 1 << 43
+        self.descriptor = self.layout.add_json(manifest, registry.MANIFEST)
+        self.refused('no-space', *self.start())
+        self.assertIn(self.layer_digest(), self.cached())
+        self.assertEqual(list((self.cache / 'partial').iterdir()), [])
 
     def test_another_part_than_was_asked_for_is_refused(self):
         cut = []

@@ -90,6 +90,11 @@ class Images(Linked):
         archive.write_bytes(data)
         self.affix('image', 'cache', 'prune')
         self.refused('bad-digest', 'image', 'pull', f'oci-archive:{archive}:v1')
+        skopeo('copy', f'oci:{layout.directory}:v1', f'oci-archive:{archive}:v1')
+        data = archive.read_bytes()
+        archive.write_bytes(data[:data.index(b'\x1f\x8b\x08') + 30])
+        self.refused('bad-image', 'image', 'pull', f'oci-archive:{archive}:v1')
+        self.assertEqual(list((self.cache / 'partial').iterdir()), [])
         self.check_cache()
 
     def test_what_is_not_there_is_said(self):
@@ -301,6 +306,16 @@ class Addons(Case):
         self.assertEqual(raw['annotations']['io.affix.addon.version'], '1.2.0')
         self.assertEqual([item['platform'] for item in raw['manifests']],
                          [{'architecture': arch, 'os': 'linux'} for arch in ('amd64', 'arm64')])
+
+    def test_a_pull_that_fails_keeps_what_was_there(self):
+        self.affix('push', self.ref, *self.bundles)
+        into = self.pull(self.ref, '--all')
+        (into / self.bundles[1].name).unlink()
+        (into / self.bundles[1].name / 'in the way').mkdir(parents=True)
+        self.affix('pull', self.ref, '-p', self.workshop.public, '-o', into, '--all', code=1)
+        self.assertTrue(filecmp.cmp(into / self.bundles[0].name, self.bundles[0], shallow=False))
+        self.affix('verify', '-p', self.workshop.public, into / self.bundles[0].name)
+        self.assertFalse([path.name for path in into.iterdir() if 'affix-new' in path.name])
 
     def test_skopeo_copies_it_to_another_registry_unharmed(self):
         other = self.serve('other')

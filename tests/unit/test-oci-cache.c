@@ -158,6 +158,26 @@ static void a_blob_of_another_size_is_none_and_stays(void **state)
 	assert_int_equal(oci_cache_find(&cache, digest, SIZE, &again), 0);
 }
 
+static void what_finds_no_room_is_not_begun(void **state)
+{
+	cleanup_oci_cache_blob struct oci_cache_blob blob = OCI_CACHE_BLOB_INIT;
+
+	(void)state;
+	assert_int_equal(oci_cache_begin(&cache, digest, UINT64_MAX / 2, &blob), -ENOSPC);
+	assert_false(has("partial"));
+}
+
+static void what_is_discarded_leaves_nothing(void **state)
+{
+	cleanup_oci_cache_blob struct oci_cache_blob blob = OCI_CACHE_BLOB_INIT;
+
+	(void)state;
+	assert_int_equal(oci_cache_begin(&cache, digest, SIZE, &blob), 0);
+	assert_int_equal(oci_cache_add(&blob, data, 12345), 0);
+	oci_cache_discard(&blob);
+	assert_false(has("partial"));
+}
+
 /* Writes the blob in small pieces; the exit code of the process. */
 static int write_slowly(void)
 {
@@ -262,6 +282,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_begun_is_gone_on_with, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(other_bytes_get_no_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_blob_of_another_size_is_none_and_stays, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(what_finds_no_room_is_not_begun, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_discarded_leaves_nothing, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(many_processes_may_write_the_same_blob, set_up,
 						tear_down),

@@ -2,6 +2,7 @@
 
 #include "bundle/output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -88,6 +89,20 @@ static bool exists(const struct fixture *f, const char *name)
 	return fstatat(f->dir, name, &status, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* How many names there are, beside *name* and what others left. */
+static unsigned count_temporary(const struct fixture *f)
+{
+	DIR *dir = opendir(f->path);
+	const struct dirent *entry;
+	unsigned count = 0;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir)))
+		count += strstr(entry->d_name, FILE_TEMPORARY_SUFFIX) != NULL;
+	assert_int_equal(closedir(dir), 0);
+	return count;
+}
+
 static void assert_content(const struct fixture *f, const char *name, const char *wanted)
 {
 	cleanup_free char *text = NULL;
@@ -105,7 +120,7 @@ static void write_output(const struct fixture *f, const char *text)
 	cleanup_output struct output output = OUTPUT_INIT;
 	mode_t before = umask(0077);
 
-	assert_int_equal(output_open(&output, f->dir, "name"), 0);
+	assert_int_equal(output_open(&output, f->dir, "name", 0644), 0);
 	(void)umask(before);
 	assert_int_equal(fd_write_full(output.fd, text, strlen(text)), 0);
 	assert_int_equal(output_publish(&output, "name"), 0);
@@ -122,7 +137,7 @@ static void file_gets_its_name_and_takes_over_one_that_is_taken(void **state)
 		assert_content(f, "name", "one");
 		write_output(f, "two");
 		assert_content(f, "name", "two");
-		assert_false(exists(f, ".name" FILE_TEMPORARY_SUFFIX));
+		assert_int_equal(count_temporary(f), 0);
 		assert_int_equal(unlinkat(f->dir, "name", 0), 0);
 	}
 }
@@ -135,10 +150,10 @@ static void file_that_is_given_up_leaves_nothing(void **state)
 		cleanup_output struct output output = OUTPUT_INIT;
 
 		has_no_unnamed_files = i == 1;
-		assert_int_equal(output_open(&output, f->dir, "name"), 0);
-		assert_int_equal(exists(f, ".name" FILE_TEMPORARY_SUFFIX), i == 1);
+		assert_int_equal(output_open(&output, f->dir, "name", 0644), 0);
+		assert_int_equal(count_temporary(f), i);
 		output_done(&output);
-		assert_false(exists(f, ".name" FILE_TEMPORARY_SUFFIX));
+		assert_int_equal(count_temporary(f), 0);
 		assert_false(exists(f, "name"));
 	}
 }
@@ -153,12 +168,12 @@ static void file_that_cannot_be_synced_gets_no_name(void **state)
 
 		has_no_unnamed_files = i == 1;
 		has_full_disk = true;
-		assert_int_equal(output_open(&output, f->dir, "name"), 0);
+		assert_int_equal(output_open(&output, f->dir, "name", 0644), 0);
 		assert_int_equal(output_publish(&output, "name"), -ENOSPC);
 		output_retract(&output);
 		output_done(&output);
 		assert_content(f, "name", "old");
-		assert_false(exists(f, ".name" FILE_TEMPORARY_SUFFIX));
+		assert_int_equal(count_temporary(f), 0);
 	}
 }
 
@@ -175,7 +190,58 @@ static void what_a_killed_process_left_is_no_obstacle(void **state)
 		write_output(f, "old");
 		write_output(f, "new");
 		assert_content(f, "name", "new");
-		assert_false(exists(f, ".name" FILE_TEMPORARY_SUFFIX));
+		assert_int_equal(count_temporary(f), 1);
+	}
+}
+
+static void files_of_one_name_are_not_taken_for_each_other(void **state)
+{
+	const struct fixture *f = *state;
+
+	for (int i = 0; i < 2; i++) {
+		cleanup_output struct output one = OUTPUT_INIT;
+		cleanup_output struct output two = OUTPUT_INIT;
+
+		has_no_unnamed_files = i == 1;
+		assert_int_equal(output_open(&one, f->dir, "name", 0644), 0);
+		assert_int_equal(output_open(&two, f->dir, "name", 0644), 0);
+		assert_int_equal(fd_write_full(one.fd, "one", 3), 0);
+		assert_int_equal(fd_write_full(two.fd, "tw", 2), 0);
+		assert_int_equal(output_publish(&one, "name"), 0);
+		assert_content(f, "name", "one");
+		assert_int_equal(fd_write_full(two.fd, "o", 1), 0);
+		assert_int_equal(output_publish(&two, "name"), 0);
+		assert_content(f, "name", "two");
+	}
+}
+
+static void file_that_was_put_in_the_way_is_not_published(void **state)
+{
+	const struct fixture *f = *state;
+	cleanup_output struct output output = OUTPUT_INIT;
+
+	has_no_unnamed_files = true;
+	assert_int_equal(output_open(&output, f->dir, "name", 0644), 0);
+	assert_int_equal(unlinkat(f->dir, output.temporary, 0), 0);
+	(void)fd_close(openat(f->dir, output.temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+	assert_int_equal(output_publish(&output, "name"), -ESTALE);
+	assert_false(exists(f, "name"));
+}
+
+static void file_that_replaced_another_is_not_retracted(void **state)
+{
+	const struct fixture *f = *state;
+
+	write_output(f, "old");
+	for (int i = 0; i < 2; i++) {
+		cleanup_output struct output output = OUTPUT_INIT;
+
+		has_no_unnamed_files = i == 1;
+		assert_int_equal(output_open(&output, f->dir, "name", 0644), 0);
+		assert_int_equal(fd_write_full(output.fd, "new", 3), 0);
+		assert_int_equal(output_publish(&output, "name"), 0);
+		output_retract(&output);
+		assert_content(f, "name", "new");
 	}
 }
 
@@ -184,7 +250,7 @@ static void published_file_can_be_retracted(void **state)
 	const struct fixture *f = *state;
 	cleanup_output struct output output = OUTPUT_INIT;
 
-	assert_int_equal(output_open(&output, f->dir, "name"), 0);
+	assert_int_equal(output_open(&output, f->dir, "name", 0644), 0);
 	assert_int_equal(output_publish(&output, "name"), 0);
 	assert_true(exists(f, "name"));
 	output_retract(&output);
@@ -200,6 +266,9 @@ int main(void)
 		TEST(file_that_is_given_up_leaves_nothing),
 		TEST(file_that_cannot_be_synced_gets_no_name),
 		TEST(what_a_killed_process_left_is_no_obstacle),
+		TEST(files_of_one_name_are_not_taken_for_each_other),
+		TEST(file_that_was_put_in_the_way_is_not_published),
+		TEST(file_that_replaced_another_is_not_retracted),
 		TEST(published_file_can_be_retracted),
 	};
 
