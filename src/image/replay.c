@@ -152,6 +152,13 @@ static int find_changes(struct changes *changes)
 	return r;
 }
 
+/* The file system in the image, and not that which the image is in. */
+static bool is_full(const struct edit *edit)
+{
+	return edit->error == EXT2_ET_BLOCK_ALLOC_FAIL || edit->error == EXT2_ET_INODE_ALLOC_FAIL ||
+	       edit->error == EXT2_ET_EA_NO_SPACE;
+}
+
 static const char *say_how_to_grow(const struct edit *edit)
 {
 	return edit->redo_name ? "make its file system larger (truncate, resize2fs)"
@@ -366,7 +373,7 @@ int replay(struct excerpt *excerpt, const struct strv *ids, struct image_problem
 		r = check_room(&changes, reterr_problem);
 	if (r == 0)
 		r = carry_out(&changes, ids);
-	if (r == -ENOSPC)
+	if (r == -ENOSPC && is_full(excerpt->edit))
 		r = image_refuse(reterr_problem, "no-space",
 				 "the file system in '%s' has too little room; %s",
 				 excerpt->edit->path, say_how_to_grow(excerpt->edit));

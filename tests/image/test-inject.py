@@ -737,6 +737,14 @@ class Built(Case):
             self.affix('image', 'build', self.story.tree, '-o', self.path, *options, code=2)
         self.assertEqual(self.path.read_text(), 'precious')
 
+    def test_a_full_disk_is_not_taken_for_a_full_image_and_nothing_is_left(self):
+        command = [fixture.AFFIX, 'image', 'build', self.story.tree, '-o', self.path, '--add-on', self.large(), *self.options[:2]]
+        # The layers fit, the add-on does not.
+        done = fixture.run(['unshare', '-m', 'sh', '-c', f'mount -t tmpfs -o size=8M none {self.directory} && {{ {shlex.join(str(word) for word in command)}; '
+                            f'code=$?; ls -A {self.directory}; exit $code; }}'], check=False)
+        self.assertEqual((done.returncode, done.stdout), (1, ''))
+        self.assertRegex(done.stderr, r'\Aerror: [^\n]+No space left on device; nothing was changed\n\Z')
+
     def test_an_image_that_is_to_fit_has_room_for_them(self):
         many = self.work.addon('many', '1.0.0')
         for number in range(40):
