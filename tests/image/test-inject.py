@@ -278,6 +278,26 @@ class SameTree(Case):
         self.affix(*image_command(self.story, image), env=environment)
         self.assertEqual(list(place.iterdir()), [])
 
+    def test_what_killed_processes_left_to_work_on_goes_unless_somebody_works_in_it(self):
+        place = self.work.fresh('tmp')
+        place.mkdir()
+        environment = {**os.environ, 'TMPDIR': str(place)}
+        built = self.work.fresh('built.img')
+        build = ['image', 'build', self.story.tree, '-o', built, '--add-on', shlex.split(self.story.command)[2], '--trust',
+                 self.story.tree / 'etc/affix/trust.d']
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=mkdirat', '-e', 'inject=mkdirat:signal=KILL:when=4', fixture.AFFIX, *build],
+                    check=False, env=environment)
+        self.assertFalse(built.exists())
+        self.assertEqual(len(list(place.iterdir())), 1)
+        used, other = place / f'affix-image-{os.getuid()}-1-2', place / f'affix-image-{os.getuid() + 1}-1-2'
+        used.mkdir()
+        other.mkdir()
+        lock = os.open(used, os.O_RDONLY)
+        self.addCleanup(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self.affix('image', 'status', self.image(), env=environment)
+        self.assertEqual(sorted(place.iterdir()), sorted([used, other]))
+
     def test_an_ordinary_user_can_do_it(self):
         directory = self.work.fresh('of-nobody')
         directory.mkdir(mode=0o755)
