@@ -115,8 +115,8 @@ int workspace_make(const char *base, const char *suffix, char **ret_path, int *r
 		r = str_format(&name, "%s%s", prefix, suffix);
 	if (r == 0)
 		r = str_format(&path, "%s/%s", base, name);
-	if (r < 0)
-		return r;
+	if (r < 0 || !prefix || !name)
+		return r < 0 ? r : -ENOMEM;
 	remove_all_left(base, basefd, prefix);
 	r = make(basefd, name, ret_fd);
 	if (r == 0)
