@@ -66,6 +66,13 @@ int clock_parse(const char *text, uint64_t *ret_seconds)
 	return 0;
 }
 
+static uint64_t repeatable; /* 0: none was set */
+
+void clock_set_repeatable(uint64_t seconds)
+{
+	repeatable = seconds;
+}
+
 uint64_t clock_repeatable_sec(void)
 {
 	const char *epoch =
@@ -76,5 +83,7 @@ uint64_t clock_repeatable_sec(void)
 	errno = 0;
 	if (epoch && *epoch >= '0' && *epoch <= '9')
 		seconds = strtoull(epoch, &end, 10);
-	return end && *end == '\0' && errno == 0 ? seconds : clock_realtime_sec();
+	if (end && *end == '\0' && errno == 0)
+		return seconds;
+	return repeatable > 0 ? repeatable : clock_realtime_sec();
 }

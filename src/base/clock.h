@@ -8,8 +8,10 @@ uint64_t clock_monotonic_usec(void);
 uint64_t clock_realtime_sec(void);
 
 /* The time for what is to come out the same each time: SOURCE_DATE_EPOCH's if the environment has
- * one, else the clock's. */
+ * one, else what the program set, else the clock's. */
 uint64_t clock_repeatable_sec(void);
+/* For the whole program, before it has threads: a time that comes with its input. */
+void clock_set_repeatable(uint64_t seconds);
 
 /* Sleeps at least *usec*, also through signals. */
 void clock_sleep_usec(uint64_t usec);

@@ -29,14 +29,29 @@ int image_complain(const struct image_problem *problem, const struct edit *edit,
 	return str_equal(problem->name, "busy") ? COMMAND_TRY_AGAIN : COMMAND_REFUSED;
 }
 
+/* After the edit was opened, which ended with *r*. */
+static int begin(struct image_work *work, int r, const struct strv *ids,
+		 struct image_problem *problem)
+{
+	if (r == 0)
+		r = excerpt_make(&work->edit, ids, &work->excerpt, problem);
+	return r == 0 ? COMMAND_DONE : image_complain(problem, &work->edit, r);
+}
+
 int image_begin(struct image_work *work, const char *image, bool writable, const struct strv *ids)
 {
 	struct image_problem problem = IMAGE_PROBLEM_INIT;
 	int r = edit_open(image, writable, &work->edit, &problem);
 
-	if (r == 0)
-		r = excerpt_make(&work->edit, ids, &work->excerpt, &problem);
-	return r == 0 ? COMMAND_DONE : image_complain(&problem, &work->edit, r);
+	return begin(work, r, ids, &problem);
+}
+
+int image_begin_new(struct image_work *work, int fd, const char *image, const struct strv *ids)
+{
+	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	int r = edit_open_new(fd, image, &work->edit, &problem);
+
+	return begin(work, r, ids, &problem);
 }
 
 void image_work_done(struct image_work *work)

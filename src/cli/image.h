@@ -35,6 +35,9 @@ struct image_work {
 /* Opens *image* for the add-ons *ids*. COMMAND_DONE, or the exit code after a line on stderr. */
 must_check int image_begin(struct image_work *work, const char *image, bool writable,
 			   const struct strv *ids);
+/* The same of a file that has no name yet (edit_open_new()), to be changed. */
+must_check int image_begin_new(struct image_work *work, int fd, const char *image,
+			       const struct strv *ids);
 void image_work_done(struct image_work *work);
 #define cleanup_image_work CLEANUP(image_work_done)
 

@@ -13,12 +13,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/path.h"
 #include "bundle/output.h"
 #include "cli/image.h"
+#include "cli/image_bundles.h"
 #include "cli/image_options.h"
 #include "cli/image_overlay.h"
 #include "cli/image_source.h"
@@ -29,6 +31,9 @@ struct build {
 	const char *output;
 	const char *modules;
 	bool is_json;
+	bool has_trust;
+	struct strv add_ons;
+	struct image_bundles bundles;
 	struct image_overlay overlay;
 	struct ext4_options options;
 	struct ext4_edit shadow;
@@ -44,6 +49,8 @@ static struct build *build_free(struct build *build)
 	if (!build)
 		return NULL;
 	image_source_done(&build->source);
+	image_bundles_done(&build->bundles);
+	strv_done(&build->add_ons);
 	transfer_done(&build->transfer);
 	free(build->modules_prefix);
 	free(build);
@@ -60,9 +67,31 @@ enum {
 	OPTION_KEY,
 	OPTION_MODULES,
 	OPTION_UUID,
+	OPTION_ADD_ON,
+	OPTION_CONFIG,
+	OPTION_TRUST,
 	OPTION_JSON,
 	OPTION_PLATFORM
 };
+
+/* What there is for add-ons. */
+static int take_add_on_option(int option, struct build *build)
+{
+	switch (option) {
+	case OPTION_ADD_ON:
+		return strv_add(&build->add_ons, optarg) < 0
+			       ? command_broke(-ENOMEM, "the options could not be kept")
+			       : COMMAND_DONE;
+	case OPTION_CONFIG:
+		return image_bundles_add_config(&build->bundles, optarg);
+	case OPTION_TRUST:
+		build->bundles.trust = optarg;
+		build->has_trust = true;
+		return COMMAND_DONE;
+	default:
+		return COMMAND_USAGE;
+	}
+}
 
 static int take_option(int option, struct build *build)
 {
@@ -106,9 +135,10 @@ static int take_option(int option, struct build *build)
 		return COMMAND_DONE;
 	case OPTION_JSON:
 		build->is_json = true;
+		build->bundles.is_json = true;
 		return COMMAND_DONE;
 	default:
-		return COMMAND_USAGE;
+		return take_add_on_option(option, build);
 	}
 }
 
@@ -122,12 +152,16 @@ static int parse_options(int argc, char **argv, struct build *build)
 		{"kernel-modules",     required_argument, NULL, OPTION_MODULES},
 		{"uuid", required_argument, NULL, OPTION_UUID},
 		{"platform",                required_argument, NULL, OPTION_PLATFORM},
+		{"add-on",                    required_argument, NULL, OPTION_ADD_ON},
+		{"config",                required_argument, NULL, OPTION_CONFIG},
+		{"trust",          required_argument, NULL, OPTION_TRUST},
 		TRANSFER_OPTIONS,
-		{"json",                    no_argument, NULL, OPTION_JSON},
+		{"json",     no_argument, NULL, OPTION_JSON},
 		{0               },
 	};
 	int option;
 
+	build->bundles = IMAGE_BUNDLES_INIT(&command_image_build);
 	memcpy(build->options.uuid, ext4_default_uuid, sizeof(build->options.uuid));
 	while ((option = command_option(&command_image_build, argc, argv, ":o:", long_options)) !=
 	       -1) {
@@ -206,6 +240,51 @@ static int open_layers(struct build *build, char **sources)
 	return r == COMMAND_DONE ? add_overlay(build) : r;
 }
 
+/* All that can be refused of the add-ons before the layers are read, and the room for them. */
+static int open_add_ons(struct build *build)
+{
+	struct image_bundles *bundles = &build->bundles;
+	struct image_bundles_need need = {0};
+	int r;
+
+	if (build->add_ons.count == 0)
+		return build->has_trust || bundles->configs.count > 0
+			       ? command_usage(&command_image_build,
+					       "--config and --trust are for what --add-on names")
+			       : COMMAND_DONE;
+	r = image_bundles_open(bundles, build->add_ons.items, build->add_ons.count);
+	if (r == COMMAND_DONE)
+		r = image_bundles_measure(bundles, EXT4_BLOCK_SIZE, &need);
+	build->options.later_blocks = need.blocks;
+	build->options.later_inodes = need.inodes;
+	/* The same input gives the same bytes, whenever. */
+	clock_set_repeatable(need.created);
+	return r;
+}
+
+/* Into the file that has no name yet: after a failure it never gets one. */
+static int install_add_ons(struct build *build, int fd, struct ext4_summary *summary)
+{
+	cleanup_image_work struct image_work work = IMAGE_WORK_INIT;
+	uint64_t before = summary->free;
+	uint64_t blocks = 0;
+	uint64_t inodes = 0;
+	int r;
+
+	if (build->bundles.count == 0)
+		return COMMAND_DONE;
+	r = image_begin_new(&work, fd, build->output, &build->bundles.ids);
+	if (r == COMMAND_DONE)
+		r = image_bundles_install(&build->bundles, &work);
+	if (r != COMMAND_DONE)
+		return r;
+	edit_room(&work.edit, &blocks, &inodes);
+	summary->free = blocks * EXT4_BLOCK_SIZE;
+	summary->content += before - summary->free;
+	summary->inodes = work.edit.fs->super->s_inodes_count - inodes;
+	return COMMAND_DONE;
+}
+
 static int print_summary(const struct build *build, const struct ext4_summary *summary)
 {
 	cleanup_json json_t *json = NULL;
@@ -220,7 +299,8 @@ static int print_summary(const struct build *build, const struct ext4_summary *s
 	    json_add_uint(json, "size", summary->size) < 0 ||
 	    json_add_uint(json, "free", summary->free) < 0 ||
 	    json_add_uint(json, "inodes", summary->inodes) < 0 ||
-	    json_add_uint(json, "content", summary->content) < 0)
+	    json_add_uint(json, "content", summary->content) < 0 ||
+	    (build->bundles.count > 0 && image_bundles_to_json(&build->bundles, json) < 0))
 		return command_broke(-ENOMEM, "the answer could not be made");
 	return command_print_json(json);
 }
@@ -239,13 +319,14 @@ static int publish(const struct build *build, struct output *output, int dirfd, 
 	return r == 0 ? dir_sync(dirfd) : r;
 }
 
-static int write_image(const struct build *build)
+static int write_image(struct build *build)
 {
 	cleanup_fd int dirfd = -EBADF;
 	cleanup_output struct output output = OUTPUT_INIT;
 	struct image_problem problem = IMAGE_PROBLEM_INIT;
 	struct ext4_summary summary = {0};
 	const char *name = NULL;
+	int code;
 	int r = command_open_parent(build->output, &dirfd, &name);
 
 	if (r == 0)
@@ -254,6 +335,8 @@ static int write_image(const struct build *build)
 		return command_broke(r, "'%s' could not be made", build->output);
 	r = ext4_write(output.fd, build->source.layers, build->source.layer_count, &build->options,
 		       &summary, &problem);
+	if (r == 0 && (code = install_add_ons(build, output.fd, &summary)) != COMMAND_DONE)
+		return code;
 	if (r == 0)
 		r = publish(build, &output, dirfd, name, &problem);
 	if (r > 0)
@@ -273,6 +356,8 @@ static int run_build(int argc, char **argv)
 		return command_broke(-ENOMEM, "the image could not be made");
 	r = parse_options(argc, argv, build);
 	if (r == COMMAND_DONE)
+		r = open_add_ons(build);
+	if (r == COMMAND_DONE)
 		r = open_layers(build, argv + optind);
 	return r == COMMAND_DONE ? write_image(build) : r;
 }
@@ -282,7 +367,8 @@ const struct command command_image_build = {
 	.run = run_build,
 	.synopsis =
 		"REF|DIR|TAR… -o IMAGE [--size SIZE] [--hostname NAME] [--root-password-hash HASH] "
-		"[--ssh-key FILE] [--kernel-modules DIR] [--uuid UUID]",
+		"[--ssh-key FILE] [--kernel-modules DIR] [--uuid UUID] [--add-on BUNDLE]… "
+		"[--config ID=FILE]… [--trust DIR]",
 	.summary = "make an ext4 file system of layers, without root",
 	.options =
 		"  -o IMAGE                   the file to be made, in place of what had its name\n"
@@ -293,6 +379,9 @@ const struct command command_image_build = {
 		"  --ssh-key FILE             root's authorized_keys\n"
 		"  --kernel-modules DIR       a kernel's modules, for /lib/modules\n"
 		"  --uuid UUID                the file system's; the default is always the same\n"
+		"  --add-on BUNDLE            install this add-on; may be given several times\n"
+		"  --config ID=FILE           the configuration of one of them, one JSON object\n"
+		"  --trust DIR                keys to trust, instead of those in /etc/affix/trust.d here\n"
 		"  --platform OS/ARCH         of an image for several; the default is this machine's\n" TRANSFER_HELP
 		"  --json                     print the image's size, free space and inodes\n"
 		"\n"

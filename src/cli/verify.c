@@ -126,6 +126,14 @@ static int load_signature(const struct verify_options *options, struct minisign_
 	return r < 0 ? r : trust_signature_parse(text, size, ret, reterr_refusal);
 }
 
+static void measure(const struct bundle *bundle, struct verdict *verdict)
+{
+	verdict->size = bundle->size;
+	verdict->entry_count = bundle->n_entries;
+	for (size_t i = 0; i < bundle->n_entries; i++)
+		verdict->text_size += bundle->entries[i].text ? bundle->entries[i].size : 0;
+}
+
 int verify_bundle(int fd, const struct trust *trust, const struct minisign_signature *signature,
 		  struct verdict *ret, struct refusal *reterr_refusal)
 {
@@ -153,6 +161,7 @@ int verify_bundle(int fd, const struct trust *trust, const struct minisign_signa
 	r = bundle_open(fd, &verdict.identity, -EBADF, &bundle, reterr_refusal);
 	if (r != 0)
 		return r;
+	measure(bundle, &verdict);
 	r = trust_key_permits(verdict.key, bundle->manifest, reterr_refusal);
 	if (r == 0)
 		*ret = verdict;

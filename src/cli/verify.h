@@ -13,6 +13,9 @@ struct verdict {
 	const struct trust_key *key; /* of the trust */
 	struct identity identity;
 	struct digest digest;
+	uint64_t size;      /* of all entries */
+	uint64_t text_size; /* of those that are text (bundle.h) */
+	size_t entry_count;
 };
 
 /* One key's trust, that of a directory, or TRUST_PATH's where both are NULL. 0; refused; -errno. */

@@ -109,7 +109,8 @@ static int init_result(const struct engine_call *call, struct result *ret)
 	ret->verb = strdup(request_verb_to_string(request->verb));
 	ret->request_id = request->request_id[0] ? strdup(request->request_id) : NULL;
 	ret->id = request->id[0] ? strdup(request->id) : NULL;
-	ret->time = clock_realtime_sec();
+	/* It goes into the record, and so into the image. */
+	ret->time = call->is_copy ? clock_repeatable_sec() : clock_realtime_sec();
 	return ret->verb ? 0 : -ENOMEM;
 }
 

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "ext4/lock.h"
@@ -150,6 +151,7 @@ int edit_open_fs(struct edit *edit, const char *name, bool writable,
 	r = edit_check_features(edit->fs, name, writable, reterr_problem);
 	if (r != 0 || !writable)
 		return r;
+	edit->fs->now = (time_t)clock_repeatable_sec();
 	error = ext2fs_read_bitmaps(edit->fs);
 	if (!error)
 		error = ext2fs_copy_bitmap(edit->fs->block_map, &edit->old_blocks);
@@ -183,6 +185,30 @@ int edit_open(const char *where, bool writable, struct edit *ret,
 			      &edit.redo);
 	if (r == 0)
 		r = edit_open_fs(&edit, edit.path, writable, reterr_problem);
+	if (r != 0)
+		return r;
+	*ret = edit;
+	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): clang 14 does not see the cleanup */
+	edit = EDIT_INIT;
+	return 0;
+}
+
+int edit_open_new(int fd, const char *path, struct edit *ret, struct image_problem *reterr_problem)
+{
+	cleanup_edit struct edit edit = EDIT_INIT;
+	struct stat st;
+	int r;
+
+	edit.path = strdup(path);
+	if (!edit.path)
+		return -ENOMEM;
+	edit.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (edit.fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	edit.place.size = (uint64_t)st.st_size;
+	r = redo_open_new(edit.fd, &edit.place, &edit.redo);
+	if (r == 0)
+		r = edit_open_fs(&edit, path, true, reterr_problem);
 	if (r != 0)
 		return r;
 	*ret = edit;
@@ -227,6 +253,8 @@ int edit_commit(struct edit *edit, bool *ret_committed)
 	int r = edit_flush(edit, &changed);
 
 	*ret_committed = false;
+	if (r == 0 && !edit->redo_name)
+		return edit_settle(edit);
 	if (r < 0 || !changed)
 		return r;
 	/* What nobody will ever find would be changed, and a success reported. */

@@ -20,7 +20,7 @@ struct edit {
 	char *path; /* of the image file, symlinks resolved */
 	int fd;
 	int dirfd;
-	char *redo_name;
+	char *redo_name; /* NULL: a new file, changed at once */
 	struct disk_place place;
 	struct redo *redo;
 	ext2_filsys fs;
@@ -43,6 +43,10 @@ struct edit {
  */
 must_check int edit_open(const char *where, bool writable, struct edit *ret,
 			 struct image_problem *reterr_problem);
+/* For changes, of a file system in the new file *fd*, which has no name yet and is of no use after
+ * a failure: nothing is staged. *path* is for messages. */
+must_check int edit_open_new(int fd, const char *path, struct edit *ret,
+			     struct image_problem *reterr_problem);
 /* What was not committed is gone. */
 void edit_done(struct edit *edit);
 #define cleanup_edit CLEANUP(edit_done)
@@ -59,13 +63,11 @@ must_check int edit_flush(struct edit *edit, bool *ret_changed);
 /* Has the content of files, so far as it is in the image already, on the disk and read from there:
  * before it is read back. */
 must_check int edit_settle(struct edit *edit);
-
 /* edit_usable.c: whether it may be worked on at all; *fd* then has a lock that keeps virtual
  * machines out. 0; IMAGE_E_REFUSED; -errno. */
 must_check int edit_check_unused(int fd, const char *name, struct image_problem *reterr_problem);
 must_check int edit_check_features(ext2_filsys fs, const char *name, bool writable,
 				   struct image_problem *reterr_problem);
-
 /* -errno for what libext2fs says, which is kept for edit_describe(). 0 for 0. */
 must_check int edit_error(struct edit *edit, errcode_t error);
 /* A clause about what went wrong last: what libext2fs said, or what *r* (-errno) means. */

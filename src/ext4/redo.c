@@ -200,15 +200,24 @@ int redo_read(struct redo *redo, uint64_t position, void *data, size_t size)
 	return 0;
 }
 
+/* Past the staging, into the image. */
+static int write_past(struct redo *redo, uint64_t position, const void *data, size_t size)
+{
+	redo->is_unsettled = true;
+	return fd_pwrite_full(redo->image_fd, data, size, redo->place.offset + position);
+}
+
 int redo_write(struct redo *redo, uint64_t position, const void *data, size_t size)
 {
 	uint64_t offset = position;
 	const char *bytes = data;
 
-	if (redo->fd < 0)
+	if (redo->fd < 0 && !redo->is_direct)
 		return -EROFS;
 	if (!is_inside(redo, position, size))
 		return -ERANGE;
+	if (redo->is_direct)
+		return write_past(redo, position, data, size);
 	while (size > 0) {
 		size_t skip = (size_t)(offset % REDO_CELL_SIZE);
 		char cell[REDO_CELL_SIZE];
@@ -267,6 +276,8 @@ int redo_write_through(struct redo *redo, uint64_t position, const void *data, s
 {
 	int r;
 
+	if (redo->is_direct)
+		return redo_write(redo, position, data, size);
 	if (redo->fd < 0)
 		return -EROFS;
 	if (!is_inside(redo, position, size))
@@ -275,10 +286,7 @@ int redo_write_through(struct redo *redo, uint64_t position, const void *data, s
 	    is_staged(redo, position, size))
 		return redo_write(redo, position, data, size);
 	r = note_written(redo, position / REDO_CELL_SIZE, size / REDO_CELL_SIZE);
-	if (r < 0)
-		return r;
-	redo->is_unsettled = true;
-	return fd_pwrite_full(redo->image_fd, data, size, redo->place.offset + position);
+	return r < 0 ? r : write_past(redo, position, data, size);
 }
 
 int redo_settle(struct redo *redo)
@@ -301,23 +309,44 @@ static int make_file(struct redo *redo)
 	return r < 0 ? r : (ftruncate(redo->fd, REDO_HEADER_SIZE) < 0 ? -errno : 0);
 }
 
+static struct redo *new_redo(int image_fd, const struct disk_place *place)
+{
+	struct redo *redo = calloc(1, sizeof(*redo));
+
+	if (!redo)
+		return NULL;
+	redo->fd = -EBADF;
+	redo->dirfd = -EBADF;
+	redo->image_fd = image_fd;
+	redo->place = *place;
+	return redo;
+}
+
 int redo_open(int image_fd, int dirfd, const char *name, const struct disk_place *place,
 	      struct redo **ret)
 {
-	cleanup_redo struct redo *redo = calloc(1, sizeof(*redo));
+	cleanup_redo struct redo *redo = new_redo(image_fd, place);
 	int r;
 
 	if (!redo)
 		return -ENOMEM;
-	redo->fd = -EBADF;
-	redo->image_fd = image_fd;
 	redo->dirfd = dirfd;
 	redo->name = name;
-	redo->place = *place;
 	r = name ? make_file(redo) : 0;
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(redo);
+	return 0;
+}
+
+int redo_open_new(int image_fd, const struct disk_place *place, struct redo **ret)
+{
+	struct redo *redo = new_redo(image_fd, place);
+
+	if (!redo)
+		return -ENOMEM;
+	redo->is_direct = true;
+	*ret = redo;
 	return 0;
 }
 

@@ -51,6 +51,9 @@ must_check int redo_exists(int dirfd, const char *name, bool *ret);
  */
 must_check int redo_open(int image_fd, int dirfd, const char *name, const struct disk_place *place,
 			 struct redo **ret);
+/* For a file that nobody knows yet and that goes where the change fails: nothing is staged, and
+ * what is written is in it at once. redo_settle() is the end of it, there is nothing to commit. */
+must_check int redo_open_new(int image_fd, const struct disk_place *place, struct redo **ret);
 /* What was staged and not committed is gone. */
 struct redo *redo_free(struct redo *redo);
 

@@ -22,7 +22,7 @@ struct redo_row {
 struct redo {
 	int image_fd;
 	int dirfd;
-	const char *name; /* NULL: for reading only */
+	const char *name; /* NULL: for reading only, or direct */
 	struct disk_place place;
 	int fd;
 	uint64_t *cells; /* their numbers in the file system, in the order of staging */
@@ -33,6 +33,7 @@ struct redo {
 	uint64_t *written; /* cells that were written past the file */
 	size_t n_written;
 	size_t n_written_allocated;
+	bool is_direct;    /* nothing is staged: what is written is the image's at once */
 	bool is_unsettled; /* something was written through that may not be on the disk yet */
 	bool is_done;      /* the file is not ours to remove any more */
 };

@@ -308,6 +308,8 @@ static int format(struct writer *w, const struct ext4_layer *layers, size_t coun
 	if (options->size > 0)
 		return writer_format(w, options->size / EXT4_BLOCK_SIZE, MAX(inodes, 64U));
 	r = measure(layers, count, options, &need, w->problem);
+	need.blocks += options->later_blocks;
+	need.inodes += options->later_inodes;
 	return r == 0 ? writer_format_for(w, &need, options->spare) : r;
 }
 

@@ -25,8 +25,10 @@ struct ext4_edit {
 };
 
 struct ext4_options {
-	uint64_t size;  /* of the image in bytes; 0: what the layers need, and */
-	uint64_t spare; /* so many free bytes more */
+	uint64_t size;         /* of the image in bytes; 0: what the layers need, and */
+	uint64_t spare;        /* so many free bytes more */
+	uint64_t later_blocks; /* and, where the size is 0, what is put into it later */
+	uint64_t later_inodes;
 	uint8_t uuid[EXT4_UUID_SIZE];
 	char label[EXT4_LABEL_MAX + 1];
 	const struct ext4_edit *edits;

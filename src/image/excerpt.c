@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/file.h"
 #include "base/path.h"
+#include "image/workspace.h"
 #include "plan/plan_paths.h"
 #include "store/record.h"
 
@@ -327,30 +327,18 @@ static int copy_all(struct excerpt *excerpt, const struct strv *ids)
 	return r;
 }
 
-/* Named after the image, whose lock is held: what stands there was left by somebody who died. */
+/* Named after the image's file: whoever else works on that waits for its lock. */
 static int make_directory(struct excerpt *excerpt, const char *base)
 {
-	cleanup_fd int basefd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_free char *name = NULL;
+	cleanup_free char *suffix = NULL;
 	struct stat st;
 	int r;
 
-	if (basefd < 0 || fstat(excerpt->edit->fd, &st) < 0)
+	if (fstat(excerpt->edit->fd, &st) < 0)
 		return -errno;
-	r = str_format(&name, "affix-image-%u-%llx-%llx", geteuid(), (unsigned long long)st.st_dev,
+	r = str_format(&suffix, "%llx-%llx", (unsigned long long)st.st_dev,
 		       (unsigned long long)st.st_ino);
-	if (r == 0)
-		r = str_format(&excerpt->path, "%s/%s", base, name);
-	if (r < 0)
-		return r;
-	if (mkdirat(basefd, name, 0700) < 0) {
-		if (errno != EEXIST || fstatat(basefd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			return -errno;
-		r = st.st_uid == geteuid() ? tree_remove(basefd, name) : -EPERM;
-		if (r == 0 && mkdirat(basefd, name, 0700) < 0)
-			r = -errno;
-	}
-	return r < 0 ? r : path_open_beneath(basefd, name, O_RDONLY | O_DIRECTORY, 0, &excerpt->fd);
+	return r < 0 ? r : workspace_make(base, suffix, &excerpt->path, &excerpt->fd);
 }
 
 int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
@@ -390,20 +378,11 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 
 void excerpt_done(struct excerpt *excerpt)
 {
-	cleanup_free char *base = NULL;
-	cleanup_fd int fd = -EBADF;
-
 	for (size_t i = 0; i < excerpt->count; i++)
 		free(excerpt->entries[i].path);
 	free(excerpt->entries);
 	if (excerpt->fd >= 0)
-		base = strndup(excerpt->path,
-			       (size_t)(path_last_name(excerpt->path) - excerpt->path));
-	(void)fd_close(excerpt->fd);
-	if (base)
-		fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		ignore_result(tree_remove(fd, path_last_name(excerpt->path)));
+		workspace_remove(excerpt->path, excerpt->fd);
 	free(excerpt->path);
 	*excerpt = EXCERPT_INIT;
 }

@@ -49,8 +49,7 @@ struct excerpt {
 
 /*
  * Copies what the engine needs to work on the add-ons *ids*; all that are installed where it is
- * empty. Made below $TMPDIR or /tmp, one for each image: what a killed process left there is
- * replaced. 0; IMAGE_E_REFUSED; -errno.
+ * empty. Made below $TMPDIR or /tmp, one for each image (workspace.h). 0; IMAGE_E_REFUSED; -errno.
  */
 must_check int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 			    struct image_problem *reterr_problem);

@@ -152,6 +152,19 @@ static int find_changes(struct changes *changes)
 	return r;
 }
 
+/* The file system in the image, and not that which the image is in. */
+static bool is_full(const struct edit *edit)
+{
+	return edit->error == EXT2_ET_BLOCK_ALLOC_FAIL || edit->error == EXT2_ET_INODE_ALLOC_FAIL ||
+	       edit->error == EXT2_ET_EA_NO_SPACE;
+}
+
+static const char *say_how_to_grow(const struct edit *edit)
+{
+	return edit->redo_name ? "make its file system larger (truncate, resize2fs)"
+			       : "give it a larger --size, or 'fit'";
+}
+
 /* Enough, and a little more: nodes of extent trees, directories that grow. */
 static int check_room(const struct changes *changes, struct image_problem *problem)
 {
@@ -172,17 +185,14 @@ static int check_room(const struct changes *changes, struct image_problem *probl
 	edit_room(edit, &free_blocks, &free_inodes);
 	if (blocks > free_blocks)
 		return image_refuse(
-			problem, "no-space",
-			"%llu bytes are needed in '%s' and %llu are free; make its file "
-			"system larger (truncate, resize2fs)",
+			problem, "no-space", "%llu bytes are needed in '%s' and %llu are free; %s",
 			(unsigned long long)(blocks * block_size), edit->path,
-			(unsigned long long)(free_blocks * block_size));
+			(unsigned long long)(free_blocks * block_size), say_how_to_grow(edit));
 	if (inodes > free_inodes)
-		return image_refuse(
-			problem, "no-inodes",
-			"%llu inodes are needed in '%s' and %llu are free; make its file "
-			"system larger (truncate, resize2fs)",
-			(unsigned long long)inodes, edit->path, (unsigned long long)free_inodes);
+		return image_refuse(problem, "no-inodes",
+				    "%llu inodes are needed in '%s' and %llu are free; %s",
+				    (unsigned long long)inodes, edit->path,
+				    (unsigned long long)free_inodes, say_how_to_grow(edit));
 	return 0;
 }
 
@@ -363,10 +373,9 @@ int replay(struct excerpt *excerpt, const struct strv *ids, struct image_problem
 		r = check_room(&changes, reterr_problem);
 	if (r == 0)
 		r = carry_out(&changes, ids);
-	if (r == -ENOSPC)
+	if (r == -ENOSPC && is_full(excerpt->edit))
 		r = image_refuse(reterr_problem, "no-space",
-				 "the file system in '%s' has too little room; make it larger "
-				 "(truncate, resize2fs)",
-				 excerpt->edit->path);
+				 "the file system in '%s' has too little room; %s",
+				 excerpt->edit->path, say_how_to_grow(excerpt->edit));
 	return r;
 }

@@ -278,6 +278,26 @@ class SameTree(Case):
         self.affix(*image_command(self.story, image), env=environment)
         self.assertEqual(list(place.iterdir()), [])
 
+    def test_what_killed_processes_left_to_work_on_goes_unless_somebody_works_in_it(self):
+        place = self.work.fresh('tmp')
+        place.mkdir()
+        environment = {**os.environ, 'TMPDIR': str(place)}
+        built = self.work.fresh('built.img')
+        build = ['image', 'build', self.story.tree, '-o', built, '--add-on', shlex.split(self.story.command)[2], '--trust',
+                 self.story.tree / 'etc/affix/trust.d']
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=mkdirat', '-e', 'inject=mkdirat:signal=KILL:when=4', fixture.AFFIX, *build],
+                    check=False, env=environment)
+        self.assertFalse(built.exists())
+        self.assertEqual(len(list(place.iterdir())), 1)
+        used, other = place / f'affix-image-{os.getuid()}-1-2', place / f'affix-image-{os.getuid() + 1}-1-2'
+        used.mkdir()
+        other.mkdir()
+        lock = os.open(used, os.O_RDONLY)
+        self.addCleanup(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self.affix('image', 'status', self.image(), env=environment)
+        self.assertEqual(sorted(place.iterdir()), sorted([used, other]))
+
     def test_an_ordinary_user_can_do_it(self):
         directory = self.work.fresh('of-nobody')
         directory.mkdir(mode=0o755)
@@ -658,6 +678,104 @@ class Replaced(Case):
         self.assertEqual(process.returncode, 0, error)
         self.assertEqual(digest(self.path), digest(self.other))
         self.assertEqual(os.listdir(self.directory), ['disk.img'])
+
+
+class Built(Case):
+    """Images that have their add-ons when they get their name."""
+
+    def setUp(self):
+        self.directory = self.work.fresh('built')
+        self.directory.mkdir()
+        self.path = self.directory / 'disk.img'
+        addon = self.work.addon('fcap', '1.0.0')
+        addon.manifest['requires']['os_capabilities'] = ['cap_net_raw']
+        addon.manifest['exec']['file_capabilities'] = True
+        self.bundles = [shlex.split(self.story.command)[2], self.work.bundle(addon)]
+        self.options = ['--trust', self.story.tree / 'etc/affix/trust.d', '--config', f'{scenario.ID}={self.story.config}']
+
+    def build(self, *options, bundles=None, code=0, **more):
+        words = [word for bundle in bundles or self.bundles for word in ('--add-on', bundle)]
+        return self.affix('image', 'build', self.story.tree, '-o', self.path, *words, *self.options, *options, code=code, **more)
+
+    def large(self):
+        data = self.work.fresh('data')
+        data.write_bytes(os.urandom(12 << 20))
+        return self.work.bundle(self.work.addon('large', '1.0.0'), entries=[data])
+
+    def test_an_image_built_with_add_ons_is_one_that_they_were_injected_into(self):
+        plain = self.work.fresh('plain.img')
+        self.affix('image', 'build', '--size', '32M', self.story.tree, '-o', plain)
+        self.affix('image', 'inject', *self.options, plain, *self.bundles)
+        images.check(plain)
+        with images.unpacked(plain, self.work.path) as found:
+            golden = scenario.listing(found)
+        self.assertIn('security.capability=0x', golden)
+        said = json.loads(self.build('--size', '32M', '--json').stdout)
+        self.assertEqual([result['id'] for result in said['results']], [scenario.ID, 'fcap'])
+        self.assertState(self.path, golden)
+        self.assertEqual(os.listdir(self.directory), ['disk.img'])
+        self.assertEqual(os.listdir(os.environ['TMPDIR']), [])
+        for image in (plain, self.path):
+            text = fixture.run(['dumpe2fs', '-h', image]).stdout
+            count = {name: int(re.search(rf'^{name}: +(\d+)', text, re.MULTILINE)[1]) for name in ('Free blocks', 'Inode count', 'Free inodes')}
+            self.assertEqual((said['free'], said['inodes']), (count['Free blocks'] * 4096, count['Inode count'] - count['Free inodes']))
+        drift = json.loads(self.affix('image', 'drift', '--json', self.path).stdout)
+        self.assertEqual([(addon['id'], addon['items']) for addon in drift['data']['addons']], [('fcap', []), ('neighbour', []), (scenario.ID, [])])
+
+    def test_the_same_input_gives_the_same_bytes_at_another_time_too(self):
+        digests = []
+        for mask, epoch in ((0o022, {}), (0o077, {}), (0o022, {'SOURCE_DATE_EPOCH': '1800000000'}), (0o077, {'SOURCE_DATE_EPOCH': '1800000000'})):
+            place = self.work.fresh('elsewhere')
+            place.mkdir()
+            self.build(env={**os.environ, **epoch, 'TMPDIR': str(place)}, preexec_fn=lambda mask=mask: os.umask(mask))
+            digests.append(digest(self.path))
+            time.sleep(1.1 * (len(digests) % 2))
+        self.assertEqual((digests[0], digests[2]), (digests[1], digests[3]))
+        self.assertNotEqual(digests[0], digests[2])
+
+    def test_what_is_refused_leaves_what_had_the_name(self):
+        self.path.write_text('precious')
+        stranger = self.work.bundle(self.work.addon('third', '1.0.0'), secret=self.work.keygen('stranger')[1])
+        broken = self.work.bundle(self.work.addon('fourth', '1.0.0'))
+        broken.write_bytes(broken.read_bytes()[:-1] + b'x')
+        unsigned = self.work.build(self.work.addon('fifth', '1.0.0'))
+        large = self.large()
+        config = self.work.fresh('config')
+        config.write_text('{"level": -1}')
+        for name, bundles, options in (
+                ('untrusted-key', [*self.bundles, stranger], []), ('bad-signature', [*self.bundles, broken], []), ('bad-signature', [*self.bundles, unsigned], []),
+                ('no-trusted-key', self.bundles, ['--trust', self.directory]), ('no-trusted-key', self.bundles, ['--trust', '/nonexistent']),
+                # Only the engine sees this, when the layers are written.
+                ('bad-config', self.bundles, ['--config', f'fcap={config}']), ('no-space', [*self.bundles, large], ['--size', '8M'])):
+            with self.subTest(name, options=options):
+                done = self.build(*options, bundles=bundles, code=1)
+                self.assertRegex(done.stderr, rf'\A{name}: [^\n]+\n\Z')
+                self.assertEqual(self.path.read_text(), 'precious')
+                self.assertEqual((os.listdir(self.directory), os.listdir(os.environ['TMPDIR'])), (['disk.img'], []))
+        self.build('--config', f'other={config}', code=2)
+        for options in (self.options[:2], self.options[2:]):
+            self.affix('image', 'build', self.story.tree, '-o', self.path, *options, code=2)
+        self.assertEqual(self.path.read_text(), 'precious')
+
+    def test_a_full_disk_is_not_taken_for_a_full_image_and_nothing_is_left(self):
+        command = [fixture.AFFIX, 'image', 'build', self.story.tree, '-o', self.path, '--add-on', self.large(), *self.options[:2]]
+        # The layers fit, the add-on does not.
+        done = fixture.run(['unshare', '-m', 'sh', '-c', f'mount -t tmpfs -o size=8M none {self.directory} && {{ {shlex.join(str(word) for word in command)}; '
+                            f'code=$?; ls -A {self.directory}; exit $code; }}'], check=False)
+        self.assertEqual((done.returncode, done.stdout), (1, ''))
+        self.assertRegex(done.stderr, r'\Aerror: [^\n]+No space left on device; nothing was changed\n\Z')
+
+    def test_an_image_that_is_to_fit_has_room_for_them(self):
+        many = self.work.addon('many', '1.0.0')
+        for number in range(40):
+            many.units[f'affix-many_{number}.service'] = {'Unit': {'Description': 'd' * 2000}, 'Service': many.service['Service']}
+        large = self.large()
+        for size in ('fit', '+16M'):
+            with self.subTest(size):
+                said = json.loads(self.build('--size', size, '--json', bundles=[*self.bundles, large, self.work.bundle(many)]).stdout)
+                images.check(self.path)
+                spare = said['free'] - (16 << 20 if size != 'fit' else 0)
+                self.assertIn(spare >> 20, range(10))
 
 
 class Refusals(Case):
