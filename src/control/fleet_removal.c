@@ -64,7 +64,7 @@ static int list_unoffered(struct fleet *fleet, int64_t host_id, json_t *list)
 		if (r != 0 || !row)
 			break;
 		r = assign_decide_one(catalog, fleet->store, &host, store_text(rows, 0), &choice);
-		if (r == 0 && choice.verdict != ASSIGN_OFFERED)
+		if (r == 0 && !assign_is_offered(&choice))
 			r = json_append(list, json_string(store_text(rows, 0)));
 	}
 	return r;

@@ -101,7 +101,7 @@ static int is_offered(struct fleet *fleet, const struct rollout *rollout, int64_
 		r = assign_decide_one(catalog, fleet->store, &host, rollout->addon, &choice);
 	if (r != 0)
 		return r;
-	*ret = choice.verdict == ASSIGN_OFFERED && choice.by_rollout &&
+	*ret = assign_is_offered(&choice) && choice.by_rollout &&
 	       choice.assignment->rollout == rollout->id;
 	(void)snprintf(reason, ASSIGN_REASON_MAX, "%s",
 		       choice.verdict != ASSIGN_OFFERED ? choice.reason

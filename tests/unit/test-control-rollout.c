@@ -502,6 +502,18 @@ static void a_host_that_cannot_have_the_new_version_is_left_out(void **state)
 	is_state(c, "completed", 1);
 }
 
+static void where_the_new_version_is_revoked_the_old_one_is_offered(void **state)
+{
+	struct control *c = *state;
+
+	make_hosts(c);
+	control_say_status(c, &agents[0], "", "stopped");
+	start(c, "\"waves\": [\"100%\"]");
+	assert_int_equal(count_wanted(c, "2.0.0"), HOSTS);
+	control_do(c, 200, "POST", "/api/v1/packages/demo/2.0.0/revoke", "{}");
+	assert_int_equal(count_wanted(c, "1.0.0"), HOSTS);
+}
+
 static void a_rollout_that_makes_no_sense_is_refused(void **state)
 {
 	static const struct {
@@ -556,6 +568,7 @@ int main(void)
 		TEST(configuration_must_fit_both_versions_while_it_runs),
 		TEST(hosts_by_another_assignment_are_not_in_it),
 		TEST(a_host_that_cannot_have_the_new_version_is_left_out),
+		TEST(where_the_new_version_is_revoked_the_old_one_is_offered),
 		TEST(a_rollout_that_makes_no_sense_is_refused),
 	};
 
