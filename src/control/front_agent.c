@@ -180,12 +180,10 @@ static int greet(struct agent *agent, struct lws *wsi)
 	Link__AgentHello hello = LINK__AGENT_HELLO__INIT;
 	Link__Frame frame = LINK__FRAME__INIT;
 	char peer[PEER_MAX] = "";
-	char name[CERTIFICATE_NAME_SIZE] = "";
+	struct certificate certificate = {0};
 	int r;
 
 	(void)lws_get_peer_simple(wsi, peer, sizeof(peer));
-	if (agent->front->config->client_ca)
-		ignore_result(certificate_of(wsi, name));
 	hello.connection = agent->number;
 	hello.instance_uid.data = agent->uid;
 	hello.instance_uid.len = AGENT_UID_SIZE;
@@ -193,7 +191,9 @@ static int greet(struct agent *agent, struct lws *wsi)
 		hello.authorization = agent->authorization;
 	hello.peer = peer;
 	hello.transport = agent->is_poller ? LINK__TRANSPORT__HTTP : LINK__TRANSPORT__WEBSOCKET;
-	hello.certificate_name = name;
+	hello.certificate_name = certificate.name;
+	if (agent->front->config->client_ca && !certificate_of(wsi, &certificate))
+		*certificate.name = '\0';
 	frame.body_case = LINK__FRAME__BODY_AGENT_HELLO;
 	frame.agent_hello = &hello;
 	r = front_send(agent->front, &frame);

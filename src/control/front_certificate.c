@@ -35,7 +35,7 @@ bool certificate_name(const X509 *certificate, char ret[CERTIFICATE_NAME_SIZE])
 	return is_good;
 }
 
-bool certificate_of(struct lws *wsi, char ret[CERTIFICATE_NAME_SIZE])
+bool certificate_of(struct lws *wsi, struct certificate *ret)
 {
 	SSL *ssl = lws_get_ssl(lws_get_network_wsi(wsi));
 	X509 *certificate = ssl ? SSL_get1_peer_certificate(ssl) : NULL;
@@ -43,7 +43,9 @@ bool certificate_of(struct lws *wsi, char ret[CERTIFICATE_NAME_SIZE])
 
 	if (!certificate)
 		return false;
-	is_good = SSL_get_verify_result(ssl) == X509_V_OK && certificate_name(certificate, ret);
+	is_good = SSL_get_verify_result(ssl) == X509_V_OK &&
+		  X509_digest(certificate, EVP_sha256(), ret->digest, NULL) == 1 &&
+		  certificate_name(certificate, ret->name);
 	X509_free(certificate);
 	return is_good;
 }
