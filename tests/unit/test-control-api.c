@@ -424,33 +424,6 @@ static void a_revoked_package_stays_only_where_it_runs(void **state)
 	explain(c, "not-approved", "", 1);
 }
 
-static void a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned(void **state)
-{
-	struct control *c = *state;
-	struct control_agent agent = {0};
-	cleanup_opamp_arena struct opamp_arena *arena = NULL;
-	const Opamp__Proto__ServerToAgent *message;
-
-	control_package(c, "1.0.0");
-	control_package(c, "2.0.0");
-	control_enrol(c, &agent, "web1");
-	control_do(c, 201, "POST", "/api/v1/assignments",
-		   "{\"addon\": \"demo\", \"version\": \"2.0.0\", \"selector\": \"\"}");
-	control_say_status(c, &agent, "1.0.0", "rolled-back");
-	control_do(c, 200, "POST", "/api/v1/packages/demo/2.0.0/revoke", "{}");
-	control_forget(c);
-	control_tick(c);
-	message = control_decode(control_last(c, &agent), &arena);
-	assert_int_equal(message->packages_available->n_packages, 1);
-	assert_string_equal(message->packages_available->packages[0]->value->version, "1.0.0");
-	explain(c, "revoked", "1.0.0", 1);
-	/* Also what is revoked itself. */
-	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/revoke", "{}");
-	explain(c, "revoked", "1.0.0", 1);
-	control_say_status(c, &agent, "", "stopped");
-	explain(c, "revoked", "", 1);
-}
-
 static void a_host_is_removed_only_after_it_was_revoked(void **state)
 {
 	struct control *c = *state;
@@ -597,7 +570,6 @@ int main(void)
 		TEST(one_assignment_wins_by_priority_then_host_then_age),
 		TEST(gates_keep_hosts_from_what_they_cannot_run),
 		TEST(a_revoked_package_stays_only_where_it_runs),
-		TEST(a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned),
 		TEST(a_host_is_removed_only_after_it_was_revoked),
 		TEST(hosts_are_listed_by_selector),
 		TEST(metrics_are_numbers_with_help),

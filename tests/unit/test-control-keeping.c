@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What hosts keep, and what stops rollouts, where a version cannot be had any more. */
+
+#include "rollout_fixture.h"
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
+
+static void explained(struct control *c, const char *verdict, const char *wanted)
+{
+	cleanup_json json_t *json =
+		control_ask(c, 200, "GET", "/api/v1/hosts/1/explain/demo", NULL);
+
+	assert_string_equal(control_text(json, "verdict"), verdict);
+	assert_string_equal(control_text(json, "wanted"), wanted);
+}
+
+static void a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	cleanup_opamp_arena struct opamp_arena *arena = NULL;
+	const Opamp__Proto__ServerToAgent *message;
+
+	control_package(c, "1.0.0");
+	control_package(c, "2.0.0");
+	control_enrol(c, &agent, "web1");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"2.0.0\", \"selector\": \"\"}");
+	control_say_status(c, &agent, "1.0.0", "rolled-back");
+	control_do(c, 200, "POST", "/api/v1/packages/demo/2.0.0/revoke", "{}");
+	control_forget(c);
+	control_tick(c);
+	message = control_decode(control_last(c, &agent), &arena);
+	assert_int_equal(message->packages_available->n_packages, 1);
+	assert_string_equal(message->packages_available->packages[0]->value->version, "1.0.0");
+	explained(c, "revoked", "1.0.0");
+	/* Also what is revoked itself. */
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/revoke", "{}");
+	explained(c, "revoked", "1.0.0");
+	control_say_status(c, &agent, "", "stopped");
+	explained(c, "revoked", "");
+}
+
+static void where_the_new_version_is_revoked_the_old_one_is_offered(void **state)
+{
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	control_say_status(c, &rollout_agents[0], "", "stopped");
+	rollout_start(c, "\"waves\": [\"100%\"]");
+	assert_int_equal(rollout_count_wanted(c, "2.0.0"), ROLLOUT_HOSTS);
+	control_do(c, 200, "POST", "/api/v1/packages/demo/2.0.0/revoke", "{}");
+	assert_int_equal(rollout_count_wanted(c, "1.0.0"), ROLLOUT_HOSTS);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned),
+		TEST(where_the_new_version_is_revoked_the_old_one_is_offered),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
