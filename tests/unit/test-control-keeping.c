@@ -54,11 +54,94 @@ static void where_the_new_version_is_revoked_the_old_one_is_offered(void **state
 	assert_int_equal(rollout_count_wanted(c, "1.0.0"), ROLLOUT_HOSTS);
 }
 
+static void revoking_the_new_version_stops_it(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *assignment = NULL;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [2], \"revert\": true");
+	rollout_follow(c, "2.0.0", "running");
+	control_do(c, 200, "POST", "/api/v1/packages/demo/2.0.0/revoke", "{}");
+	rollout_live_for(c, 5);
+	rollout_is(c, "reverted", 1);
+	assignment = control_ask(c, 200, "GET", "/api/v1/assignments/1", NULL);
+	assert_string_equal(control_text(assignment, "version"), "1.0.0");
+}
+
+static void disabling_the_assignment_halts_it(void **state)
+{
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [2]");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"enabled\": false}");
+	rollout_live_for(c, 100);
+	rollout_is(c, "halted", 1);
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"enabled\": true}");
+	control_do(c, 200, "POST", "/api/v1/rollouts/1/resume", NULL);
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 2);
+}
+
+static void a_wave_of_hosts_that_were_all_left_out_proves_nothing(void **state)
+{
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	for (size_t i = 0; i < ROLLOUT_HOSTS; i++) {
+		rollout_agents[i].arch = "arm64";
+		control_describe(c, &rollout_agents[i]);
+	}
+	rollout_start(c, "\"waves\": [2]");
+	rollout_live_for(c, 5);
+	rollout_is(c, "halted", 1);
+	/* An operator may know better. */
+	control_do(c, 200, "POST", "/api/v1/rollouts/1/resume", NULL);
+	rollout_live_for(c, 10);
+	rollout_is(c, "completed", 2);
+}
+
+static void a_wave_of_hosts_that_all_failed_as_they_may_proves_nothing(void **state)
+{
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1], \"max_failures\": 1");
+	rollout_follow(c, "1.0.0", "rolled-back");
+	rollout_live_for(c, 5);
+	rollout_is(c, "halted", 1);
+	control_do(c, 200, "POST", "/api/v1/rollouts/1/resume", NULL);
+	rollout_live_for(c, 5);
+	rollout_is(c, "running", 2);
+}
+
+static void who_failed_has_failed_although_a_gate_keeps_it_from_the_version_since(void **state)
+{
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [\"100%\"], \"max_failures\": 3");
+	rollout_follow(c, "2.0.0", "quarantined");
+	for (size_t i = 0; i < ROLLOUT_HOSTS; i++) {
+		rollout_agents[i].arch = "arm64";
+		control_describe(c, &rollout_agents[i]);
+	}
+	rollout_live_for(c, 5);
+	rollout_is(c, "halted", 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned),
 		TEST(where_the_new_version_is_revoked_the_old_one_is_offered),
+		TEST(revoking_the_new_version_stops_it),
+		TEST(disabling_the_assignment_halts_it),
+		TEST(a_wave_of_hosts_that_were_all_left_out_proves_nothing),
+		TEST(a_wave_of_hosts_that_all_failed_as_they_may_proves_nothing),
+		TEST(who_failed_has_failed_although_a_gate_keeps_it_from_the_version_since),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
