@@ -132,6 +132,22 @@ static void who_failed_has_failed_although_a_gate_keeps_it_from_the_version_sinc
 	rollout_is(c, "halted", 1);
 }
 
+static void an_assignment_stays_with_its_addon_while_it_has_a_rollout(void **state)
+{
+	static const char other[] = "{\"addon\": \"other\"}";
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
+	control_refused(c, 409, "rollout-active", "PATCH", "/api/v1/assignments/1", other);
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"addon\": \"demo\"}");
+	control_do(c, 200, "POST", "/api/v1/rollouts/1/abort", "{}");
+	control_refused(c, 409, "rollout-active", "PATCH", "/api/v1/assignments/1", other);
+	/* What is there to find then is the package. */
+	control_do(c, 200, "POST", "/api/v1/rollouts/1/abort", "{\"revert\": true}");
+	control_refused(c, 409, "not-approved", "PATCH", "/api/v1/assignments/1", other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -142,6 +158,7 @@ int main(void)
 		TEST(a_wave_of_hosts_that_were_all_left_out_proves_nothing),
 		TEST(a_wave_of_hosts_that_all_failed_as_they_may_proves_nothing),
 		TEST(who_failed_has_failed_although_a_gate_keeps_it_from_the_version_since),
+		TEST(an_assignment_stays_with_its_addon_while_it_has_a_rollout),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
