@@ -148,6 +148,37 @@ static void an_assignment_stays_with_its_addon_while_it_has_a_rollout(void **sta
 	control_refused(c, 409, "not-approved", "PATCH", "/api/v1/assignments/1", other);
 }
 
+static bool is_confirmed(struct control *c, struct control_agent *agent)
+{
+	const struct control_said *said;
+
+	control_forget(c);
+	control_tick(c);
+	said = control_last(c, agent);
+	assert_non_null(said);
+	return memmem(said->data, said->size, "confirm_removal", strlen("confirm_removal")) != NULL;
+}
+
+static void a_confirmed_removal_is_none_when_its_offer_comes_back(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+
+	control_package(c, "1.0.0");
+	control_enrol(c, &agent, "web1");
+	control_say_status(c, &agent, "1.0.0", "running");
+	control_do(c, 200, "POST", "/api/v1/hosts/1/confirm-removal", "{}");
+	assert_true(is_confirmed(c, &agent));
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+	assert_false(is_confirmed(c, &agent));
+	control_do(c, 204, "DELETE", "/api/v1/assignments/1", NULL);
+	assert_false(is_confirmed(c, &agent));
+	/* And is one again when it is confirmed again. */
+	control_do(c, 200, "POST", "/api/v1/hosts/1/confirm-removal", "{}");
+	assert_true(is_confirmed(c, &agent));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +190,7 @@ int main(void)
 		TEST(a_wave_of_hosts_that_all_failed_as_they_may_proves_nothing),
 		TEST(who_failed_has_failed_although_a_gate_keeps_it_from_the_version_since),
 		TEST(an_assignment_stays_with_its_addon_while_it_has_a_rollout),
+		TEST(a_confirmed_removal_is_none_when_its_offer_comes_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
