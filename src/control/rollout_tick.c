@@ -36,6 +36,8 @@ static const char *judge(const struct fleet *fleet, const struct rollout *rollou
 	/* What hosts did while nobody could hear them is known once they are back. */
 	uint64_t began = rollout->wave_started < fleet->started ? fleet_returned(fleet)
 								: rollout->wave_started;
+	/* Time that nobody lived through makes nobody healthy. */
+	uint64_t lived = MAX(rollout->wave_started, fleet->started);
 	bool is_late = now >= began + rollout->timeout_seconds;
 	bool is_new = str_equal(host->running, rollout->to_version);
 
@@ -64,7 +66,7 @@ static const char *judge(const struct fleet *fleet, const struct rollout *rollou
 	/* Degraded is how an add-on runs that names what it lacks; it is no failure of the version.
 	 */
 	if (is_new && (host->state == STATUS_RUNNING || host->state == STATUS_DEGRADED) &&
-	    now >= MAX(host->state_since, rollout->wave_started) + rollout->wait_seconds)
+	    now >= MAX(host->state_since, lived) + rollout->wait_seconds)
 		return "healthy";
 	*ret_reason = "it did not become healthy in time";
 	return is_late ? "failed" : NULL;

@@ -300,6 +300,43 @@ static void a_clock_that_jumps_makes_nobody_silent_or_late(void **state)
 	rollout_is(c, "completed", 1);
 }
 
+static void a_clock_that_jumps_makes_nobody_healthy(void **state)
+{
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 5);
+	control_time += 3600;
+	control_tick(c);
+	rollout_is(c, "running", 1);
+	rollout_live_for(c, 15);
+	rollout_is(c, "running", 1);
+	rollout_live_for(c, 5);
+	rollout_is(c, "running", 2);
+}
+
+static void a_clock_that_is_set_back_holds_up_nothing(void **state)
+{
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1, 2]");
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 5);
+	control_time -= 86400;
+	control_tick(c);
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 2);
+	/* Also for who is late. */
+	rollout_live_for(c, 5);
+	control_time -= 86400;
+	control_tick(c);
+	rollout_live_for(c, 370);
+	rollout_is(c, "halted", 2);
+}
+
 static void pause_resume_and_abort(void **state)
 {
 	struct control *c = *state;
@@ -461,6 +498,8 @@ int main(void)
 		TEST(hosts_have_their_time_again_after_affixd_was_down),
 		TEST(who_does_not_come_back_to_a_restarted_affixd_fails),
 		TEST(a_clock_that_jumps_makes_nobody_silent_or_late),
+		TEST(a_clock_that_jumps_makes_nobody_healthy),
+		TEST(a_clock_that_is_set_back_holds_up_nothing),
 		TEST(pause_resume_and_abort),
 		TEST(resuming_a_halted_one_accepts_the_failures_so_far),
 		TEST(a_new_version_of_the_assignment_ends_it),
