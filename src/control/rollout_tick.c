@@ -17,6 +17,8 @@
 #include "control/rollout_private.h"
 #include "control/status.h"
 
+#define NAME_IPC "ipc" /* what affix-agent(8) calls it */
+
 /* A host of a rollout, as the statement in look_at_hosts() has it. */
 struct seen_host {
 	int64_t id;
@@ -25,8 +27,17 @@ struct seen_host {
 	uint64_t last_seen;
 	const char *running;
 	enum status_state state;
+	const char *state_name; /* the agent's word for why, or NULL */
 	uint64_t state_since;
 };
+
+/* Degraded is how an add-on runs that names what it lacks; it is no failure of the version. But one
+ * that does not talk to its agent, or refuses its configuration, is not seen to work. */
+static bool is_well(const struct seen_host *host)
+{
+	return host->state == STATUS_RUNNING ||
+	       (host->state == STATUS_DEGRADED && !str_equal(host->state_name, NAME_IPC));
+}
 
 /* The new outcome; NULL: as it was. */
 static const char *judge(const struct fleet *fleet, const struct rollout *rollout,
@@ -63,10 +74,7 @@ static const char *judge(const struct fleet *fleet, const struct rollout *rollou
 	}
 	if (!host->is_waiting)
 		return NULL;
-	/* Degraded is how an add-on runs that names what it lacks; it is no failure of the version.
-	 */
-	if (is_new && (host->state == STATUS_RUNNING || host->state == STATUS_DEGRADED) &&
-	    now >= MAX(host->state_since, lived) + rollout->wait_seconds)
+	if (is_new && is_well(host) && now >= MAX(host->state_since, lived) + rollout->wait_seconds)
 		return "healthy";
 	*ret_reason = "it did not become healthy in time";
 	return is_late ? "failed" : NULL;
@@ -172,7 +180,8 @@ static int look_at_hosts(struct fleet *fleet, const struct rollout *rollout)
 	r = store_select(
 		fleet->store, &rows,
 		"SELECT rh.host, rh.outcome, h.revoked, h.last_seen, coalesce(o.running, ''), "
-		"coalesce(o.state, ''), coalesce(o.state_since, 0) FROM rollout_host rh "
+		"coalesce(o.state, ''), coalesce(o.state_since, 0), o.said_name "
+		"FROM rollout_host rh "
 		"JOIN host h ON h.id = rh.host "
 		"LEFT JOIN observed o ON o.host = rh.host AND o.addon = $2 "
 		"WHERE rh.rollout = $1 AND rh.wave <= $3 AND "
@@ -194,6 +203,7 @@ static int look_at_hosts(struct fleet *fleet, const struct rollout *rollout)
 			.running = store_text(rows, 4),
 			.state = status_state_from_string(store_text(rows, 5)),
 			.state_since = (uint64_t)store_int(rows, 6),
+			.state_name = store_text(rows, 7),
 		};
 		outcome = judge(fleet, rollout, &host, &reason);
 		if (outcome)

@@ -169,6 +169,29 @@ static void a_degraded_addon_runs(void **state)
 	rollout_is(c, "running", 2);
 }
 
+static void an_addon_that_does_not_talk_to_its_agent_is_not_healthy(void **state)
+{
+	struct control *c = *state;
+	char version[16];
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
+	for (size_t i = 0; i < ROLLOUT_HOSTS; i++) {
+		rollout_wanted(c, i, version);
+		if (strcmp(version, "2.0.0") == 0)
+			control_say(c, &rollout_agents[i],
+				    "{\"id\":\"demo\",\"version\":\"2.0.0\","
+				    "\"state\":\"degraded\",\"name\":\"ipc\","
+				    "\"reason\":\"it does not answer pings\","
+				    "\"origin\":\"fleet\",\"restarts\":0,\"drift\":[]}");
+	}
+	rollout_live_for(c, 40);
+	rollout_is(c, "running", 1);
+	/* It has its time for that, no more. */
+	rollout_live_for(c, 20);
+	rollout_is(c, "halted", 1);
+}
+
 static void a_host_that_was_healthy_may_fail_later(void **state)
 {
 	struct control *c = *state;
@@ -492,6 +515,7 @@ int main(void)
 		TEST(a_host_that_goes_silent_fails),
 		TEST(its_hosts_are_listed_with_wave_state_reason_and_since),
 		TEST(a_degraded_addon_runs),
+		TEST(an_addon_that_does_not_talk_to_its_agent_is_not_healthy),
 		TEST(a_host_that_was_healthy_may_fail_later),
 		TEST(it_survives_a_restart_in_the_middle),
 		TEST(time_in_which_affixd_was_down_is_no_silence_of_hosts),
