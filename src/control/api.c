@@ -231,6 +231,10 @@ static int handle(struct api_call *call)
 	r = find_route(call, &route);
 	if (r == 0)
 		r = authorize(call, route->role);
+	if (r == 0 && call->request->is_question) {
+		call->response->status = 100;
+		return 0;
+	}
 	if (r == 0)
 		r = read_query(call);
 	if (r == 0 && route->has_body)

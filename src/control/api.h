@@ -31,6 +31,8 @@ struct api_request {
 	 * request is to be made again when it is checked. The caller frees it. */
 	struct package_arrival **arrival;
 	const char *peer;
+	/* Only whether it may be made: if so, the answer is 100 and nothing is done. */
+	bool is_question;
 };
 
 struct api_response {

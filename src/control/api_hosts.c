@@ -469,8 +469,7 @@ int api_host_explain(struct api_call *call)
 			  "assignment",
 			  choice.assignment ? json_integer(choice.assignment->id) : json_null(),
 			  "wanted",
-			  choice.verdict == ASSIGN_OFFERED ? json_string(choice.version)
-							   : json_null(),
+			  assign_is_offered(&choice) ? json_string(choice.version) : json_null(),
 			  "revoked", choice.is_revoked, "by_rollout", choice.by_rollout, "order",
 			  "highest priority, then one for this host before one by selector, then "
 			  "the newest",

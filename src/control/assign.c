@@ -3,7 +3,7 @@
 /*
  * From assignments to what one host gets. First the order alone decides which assignment wins, then
  * the gates decide whether the host can have what it says: a host that cannot is told so, it does
- * not silently get what another assignment would have given it.
+ * not silently get what another assignment would have given it. What it runs it keeps.
  *
  * `latest` is the newest approved version, pre-releases left out, that passes all gates on this
  * host; where none does, the newest of all tells why.
@@ -332,6 +332,62 @@ static int is_in_rollout(struct store *store, const struct assignment *assignmen
 	return r;
 }
 
+static void offer_instead(const struct assign_package *package,
+			  const struct assign_artifact *artifact, const char *how,
+			  struct assign_choice *choice)
+{
+	size_t length = strlen(choice->reason);
+
+	(void)snprintf(choice->reason + length, sizeof(choice->reason) - length, "; %.64s %s",
+		       package->version, how);
+	choice->package = package;
+	choice->artifact = artifact;
+	choice->version = package->version;
+	choice->is_revoked = package->state == PACKAGE_REVOKED;
+	choice->by_rollout = choice->by_rollout &&
+			     strcmp(package->version, choice->assignment->rollout_version) == 0;
+}
+
+/* A host that cannot have what it is to have keeps what it runs of it: not to be offered it would
+ * be to lose it, which is what unassigning is for. */
+static int keep_running(const struct assign_catalog *catalog, struct store *store,
+			const struct assign_host *host, struct assign_choice *choice)
+{
+	const char *addon = choice->assignment->addon;
+	const struct assign_artifact *artifact = NULL;
+	const struct assign_package *package = NULL;
+	cleanup_rows struct store_rows *rows = NULL;
+	bool row = false;
+	int r;
+
+	r = store_select(store, &rows,
+			 "SELECT running FROM observed WHERE host = $1 AND addon = $2 AND "
+			 "running IS NOT NULL",
+			 STORE_INT(host->id), STORE_TEXT(addon));
+	if (r == 0)
+		r = store_next(rows, &row);
+	if (r == 0 && row)
+		package = assign_catalog_find(catalog, addon, store_text(rows, 0));
+	if (package && package->state != PACKAGE_IMPORTED)
+		artifact = find_artifact(package, host);
+	if (artifact)
+		offer_instead(package, artifact, "stays where it runs", choice);
+	return r;
+}
+
+/* The version that a rollout moves the assignment from, where the new one cannot be had. */
+static int fall_back(const struct assign_catalog *catalog, struct store *store,
+		     const struct assign_host *host, struct assign_choice *choice)
+{
+	struct assign_choice old = {.assignment = choice->assignment};
+	int r;
+
+	r = decide_exact(catalog, store, host, choice->assignment->version, &old);
+	if (r == 0 && old.verdict == ASSIGN_OFFERED)
+		offer_instead(old.package, old.artifact, "is offered", choice);
+	return r;
+}
+
 static int decide_winner(const struct assign_catalog *catalog, struct store *store,
 			 const struct assign_host *host, const struct assignment *winner,
 			 struct assign_choice *ret)
@@ -354,6 +410,10 @@ static int decide_winner(const struct assign_catalog *catalog, struct store *sto
 					   &choice);
 	if (choice.verdict != ASSIGN_OFFERED)
 		choice.artifact = NULL;
+	if (r == 0 && winner->enabled && !assign_is_offered(&choice))
+		r = keep_running(catalog, store, host, &choice);
+	if (r == 0 && choice.by_rollout && !assign_is_offered(&choice))
+		r = fall_back(catalog, store, host, &choice);
 	if (r == 0)
 		*ret = choice;
 	return r;

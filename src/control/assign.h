@@ -54,13 +54,19 @@ struct assign_choice {
 	const struct assign_package *package;   /* what is wanted, NULL where it is not there */
 	const struct assign_artifact *artifact; /* set where it is offered */
 	const char *version;                    /* wanted; "" where there is none */
-	enum assign_verdict verdict;
-	bool is_revoked;                /* offered all the same, because the host runs it */
-	bool by_rollout;                /* the version is the rollout's */
-	char reason[ASSIGN_REASON_MAX]; /* one sentence */
+	enum assign_verdict verdict;            /* on what the assignment says */
+	bool is_revoked;                        /* offered all the same, because the host runs it */
+	bool by_rollout;                        /* the version is the rollout's */
+	char reason[ASSIGN_REASON_MAX];         /* one sentence */
 };
 
 const char *assign_verdict_to_string(enum assign_verdict verdict);
+
+/* Whether the host gets a version: the assignment's, or else the one that it runs. */
+static inline bool assign_is_offered(const struct assign_choice *choice)
+{
+	return choice->artifact != NULL;
+}
 
 /* Whether the assignment is for that host. */
 bool assign_matches(const struct assignment *assignment, const struct assign_host *host);

@@ -346,6 +346,21 @@ static int judge_rollout(struct fleet *fleet, int64_t id, const json_t *object,
 	return package ? assign_check_config(fleet, package, config, reterr) : 0;
 }
 
+/* A rollout's versions are the add-on's, also where it was aborted and some hosts have the new one.
+ * A version ends it. */
+static int check_addon(const json_t *before, const json_t *body, struct api_problem *reterr)
+{
+	const char *addon = json_string_value(json_object_get(body, "addon"));
+
+	if (!addon || json_object_get(body, "version") || !is_given(before, "rollout") ||
+	    str_equal(addon, json_string_value(json_object_get(before, "addon"))))
+		return 0;
+	return api_refuse(reterr, 409, "rollout-active", "/addon",
+			  "rollout %lld is of another add-on; abort it with 'revert' first, or "
+			  "make an assignment of its own",
+			  (long long)json_integer_value(json_object_get(before, "rollout")));
+}
+
 int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 		  const struct audit_actor *actor, struct api_problem *reterr)
 {
@@ -357,6 +372,8 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 	r = check_keys(body, reterr);
 	if (r == 0)
 		r = load(fleet, id, &before, reterr);
+	if (r == 0)
+		r = check_addon(before, body, reterr);
 	if (r != 0)
 		return r;
 	object = json_copy(before);

@@ -140,12 +140,25 @@ static int make_first_token(struct fleet *fleet)
 		      : r;
 }
 
-/* Hosts that were heard of at a time that is still to come were so before the clock was set back:
- * they would not be silent before it has come. */
+/* What was at a time that is still to come was before the clock was set back: hosts would not be
+ * silent, nor healthy or late in a rollout, before it has come. A failure of then was judged then:
+ * its state is older than the wave. */
 static int forget_future(struct fleet *fleet, uint64_t now)
 {
-	return store_run(fleet->store, "UPDATE host SET last_seen = $1 WHERE last_seen > $1",
-			 STORE_INT(now > 0 ? now - 1 : 0));
+	uint64_t before = now > 0 ? now - 1 : 0;
+	int r;
+
+	r = store_run(fleet->store, "UPDATE host SET last_seen = $1 WHERE last_seen > $1",
+		      STORE_INT(before));
+	if (r == 0)
+		r = store_run(fleet->store,
+			      "UPDATE rollout SET wave_started = $1 WHERE wave_started > $1",
+			      STORE_INT(before));
+	if (r == 0)
+		r = store_run(fleet->store,
+			      "UPDATE observed SET state_since = $1 WHERE state_since > $2",
+			      STORE_INT(before > 0 ? before - 1 : 0), STORE_INT(now));
+	return r;
 }
 
 /* The end of the time before this process, from what hosts said in it. */

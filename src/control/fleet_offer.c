@@ -92,7 +92,7 @@ static int add_capabilities(json_t *object, const struct assign_choice *choice)
 static int own_entry(const struct assign_choice *choice, json_t **ret)
 {
 	cleanup_json json_t *object = json_object();
-	bool is_offered = choice->verdict == ASSIGN_OFFERED;
+	bool is_offered = assign_is_offered(choice);
 	int r;
 
 	if (!object)
@@ -171,13 +171,13 @@ static int add_choice(struct fleet *fleet, int64_t host, const struct assign_cho
 	json_t *own = NULL;
 	int r;
 
-	if (choice->verdict != ASSIGN_OFFERED && choice->verdict != ASSIGN_DISABLED)
+	if (!assign_is_offered(choice) && choice->verdict != ASSIGN_DISABLED)
 		return 0;
 	r = own_entry(choice, &own);
 	if (r < 0)
 		return r;
 	r = json_add(addons, choice->assignment->addon, own);
-	if (r < 0 || choice->verdict != ASSIGN_OFFERED)
+	if (r < 0 || !assign_is_offered(choice))
 		return r;
 	if (choice->assignment->config)
 		add_config(draft, choice->assignment->addon, choice->assignment->config);

@@ -142,7 +142,7 @@ must_check int fleet_offer_hash(struct fleet *fleet, int64_t host, uint8_t ret[F
 /* One host is to be looked at again. */
 void fleet_offer_again(struct fleet *fleet, int64_t host);
 
-/* fleet_removal.c: the add-ons whose removal is confirmed for an offer of this digest; NULL: none.
- */
+/* fleet_removal.c: the add-ons whose removal is confirmed for an offer of this digest, which is
+ * made now; NULL: none. What was confirmed for another is forgotten. */
 must_check int fleet_removal_load(struct fleet *fleet, int64_t host,
 				  const uint8_t hash[FLEET_HASH_SIZE], json_t **ret);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Confirmed removals, bound to the offer that they were confirmed for: a later change of the offer
- * asks again. */
+ * asks again, also where it is followed by the same offer once more. */
 
 #include "control/fleet_removal.h"
 
@@ -16,6 +16,16 @@
 #include "manifest/manifest.h"
 
 #define HASH_TEXT (FLEET_HASH_SIZE * 2 + 1)
+
+static int forget(struct fleet *fleet, int64_t host)
+{
+	int r = store_begin(fleet->store);
+
+	return r == 0 ? store_run(fleet->store,
+				  "UPDATE host SET removal_confirmed = NULL WHERE id = $1",
+				  STORE_INT(host))
+		      : r;
+}
 
 int fleet_removal_load(struct fleet *fleet, int64_t host, const uint8_t hash[FLEET_HASH_SIZE],
 		       json_t **ret)
@@ -36,8 +46,9 @@ int fleet_removal_load(struct fleet *fleet, int64_t host, const uint8_t hash[FLE
 		return r;
 	confirmed = json_loads(store_text(rows, 0), 0, NULL);
 	(void)sodium_bin2hex(text, sizeof(text), hash, FLEET_HASH_SIZE);
-	if (str_equal(json_string_value(json_object_get(confirmed, "hash")), text))
-		*ret = json_incref(json_object_get(confirmed, "addons"));
+	if (!str_equal(json_string_value(json_object_get(confirmed, "hash")), text))
+		return forget(fleet, host);
+	*ret = json_incref(json_object_get(confirmed, "addons"));
 	return 0;
 }
 
@@ -64,7 +75,7 @@ static int list_unoffered(struct fleet *fleet, int64_t host_id, json_t *list)
 		if (r != 0 || !row)
 			break;
 		r = assign_decide_one(catalog, fleet->store, &host, store_text(rows, 0), &choice);
-		if (r == 0 && choice.verdict != ASSIGN_OFFERED)
+		if (r == 0 && !assign_is_offered(&choice))
 			r = json_append(list, json_string(store_text(rows, 0)));
 	}
 	return r;

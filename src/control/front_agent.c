@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "control/front_agent_private.h"
+#include "control/front_certificate.h"
 #include "control/front_report.h"
 #include "control/token.h"
 
@@ -26,7 +27,6 @@
 #define SEEN_SECONDS  3U
 #define NUMBERS_FIRST 256U
 #define PEER_MAX      64U
-#define NAME_MAX_SIZE 256U
 #define HTTP_TOO_MANY 429U
 
 static void leave(struct agent *agent)
@@ -179,19 +179,11 @@ static int greet(struct agent *agent, struct lws *wsi)
 {
 	Link__AgentHello hello = LINK__AGENT_HELLO__INIT;
 	Link__Frame frame = LINK__FRAME__INIT;
-	union lws_tls_cert_info_results certificate;
 	char peer[PEER_MAX] = "";
-	char name[NAME_MAX_SIZE] = "";
+	struct certificate certificate = {0};
 	int r;
 
 	(void)lws_get_peer_simple(wsi, peer, sizeof(peer));
-	memset(&certificate, 0, sizeof(certificate));
-	if (agent->front->config->client_ca &&
-	    lws_tls_peer_cert_info(wsi, LWS_TLS_CERT_INFO_VERIFIED, &certificate, 0) == 0 &&
-	    certificate.verified &&
-	    lws_tls_peer_cert_info(wsi, LWS_TLS_CERT_INFO_COMMON_NAME, &certificate,
-				   sizeof(certificate.ns.name)) == 0)
-		(void)lws_strncpy(name, certificate.ns.name, sizeof(name));
 	hello.connection = agent->number;
 	hello.instance_uid.data = agent->uid;
 	hello.instance_uid.len = AGENT_UID_SIZE;
@@ -199,7 +191,9 @@ static int greet(struct agent *agent, struct lws *wsi)
 		hello.authorization = agent->authorization;
 	hello.peer = peer;
 	hello.transport = agent->is_poller ? LINK__TRANSPORT__HTTP : LINK__TRANSPORT__WEBSOCKET;
-	hello.certificate_name = name;
+	hello.certificate_name = certificate.name;
+	if (agent->front->config->client_ca && !certificate_of(wsi, &certificate))
+		*certificate.name = '\0';
 	frame.body_case = LINK__FRAME__BODY_AGENT_HELLO;
 	frame.agent_hello = &hello;
 	r = front_send(agent->front, &frame);

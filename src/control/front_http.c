@@ -21,6 +21,7 @@
 #include "base/json.h"
 #include "control/front_agent.h"
 #include "control/front_artifact.h"
+#include "control/front_certificate.h"
 #include "control/front_rest.h"
 #include "control/front_reuse.h"
 #include "opamp/gzip.h"
@@ -185,6 +186,15 @@ static bool has_body(const struct exchange *exchange)
 	       strcmp(exchange->method, "PATCH") == 0;
 }
 
+/* Whoever polls says each time who it is. */
+static bool has_credential(const struct exchange *exchange)
+{
+	struct certificate certificate;
+
+	return exchange->authorization || (exchange->front->config->certificate_is_credential &&
+					   certificate_of(exchange->wsi, &certificate));
+}
+
 static void route_opamp(struct exchange *exchange)
 {
 	exchange->kind = EXCHANGE_OPAMP;
@@ -197,7 +207,7 @@ static void route_opamp(struct exchange *exchange)
 		exchange_refuse_body(exchange, HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE,
 				     "bad-content-type",
 				     "/v1/opamp takes 'application/x-protobuf'");
-	else if (!exchange->authorization && !exchange->front->config->certificate_is_credential)
+	else if (!has_credential(exchange))
 		exchange_refuse_body(
 			exchange, HTTP_STATUS_UNAUTHORIZED, "unauthorized",
 			"a join token or a credential is wanted in 'Authorization: Bearer'");

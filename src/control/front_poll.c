@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Agents that poll: one struct agent for each pair of instance UID and credential, from poll to
- * poll. A poll is answered when the store has said something, or with nothing after a while.
+ * Agents that poll: one struct agent for each pair of instance UID and credential, which may be a
+ * certificate, from poll to poll. A poll is answered when the store has said something, or with
+ * nothing after a while.
  */
 
 #include "control/front_agent.h"
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #include "control/front_agent_private.h"
+#include "control/front_certificate.h"
 
 #define POLL_MSEC     2000U
 #define HELLO_MSEC    20000U /* who is nobody yet has nothing to do but wait */
@@ -53,10 +55,15 @@ static void make_key(const struct exchange *exchange, const uint8_t *uid,
 		     uint8_t key[AGENT_KEY_SIZE])
 {
 	const char *authorization = exchange->authorization ? exchange->authorization : "";
+	struct certificate certificate;
 	crypto_generichash_state state;
 
+	/* All zero without one. */
+	if (!exchange->front->config->client_ca || !certificate_of(exchange->wsi, &certificate))
+		memset(&certificate, 0, sizeof(certificate));
 	(void)crypto_generichash_init(&state, NULL, 0, AGENT_KEY_SIZE);
 	(void)crypto_generichash_update(&state, uid, AGENT_UID_SIZE);
+	(void)crypto_generichash_update(&state, certificate.digest, sizeof(certificate.digest));
 	(void)crypto_generichash_update(&state, (const uint8_t *)authorization,
 					strlen(authorization));
 	(void)crypto_generichash_final(&state, key, AGENT_KEY_SIZE);

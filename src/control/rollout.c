@@ -394,6 +394,14 @@ int rollout_resume(struct fleet *fleet, int64_t id, const struct audit_actor *ac
 			      "UPDATE rollout_host SET outcome = 'accepted', since = $2 "
 			      "WHERE rollout = $1 AND outcome = 'failed'",
 			      STORE_INT(id), STORE_INT(actor->time));
+	/* Who was left out is accepted where it halted because all were. */
+	if (r == 0 && str_equal(rollout.state, "halted"))
+		r = store_run(fleet->store,
+			      "UPDATE rollout_host SET outcome = 'accepted', since = $2 "
+			      "WHERE rollout = $1 AND wave <= $3 AND outcome = 'skipped' AND "
+			      "NOT EXISTS (SELECT 1 FROM rollout_host o WHERE o.rollout = $1 AND "
+			      "o.wave <= $3 AND o.outcome <> 'skipped')",
+			      STORE_INT(id), STORE_INT(actor->time), STORE_INT(rollout.wave));
 	if (r == 0)
 		r = store_run(fleet->store, "UPDATE rollout SET wave_started = $1 WHERE id = $2",
 			      STORE_INT(actor->time), STORE_INT(id));

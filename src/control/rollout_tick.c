@@ -17,6 +17,8 @@
 #include "control/rollout_private.h"
 #include "control/status.h"
 
+#define NAME_IPC "ipc" /* what affix-agent(8) calls it */
+
 /* A host of a rollout, as the statement in look_at_hosts() has it. */
 struct seen_host {
 	int64_t id;
@@ -25,8 +27,17 @@ struct seen_host {
 	uint64_t last_seen;
 	const char *running;
 	enum status_state state;
+	const char *state_name; /* the agent's word for why, or NULL */
 	uint64_t state_since;
 };
+
+/* Degraded is how an add-on runs that names what it lacks; it is no failure of the version. But one
+ * that does not talk to its agent, or refuses its configuration, is not seen to work. */
+static bool is_well(const struct seen_host *host)
+{
+	return host->state == STATUS_RUNNING ||
+	       (host->state == STATUS_DEGRADED && !str_equal(host->state_name, NAME_IPC));
+}
 
 /* The new outcome; NULL: as it was. */
 static const char *judge(const struct fleet *fleet, const struct rollout *rollout,
@@ -36,6 +47,8 @@ static const char *judge(const struct fleet *fleet, const struct rollout *rollou
 	/* What hosts did while nobody could hear them is known once they are back. */
 	uint64_t began = rollout->wave_started < fleet->started ? fleet_returned(fleet)
 								: rollout->wave_started;
+	/* Time that nobody lived through makes nobody healthy. */
+	uint64_t lived = MAX(rollout->wave_started, fleet->started);
 	bool is_late = now >= began + rollout->timeout_seconds;
 	bool is_new = str_equal(host->running, rollout->to_version);
 
@@ -61,10 +74,7 @@ static const char *judge(const struct fleet *fleet, const struct rollout *rollou
 	}
 	if (!host->is_waiting)
 		return NULL;
-	/* Degraded is how an add-on runs that names what it lacks; it is no failure of the version.
-	 */
-	if (is_new && (host->state == STATUS_RUNNING || host->state == STATUS_DEGRADED) &&
-	    now >= MAX(host->state_since, rollout->wave_started) + rollout->wait_seconds)
+	if (is_new && is_well(host) && now >= MAX(host->state_since, lived) + rollout->wait_seconds)
 		return "healthy";
 	*ret_reason = "it did not become healthy in time";
 	return is_late ? "failed" : NULL;
@@ -84,10 +94,10 @@ static int write_outcome(struct fleet *fleet, const struct rollout *rollout, int
 	return r;
 }
 
-/* Whether the host is offered the new version by this rollout; if not, why. 1: there is no such
- * host any more. */
+/* Whether the host is offered the new version by this rollout; if not, why, and whether it goes by
+ * the rollout's assignment. 1: there is no such host any more. */
 static int is_offered(struct fleet *fleet, const struct rollout *rollout, int64_t id, bool *ret,
-		      char reason[ASSIGN_REASON_MAX])
+		      bool *ret_is_its, char reason[ASSIGN_REASON_MAX])
 {
 	cleanup_assign_host struct assign_host host = ASSIGN_HOST_INIT;
 	const struct assign_catalog *catalog = NULL;
@@ -101,8 +111,8 @@ static int is_offered(struct fleet *fleet, const struct rollout *rollout, int64_
 		r = assign_decide_one(catalog, fleet->store, &host, rollout->addon, &choice);
 	if (r != 0)
 		return r;
-	*ret = choice.verdict == ASSIGN_OFFERED && choice.by_rollout &&
-	       choice.assignment->rollout == rollout->id;
+	*ret_is_its = choice.assignment && choice.assignment->rollout == rollout->id;
+	*ret = *ret_is_its && assign_is_offered(&choice) && choice.by_rollout;
 	(void)snprintf(reason, ASSIGN_REASON_MAX, "%s",
 		       choice.verdict != ASSIGN_OFFERED ? choice.reason
 							: "another assignment counts by now");
@@ -129,30 +139,35 @@ static int leave_out(struct fleet *fleet, const struct rollout *rollout)
 	while (r == 0) {
 		char reason[ASSIGN_REASON_MAX] = "";
 		bool offered = false;
+		bool is_its = false;
 
 		r = store_next(rows, &row);
 		if (r != 0 || !row)
 			break;
-		r = is_offered(fleet, rollout, store_int(rows, 0), &offered, reason);
+		r = is_offered(fleet, rollout, store_int(rows, 0), &offered, &is_its, reason);
 		if (r == 0 && !offered)
 			r = write_outcome(fleet, rollout, store_int(rows, 0), "skipped", reason);
 	}
 	return r;
 }
 
-/* What is judged a failure is none if the host was not to have the new version any more. */
-static int write_judgement(struct fleet *fleet, const struct rollout *rollout, int64_t host,
-			   const char *outcome, const char *reason)
+/* A host that is late or silent is no failure if it was not to have the new version any more. One
+ * that says that it failed is, unless it goes another way by now. */
+static int write_judgement(struct fleet *fleet, const struct rollout *rollout,
+			   const struct seen_host *host, const char *outcome, const char *reason)
 {
 	char other_reason[ASSIGN_REASON_MAX] = "";
 	bool offered = true;
+	bool is_its = true;
 	int r = 0;
 
 	if (strcmp(outcome, "failed") == 0)
-		r = is_offered(fleet, rollout, host, &offered, other_reason);
+		r = is_offered(fleet, rollout, host->id, &offered, &is_its, other_reason);
 	if (r != 0)
 		return r;
-	return write_outcome(fleet, rollout, host, offered ? outcome : "skipped",
+	if (is_its && status_is_failure(host->state))
+		offered = true;
+	return write_outcome(fleet, rollout, host->id, offered ? outcome : "skipped",
 			     offered ? reason : other_reason);
 }
 
@@ -165,7 +180,8 @@ static int look_at_hosts(struct fleet *fleet, const struct rollout *rollout)
 	r = store_select(
 		fleet->store, &rows,
 		"SELECT rh.host, rh.outcome, h.revoked, h.last_seen, coalesce(o.running, ''), "
-		"coalesce(o.state, ''), coalesce(o.state_since, 0) FROM rollout_host rh "
+		"coalesce(o.state, ''), coalesce(o.state_since, 0), o.said_name "
+		"FROM rollout_host rh "
 		"JOIN host h ON h.id = rh.host "
 		"LEFT JOIN observed o ON o.host = rh.host AND o.addon = $2 "
 		"WHERE rh.rollout = $1 AND rh.wave <= $3 AND "
@@ -187,10 +203,11 @@ static int look_at_hosts(struct fleet *fleet, const struct rollout *rollout)
 			.running = store_text(rows, 4),
 			.state = status_state_from_string(store_text(rows, 5)),
 			.state_since = (uint64_t)store_int(rows, 6),
+			.state_name = store_text(rows, 7),
 		};
 		outcome = judge(fleet, rollout, &host, &reason);
 		if (outcome)
-			r = write_judgement(fleet, rollout, host.id, outcome, reason);
+			r = write_judgement(fleet, rollout, &host, outcome, reason);
 	}
 	return r;
 }
@@ -204,16 +221,24 @@ static int count(struct fleet *fleet, const struct rollout *rollout, const char 
 			    STORE_INT(rollout->id), STORE_INT(rollout->wave), STORE_TEXT(outcome));
 }
 
-static int stop(struct fleet *fleet, const struct rollout *rollout, int64_t failures,
+static int halt(struct fleet *fleet, const struct rollout *rollout, const char *reason,
 		const struct audit_actor *actor)
 {
-	char reason[128];
+	int r = store_begin(fleet->store);
+
+	return r == 0 ? rollout_enter(fleet, rollout, "halted", reason, "halt", actor) : r;
+}
+
+static int stop(struct fleet *fleet, const struct rollout *rollout, const char *reason,
+		const struct audit_actor *actor)
+{
 	int r = 0;
 
-	(void)snprintf(reason, sizeof(reason), "%lld hosts failed, %lld may", (long long)failures,
-		       (long long)rollout->max_failures);
 	if (!rollout->revert)
-		return rollout_enter(fleet, rollout, "halted", reason, "halt", actor);
+		return halt(fleet, rollout, reason, actor);
+	r = store_begin(fleet->store);
+	if (r != 0)
+		return r;
 	r = store_run(fleet->store, "UPDATE assignment SET rollout = 0 WHERE id = $1",
 		      STORE_INT(rollout->assignment));
 	return r == 0 ? rollout_enter(fleet, rollout, "reverted", reason, "revert", actor) : r;
@@ -242,14 +267,75 @@ static int begin_wave(struct fleet *fleet, const struct rollout *rollout)
 	return r;
 }
 
-static int look_at(struct fleet *fleet, struct rollout *rollout)
+/* No host of the wave is waited for any more. Hosts that all failed, as they may, or were left out
+ * prove nothing of the version. */
+static int end_wave(struct fleet *fleet, const struct rollout *rollout,
+		    const struct audit_actor *actor)
 {
-	const struct audit_actor actor = {"affixd", NULL, fleet_now(fleet)};
-	int64_t failures = 0;
-	int64_t waiting = 0;
+	int64_t healthy = 0;
+	int64_t accepted = 0;
+	int64_t all = 0;
 	int64_t left = 0;
 	int r;
 
+	r = count(fleet, rollout, "healthy", &healthy);
+	if (r == 0)
+		r = count(fleet, rollout, "accepted", &accepted);
+	if (r == 0)
+		r = store_number(fleet->store, &all, 0,
+				 "SELECT count(*) FROM rollout_host WHERE rollout = $1 AND "
+				 "wave <= $2",
+				 STORE_INT(rollout->id), STORE_INT(rollout->wave));
+	if (r == 0)
+		r = store_number(fleet->store, &left, 0,
+				 "SELECT count(*) FROM rollout_host WHERE rollout = $1 AND "
+				 "wave > $2",
+				 STORE_INT(rollout->id), STORE_INT(rollout->wave));
+	if (r == 0)
+		r = store_begin(fleet->store);
+	if (r != 0)
+		return r;
+	if (healthy == 0 && accepted == 0 && all > 0)
+		return halt(fleet, rollout,
+			    "no host proved the version: all failed or were left out", actor);
+	return left > 0 ? begin_wave(fleet, rollout) : complete(fleet, rollout, actor);
+}
+
+/* What nobody is to get any more is not rolled out. */
+static int check_target(struct fleet *fleet, const struct rollout *rollout,
+			const struct audit_actor *actor, bool *ret_is_over)
+{
+	const struct assign_catalog *catalog = NULL;
+	const struct assign_package *package;
+	const struct assignment *assignment;
+	int r;
+
+	r = fleet_catalog(fleet, &catalog);
+	if (r != 0)
+		return r;
+	package = assign_catalog_find(catalog, rollout->addon, rollout->to_version);
+	assignment = assign_catalog_find_assignment(catalog, rollout->assignment);
+	*ret_is_over = true;
+	if (!package || package->state != PACKAGE_APPROVED)
+		return stop(fleet, rollout, "the new version is not approved any more", actor);
+	if (assignment && !assignment->enabled)
+		return halt(fleet, rollout, "the assignment is disabled", actor);
+	*ret_is_over = false;
+	return 0;
+}
+
+static int look_at(struct fleet *fleet, struct rollout *rollout)
+{
+	const struct audit_actor actor = {"affixd", NULL, fleet_now(fleet)};
+	char reason[128];
+	int64_t failures = 0;
+	int64_t waiting = 0;
+	bool is_over = false;
+	int r;
+
+	r = check_target(fleet, rollout, &actor, &is_over);
+	if (r != 0 || is_over)
+		return r;
 	r = rollout->looked_over < rollout->wave ? leave_out(fleet, rollout) : 0;
 	if (r == 0)
 		r = look_at_hosts(fleet, rollout);
@@ -257,20 +343,14 @@ static int look_at(struct fleet *fleet, struct rollout *rollout)
 		r = count(fleet, rollout, "failed", &failures);
 	if (r == 0)
 		r = count(fleet, rollout, "waiting", &waiting);
-	if (r == 0)
-		r = store_number(fleet->store, &left, 0,
-				 "SELECT count(*) FROM rollout_host WHERE rollout = $1 AND "
-				 "wave > $2",
-				 STORE_INT(rollout->id), STORE_INT(rollout->wave));
-	if (r == 0 && (failures > rollout->max_failures || waiting == 0))
-		r = store_begin(fleet->store);
 	if (r != 0)
 		return r;
-	if (failures > rollout->max_failures)
-		return stop(fleet, rollout, failures, &actor);
-	if (waiting > 0)
-		return 0;
-	return left > 0 ? begin_wave(fleet, rollout) : complete(fleet, rollout, &actor);
+	if (failures > rollout->max_failures) {
+		(void)snprintf(reason, sizeof(reason), "%lld hosts failed, %lld may",
+			       (long long)failures, (long long)rollout->max_failures);
+		return stop(fleet, rollout, reason, &actor);
+	}
+	return waiting == 0 ? end_wave(fleet, rollout, &actor) : 0;
 }
 
 static int list_running(struct fleet *fleet, int64_t **ret, size_t *ret_n)

@@ -33,16 +33,14 @@
 #include "control/serve_import.h"
 #include "control/serve_report.h"
 
-#define FLUSH_USEC      (50 * CLOCK_USEC_PER_MSEC)
-#define TICK_ACCURACY   (5 * CLOCK_USEC_PER_MSEC)
-#define QUEUED_MAX      67108864U /* 64 MiB wait for one front: no more is read from it */
-#define NUMBER_MASK     0xffffffffffffULL
-#define FRONT_SHIFT     48U
-#define HTTP_CONTINUE   100U
-#define HTTP_ERROR      400U
-#define AUTHORIZE_PATH  "/api/v1/packages"
-#define AUTHORIZE_QUERY "limit=1"
-#define RETRY_TEXT_MAX  16U
+#define FLUSH_USEC     (50 * CLOCK_USEC_PER_MSEC)
+#define TICK_ACCURACY  (5 * CLOCK_USEC_PER_MSEC)
+#define QUEUED_MAX     67108864U /* 64 MiB wait for one front: no more is read from it */
+#define NUMBER_MASK    0xffffffffffffULL
+#define FRONT_SHIFT    48U
+#define HTTP_CONTINUE  100U
+#define UPLOAD_PATH    "/api/v1/packages"
+#define RETRY_TEXT_MAX 16U
 
 struct store;
 
@@ -209,20 +207,19 @@ static void answer_http(struct front_link *front, uint64_t id, const struct api_
 	send_frame(front->store, front->number, &frame);
 }
 
-/* Whether whoever wants to send a bundle may ask anything at all. */
+/* Whether whoever wants to send a bundle may. */
 static void answer_upload_question(struct front_link *front, const Link__HttpRequest *from)
 {
 	cleanup_api_response struct api_response answer = API_RESPONSE_INIT;
 	const struct api_request question = {
-		.method = "GET",
-		.path = AUTHORIZE_PATH,
-		.query = AUTHORIZE_QUERY,
+		.method = "POST",
+		.path = UPLOAD_PATH,
 		.authorization = *from->authorization ? from->authorization : NULL,
-		.peer = from->peer};
-	const struct api_response yes = {.status = HTTP_CONTINUE};
+		.peer = from->peer,
+		.is_question = true};
 
 	api_handle(front->store->fleet, &question, &answer);
-	answer_http(front, from->id, answer.status >= HTTP_ERROR ? &answer : &yes);
+	answer_http(front, from->id, &answer);
 }
 
 /* *front* NULL: whoever asked is gone. An upload that is to be checked first is not answered. */

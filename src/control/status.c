@@ -157,7 +157,7 @@ static const char *running_version(const struct entry *entry)
 /* What the host should run: "" for nothing. */
 static const char *wanted_version(const struct entry *entry)
 {
-	if (!entry->choice || entry->choice->verdict != ASSIGN_OFFERED)
+	if (!entry->choice || !assign_is_offered(entry->choice))
 		return "";
 	return entry->choice->version;
 }

@@ -16,6 +16,8 @@ policy=any
 unique_subject=no
 copy_extensions=copy
 [any]
+organizationName=optional
+organizationalUnitName=optional
 commonName=supplied
 '''
 
@@ -35,11 +37,11 @@ class Authority:
         openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', days,
                 '-subj', '/CN=test authority', '-keyout', directory / 'ca.key', '-out', self.certificate)
 
-    def sign(self, name, alternative=None, days=(0, 2)):
-        """Certificate and key, valid from and to so many days from now."""
+    def sign(self, name, alternative=None, days=(0, 2), before=''):
+        """Certificate and key, valid from and to so many days from now; *before* is what its subject has before the name."""
         key, request, made = (self.directory / f'{name}.{kind}' for kind in ('key', 'csr', 'pem'))
         extra = ['-addext', f'subjectAltName={alternative}'] if alternative else []
-        openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', f'/CN={name}',
+        openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-subj', f'{before}/CN={name}',
                 *extra, '-keyout', key, '-out', request)
         (self.directory / 'index').write_text('')
         (self.directory / 'serial').write_text(f'{time.time_ns():016x}\n')

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`affix fleet` against a real affixd, as an operator and a script use it; and the command line of affixd."""
 
+import http.client
 import json
 import os
 import re
@@ -182,9 +183,21 @@ class Command(unittest.TestCase):
         self.fleet('hosts', '--token-file', self.directory / 'viewer')
         self.assertIn('forbidden: ', self.fleet('revoke', 'sensor', '1.0.0', '--token-file', self.directory / 'viewer', code=1))
         self.assertIn('forbidden: ', self.fleet('token', '--token-file', self.directory / 'operator', code=1))
+        self.assertEqual(self.upload_begun_by('viewer'), 403)
         number = next(row[0] for row in self.rows('token', 'list', '--role', 'any') if row[1] == 'a-viewer')
         self.fleet('token', 'revoke', number, '--role', 'viewer')
         self.assertIn('unauthorized: ', self.fleet('hosts', '--token-file', self.directory / 'viewer', code=1))
+
+    def upload_begun_by(self, role):
+        """The answer to the head of an upload, of which nothing is sent."""
+        connection = http.client.HTTPConnection(*self.server.address, timeout=10)
+        self.addCleanup(connection.close)
+        connection.putrequest('POST', '/api/v1/packages?signature=x')
+        connection.putheader('Authorization', f'Bearer {(self.directory / role).read_text().split()[-1]}')
+        connection.putheader('Content-Type', 'application/octet-stream')
+        connection.putheader('Content-Length', '1000000')
+        connection.endheaders()
+        return connection.getresponse().status
 
     def test_watch_tells_what_changes(self):
         workshop = Workshop(scratch(self))

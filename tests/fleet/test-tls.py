@@ -103,6 +103,32 @@ class Tls(unittest.TestCase):
         with self.assertRaises(Refused):
             self.connect(server, PollAgent).ask(agent_description=describe())
 
+    def test_hosts_are_told_apart_by_names_behind_long_parts(self):
+        server = self.serve('--client-ca', self.authority.certificate,
+                            config='client_certificate: optional\ncertificate_is_credential: true\n')
+        before = '/O=An organization of many words/OU=A department whose name is longer than that'
+        for name in ('host-1.example', 'host-2.example'):
+            agent = self.connect(server, context=self.authority.context(self.authority.sign(name, before=before)))
+            self.assertNotIn('error_response', agent.ask(agent_description=describe()))
+        self.assertEqual(sorted(host['certificate'] for host in server.api('GET', '/hosts')['items']), ['host-1.example', 'host-2.example'])
+
+    def test_host_that_polls_by_certificate_is_not_spoken_for_by_others(self):
+        server = self.serve('--client-ca', self.authority.certificate,
+                            config='client_certificate: optional\ncertificate_is_credential: true\n')
+        host = self.connect(server, PollAgent, context=self.authority.context(self.authority.sign('host-1.example')))
+        host.ask(agent_description=describe({'who': 'it'}))
+        stranger = self.connect(server, PollAgent)
+        stranger.uid, stranger.sequence = host.uid, host.sequence
+        with self.assertRaises(Refused) as caught:
+            stranger.ask(agent_description=describe({'who': 'a stranger'}))
+        self.assertEqual(caught.exception.status, 401)
+        other = self.connect(server, PollAgent, context=self.authority.context(self.authority.sign('host-2.example')))
+        other.uid, other.sequence = host.uid, host.sequence
+        other.ask(agent_description=describe({'who': 'another'}))
+        self.assertEqual(sorted((item['certificate'], item['labels']['who']) for item in server.api('GET', '/hosts')['items']),
+                         [('host-1.example', 'it'), ('host-2.example', 'another')])
+        self.assertEqual(host.ask(), {'instance_uid': host.uid})
+
     def test_command_line_trusts_only_whom_it_is_told_to(self):
         server = self.serve()
         words = [AFFIX, 'fleet', 'hosts', '--server', server.url, '--token-file', server.data / 'admin-token']

@@ -52,6 +52,18 @@ static void the_first_token_is_in_a_file_for_the_owner_only(void **state)
 	assert_int_equal(control_count(list), 1);
 }
 
+static unsigned may_upload(struct control *c, const char *authorization)
+{
+	cleanup_api_response struct api_response answer = API_RESPONSE_INIT;
+	const struct api_request question = {.method = "POST",
+					     .path = "/api/v1/packages",
+					     .authorization = authorization,
+					     .is_question = true};
+
+	api_handle(c->fleet, &question, &answer);
+	return answer.status;
+}
+
 static void roles_bound_what_a_token_can_do(void **state)
 {
 	struct control *c = *state;
@@ -66,6 +78,9 @@ static void roles_bound_what_a_token_can_do(void **state)
 	assert_int_equal(status_as(c, operator, "POST", "/api/v1/assignments", "{}"), 400);
 	assert_int_equal(status_as(c, operator, "POST", "/api/v1/join-tokens", "{}"), 403);
 	assert_int_equal(status_as(c, operator, "POST", "/api/v1/hosts/1/revoke", NULL), 403);
+	assert_int_equal(may_upload(c, NULL), 401);
+	assert_int_equal(may_upload(c, viewer), 403);
+	assert_int_equal(may_upload(c, operator), 100);
 }
 
 static void a_revoked_or_expired_token_is_nobodys(void **state)

@@ -3,120 +3,31 @@
 /* Rollouts over a handful of hosts, with the clock in the test's hand. */
 
 #include "base/clock.h"
-#include "control_fixture.h"
+#include "rollout_fixture.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
-#define HOSTS      4U
-
-static struct control_agent agents[HOSTS];
-
-/* Four hosts that run 1.0.0 by assignment 1; 2.0.0 is approved. */
-static void make_hosts(struct control *c)
-{
-	static const char *const names[HOSTS] = {"web1", "web2", "web3", "web4"};
-
-	control_package(c, "1.0.0");
-	control_package(c, "2.0.0");
-	control_do(c, 201, "POST", "/api/v1/assignments",
-		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
-	memset(agents, 0, sizeof(agents));
-	for (size_t i = 0; i < HOSTS; i++) {
-		control_enrol(c, &agents[i], names[i]);
-		control_say_status(c, &agents[i], "1.0.0", "running");
-	}
-	control_time += 10;
-}
-
-static void start(struct control *c, const char *rest)
-{
-	char body[256];
-
-	(void)snprintf(body, sizeof(body),
-		       "{\"assignment\": 1, \"version\": \"2.0.0\", \"wait_seconds\": 20, "
-		       "\"timeout_seconds\": 60%s%s}",
-		       *rest ? ", " : "", rest);
-	control_do(c, 201, "POST", "/api/v1/rollouts", body);
-	control_tick(c);
-}
-
-static void is_state(struct control *c, const char *state, int64_t wave)
-{
-	cleanup_json json_t *rollout = control_ask(c, 200, "GET", "/api/v1/rollouts/1", NULL);
-
-	assert_string_equal(control_text(rollout, "state"), state);
-	assert_int_equal(control_number(rollout, "wave"), wave);
-}
-
-/* What a host is to run now. */
-static void wanted(struct control *c, size_t i, char ret[16])
-{
-	char target[64];
-	cleanup_json json_t *json = NULL;
-
-	(void)snprintf(target, sizeof(target), "/api/v1/hosts/%lld/explain/demo",
-		       (long long)agents[i].host);
-	json = control_ask(c, 200, "GET", target, NULL);
-	(void)snprintf(ret, 16, "%s", control_text(json, "wanted"));
-}
-
-static unsigned count_wanted(struct control *c, const char *version)
-{
-	unsigned n = 0;
-	char text[16];
-
-	for (size_t i = 0; i < HOSTS; i++) {
-		wanted(c, i, text);
-		n += strcmp(text, version) == 0;
-	}
-	return n;
-}
-
-/* All hosts that are to run 2.0.0 say that they are in *state* with *version*; others live on. */
-static void follow(struct control *c, const char *version, const char *state)
-{
-	char text[16];
-
-	for (size_t i = 0; i < HOSTS; i++) {
-		wanted(c, i, text);
-		if (strcmp(text, "2.0.0") == 0)
-			control_say_status(c, &agents[i], version, state);
-		else
-			assert_int_equal(fleet_seen(c->fleet, &agents[i].connection, 1), 0);
-	}
-}
-
-static void live_for(struct control *c, unsigned seconds)
-{
-	for (unsigned i = 0; i < seconds; i += 5) {
-		control_time += 5;
-		for (size_t k = 0; k < HOSTS; k++)
-			assert_int_equal(fleet_seen(c->fleet, &agents[k].connection, 1), 0);
-		control_forget(c);
-		control_tick(c);
-	}
-}
 
 static void waves_follow_each_other_when_hosts_were_healthy_for_long_enough(void **state)
 {
 	struct control *c = *state;
 	cleanup_json json_t *assignment = NULL;
 
-	make_hosts(c);
-	start(c, "\"waves\": [1, \"50%\"]");
-	assert_int_equal(count_wanted(c, "2.0.0"), 1);
-	follow(c, "2.0.0", "running");
-	live_for(c, 15);
-	is_state(c, "running", 1);
-	live_for(c, 5);
-	is_state(c, "running", 2);
-	assert_int_equal(count_wanted(c, "2.0.0"), 2);
-	follow(c, "2.0.0", "running");
-	live_for(c, 20);
-	is_state(c, "running", 3);
-	assert_int_equal(count_wanted(c, "2.0.0"), 4);
-	follow(c, "2.0.0", "running");
-	live_for(c, 20);
-	is_state(c, "completed", 3);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1, \"50%\"]");
+	assert_int_equal(rollout_count_wanted(c, "2.0.0"), 1);
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 15);
+	rollout_is(c, "running", 1);
+	rollout_live_for(c, 5);
+	rollout_is(c, "running", 2);
+	assert_int_equal(rollout_count_wanted(c, "2.0.0"), 2);
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 3);
+	assert_int_equal(rollout_count_wanted(c, "2.0.0"), 4);
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 20);
+	rollout_is(c, "completed", 3);
 	assignment = control_ask(c, 200, "GET", "/api/v1/assignments/1", NULL);
 	assert_string_equal(control_text(assignment, "version"), "2.0.0");
 	assert_true(json_is_null(json_object_get(assignment, "rollout")));
@@ -126,26 +37,26 @@ static void a_failure_halts_it_and_the_others_keep_the_old_version(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [2]");
-	follow(c, "1.0.0", "rolled-back");
-	live_for(c, 5);
-	is_state(c, "halted", 1);
-	assert_int_equal(count_wanted(c, "1.0.0"), 2);
-	live_for(c, 200);
-	is_state(c, "halted", 1);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [2]");
+	rollout_follow(c, "1.0.0", "rolled-back");
+	rollout_live_for(c, 5);
+	rollout_is(c, "halted", 1);
+	assert_int_equal(rollout_count_wanted(c, "1.0.0"), 2);
+	rollout_live_for(c, 200);
+	rollout_is(c, "halted", 1);
 }
 
 static void a_failure_can_give_everybody_the_old_version_back(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [2], \"revert\": true");
-	follow(c, "1.0.0", "quarantined");
-	live_for(c, 5);
-	is_state(c, "reverted", 1);
-	assert_int_equal(count_wanted(c, "1.0.0"), 4);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [2], \"revert\": true");
+	rollout_follow(c, "1.0.0", "quarantined");
+	rollout_live_for(c, 5);
+	rollout_is(c, "reverted", 1);
+	assert_int_equal(rollout_count_wanted(c, "1.0.0"), 4);
 }
 
 static void as_many_may_fail_as_were_allowed(void **state)
@@ -154,18 +65,18 @@ static void as_many_may_fail_as_were_allowed(void **state)
 	char text[16];
 	bool is_first = true;
 
-	make_hosts(c);
-	start(c, "\"waves\": [2], \"max_failures\": 1");
-	for (size_t i = 0; i < HOSTS; i++) {
-		wanted(c, i, text);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [2], \"max_failures\": 1");
+	for (size_t i = 0; i < ROLLOUT_HOSTS; i++) {
+		rollout_wanted(c, i, text);
 		if (strcmp(text, "2.0.0") != 0)
 			continue;
-		control_say_status(c, &agents[i], is_first ? "1.0.0" : "2.0.0",
+		control_say_status(c, &rollout_agents[i], is_first ? "1.0.0" : "2.0.0",
 				   is_first ? "rolled-back" : "running");
 		is_first = false;
 	}
-	live_for(c, 20);
-	is_state(c, "running", 2);
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 2);
 }
 
 static void who_says_nothing_of_the_new_version_fails_in_the_end(void **state)
@@ -173,12 +84,12 @@ static void who_says_nothing_of_the_new_version_fails_in_the_end(void **state)
 	struct control *c = *state;
 	cleanup_json json_t *hosts = NULL;
 
-	make_hosts(c);
-	start(c, "\"waves\": [1]");
-	live_for(c, 55);
-	is_state(c, "running", 1);
-	live_for(c, 5);
-	is_state(c, "halted", 1);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
+	rollout_live_for(c, 55);
+	rollout_is(c, "running", 1);
+	rollout_live_for(c, 5);
+	rollout_is(c, "halted", 1);
 	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?outcome=failed", NULL);
 	assert_int_equal(control_count(hosts), 1);
 	assert_string_equal(control_text(control_item(hosts, 0), "reason"),
@@ -190,17 +101,17 @@ static void a_host_that_goes_silent_fails(void **state)
 	struct control *c = *state;
 	cleanup_json json_t *hosts = NULL;
 
-	make_hosts(c);
+	rollout_make_hosts(c);
 	control_do(c, 201, "POST", "/api/v1/rollouts",
 		   "{\"assignment\": 1, \"version\": \"2.0.0\", \"wait_seconds\": 1000, "
 		   "\"timeout_seconds\": 2000, \"waves\": [\"100%\"]}");
-	follow(c, "2.0.0", "running");
+	rollout_follow(c, "2.0.0", "running");
 	control_time += 60;
 	control_tick(c);
-	is_state(c, "running", 1);
+	rollout_is(c, "running", 1);
 	control_time += 40;
 	control_tick(c);
-	is_state(c, "halted", 1);
+	rollout_is(c, "halted", 1);
 	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?outcome=failed", NULL);
 	assert_int_equal(control_count(hosts), 4);
 	assert_string_equal(control_text(control_item(hosts, 0), "reason"), "the host went silent");
@@ -213,9 +124,9 @@ static void its_hosts_are_listed_with_wave_state_reason_and_since(void **state)
 	cleanup_json json_t *second = NULL;
 	unsigned begun = 0;
 
-	make_hosts(c);
-	start(c, "\"waves\": [1]");
-	follow(c, "1.0.0", "rolled-back");
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
+	rollout_follow(c, "1.0.0", "rolled-back");
 	control_time += 7;
 	control_tick(c);
 	first = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?limit=3", NULL);
@@ -226,7 +137,7 @@ static void its_hosts_are_listed_with_wave_state_reason_and_since(void **state)
 	assert_int_equal(json_array_extend(json_object_get(first, "items"),
 					   json_object_get(second, "items")),
 			 0);
-	for (size_t i = 0; i < HOSTS; i++) {
+	for (size_t i = 0; i < ROLLOUT_HOSTS; i++) {
 		const json_t *host = control_item(first, i);
 		bool is_first = control_number(host, "wave") == 1;
 		char now[CLOCK_TEXT_SIZE];
@@ -251,46 +162,69 @@ static void a_degraded_addon_runs(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [1]");
-	follow(c, "2.0.0", "degraded");
-	live_for(c, 20);
-	is_state(c, "running", 2);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
+	rollout_follow(c, "2.0.0", "degraded");
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 2);
+}
+
+static void an_addon_that_does_not_talk_to_its_agent_is_not_healthy(void **state)
+{
+	struct control *c = *state;
+	char version[16];
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
+	for (size_t i = 0; i < ROLLOUT_HOSTS; i++) {
+		rollout_wanted(c, i, version);
+		if (strcmp(version, "2.0.0") == 0)
+			control_say(c, &rollout_agents[i],
+				    "{\"id\":\"demo\",\"version\":\"2.0.0\","
+				    "\"state\":\"degraded\",\"name\":\"ipc\","
+				    "\"reason\":\"it does not answer pings\","
+				    "\"origin\":\"fleet\",\"restarts\":0,\"drift\":[]}");
+	}
+	rollout_live_for(c, 40);
+	rollout_is(c, "running", 1);
+	/* It has its time for that, no more. */
+	rollout_live_for(c, 20);
+	rollout_is(c, "halted", 1);
 }
 
 static void a_host_that_was_healthy_may_fail_later(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [1, 2]");
-	follow(c, "2.0.0", "running");
-	live_for(c, 20);
-	is_state(c, "running", 2);
-	follow(c, "2.0.0", "unhealthy");
-	live_for(c, 5);
-	is_state(c, "halted", 2);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1, 2]");
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 2);
+	rollout_follow(c, "2.0.0", "unhealthy");
+	rollout_live_for(c, 5);
+	rollout_is(c, "halted", 2);
 }
 
 static void it_survives_a_restart_in_the_middle(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [1, 2]");
-	follow(c, "2.0.0", "running");
-	live_for(c, 20);
-	is_state(c, "running", 2);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1, 2]");
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 2);
 	control_reopen(c);
-	is_state(c, "running", 2);
-	assert_int_equal(count_wanted(c, "2.0.0"), 2);
-	for (size_t i = 0; i < HOSTS; i++) {
-		control_hello(c, &agents[i]);
-		control_describe(c, &agents[i]);
+	rollout_is(c, "running", 2);
+	assert_int_equal(rollout_count_wanted(c, "2.0.0"), 2);
+	for (size_t i = 0; i < ROLLOUT_HOSTS; i++) {
+		control_hello(c, &rollout_agents[i]);
+		control_describe(c, &rollout_agents[i]);
 	}
-	follow(c, "2.0.0", "running");
-	live_for(c, 20);
-	is_state(c, "running", 3);
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 3);
 }
 
 /* affixd is away for an hour. */
@@ -304,9 +238,9 @@ static void down_for_an_hour(struct control *c)
 
 static void come_back(struct control *c)
 {
-	for (size_t i = 0; i < HOSTS; i++) {
-		control_hello(c, &agents[i]);
-		control_describe(c, &agents[i]);
+	for (size_t i = 0; i < ROLLOUT_HOSTS; i++) {
+		control_hello(c, &rollout_agents[i]);
+		control_describe(c, &rollout_agents[i]);
 	}
 }
 
@@ -314,36 +248,36 @@ static void time_in_which_affixd_was_down_is_no_silence_of_hosts(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [\"100%\"]");
-	follow(c, "2.0.0", "running");
-	live_for(c, 10);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [\"100%\"]");
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 10);
 	down_for_an_hour(c);
 	/* Nor does anybody become healthy of whom nothing is known. */
-	is_state(c, "running", 1);
+	rollout_is(c, "running", 1);
 	control_time += 250;
 	control_tick(c);
-	is_state(c, "running", 1);
+	rollout_is(c, "running", 1);
 	come_back(c);
-	follow(c, "2.0.0", "running");
-	live_for(c, 20);
-	is_state(c, "completed", 1);
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 20);
+	rollout_is(c, "completed", 1);
 }
 
 static void hosts_have_their_time_again_after_affixd_was_down(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [\"100%\"]");
-	live_for(c, 10);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [\"100%\"]");
+	rollout_live_for(c, 10);
 	down_for_an_hour(c);
 	come_back(c);
-	live_for(c, 55);
-	is_state(c, "running", 1);
-	follow(c, "2.0.0", "running");
-	live_for(c, 20);
-	is_state(c, "completed", 1);
+	rollout_live_for(c, 55);
+	rollout_is(c, "running", 1);
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 20);
+	rollout_is(c, "completed", 1);
 }
 
 static void who_does_not_come_back_to_a_restarted_affixd_fails(void **state)
@@ -351,19 +285,19 @@ static void who_does_not_come_back_to_a_restarted_affixd_fails(void **state)
 	struct control *c = *state;
 	cleanup_json json_t *hosts = NULL;
 
-	make_hosts(c);
-	start(c, "\"waves\": [\"100%\"]");
-	follow(c, "2.0.0", "running");
-	live_for(c, 10);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [\"100%\"]");
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 10);
 	down_for_an_hour(c);
 	for (unsigned i = 0; i < 71; i++) {
 		control_time += 5;
 		control_tick(c);
 	}
-	is_state(c, "running", 1);
+	rollout_is(c, "running", 1);
 	control_time += 10;
 	control_tick(c);
-	is_state(c, "halted", 1);
+	rollout_is(c, "halted", 1);
 	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?outcome=failed", NULL);
 	assert_int_equal(control_count(hosts), 4);
 	assert_string_equal(control_text(control_item(hosts, 0), "reason"),
@@ -374,43 +308,80 @@ static void a_clock_that_jumps_makes_nobody_silent_or_late(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [\"100%\"]");
-	live_for(c, 10);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [\"100%\"]");
+	rollout_live_for(c, 10);
 	control_time += 10 * 365 * 86400;
 	control_tick(c);
-	is_state(c, "running", 1);
+	rollout_is(c, "running", 1);
 	control_time -= 10 * 365 * 86400;
 	control_tick(c);
-	is_state(c, "running", 1);
-	live_for(c, 10);
-	follow(c, "2.0.0", "running");
-	live_for(c, 20);
-	is_state(c, "completed", 1);
+	rollout_is(c, "running", 1);
+	rollout_live_for(c, 10);
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 20);
+	rollout_is(c, "completed", 1);
+}
+
+static void a_clock_that_jumps_makes_nobody_healthy(void **state)
+{
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 5);
+	control_time += 3600;
+	control_tick(c);
+	rollout_is(c, "running", 1);
+	rollout_live_for(c, 15);
+	rollout_is(c, "running", 1);
+	rollout_live_for(c, 5);
+	rollout_is(c, "running", 2);
+}
+
+static void a_clock_that_is_set_back_holds_up_nothing(void **state)
+{
+	struct control *c = *state;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1, 2]");
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 5);
+	control_time -= 86400;
+	control_tick(c);
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 2);
+	/* Also for who is late. */
+	rollout_live_for(c, 5);
+	control_time -= 86400;
+	control_tick(c);
+	rollout_live_for(c, 370);
+	rollout_is(c, "halted", 2);
 }
 
 static void pause_resume_and_abort(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [1, 2]");
-	follow(c, "2.0.0", "running");
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1, 2]");
+	rollout_follow(c, "2.0.0", "running");
 	control_do(c, 200, "POST", "/api/v1/rollouts/1/pause", NULL);
-	live_for(c, 200);
-	is_state(c, "paused", 1);
+	rollout_live_for(c, 200);
+	rollout_is(c, "paused", 1);
 	control_refused(c, 409, "bad-state", "POST", "/api/v1/rollouts/1/pause", NULL);
 	control_do(c, 200, "POST", "/api/v1/rollouts/1/resume", NULL);
-	live_for(c, 20);
-	is_state(c, "running", 2);
+	rollout_live_for(c, 20);
+	rollout_is(c, "running", 2);
 	/* Who has it keeps it, the others keep what they have. */
 	control_do(c, 200, "POST", "/api/v1/rollouts/1/abort", "{}");
-	live_for(c, 100);
-	is_state(c, "aborted", 2);
-	assert_int_equal(count_wanted(c, "2.0.0"), 2);
-	assert_int_equal(count_wanted(c, "1.0.0"), 2);
+	rollout_live_for(c, 100);
+	rollout_is(c, "aborted", 2);
+	assert_int_equal(rollout_count_wanted(c, "2.0.0"), 2);
+	assert_int_equal(rollout_count_wanted(c, "1.0.0"), 2);
 	control_do(c, 200, "POST", "/api/v1/rollouts/1/abort", "{\"revert\": true}");
-	assert_int_equal(count_wanted(c, "1.0.0"), 4);
+	assert_int_equal(rollout_count_wanted(c, "1.0.0"), 4);
 	control_refused(c, 409, "bad-state", "POST", "/api/v1/rollouts/1/resume", NULL);
 }
 
@@ -419,14 +390,14 @@ static void resuming_a_halted_one_accepts_the_failures_so_far(void **state)
 	struct control *c = *state;
 	cleanup_json json_t *rollout = NULL;
 
-	make_hosts(c);
-	start(c, "\"waves\": [1, 2]");
-	follow(c, "1.0.0", "rolled-back");
-	live_for(c, 5);
-	is_state(c, "halted", 1);
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1, 2]");
+	rollout_follow(c, "1.0.0", "rolled-back");
+	rollout_live_for(c, 5);
+	rollout_is(c, "halted", 1);
 	control_do(c, 200, "POST", "/api/v1/rollouts/1/resume", NULL);
-	live_for(c, 5);
-	is_state(c, "running", 2);
+	rollout_live_for(c, 5);
+	rollout_is(c, "running", 2);
 	rollout = control_ask(c, 200, "GET", "/api/v1/rollouts/1", NULL);
 	assert_int_equal(control_number(json_object_get(rollout, "hosts"), "accepted"), 1);
 }
@@ -435,11 +406,11 @@ static void a_new_version_of_the_assignment_ends_it(void **state)
 {
 	struct control *c = *state;
 
-	make_hosts(c);
-	start(c, "\"waves\": [1]");
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
 	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"version\": \"2.0.0\"}");
-	is_state(c, "aborted", 1);
-	assert_int_equal(count_wanted(c, "2.0.0"), 4);
+	rollout_is(c, "aborted", 1);
+	assert_int_equal(rollout_count_wanted(c, "2.0.0"), 4);
 }
 
 static void configuration_must_fit_both_versions_while_it_runs(void **state)
@@ -448,7 +419,7 @@ static void configuration_must_fit_both_versions_while_it_runs(void **state)
 	struct bundle_maker maker;
 	char manifest[512];
 
-	make_hosts(c);
+	rollout_make_hosts(c);
 	bundle_maker_init(&maker);
 	control_manifest(manifest, sizeof(manifest), "3.0.0", "");
 	bundle_maker_set_text(&maker, "addon.yaml", manifest);
@@ -473,10 +444,10 @@ static void hosts_by_another_assignment_are_not_in_it(void **state)
 	struct control *c = *state;
 	cleanup_json json_t *hosts = NULL;
 
-	make_hosts(c);
+	rollout_make_hosts(c);
 	control_do(c, 201, "POST", "/api/v1/assignments",
 		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"host\": 2}");
-	start(c, "");
+	rollout_start(c, "");
 	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts", NULL);
 	assert_int_equal(control_count(hosts), 3);
 }
@@ -486,10 +457,10 @@ static void a_host_that_cannot_have_the_new_version_is_left_out(void **state)
 	struct control *c = *state;
 	cleanup_json json_t *hosts = NULL;
 
-	make_hosts(c);
-	agents[1].arch = "arm64";
-	control_describe(c, &agents[1]);
-	start(c, "\"waves\": [\"100%\"]");
+	rollout_make_hosts(c);
+	rollout_agents[1].arch = "arm64";
+	control_describe(c, &rollout_agents[1]);
+	rollout_start(c, "\"waves\": [\"100%\"]");
 	hosts = control_ask(c, 200, "GET", "/api/v1/rollouts/1/hosts?outcome=skipped", NULL);
 	assert_int_equal(control_count(hosts), 1);
 	assert_string_equal(control_text(control_item(hosts, 0), "host_name"), "web2");
@@ -497,9 +468,9 @@ static void a_host_that_cannot_have_the_new_version_is_left_out(void **state)
 	/* And so is one that goes another way while its wave runs. */
 	control_do(c, 201, "POST", "/api/v1/assignments",
 		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"host\": 3}");
-	follow(c, "2.0.0", "running");
-	live_for(c, 60);
-	is_state(c, "completed", 1);
+	rollout_follow(c, "2.0.0", "running");
+	rollout_live_for(c, 60);
+	rollout_is(c, "completed", 1);
 }
 
 static void a_rollout_that_makes_no_sense_is_refused(void **state)
@@ -524,11 +495,11 @@ static void a_rollout_that_makes_no_sense_is_refused(void **state)
 	};
 	struct control *c = *state;
 
-	make_hosts(c);
+	rollout_make_hosts(c);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		control_refused(c, bad[i].status, bad[i].name, "POST", "/api/v1/rollouts",
 				bad[i].body);
-	start(c, "");
+	rollout_start(c, "");
 	control_refused(c, 409, "rollout-active", "POST", "/api/v1/rollouts",
 			"{\"assignment\": 1, \"version\": \"2.0.0\"}");
 }
@@ -544,12 +515,15 @@ int main(void)
 		TEST(a_host_that_goes_silent_fails),
 		TEST(its_hosts_are_listed_with_wave_state_reason_and_since),
 		TEST(a_degraded_addon_runs),
+		TEST(an_addon_that_does_not_talk_to_its_agent_is_not_healthy),
 		TEST(a_host_that_was_healthy_may_fail_later),
 		TEST(it_survives_a_restart_in_the_middle),
 		TEST(time_in_which_affixd_was_down_is_no_silence_of_hosts),
 		TEST(hosts_have_their_time_again_after_affixd_was_down),
 		TEST(who_does_not_come_back_to_a_restarted_affixd_fails),
 		TEST(a_clock_that_jumps_makes_nobody_silent_or_late),
+		TEST(a_clock_that_jumps_makes_nobody_healthy),
+		TEST(a_clock_that_is_set_back_holds_up_nothing),
 		TEST(pause_resume_and_abort),
 		TEST(resuming_a_halted_one_accepts_the_failures_so_far),
 		TEST(a_new_version_of_the_assignment_ends_it),
