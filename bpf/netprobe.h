@@ -29,6 +29,7 @@ enum probe_kind {
 #define PROBE_CONNECTED 4U  /* a datagram socket that has one peer */
 #define PROBE_SEEDED    8U  /* was there before the collector */
 #define PROBE_FIRST     16U /* the remote side is the socket's first peer, the counters are its */
+#define PROBE_AGAIN     32U /* PROBE_CLOSE: a datagram socket goes on to another peer */
 
 /* How finely the silence of a first peer is known: 17 ms. */
 #define PROBE_TICK_SHIFT 24

@@ -448,6 +448,25 @@ class Udp(Case):
             self.assertEqual((flow['bytes_sent'], flow['bytes_received']), (8, 3))
             server.close()
 
+    def test_a_socket_that_is_connected_to_another_one_has_a_flow_to_each(self):
+        for family in (socket.AF_INET, socket.AF_INET6):
+            servers = [self.bound(family) for _ in range(2)]
+            ports = [server.getsockname()[1] for server in servers]
+            client = socket.socket(family, socket.SOCK_DGRAM)
+            number = cookie(client)
+            for server, data in zip(servers, (b'12345678', b'123')):
+                client.connect(server.getsockname()[:2])
+                client.send(data)
+            flows, _ = self.collector.ask()
+            self.assertEqual([(f['remote_port'], f['bytes_sent']) for f in flows if f['cookie'] == number], [(ports[1], 3)])
+            client.close()
+            self.collector.wait(lambda n=number: len(self.collector.of(n, 'close')) == 2, 'a flow is left')
+            self.assertEqual([(e['event'], e['remote_port'], e['bytes_sent'], e['tgid']) for e in self.collector.of(number)],
+                             [(event, port, size, os.getpid()) for port, total in zip(ports, (8, 3))
+                              for event, size in (('udp_send', 0), ('close', total))])
+            for server in servers:
+                server.close()
+
     def test_a_worker_that_got_the_socket_owns_its_datagrams(self):
         server = self.bound()
         client = self.bound()
