@@ -595,6 +595,24 @@ class Udp(Case):
         for sock in (group, client, server, sixth):
             sock.close()
 
+    def test_a_length_that_cannot_be_is_no_byte(self):
+        server = self.bound()
+        port = server.getsockname()[1]
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        loopback = socket.inet_aton('127.0.0.1')
+        for _ in range(3):
+            raw.sendto(struct.pack('!BBHHHBBH4s4sHHHH', 0x45, 0, 28, 0, 0, 64, socket.IPPROTO_UDP, 0, loopback, loopback, 7, port, 7, 0),
+                       ('127.0.0.1', 0))
+        # A destination option of 8 * 256 bytes in a packet of 56, before ICMPv6.
+        sixth = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        address = socket.inet_pton(socket.AF_INET6, '::1')
+        sixth.sendto(struct.pack('!IHBB16s16sBB14x', 6 << 28, 16, 60, 64, address, address, socket.IPPROTO_ICMPV6, 255), ('::1', 0))
+        for sock, remote_port, packets in ((raw, port, 3), (sixth, 0, 1)):
+            flow = self.flows_of(cookie(sock))[remote_port]
+            self.assertEqual((flow['bytes_sent'], flow['packets_sent']), (0, packets))
+            sock.close()
+        server.close()
+
     def test_many_datagrams_in_one_call_are_as_many(self):
         server, client = self.bound(), self.bound()
         client.setsockopt(socket.IPPROTO_UDP, 103, 100)  # UDP_SEGMENT
