@@ -732,6 +732,26 @@ class Before(unittest.TestCase):
         udp.close()
 
 
+    def test_arguments_that_a_process_joined_to_its_name_are_not_told(self):
+        def serve():
+            # As /proc has it of who called setproctitle().
+            child = subprocess.Popen(['./daemon --password=secret', '-c', program], executable='/usr/bin/python3', stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE)
+            self.addCleanup(child.communicate)
+            return int(child.stdout.readline())
+
+        program = (f'import socket, sys; sock = socket.create_server(("127.0.0.1", 0)); '
+                   f'print(int.from_bytes(sock.getsockopt(1, {collect.SO_COOKIE}, 8), sys.byteorder), flush=True); sys.stdin.read()')
+        old = serve()
+        collector = Collector()
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        self.assertEqual(collector.wait_event(old, 'seen')['cmdline'], './daemon')
+        # What the kernel said when it was executed is where the first word ends.
+        self.assertEqual(collector.wait_event(serve(), 'state')['cmdline'], './daemon --password=secret')
+
+
 class Cgroup(Case):
     tier = 'cgroup'
 
