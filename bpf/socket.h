@@ -23,6 +23,8 @@
 #define IPPROTO_UDP     17
 #define IPPROTO_ICMPV6  58
 #define SOCK_DONE       2UL /* in skc_flags: a FIN has come */
+#define MSG_PEEK        2
+#define MSG_ERRQUEUE    0x2000
 #define PF_KTHREAD      0x00200000
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT    2

@@ -159,7 +159,7 @@ static __always_inline void received_from(struct sock *sk, struct probe_socket *
 
 SEC("tp_btf/sock_recv_length")
 
-int BPF_PROG(length_received, struct sock *sk, int length)
+int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 {
 	struct probe_traffic one = {.packets_received = 1,
 				    .bytes_received = (__u64)length,
@@ -171,6 +171,11 @@ int BPF_PROG(length_received, struct sock *sk, int length)
 	socket = used(sk);
 	if (!socket || sk->sk_protocol == IPPROTO_TCP)
 		return 0;
+	/* What stays in the queue will be received yet; in the errors' is what was sent. */
+	if (flags & (MSG_PEEK | MSG_ERRQUEUE)) {
+		socket->received.pid = 0;
+		return 0;
+	}
 	if (socket->received.pid == (__u32)bpf_get_current_task_btf()->pid)
 		received_from(sk, socket, &one);
 	else

@@ -595,6 +595,29 @@ class Udp(Case):
         for sock in (group, client, server, sixth):
             sock.close()
 
+    def test_what_is_looked_at_or_comes_back_as_an_error_is_not_received(self):
+        server = self.bound()
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+        number, theirs = cookie(client), cookie(server)
+        client.connect(server.getsockname())
+        client.send(b'sent')
+        for flags in (socket.MSG_PEEK, socket.MSG_PEEK, 0):
+            self.assertEqual(server.recvfrom(100, flags)[0], b'sent')
+        server.sendto(b'123', client.getsockname())
+        for flags in (socket.MSG_PEEK, socket.MSG_PEEK, 0):
+            self.assertEqual(client.recv(100, flags), b'123')
+        flow = self.flows_of(theirs)[client.getsockname()[1]]
+        self.assertEqual((flow['bytes_received'], flow['packets_received']), (4, 1))
+        server.close()
+        client.send(b'to nobody')
+        with self.assertRaises(ConnectionRefusedError):
+            client.recv(100)
+        self.assertEqual(client.recvmsg(100, 100, socket.MSG_ERRQUEUE)[0], b'to nobody')
+        client.close()
+        ended = self.collector.wait_event(number, 'close')
+        self.assertEqual((ended['bytes_received'], ended['packets_received'], ended['bytes_sent']), (3, 1, 13))
+
     def test_a_length_that_cannot_be_is_no_byte(self):
         server = self.bound()
         port = server.getsockname()[1]
