@@ -26,7 +26,7 @@ int socket_created(struct bpf_sock *sk)
 	/* TCP's begin when they connect or listen. */
 	if (sk->protocol == IPPROTO_TCP)
 		return 1;
-	socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	socket = socket_of(sk);
 	if (!socket)
 		return 1;
 	take(socket);
@@ -198,7 +198,7 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	/* TCP tells of itself when it connects, in the same system call. */
 	if (!sk || context->protocol == IPPROTO_TCP)
 		return 1;
-	socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	socket = socket_of(sk);
 	if (!socket)
 		return 1;
 	if (take(socket) && socket->flags & SOCKET_ANNOUNCED) {

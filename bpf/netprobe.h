@@ -110,9 +110,11 @@ struct probe_traffic {
 	__u32 told; /* a record has told of it */
 };
 
-/* Per CPU: records for which the ring had no room, peers for which the map had none. */
+/* Per CPU: records for which the ring had no room, peers for which the map had none; and how often
+ * there was no memory to keep something with a socket. */
 enum probe_loss {
 	PROBE_LOST_RECORD,
 	PROBE_LOST_PEER,
+	PROBE_LOST_SOCKET,
 	PROBE_LOSSES
 };

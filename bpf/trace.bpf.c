@@ -30,7 +30,7 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 		return NULL;
 	/* One that is older than we are, and that the iterator has not come to yet. */
 	if (!socket)
-		socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		socket = socket_of(sk);
 	if (!socket)
 		return NULL;
 	if (!take(socket))
@@ -198,8 +198,7 @@ static __always_inline void tell_tcp(__u32 kind, struct sock *sk, struct probe_s
  * it has no port of its own yet. */
 static __always_inline void begins(struct sock *sk, int state)
 {
-	struct probe_socket *socket =
-		bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct probe_socket *socket = socket_of(sk);
 
 	if (!socket)
 		return;
@@ -224,7 +223,7 @@ static __always_inline void established(struct sock *sk, int old)
 		return;
 	}
 	if (!socket)
-		socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		socket = socket_of(sk);
 	if (!socket)
 		return;
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;

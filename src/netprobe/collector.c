@@ -339,6 +339,7 @@ struct collector_counts collector_counts(const struct collector *collector)
 
 	if (collector->probe)
 		counts.lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD) +
-			      kernel_probe_lost(collector->probe, PROBE_LOST_PEER);
+			      kernel_probe_lost(collector->probe, PROBE_LOST_PEER) +
+			      kernel_probe_lost(collector->probe, PROBE_LOST_SOCKET);
 	return counts;
 }

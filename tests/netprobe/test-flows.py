@@ -5,6 +5,7 @@
 import array
 import ctypes
 import os
+import pathlib
 import signal
 import socket
 import struct
@@ -988,6 +989,29 @@ class Storm(unittest.TestCase):
         flows, _ = collector.ask()
         self.assertEqual({flow['cookie'] for flow in flows} & truth.keys(), set())
         client.close()
+        server.close()
+
+
+class Memory(Case):
+    # For the whole machine it would be before.
+    @unittest.skipIf(tuple(map(int, os.uname().release.split('.')[:2])) < (6, 9), 'the bound is not one of a network namespace')
+    def test_sockets_that_there_was_no_memory_for_are_counted(self):
+        bound = pathlib.Path('/proc/sys/net/core/optmem_max')
+        usual = bound.read_text()
+        self.addCleanup(bound.write_text, usual)
+
+        def lost_by(action):
+            before = self.collector.ask('sync')[1]['lost']
+            bound.write_text('0')
+            sock = action()
+            bound.write_text(usual)
+            self.addCleanup(sock.close)
+            return self.collector.ask('sync')[1]['lost'] - before
+
+        server = listener()
+        for action in (listener, lambda: self.connect(server), lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)):
+            self.assertGreater(lost_by(action), 0)
+        self.assertEqual(lost_by(lambda: socket.socket(socket.AF_INET)), 0)
         server.close()
 
 
