@@ -13,7 +13,7 @@ static __always_inline void hold(struct task_struct *task, struct sock *sk,
 {
 	struct probe_owner owner = {};
 
-	if (socket->flags & SOCKET_SHARED)
+	if (socket->flags & (SOCKET_SHARED | SOCKET_USED))
 		return;
 	if (socket->owner.tgid != 0 && !(socket->flags & PROBE_SEEDED))
 		return;

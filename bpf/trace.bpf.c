@@ -23,8 +23,10 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 	bool tcp = sk->sk_protocol == IPPROTO_TCP;
 	struct probe_record *record;
 
-	if (socket && is_owner(&socket->owner, bpf_get_current_task_btf()))
+	if (socket && is_owner(&socket->owner, bpf_get_current_task_btf())) {
+		mark_as_used(socket);
 		return socket;
+	}
 	/* The kernel's own are used in the system calls of anybody: file systems, for one. */
 	if (is_of_kernel(sk))
 		return NULL;

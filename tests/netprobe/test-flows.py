@@ -756,6 +756,38 @@ class Before(unittest.TestCase):
         udp.close()
 
 
+    def test_who_only_holds_a_socket_does_not_take_it_from_who_used_it(self):
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        number = cookie(client)
+        collector = Collector('full', 8)
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        # It is found with this process, then a worker inherits and uses it.
+        self.assertEqual(collector.wait_event(number, 'seen')['tgid'], os.getpid())
+
+        def use(channel):
+            client.sendall(b'x')
+            tell(channel, 'used')
+            wait_line(channel)
+
+        worker = Worker(use)
+        worker.hear()
+        self.assertEqual(collector.wait_event(number, 'update')['tgid'], worker.pid)
+        # A look sees both holders. Then others push the flow out, and what the kernel's side knows is told anew.
+        collector.ask()
+        others = [listener() for _ in range(8)]
+        collector.wait_event(number, 'evicted')
+        for sock in others:
+            sock.close()
+        collector.ask()
+        self.assertEqual(collector.of(number, 'seen')[1:][-1]['tgid'], worker.pid)
+        worker.end()
+        for sock in (client, accepted, server):
+            sock.close()
+
     def test_arguments_that_a_process_joined_to_its_name_are_not_told(self):
         def serve():
             # As /proc has it of who called setproctitle().
