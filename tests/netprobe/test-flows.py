@@ -1023,6 +1023,26 @@ class Storm(unittest.TestCase):
         client.close()
         server.close()
 
+    def test_a_flow_whose_end_was_lost_ends_without_being_asked_for(self):
+        collector = self.collect()
+        server = listener()
+        clients = [socket.create_connection(server.getsockname()) for _ in range(5)]
+        numbers = {cookie(client) for client in clients}
+        for number in numbers:
+            collector.wait_event(number, 'connect')
+        collector.process.send_signal(signal.SIGSTOP)
+        self.storm(8000)
+        for client in clients:
+            client.close()
+        collector.process.send_signal(signal.SIGCONT)
+        deadline = collect.time.monotonic() + collect.DEADLINE
+        while not numbers <= {event['cookie'] for event in list(collector.events) if event['event'] == 'close'}:
+            self.assertLess(collect.time.monotonic(), deadline, 'a flow stays')
+            collect.time.sleep(0.05)
+        _, counts = collector.ask('sync')
+        self.assertGreater(counts['lost'], 0)
+        server.close()
+
 
 class Memory(Case):
     # For the whole machine it would be before.
