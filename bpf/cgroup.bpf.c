@@ -26,7 +26,7 @@ int socket_created(struct bpf_sock *sk)
 	/* TCP's begin when they connect or listen. */
 	if (sk->protocol == IPPROTO_TCP)
 		return 1;
-	socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	socket = socket_of(sk);
 	if (!socket)
 		return 1;
 	take(socket);
@@ -169,6 +169,24 @@ static __always_inline void received(struct bpf_sock_addr *context, struct probe
 	tell_peer(PROBE_RECEIVE, socket, peer, place, &local);
 }
 
+/* A datagram socket gets a peer of its own: what was exchanged with the one before is told now. */
+static __always_inline void connects(struct bpf_sock_addr *context, struct probe_socket *socket)
+{
+	__u64 cookie = bpf_get_socket_cookie(context);
+	struct probe_record *record;
+
+	give_up_first(socket, cookie);
+	record = socket->flags & PROBE_CONNECTED ? record_new(PROBE_CLOSE, cookie, socket) : NULL;
+	if (record) {
+		record->flags |= PROBE_AGAIN;
+		record->tuple.family = context->family;
+		record->tuple.protocol = context->protocol;
+		submit(record, TCP_CLOSE);
+	}
+	socket->flags &= ~PROBE_CONNECTED;
+	__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
+}
+
 /* *kind*: PROBE_SEND, PROBE_RECEIVE, or PROBE_CONNECT. What is sent is seen as a packet. */
 static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kind, bool ipv6)
 {
@@ -180,7 +198,7 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	/* TCP tells of itself when it connects, in the same system call. */
 	if (!sk || context->protocol == IPPROTO_TCP)
 		return 1;
-	socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	socket = socket_of(sk);
 	if (!socket)
 		return 1;
 	if (take(socket) && socket->flags & SOCKET_ANNOUNCED) {
@@ -197,9 +215,7 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	if (context->protocol != IPPROTO_UDP)
 		return 1;
 	if (kind == PROBE_CONNECT) {
-		give_up_first(socket, bpf_get_socket_cookie(context));
-		socket->flags &= ~PROBE_CONNECTED;
-		__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
+		connects(context, socket);
 	} else if (kind == PROBE_RECEIVE) {
 		address_of(context, &peer, ipv6);
 		received(context, socket, &peer);

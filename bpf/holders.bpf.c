@@ -13,7 +13,7 @@ static __always_inline void hold(struct task_struct *task, struct sock *sk,
 {
 	struct probe_owner owner = {};
 
-	if (socket->flags & SOCKET_SHARED)
+	if (socket->flags & (SOCKET_SHARED | SOCKET_USED))
 		return;
 	if (socket->owner.tgid != 0 && !(socket->flags & PROBE_SEEDED))
 		return;
@@ -106,7 +106,7 @@ int holders(struct bpf_iter__task_file *context)
 	sk = socket->sk;
 	if (!sk || !is_inet(sk))
 		return 0;
-	stored = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	stored = socket_of(sk);
 	if (!stored)
 		return 0;
 	hold(task, sk, stored);

@@ -29,6 +29,7 @@ enum probe_kind {
 #define PROBE_CONNECTED 4U  /* a datagram socket that has one peer */
 #define PROBE_SEEDED    8U  /* was there before the collector */
 #define PROBE_FIRST     16U /* the remote side is the socket's first peer, the counters are its */
+#define PROBE_AGAIN     32U /* PROBE_CLOSE: a datagram socket goes on to another peer */
 
 /* How finely the silence of a first peer is known: 17 ms. */
 #define PROBE_TICK_SHIFT 24
@@ -109,9 +110,11 @@ struct probe_traffic {
 	__u32 told; /* a record has told of it */
 };
 
-/* Per CPU: records for which the ring had no room, peers for which the map had none. */
+/* Per CPU: records for which the ring had no room, peers for which the map had none; and how often
+ * there was no memory to keep something with a socket. */
 enum probe_loss {
 	PROBE_LOST_RECORD,
 	PROBE_LOST_PEER,
+	PROBE_LOST_SOCKET,
 	PROBE_LOSSES
 };

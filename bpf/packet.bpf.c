@@ -98,6 +98,14 @@ static __always_inline void set_ports(struct packet *packet, const struct ports 
 	packet->tuple.remote_port = bpf_ntohs(ports->destination);
 }
 
+/* What a datagram carries. Who writes its header himself may write any length. */
+static __always_inline __u64 payload_of(const struct udp_header *header)
+{
+	__u16 length = bpf_ntohs(header->length);
+
+	return length > UDP_HEADER ? length - UDP_HEADER : 0;
+}
+
 static __always_inline bool read_udp(struct __sk_buff *skb, struct packet *packet,
 				     struct probe_traffic *traffic)
 {
@@ -107,7 +115,7 @@ static __always_inline bool read_udp(struct __sk_buff *skb, struct packet *packe
 	if (bpf_skb_load_bytes(skb, packet->offset, &header, sizeof(header)) < 0)
 		return false;
 	set_ports(packet, &header.ports);
-	traffic->bytes_sent = (__u64)bpf_ntohs(header.length) - UDP_HEADER;
+	traffic->bytes_sent = payload_of(&header);
 	traffic->packets_sent = segments > 1 ? segments : 1;
 	return true;
 }
@@ -132,7 +140,8 @@ static __always_inline bool read_datagram(struct __sk_buff *skb, struct packet *
 	if (packet->tuple.protocol == IPPROTO_UDP)
 		return read_udp(skb, packet, traffic);
 	traffic->packets_sent = 1;
-	traffic->bytes_sent = skb->len - packet->offset;
+	/* The last header between may say that it is longer than the packet. */
+	traffic->bytes_sent = skb->len > packet->offset ? skb->len - packet->offset : 0;
 	return packet->tuple.protocol ==
 	       (packet->tuple.family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
@@ -251,7 +260,7 @@ static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_soc
 		return false;
 	if (socket->first_family != 0)
 		socket->first_tick = tick_of(now_ns);
-	__sync_fetch_and_add(&counters->bytes_sent, bpf_ntohs(udp->length) - UDP_HEADER);
+	__sync_fetch_and_add(&counters->bytes_sent, payload_of(udp));
 	__sync_fetch_and_add(&counters->packets_sent, segments > 1 ? segments : 1);
 	return true;
 }

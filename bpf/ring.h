@@ -31,6 +31,17 @@ static __always_inline void lost(__u32 what)
 		(*count)++;
 }
 
+/* What is kept with *sk*, from now on if it was not yet. NULL: no memory, which is counted. */
+static __always_inline struct probe_socket *socket_of(void *sk)
+{
+	struct probe_socket *socket =
+		bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!socket)
+		lost(PROBE_LOST_SOCKET);
+	return socket;
+}
+
 /* A record of *socket* without its tuple, or NULL. bpf_ringbuf_submit() ends it. */
 static __always_inline struct probe_record *record_new(__u32 kind, __u64 cookie,
 						       const struct probe_socket *socket)

@@ -23,6 +23,8 @@
 #define IPPROTO_UDP     17
 #define IPPROTO_ICMPV6  58
 #define SOCK_DONE       2UL /* in skc_flags: a FIN has come */
+#define MSG_PEEK        2
+#define MSG_ERRQUEUE    0x2000
 #define PF_KTHREAD      0x00200000
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT    2
@@ -36,6 +38,7 @@
 #define SOCKET_ENDED     0x400U /* its last record was given */
 #define SOCKET_TOLD      0x800U /* a record has told of its first peer and who talks with it */
 #define SOCKET_MANY      0x1000U /* no peer is kept here any more */
+#define SOCKET_USED      0x2000U /* its owner was seen to use it */
 
 /* Where a datagram's peer is kept. */
 enum peer_place {
@@ -114,16 +117,27 @@ static __always_inline bool is_owner(const struct probe_owner *owner, struct tas
 	       owner->start_ns == task->group_leader->start_boottime;
 }
 
+/* Written only once: it is asked for in every system call. */
+static __always_inline void mark_as_used(struct probe_socket *socket)
+{
+	if (!(socket->flags & SOCKET_USED))
+		socket->flags |= SOCKET_USED;
+}
+
 /* The process that runs uses the socket. Whether it had another owner before. */
 static __always_inline bool take(struct probe_socket *socket)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct probe_owner owner = {};
 
-	if (is_owner(&socket->owner, task) || !owner_of(task, &owner))
+	if (is_owner(&socket->owner, task)) {
+		mark_as_used(socket);
+		return false;
+	}
+	if (!owner_of(task, &owner))
 		return false;
 	socket->owner = owner;
-	socket->flags &= ~(SOCKET_SHARED | SOCKET_TOLD);
+	socket->flags = (socket->flags & ~(SOCKET_SHARED | SOCKET_TOLD)) | SOCKET_USED;
 	return true;
 }
 
@@ -132,4 +146,5 @@ static __always_inline bool take(struct probe_socket *socket)
 static __always_inline void forget_owner(struct probe_socket *socket)
 {
 	socket->owner.tgid = 0;
+	socket->flags &= ~SOCKET_USED;
 }

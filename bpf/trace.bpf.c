@@ -23,14 +23,16 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 	bool tcp = sk->sk_protocol == IPPROTO_TCP;
 	struct probe_record *record;
 
-	if (socket && is_owner(&socket->owner, bpf_get_current_task_btf()))
+	if (socket && is_owner(&socket->owner, bpf_get_current_task_btf())) {
+		mark_as_used(socket);
 		return socket;
+	}
 	/* The kernel's own are used in the system calls of anybody: file systems, for one. */
 	if (is_of_kernel(sk))
 		return NULL;
 	/* One that is older than we are, and that the iterator has not come to yet. */
 	if (!socket)
-		socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		socket = socket_of(sk);
 	if (!socket)
 		return NULL;
 	if (!take(socket))
@@ -159,7 +161,7 @@ static __always_inline void received_from(struct sock *sk, struct probe_socket *
 
 SEC("tp_btf/sock_recv_length")
 
-int BPF_PROG(length_received, struct sock *sk, int length)
+int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 {
 	struct probe_traffic one = {.packets_received = 1,
 				    .bytes_received = (__u64)length,
@@ -171,6 +173,11 @@ int BPF_PROG(length_received, struct sock *sk, int length)
 	socket = used(sk);
 	if (!socket || sk->sk_protocol == IPPROTO_TCP)
 		return 0;
+	/* What stays in the queue will be received yet; in the errors' is what was sent. */
+	if (flags & (MSG_PEEK | MSG_ERRQUEUE)) {
+		socket->received.pid = 0;
+		return 0;
+	}
 	if (socket->received.pid == (__u32)bpf_get_current_task_btf()->pid)
 		received_from(sk, socket, &one);
 	else
@@ -193,8 +200,7 @@ static __always_inline void tell_tcp(__u32 kind, struct sock *sk, struct probe_s
  * it has no port of its own yet. */
 static __always_inline void begins(struct sock *sk, int state)
 {
-	struct probe_socket *socket =
-		bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct probe_socket *socket = socket_of(sk);
 
 	if (!socket)
 		return;
@@ -219,7 +225,7 @@ static __always_inline void established(struct sock *sk, int old)
 		return;
 	}
 	if (!socket)
-		socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		socket = socket_of(sk);
 	if (!socket)
 		return;
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;

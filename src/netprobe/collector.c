@@ -255,6 +255,7 @@ int collector_drain(struct collector *collector, unsigned max)
 {
 	unsigned taken = 0;
 	uint64_t lost;
+	bool is_over;
 	int failed;
 	int r;
 
@@ -271,7 +272,9 @@ int collector_drain(struct collector *collector, unsigned max)
 	failed = pause_ring(collector, taken);
 	if (failed < 0)
 		return failed;
-	if (collector->seed_fd < 0)
+	/* Once the storm is over in which records were lost, ends among them are found and told. */
+	is_over = r == 0 && taken == 0 && collector->lost_drained != collector->lost_swept;
+	if (collector->seed_fd < 0 && !is_over)
 		return r;
 	collector->seed_fd = fd_close(collector->seed_fd);
 	failed = look(collector);
@@ -339,6 +342,7 @@ struct collector_counts collector_counts(const struct collector *collector)
 
 	if (collector->probe)
 		counts.lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD) +
-			      kernel_probe_lost(collector->probe, PROBE_LOST_PEER);
+			      kernel_probe_lost(collector->probe, PROBE_LOST_PEER) +
+			      kernel_probe_lost(collector->probe, PROBE_LOST_SOCKET);
 	return counts;
 }

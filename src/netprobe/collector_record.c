@@ -241,6 +241,19 @@ static bool is_another_life(const struct collector *collector, const struct flow
 	       wall_clock(collector, record->time_ns) - entry->last_ns > idle_ns / 2;
 }
 
+/* Of datagrams: the same flow, which the kernel's side forgot. A socket can be connected anew. */
+static bool is_same(const struct flow_entry *entry, const struct probe_record *record)
+{
+	const struct probe_tuple *tuple = &record->tuple;
+
+	if (tuple->protocol == IPPROTO_TCP ||
+	    entry->listener != ((record->flags & PROBE_LISTENER) != 0))
+		return false;
+	return entry->listener ||
+	       (entry->remote_port == tuple->remote_port &&
+		memcmp(entry->remote, tuple->remote.bytes, sizeof(entry->remote)) == 0);
+}
+
 /* A flow begins; the socket may have had another one that was not seen to end. */
 static void begin(struct collector *collector, const struct probe_record *record)
 {
@@ -251,9 +264,7 @@ static void begin(struct collector *collector, const struct probe_record *record
 			      wall_clock(collector, record->time_ns));
 		entry = NULL;
 	}
-	if (entry && record->tuple.protocol != IPPROTO_TCP &&
-	    entry->listener == ((record->flags & PROBE_LISTENER) != 0)) {
-		/* The same peer again, after the kernel's side forgot it. */
+	if (entry && is_same(entry, record)) {
 		touch(collector, entry, record);
 		if (set_owner(collector, entry, &record->owner))
 			tell(collector, FLOW_UPDATE, entry);
@@ -369,7 +380,8 @@ static void finish(struct collector *collector, const struct probe_record *recor
 		set_counters(entry, record);
 		collector_end(collector, entry, FLOW_CLOSE, end_of(record), now_ns);
 	}
-	if (record->tuple.protocol == IPPROTO_TCP)
+	/* Who is connected to somebody else goes on with all others. */
+	if (record->tuple.protocol == IPPROTO_TCP || record->flags & PROBE_AGAIN)
 		return;
 	for (;;) {
 		entry = flow_table_find_peer(collector->flows, record->cookie);

@@ -15,9 +15,10 @@ static int add_text(json_t *json, const char *key, const char *text)
 	return text[0] == '\0' ? 0 : json_add_string(json, key, text);
 }
 
+/* One that JSON's numbers have no room for, which nothing real counts, does not end a listing. */
 static int add_number(json_t *json, const char *key, uint64_t value)
 {
-	return json_add_uint(json, key, value);
+	return json_add_uint(json, key, MIN(value, (uint64_t)INT64_MAX));
 }
 
 static int add_time(json_t *json, const char *key, int64_t ns)

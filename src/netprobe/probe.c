@@ -204,6 +204,7 @@ static void close_collector(struct probe *probe)
 	(void)sd_event_source_set_enabled(probe->collector_more, SD_EVENT_OFF);
 	(void)sd_event_source_set_enabled(probe->snapshot_timer, SD_EVENT_OFF);
 	probe->collector = collector_free(probe->collector);
+	probe->refreshed_usec = 0;
 	probe->snapshot = frame_unref(probe->snapshot);
 	probe->snapshot_fingerprint[0] = '\0';
 	set_not_enabled(probe);

@@ -113,6 +113,8 @@ int procfs_read(int directory, struct procfs_process *ret)
 		return r;
 	process.is_kernel = process.is_kernel && size == 0;
 	command_line_parse(buffer, size, &process.command_line);
+	/* A process that changes its title joins all words with blanks, arguments as well. */
+	process.command_line.word[strcspn(process.command_line.word, " ")] = '\0';
 	/* A kernel without cgroups has no such file, and no containers. */
 	if (read_file(directory, "cgroup", buffer, &size) >= 0)
 		parse_cgroups(buffer, &process);

@@ -6,11 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "netprobe/event.h"
 #include "netprobe/listing.h"
 #include "netprobe/log.h"
 #include "netprobe/probe_private.h"
 #include "netprobe/wall.h"
+
+/* How old the bytes in a list may be. */
+#define REFRESH_USEC 250000U
 
 static void answer_ping(struct probe *probe, struct server_client *client,
 			const Netprobe__NetprobeFrame *frame)
@@ -71,13 +75,27 @@ static void answer_config(struct probe *probe, struct server_client *client,
 			     &ack);
 }
 
+/* Who asks often does not make the kernel look at all sockets each time. */
+static int refresh(struct probe *probe)
+{
+	uint64_t now = clock_monotonic_usec();
+	int r;
+
+	if (probe->refreshed_usec != 0 && now - probe->refreshed_usec < REFRESH_USEC)
+		return collector_drain(probe->collector, 0);
+	r = collector_refresh(probe->collector);
+	if (r >= 0)
+		probe->refreshed_usec = clock_monotonic_usec();
+	return r;
+}
+
 static void answer_list(struct probe *probe, struct server_client *client,
 			const Netprobe__NetprobeFrame *frame)
 {
 	bool listeners = frame->list_flows->kind == NETPROBE__LIST_FLOWS__KIND__LISTENERS;
 	cleanup_listing struct listing listing = LISTING_INIT;
 
-	if (probe->collector && collector_refresh(probe->collector) < 0)
+	if (probe->collector && refresh(probe) < 0)
 		log_line(LOG_WARNING,
 			 "the kernel does not say how many bytes flows have, ignoring");
 	if (listing_make(probe->collector, listeners, probe_tier(probe), &listing) < 0) {

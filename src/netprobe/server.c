@@ -2,10 +2,11 @@
 
 /*
  * The clients of the socket. Each is on its own: a reader whose frames are bounded, and a queue
- * whose events are. A client's requests are answered one after another, and no more of them are
- * read while it leaves more unread than a client may; one that sends what is no frame is told so
- * and disconnected. A client may go away at any moment, also while it is answered: then it is
- * marked, and taken off the list when the event loop is back here.
+ * whose events are. A client's requests are answered one after another, one in a turn of the event
+ * loop, so that others have theirs; nothing more is read while some wait, or while a client leaves
+ * more unread than it may; one that sends what is no frame is told so and disconnected. A client
+ * may go away at any moment, also while it is answered: then it is marked, and taken off the list
+ * when the event loop is back here.
  */
 
 #include "netprobe/server.h"
@@ -33,6 +34,7 @@ struct server_client {
 	sd_event_source *late; /* runs while some of a frame is there and not the rest */
 	struct frame_reader reader;
 	struct queue queue;
+	bool has_more;  /* there may be another request in the reader */
 	bool is_ending; /* nothing more is read; closed once the queue is empty */
 	bool is_dead;
 };
@@ -43,6 +45,7 @@ struct server {
 	int spare;
 	sd_event_source *io;
 	sd_event_source *reap;
+	sd_event_source *more; /* the next turn of those that wait for one */
 	struct server_handler handler;
 	struct server_client *clients;
 	struct server_counts counts;
@@ -100,7 +103,7 @@ static bool is_behind(const struct server_client *client)
 /* Writes what goes, and asks to be told when more does. */
 static void flush(struct server_client *client)
 {
-	uint32_t events = client->is_ending || is_behind(client) ? 0 : EPOLLIN;
+	uint32_t events = 0;
 	int r;
 
 	if (client->is_dead)
@@ -110,8 +113,11 @@ static void flush(struct server_client *client)
 		kill_client(client);
 		return;
 	}
-	if (!client->is_ending && !is_behind(client))
-		events = EPOLLIN;
+	if (!client->is_ending && !is_behind(client)) {
+		events = client->has_more ? 0 : EPOLLIN;
+		if (client->has_more)
+			(void)sd_event_source_set_enabled(client->server->more, SD_EVENT_ONESHOT);
+	}
 	(void)sd_event_source_set_io_events(client->io, events | (r > 0 ? EPOLLOUT : 0));
 }
 
@@ -207,23 +213,23 @@ static void take_body(struct server_client *client, const void *body, size_t siz
 	server->handler.request(server->handler.context, client, frame);
 }
 
+/* One request, or the end of one. */
 static void take_input(struct server_client *client)
 {
-	while (!client->is_dead && !client->is_ending && !is_behind(client)) {
-		const void *body = NULL;
-		size_t size = 0;
-		int r = frame_reader_next(&client->reader, &body, &size);
+	const void *body = NULL;
+	size_t size = 0;
+	int r;
 
-		if (r == FRAME_E_MORE) {
-			expect_rest(client);
-			return;
-		}
-		if (r == FRAME_E_TOO_LARGE)
-			end_with_error(client, "frame_too_large",
-				       "a frame has at most 4194304 bytes");
-		else
-			take_body(client, body, size);
-	}
+	if (client->is_dead || client->is_ending || is_behind(client))
+		return;
+	r = frame_reader_next(&client->reader, &body, &size);
+	client->has_more = r == 0 && frame_reader_has_rest(&client->reader);
+	if (r == FRAME_E_MORE)
+		expect_rest(client);
+	else if (r == FRAME_E_TOO_LARGE)
+		end_with_error(client, "frame_too_large", "a frame has at most 4194304 bytes");
+	else
+		take_body(client, body, size);
 }
 
 static void receive(struct server_client *client)
@@ -246,18 +252,32 @@ static void receive(struct server_client *client)
 static int on_client(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct server_client *client = userdata;
+	/* Of who is gone already, what was asked before is obeyed first. */
+	bool waits = client->has_more && !client->is_ending;
 
 	(void)source;
 	(void)fd;
-	if ((events & (EPOLLERR | EPOLLHUP)) != 0 && (events & EPOLLIN) == 0)
+	if ((events & (EPOLLERR | EPOLLHUP)) != 0 && (events & EPOLLIN) == 0 && !waits)
 		kill_client(client);
-	else if ((events & EPOLLIN) != 0 && !client->is_ending)
+	else if ((events & EPOLLIN) != 0 && !client->is_ending && !waits)
 		receive(client);
 	take_input(client);
 	flush(client);
-	/* What was left in the reader while the client was behind. */
-	take_input(client);
-	flush(client);
+	return 0;
+}
+
+/* One request of each that has more. What comes meanwhile goes first. */
+static int on_more(sd_event_source *source, void *userdata)
+{
+	struct server *server = userdata;
+
+	(void)source;
+	for (struct server_client *client = server->clients; client; client = client->next) {
+		if (!client->has_more)
+			continue;
+		take_input(client);
+		flush(client);
+	}
 	return 0;
 }
 
@@ -329,6 +349,14 @@ int server_new(sd_event *event, int fd, const struct server_handler *handler, st
 		r = sd_event_add_defer(event, &server->reap, on_reap, server);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(server->reap, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_defer(event, &server->more, on_more, server);
+	/* What is deferred is always older than what comes: it would let nothing else have a turn.
+	 */
+	if (r >= 0)
+		r = sd_event_source_set_priority(server->more, SD_EVENT_PRIORITY_IDLE);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(server->more, SD_EVENT_OFF);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(server);
@@ -347,6 +375,7 @@ struct server *server_free(struct server *server)
 	}
 	(void)sd_event_source_disable_unref(server->io);
 	(void)sd_event_source_disable_unref(server->reap);
+	(void)sd_event_source_disable_unref(server->more);
 	(void)fd_close(server->fd);
 	(void)fd_close(server->spare);
 	(void)sd_event_unref(server->event);

@@ -13,9 +13,14 @@
 
 #include "netprobe/event.h"
 #include "netprobe/wall.h"
+#include "opamp/decode.h"
 
-/* Keeps the message below the size of a frame, with the longest texts in every entry. */
-#define ENTRIES_MAX 6000U
+/* What an entry has at most, with itself and two words of its command line; and the rest of the
+ * frame. */
+#define ENTRY_FIELDS 12U
+#define OTHER_FIELDS 16U
+/* Our own clients read it: a frame with the longest texts in every entry is far below its size. */
+#define ENTRIES_MAX ((OPAMP_FIELDS_MAX - OTHER_FIELDS) / ENTRY_FIELDS)
 
 struct entries {
 	struct flow *flows;

@@ -5,7 +5,7 @@
  * object: {"event": KIND, "flow": {…}, "times": N}; of N flows each has the next cookie and local
  * port. {"fail": ERRNO} breaks it. $NETPROBE_SCRIPT_REFUSE is why no tier can be had.
  * $NETPROBE_SCRIPT_LOG is where it is written down that a collector was opened, with what, and
- * closed.
+ * closed, and was to count anew.
  */
 
 #include <arpa/inet.h>
@@ -260,6 +260,7 @@ int collector_drain(struct collector *collector, unsigned max)
 int collector_refresh(struct collector *collector)
 {
 	(void)collector;
+	note("refresh", NULL);
 	return 0;
 }
 

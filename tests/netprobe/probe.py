@@ -180,6 +180,9 @@ class Daemon:
             script.sendto(json.dumps(line).encode(), str(self.script))
 
     def collectors(self):
+        return [line for line in self.logged() if line != 'refresh']
+
+    def logged(self):
         return self.log.read_text().splitlines() if self.log.exists() else []
 
     def run(self, *arguments, **options):

@@ -5,6 +5,7 @@
 import array
 import ctypes
 import os
+import pathlib
 import signal
 import socket
 import struct
@@ -448,6 +449,25 @@ class Udp(Case):
             self.assertEqual((flow['bytes_sent'], flow['bytes_received']), (8, 3))
             server.close()
 
+    def test_a_socket_that_is_connected_to_another_one_has_a_flow_to_each(self):
+        for family in (socket.AF_INET, socket.AF_INET6):
+            servers = [self.bound(family) for _ in range(2)]
+            ports = [server.getsockname()[1] for server in servers]
+            client = socket.socket(family, socket.SOCK_DGRAM)
+            number = cookie(client)
+            for server, data in zip(servers, (b'12345678', b'123')):
+                client.connect(server.getsockname()[:2])
+                client.send(data)
+            flows, _ = self.collector.ask()
+            self.assertEqual([(f['remote_port'], f['bytes_sent']) for f in flows if f['cookie'] == number], [(ports[1], 3)])
+            client.close()
+            self.collector.wait(lambda n=number: len(self.collector.of(n, 'close')) == 2, 'a flow is left')
+            self.assertEqual([(e['event'], e['remote_port'], e['bytes_sent'], e['tgid']) for e in self.collector.of(number)],
+                             [(event, port, size, os.getpid()) for port, total in zip(ports, (8, 3))
+                              for event, size in (('udp_send', 0), ('close', total))])
+            for server in servers:
+                server.close()
+
     def test_a_worker_that_got_the_socket_owns_its_datagrams(self):
         server = self.bound()
         client = self.bound()
@@ -576,6 +596,47 @@ class Udp(Case):
         for sock in (group, client, server, sixth):
             sock.close()
 
+    def test_what_is_looked_at_or_comes_back_as_an_error_is_not_received(self):
+        server = self.bound()
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+        number, theirs = cookie(client), cookie(server)
+        client.connect(server.getsockname())
+        client.send(b'sent')
+        for flags in (socket.MSG_PEEK, socket.MSG_PEEK, 0):
+            self.assertEqual(server.recvfrom(100, flags)[0], b'sent')
+        server.sendto(b'123', client.getsockname())
+        for flags in (socket.MSG_PEEK, socket.MSG_PEEK, 0):
+            self.assertEqual(client.recv(100, flags), b'123')
+        flow = self.flows_of(theirs)[client.getsockname()[1]]
+        self.assertEqual((flow['bytes_received'], flow['packets_received']), (4, 1))
+        server.close()
+        client.send(b'to nobody')
+        with self.assertRaises(ConnectionRefusedError):
+            client.recv(100)
+        self.assertEqual(client.recvmsg(100, 100, socket.MSG_ERRQUEUE)[0], b'to nobody')
+        client.close()
+        ended = self.collector.wait_event(number, 'close')
+        self.assertEqual((ended['bytes_received'], ended['packets_received'], ended['bytes_sent']), (3, 1, 13))
+
+    def test_a_length_that_cannot_be_is_no_byte(self):
+        server = self.bound()
+        port = server.getsockname()[1]
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        loopback = socket.inet_aton('127.0.0.1')
+        for _ in range(3):
+            raw.sendto(struct.pack('!BBHHHBBH4s4sHHHH', 0x45, 0, 28, 0, 0, 64, socket.IPPROTO_UDP, 0, loopback, loopback, 7, port, 7, 0),
+                       ('127.0.0.1', 0))
+        # A destination option of 8 * 256 bytes in a packet of 56, before ICMPv6.
+        sixth = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        address = socket.inet_pton(socket.AF_INET6, '::1')
+        sixth.sendto(struct.pack('!IHBB16s16sBB14x', 6 << 28, 16, 60, 64, address, address, socket.IPPROTO_ICMPV6, 255), ('::1', 0))
+        for sock, remote_port, packets in ((raw, port, 3), (sixth, 0, 1)):
+            flow = self.flows_of(cookie(sock))[remote_port]
+            self.assertEqual((flow['bytes_sent'], flow['packets_sent']), (0, packets))
+            sock.close()
+        server.close()
+
     def test_many_datagrams_in_one_call_are_as_many(self):
         server, client = self.bound(), self.bound()
         client.setsockopt(socket.IPPROTO_UDP, 103, 100)  # UDP_SEGMENT
@@ -693,6 +754,58 @@ class Before(unittest.TestCase):
         self.assertEqual(collector.wait_event(number, 'close')['tgid'], os.getpid())
         server.close()
         udp.close()
+
+
+    def test_who_only_holds_a_socket_does_not_take_it_from_who_used_it(self):
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        number = cookie(client)
+        collector = Collector('full', 8)
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        # It is found with this process, then a worker inherits and uses it.
+        self.assertEqual(collector.wait_event(number, 'seen')['tgid'], os.getpid())
+
+        def use(channel):
+            client.sendall(b'x')
+            tell(channel, 'used')
+            wait_line(channel)
+
+        worker = Worker(use)
+        worker.hear()
+        self.assertEqual(collector.wait_event(number, 'update')['tgid'], worker.pid)
+        # A look sees both holders. Then others push the flow out, and what the kernel's side knows is told anew.
+        collector.ask()
+        others = [listener() for _ in range(8)]
+        collector.wait_event(number, 'evicted')
+        for sock in others:
+            sock.close()
+        collector.ask()
+        self.assertEqual(collector.of(number, 'seen')[1:][-1]['tgid'], worker.pid)
+        worker.end()
+        for sock in (client, accepted, server):
+            sock.close()
+
+    def test_arguments_that_a_process_joined_to_its_name_are_not_told(self):
+        def serve():
+            # As /proc has it of who called setproctitle().
+            child = subprocess.Popen(['./daemon --password=secret', '-c', program], executable='/usr/bin/python3', stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE)
+            self.addCleanup(child.communicate)
+            return int(child.stdout.readline())
+
+        program = (f'import socket, sys; sock = socket.create_server(("127.0.0.1", 0)); '
+                   f'print(int.from_bytes(sock.getsockopt(1, {collect.SO_COOKIE}, 8), sys.byteorder), flush=True); sys.stdin.read()')
+        old = serve()
+        collector = Collector()
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        self.assertEqual(collector.wait_event(old, 'seen')['cmdline'], './daemon')
+        # What the kernel said when it was executed is where the first word ends.
+        self.assertEqual(collector.wait_event(serve(), 'state')['cmdline'], './daemon --password=secret')
 
 
 class Cgroup(Case):
@@ -908,6 +1021,49 @@ class Storm(unittest.TestCase):
         flows, _ = collector.ask()
         self.assertEqual({flow['cookie'] for flow in flows} & truth.keys(), set())
         client.close()
+        server.close()
+
+    def test_a_flow_whose_end_was_lost_ends_without_being_asked_for(self):
+        collector = self.collect()
+        server = listener()
+        clients = [socket.create_connection(server.getsockname()) for _ in range(5)]
+        numbers = {cookie(client) for client in clients}
+        for number in numbers:
+            collector.wait_event(number, 'connect')
+        collector.process.send_signal(signal.SIGSTOP)
+        self.storm(8000)
+        for client in clients:
+            client.close()
+        collector.process.send_signal(signal.SIGCONT)
+        deadline = collect.time.monotonic() + collect.DEADLINE
+        while not numbers <= {event['cookie'] for event in list(collector.events) if event['event'] == 'close'}:
+            self.assertLess(collect.time.monotonic(), deadline, 'a flow stays')
+            collect.time.sleep(0.05)
+        _, counts = collector.ask('sync')
+        self.assertGreater(counts['lost'], 0)
+        server.close()
+
+
+class Memory(Case):
+    # For the whole machine it would be before.
+    @unittest.skipIf(tuple(map(int, os.uname().release.split('.')[:2])) < (6, 9), 'the bound is not one of a network namespace')
+    def test_sockets_that_there_was_no_memory_for_are_counted(self):
+        bound = pathlib.Path('/proc/sys/net/core/optmem_max')
+        usual = bound.read_text()
+        self.addCleanup(bound.write_text, usual)
+
+        def lost_by(action):
+            before = self.collector.ask('sync')[1]['lost']
+            bound.write_text('0')
+            sock = action()
+            bound.write_text(usual)
+            self.addCleanup(sock.close)
+            return self.collector.ask('sync')[1]['lost'] - before
+
+        server = listener()
+        for action in (listener, lambda: self.connect(server), lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)):
+            self.assertGreater(lost_by(action), 0)
+        self.assertEqual(lost_by(lambda: socket.socket(socket.AF_INET)), 0)
         server.close()
 
 

@@ -76,6 +76,27 @@ class Commands(Case):
         self.assertFalse({'remote_ip', 'bytes_sent'} & set(listener))
         self.assertRegex(daemon.run('listeners').stdout, r'\ntcp +\*:22 +sshd\[9\]')
 
+    def test_a_number_beyond_those_of_json_is_its_largest_one(self):
+        daemon = self.busy()
+        # The script's numbers are JSON's, too; this is 2^64 - 1.
+        daemon.play(cookie=7, local_port=40007, remote='198.51.100.2', remote_port=443, bytes_sent=-1)
+        probe.until(lambda: json.loads(daemon.run('ping', '--json').stdout)['flows'] == 7, 'the flows are known')
+        result = daemon.run('flows', '--json')
+        self.assertEqual((result.returncode, result.stderr), (0, ''))
+        self.assertEqual({flow['local_port']: flow['bytes_sent'] for flow in map(json.loads, result.stdout.splitlines())}[40007], 2**63 - 1)
+
+    def test_thousands_of_listeners_with_long_words_are_read_by_every_command(self):
+        daemon = self.daemon(config={'enabled': True, 'process_snapshot_interval_s': 1})
+        daemon.play(times=2000, cookie=1, pid=9, uid=1, gid=1, comm='c' * 15, cmdline='/' * 255, arguments=4_000_000_000,
+                    container='c' * 64, listener=True, local='2001:db8:1111:2222:3333:4444:5555:6666', local_port=10000)
+        client = daemon.client()
+        self.addCleanup(client.close)
+        probe.until(lambda: client.next_unasked(probe.SNAPSHOT)[1].get(3), 'there is a snapshot')
+        # Who connects now gets it before anything else.
+        self.assertEqual(json.loads(daemon.run('ping', '--json').stdout)['flows'], 2000)
+        result = daemon.run('listeners', '--json')
+        self.assertEqual((result.returncode, result.stderr, len(result.stdout.splitlines())), (0, '', 2000))
+
     def test_watch_prints_events_as_lines_at_once(self):
         daemon = self.daemon()
         watch = subprocess.Popen([probe.SCRIPTED, '--socket', daemon.socket, 'watch', '--json'], stdout=subprocess.PIPE, text=True)

@@ -119,6 +119,34 @@ class Requests(Case):
         with self.assertRaises(probe.Closed):
             client.receive()
 
+    def test_who_asks_much_at_once_is_answered_in_turns_with_others(self):
+        daemon = self.daemon()
+        clients = [self.client(daemon) for _ in range(2)]
+        ping = wire.number(1, 1) + wire.data(probe.PING, wire.number(1, 99))
+        # All of both is there before the first is answered.
+        daemon.process.send_signal(signal.SIGSTOP)
+        for client in clients:
+            client.send_raw((len(ping).to_bytes(4, 'big') + ping) * 1000)
+        daemon.process.send_signal(signal.SIGCONT)
+        times = [[client.answer(1)[1][2][0] for _ in range(1000)] for client in clients]
+        self.assertLess(times[0][0], times[1][-1])
+        self.assertLess(times[1][0], times[0][-1])
+
+    def test_what_was_asked_before_its_client_went_is_done(self):
+        daemon, client = self.enabled()
+        daemon.play(pid=7, **PAIR)
+        client.events(1)
+        # Nothing is to be sent to who went, before the last of what it said.
+        client.next_unasked(probe.SNAPSHOT)
+        other = self.client(daemon)
+        other.ping()
+        unknown, known = (wire.data(probe.EXTERNAL, record('192.0.2.1', port, '198.51.100.2', 443)) for port in (1, 40000))
+        daemon.process.send_signal(signal.SIGSTOP)
+        other.send_raw(b''.join(len(body).to_bytes(4, 'big') + body for body in [unknown] * 500 + [known]))
+        other.close()
+        daemon.process.send_signal(signal.SIGCONT)
+        self.assertEqual(client.events(1)[0][EXTERNAL_ID], [5])
+
     def test_one_client_more_than_may_is_told_so_and_the_others_stay(self):
         daemon = self.daemon()
         clients = [self.client(daemon) for _ in range(16)]
@@ -389,6 +417,18 @@ class Lists(Case):
         self.assertEqual(wire.first(chunks[-1], 3), 1)
         with self.assertRaises(probe.Closed):
             client.receive()
+
+    def test_who_asks_often_does_not_have_all_counted_each_time(self):
+        daemon, client = self.enabled()
+        start = time.monotonic()
+        for _ in range(200):
+            client.ask(probe.LIST, b'')
+        passed = time.monotonic() - start
+        self.assertIn(daemon.logged().count('refresh'), range(1, 2 + int(passed / 0.25)))
+        time.sleep(0.25)
+        before = daemon.logged().count('refresh')
+        client.ask(probe.LIST, b'')
+        self.assertEqual(daemon.logged().count('refresh'), before + 1)
 
     def test_nothing_is_one_empty_chunk(self):
         arm, listed = self.client(self.daemon()).ask(probe.LIST, b'')
