@@ -196,6 +196,9 @@ static int fill_request(struct operation *operation, struct lane_request *reques
 	case STEP_UNINSTALL:
 		request->request.verb = REQUEST_UNINSTALL;
 		return 0;
+	case STEP_ROLLBACK:
+		request->request.verb = REQUEST_ROLLBACK;
+		return 0;
 	case STEP_NONE:
 	case STEP_WAIT:
 	default:
@@ -308,7 +311,10 @@ static void succeeded(struct operation *operation, const struct result *result)
 	agent_log(LOG_NOTICE, operation->id, "%s", result->message ? result->message : "done");
 	if (operation->kind == STEP_UNINSTALL)
 		memory_forget(&operation->agent->memory, operation->id);
-	else if (memory && operation->kind != STEP_REPAIR)
+	else if (memory && operation->kind == STEP_ROLLBACK &&
+		 str_equal(result->version, operation->wanted.version))
+		reconcile_rolled_back(memory, &operation->wanted, result->plan);
+	else if (memory && (operation->kind == STEP_INSTALL || operation->kind == STEP_CONFIGURE))
 		reconcile_succeeded(memory, &operation->wanted, result->plan);
 	/* What was found changed may be as it was again. */
 	json_decref(operation->agent->drift);

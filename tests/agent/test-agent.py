@@ -503,6 +503,10 @@ class Delivery(Case):
         self.running('probe')
         request, _ = self.updater.requests[0]
         self.assertEqual((request['capabilities'], request['limits']), (['cap_net_raw'], {'tasks_max': 5}))
+        # A configuration keeps them, and the updater takes none with it.
+        self.server.configure({'probe': {'a': 1}}, self.server.settings)
+        self.updater.wait(lambda: ('configure', 'probe') in self.updater.verbs())
+        self.assertFalse({'capabilities', 'limits'} & set(self.updater.requests[1][0]))
 
     def test_a_restart_neither_downloads_nor_asks_again(self):
         self.server.offer(push=False, probe=self.package())
