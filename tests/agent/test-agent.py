@@ -138,6 +138,29 @@ class Joining(Case):
         until(lambda: self.server.authorizations['Bearer join'] >= 2)
         self.assertFalse(self.state('credential').exists())
 
+    def test_a_credential_that_is_refused_on_an_open_websocket_is_dropped_for_the_one_before(self):
+        self.server.is_late = True
+        self.server.tokens.add('good')
+        self.state('credential').write_text('good')
+        self.state('credential.new').write_text('nonsense')
+        self.start()
+        until(lambda: self.server.authorizations['Bearer good'] >= 1, 20)
+        self.assertEqual((self.server.authorizations['Bearer nonsense'], self.server.authorizations['Bearer join']), (1, 0))
+        self.server.wait(lambda report: not report.parts and report.headers['authorization'] == 'Bearer good')
+        self.assertFalse(self.state('credential.new').exists())
+        self.assertEqual(self.state('credential').read_text(), 'good')
+
+    def test_a_connection_that_breaks_says_nothing_of_a_new_credential(self):
+        self.server.refuse = (503, None)
+        self.server.tokens.add('new')
+        self.state('credential').write_text('old')
+        self.state('credential.new').write_text('new')
+        self.start()
+        until(lambda: self.server.authorizations['Bearer new'] >= 2)
+        self.server.refuse = None
+        until(lambda: self.state('credential').read_text() == 'new')
+        self.assertEqual(self.server.authorizations['Bearer old'], 0)
+
     def test_a_revoked_host_does_not_come_back_with_the_token(self):
         self.state('credential').write_text('revoked')
         self.start()
