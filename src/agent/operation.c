@@ -35,6 +35,45 @@ static int bundles_open(const struct operation *operation, int *ret)
 				 0, ret);
 }
 
+static bool is_needed(const struct agent *agent, const char *name)
+{
+	for (size_t i = 0; i < agent->desired.count; i++) {
+		const char *hash = agent->desired.items[i].content_hash;
+
+		if (hash && strncmp(name, hash, strlen(hash)) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < agent->memory.count; i++) {
+		const struct memory_addon *addon = &agent->memory.items[i];
+
+		if (strcmp(name, addon->content_hash) == 0 ||
+		    strcmp(name, addon->previous_hash) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Removes bundles and parts that nobody needs any more. */
+static void prune(struct operation *operation)
+{
+	cleanup_fd int fd = -EBADF;
+	struct dirent *entry;
+	DIR *directory;
+
+	if (bundles_open(operation, &fd) < 0)
+		return;
+	directory = fdopendir(fd);
+	if (!directory)
+		return;
+	fd = -EBADF;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while ((entry = readdir(directory))) {
+		if (entry->d_name[0] != '.' && !is_needed(operation->agent, entry->d_name))
+			(void)unlinkat(dirfd(directory), entry->d_name, 0);
+	}
+	(void)closedir(directory);
+}
+
 static void forget_wanted(struct operation *operation)
 {
 	struct wanted *wanted = &operation->wanted;
@@ -79,6 +118,7 @@ static void finish(struct operation *operation)
 	operation->kind = STEP_NONE;
 	operation->has_bundle = false;
 	forget_wanted(operation);
+	prune(operation);
 	agent_operation_ended(operation->agent);
 }
 
@@ -274,8 +314,11 @@ static void start_download(struct operation *operation)
 		.userdata = operation,
 		.on_end = on_downloaded,
 	};
-	int r = bundles_open(operation, &directory);
+	int r;
 
+	/* What was downloaded in vain takes no space from it. */
+	prune(operation);
+	r = bundles_open(operation, &directory);
 	operation->activity = ACTIVITY_DOWNLOADING;
 	spec.dirfd = directory;
 	if (r == 0)
@@ -409,40 +452,8 @@ void operation_done(struct operation *operation)
 	forget_wanted(operation);
 }
 
-static bool is_needed(const struct agent *agent, const char *name)
-{
-	for (size_t i = 0; i < agent->desired.count; i++) {
-		const char *hash = agent->desired.items[i].content_hash;
-
-		if (hash && strncmp(name, hash, strlen(hash)) == 0)
-			return true;
-	}
-	for (size_t i = 0; i < agent->memory.count; i++) {
-		const struct memory_addon *addon = &agent->memory.items[i];
-
-		if (strcmp(name, addon->content_hash) == 0 ||
-		    strcmp(name, addon->previous_hash) == 0)
-			return true;
-	}
-	return false;
-}
-
 void operation_prune(struct operation *operation)
 {
-	cleanup_fd int fd = -EBADF;
-	struct dirent *entry;
-	DIR *directory;
-
-	if (operation_is_busy(operation) || bundles_open(operation, &fd) < 0)
-		return;
-	directory = fdopendir(fd);
-	if (!directory)
-		return;
-	fd = -EBADF;
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while ((entry = readdir(directory))) {
-		if (entry->d_name[0] != '.' && !is_needed(operation->agent, entry->d_name))
-			(void)unlinkat(dirfd(directory), entry->d_name, 0);
-	}
-	(void)closedir(directory);
+	if (!operation_is_busy(operation))
+		prune(operation);
 }

@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -769,6 +770,14 @@ class Overrides(Case):
 
 
 class Downloads(Case):
+    def bundles(self):
+        return {path.name for path in self.state('bundles').iterdir()}
+
+    @staticmethod
+    def digests(*versions):
+        """Names of what package() made."""
+        return {hashlib.sha256(version.encode() + b'\n').hexdigest() for version in versions}
+
     def test_a_broken_download_is_resumed(self):
         body = b'1.0.0\n' + os.urandom(300000)
 
@@ -906,8 +915,28 @@ class Downloads(Case):
         for version in ('1.0.0', '1.1.0', '1.2.0', '1.3.0'):
             self.server.offer(probe=self.package(version))
             self.running('probe', version)
+        self.assertEqual(self.bundles(), self.digests('1.2.0', '1.3.0'))
+        self.state('bundles').joinpath('0' * 64).write_text('left behind')
         self.restart()
-        until(lambda: len(list(self.state('bundles').iterdir())) == 2)
+        until(lambda: self.bundles() == self.digests('1.2.0', '1.3.0'))
+
+    def test_a_bundle_that_was_refused_takes_no_space_from_the_next(self):
+        there = []
+
+        def look(handler, body):
+            there.append(self.bundles())
+            fleet_server.answer(handler, 200, body)
+            return True
+        self.updater.answers['install'] = lambda *_: {'outcome': 'refused', 'name': 'bad-signature', 'message': 'no'}
+        self.server.offer(push=False, probe=self.package('1.0.0'))
+        self.start()
+        self.server.wait(lambda report: report.packages.get('probe', {}).get('status') == 3)
+        self.assertEqual(self.bundles(), self.digests('1.0.0'))
+        del self.updater.answers['install']
+        self.server.artifact_answers = [look]
+        self.server.offer(probe=self.package('1.1.0'))
+        self.running('probe', '1.1.0')
+        self.assertEqual([name for name in there[0] if not name.endswith('.part')], [])
 
 
 class Bad(Case):
