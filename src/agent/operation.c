@@ -24,6 +24,7 @@
 #include "agent/state.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/path.h"
 
@@ -214,6 +215,12 @@ static int fill_install(struct operation *operation, struct lane_request *reques
 	return 0;
 }
 
+static int fill_repair(struct operation *operation, struct lane_request *request)
+{
+	request->request.verb = REQUEST_REPAIR;
+	return operation->has_bundle ? add_bundle(operation, request) : 0;
+}
+
 static int fill_request(struct operation *operation, struct lane_request *request)
 {
 	uint8_t nonce[NONCE_BYTES];
@@ -228,11 +235,12 @@ static int fill_request(struct operation *operation, struct lane_request *reques
 	case STEP_INSTALL:
 		return fill_install(operation, request);
 	case STEP_CONFIGURE:
+		if (operation->has_bundle && !operation->is_repaired)
+			return fill_repair(operation, request);
 		request->request.verb = REQUEST_CONFIGURE;
 		return add_config(operation, request);
 	case STEP_REPAIR:
-		request->request.verb = REQUEST_REPAIR;
-		return operation->has_bundle ? add_bundle(operation, request) : 0;
+		return fill_repair(operation, request);
 	case STEP_UNINSTALL:
 		request->request.verb = REQUEST_UNINSTALL;
 		return 0;
@@ -270,14 +278,21 @@ static bool has_bundle(struct operation *operation)
 static int publish(struct operation *operation)
 {
 	cleanup_fd int directory = -EBADF;
+	cleanup_fd int file = -EBADF;
 	char name[DOWNLOAD_NAME_SIZE];
 	int r = bundles_open(operation, &directory);
 
 	if (r < 0)
 		return r;
 	download_part_name(operation->wanted.content_hash, name);
-	return renameat(directory, name, directory, operation->wanted.content_hash) < 0 ? -errno
-											: 0;
+	/* A power cut leaves no file of that name with other bytes. */
+	r = path_open_beneath(directory, name, O_RDONLY, 0, &file);
+	if (r < 0)
+		return r;
+	if (fsync(file) < 0 ||
+	    renameat(directory, name, directory, operation->wanted.content_hash) < 0)
+		return -errno;
+	return dir_sync(directory);
 }
 
 static void on_downloaded(void *userdata, const struct download_end *end)
@@ -293,6 +308,7 @@ static void on_downloaded(void *userdata, const struct download_end *end)
 							    .retry_after = end->retry_after});
 		return;
 	}
+	operation->is_downloaded = true;
 	operation->is_resumed = end->is_resumed;
 	r = publish(operation);
 	operation->download = download_free(operation->download);
@@ -335,16 +351,49 @@ static void remove_bundle(struct operation *operation)
 		(void)unlinkat(directory, operation->wanted.content_hash, 0);
 }
 
-/* What was downloaded is not what was offered. A part from before may be to blame once. */
-static void fail_other_file(struct operation *operation)
+/* The bundle is not the one that was offered. A file that was kept is no word of the server's; of a
+ * download, a part from before may be to blame once. */
+static void heed_other_file(struct operation *operation)
 {
 	remove_bundle(operation);
+	if (!operation->is_downloaded) {
+		agent_log(LOG_WARNING, operation->id,
+			  "the bundle that was kept is damaged, downloading it again");
+		start_download(operation);
+		return;
+	}
 	fail(operation,
 	     &(struct reconcile_failure){
 		     .kind = operation->is_resumed ? MEMORY_TRANSIENT : MEMORY_PERMANENT,
 		     .name = "hash-mismatch",
 		     .text = "the downloaded bundle is not the offered one: its SHA-256 is another",
 		     .is_url = true});
+}
+
+/* Files that only the bundle has are damaged: it is brought once, to repair them. */
+static bool bring_bundle(struct operation *operation, const struct result *result)
+{
+	bool is_it = operation->kind == STEP_REPAIR || operation->kind == STEP_CONFIGURE;
+
+	if (!is_it || operation->has_bundle || result->outcome != RESULT_REFUSED ||
+	    !str_equal(result->name, "needs-bundle"))
+		return false;
+	operation->has_bundle = true;
+	if (has_bundle(operation))
+		send_request(operation);
+	else
+		start_download(operation);
+	return true;
+}
+
+/* What had to be repaired before it could be configured is configured now. */
+static bool go_on(struct operation *operation)
+{
+	if (operation->kind != STEP_CONFIGURE || !operation->has_bundle || operation->is_repaired)
+		return false;
+	operation->is_repaired = true;
+	send_request(operation);
+	return true;
 }
 
 static void succeeded(struct operation *operation, const struct result *result)
@@ -375,7 +424,7 @@ static void on_answer(void *userdata, struct lane_answer *answer)
 	enum memory_failure kind;
 
 	if (answer->is_other_file) {
-		fail_other_file(operation);
+		heed_other_file(operation);
 		return;
 	}
 	if (answer->error < 0) {
@@ -386,19 +435,15 @@ static void on_answer(void *userdata, struct lane_answer *answer)
 		return;
 	}
 	kind = reconcile_judge_result(result);
-	if (operation->kind == STEP_REPAIR && !operation->has_bundle &&
-	    str_equal(result->name, "needs-bundle") && has_bundle(operation)) {
-		operation->has_bundle = true;
-		send_request(operation);
+	if (bring_bundle(operation, result))
 		return;
-	}
 	if (kind != MEMORY_NO_FAILURE)
 		fail(operation,
 		     &(struct reconcile_failure){.kind = kind,
 						 .name = result->name[0] ? result->name : "error",
 						 .text = result->message ? result->message : "",
 						 .plan = result->plan});
-	else
+	else if (!go_on(operation))
 		succeeded(operation, result);
 }
 
@@ -408,8 +453,10 @@ static void start(struct operation *operation, const struct step *step)
 	int r = 0;
 
 	operation->kind = step->kind;
+	operation->is_downloaded = false;
 	operation->is_resumed = false;
 	operation->has_bundle = false;
+	operation->is_repaired = false;
 	memcpy(operation->id, step->id, sizeof(operation->id));
 	if (step->kind != STEP_UNINSTALL)
 		r = wanted && !wanted->problem ? keep_wanted(operation, wanted) : -EINVAL;

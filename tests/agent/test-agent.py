@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import socket
 import socketserver
@@ -491,6 +492,8 @@ class Proxy(Case):
 
 
 class Delivery(Case):
+    NEEDS_BUNDLE = {'outcome': 'refused', 'name': 'needs-bundle', 'message': 'bytes'}
+
     def test_what_is_offered_is_installed_and_reported(self):
         self.server.offer(push=False, probe=self.package('1.2.0', signature='untrusted comment: x\n'))
         self.server.configs = {'probe': {'listen': 'a'}}
@@ -693,6 +696,51 @@ class Delivery(Case):
         until(lambda: len(asked) == 2)
         self.assertEqual(asked, [[], ['bundle', 'signature']])
         self.assertEqual(len(self.server.downloads), 1)
+
+
+    def test_a_repair_downloads_the_bundle_that_is_not_kept_any_more(self):
+        self.server.offer(push=False, probe=self.package())
+        self.start(repair=True)
+        self.running('probe')
+        for path in self.state('bundles').iterdir():
+            path.unlink()
+        self.updater.answers['repair'] = lambda _, files: None if files else self.NEEDS_BUNDLE
+        self.updater.drifted['probe'] = [{'kind': 'content', 'path': '/opt/affix/probe/versions/1.0.0/probe'}]
+        until(lambda: self.updater.verbs()[1:] == [('repair', 'probe')] * 2)
+        self.assertEqual(self.updater.requests[-1][1]['bundle'], b'1.0.0\n')
+        self.assertEqual(len(self.server.downloads), 2)
+
+    def test_what_needs_the_bundle_to_be_configured_is_repaired_first_and_once(self):
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        self.running('probe')
+        for path in self.state('bundles').iterdir():
+            path.unlink()
+        self.updater.answers['configure'] = lambda *_: (
+            None if ('repair', 'probe') in self.updater.verbs() else self.NEEDS_BUNDLE)
+        self.server.configure({'probe': {'a': 1}})
+        self.server.wait(lambda report: report.config_status == 1 and report.config_hash == self.server.config_hash())
+        self.assertEqual([verb for verb, _ in self.updater.verbs()], ['install', 'configure', 'repair', 'configure'])
+        self.assertEqual(sorted(self.updater.requests[2][1]), ['bundle', 'signature'])
+        # A repair that does not help is not repeated.
+        self.updater.answers['configure'] = lambda *_: self.NEEDS_BUNDLE
+        self.server.configure({'probe': {'a': 2}})
+        self.server.wait(lambda report: report.addons.get('probe', {}).get('name') == 'needs-bundle')
+        time.sleep(1.5)
+        self.assertEqual([verb for verb, _ in self.updater.verbs()][4:], ['configure', 'repair', 'configure'])
+
+    def test_a_bundle_that_was_damaged_while_it_was_kept_is_downloaded_again(self):
+        self.updater.answers['install'] = lambda *_: {'outcome': 'refused', 'name': 'bad-signature', 'message': 'no'}
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        self.server.wait(lambda report: report.packages.get('probe', {}).get('status') == 3)
+        for path in self.state('bundles').iterdir():
+            path.write_bytes(b'')
+        del self.updater.answers['install']
+        self.process.send_signal(signal.SIGHUP)
+        self.running('probe')
+        self.assertEqual((len(self.server.downloads), self.updater.requests[-1][1]['bundle']), (2, b'1.0.0\n'))
+        self.assertNotIn('hash-mismatch', self.log.read_text())
 
 
 class Removal(Case):
@@ -908,6 +956,23 @@ class Downloads(Case):
         headers = self.server.downloads[0][2]
         self.assertEqual(headers['x-ticket'], 'seven')
         self.assertNotIn('authorization', headers)
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_a_bundle_is_on_disk_before_it_has_its_name(self):
+        self.start()
+        self.server.wait(lambda report: not report.parts)
+        trace = self.directory / 'trace'
+        tracer = subprocess.Popen(['strace', '-f', '-y', '-e', 'trace=fsync,fdatasync,rename,renameat,renameat2', '-o', trace,
+                                   '-p', str(self.process.pid)], stderr=subprocess.PIPE)
+        self.addCleanup(tracer.stderr.close)
+        self.assertIn(b'attached', tracer.stderr.readline())
+        self.server.offer(probe=self.package())
+        self.running('probe')
+        self.stop()
+        tracer.wait(10)
+        calls = [line.split(None, 1)[1] for line in trace.read_text().splitlines() if '/bundles' in line]
+        self.assertEqual([call.split('(')[0] for call in calls], ['fsync', 'renameat', 'fsync'], calls)
+        self.assertIn('.part>', calls[0])
 
     def test_bundles_that_nobody_needs_are_removed(self):
         self.server.offer(push=False, probe=self.package('1.0.0'))
