@@ -72,6 +72,7 @@ static bool read_addon(const json_t *item, const json_t *drift, struct host_addo
 		.reason = text_of(item, "reason"),
 		.hold_reason = text_of(item, "hold_reason"),
 		.plan = text_of(json_object_get(item, "current"), "plan"),
+		.previous = text_of(json_object_get(item, "previous"), "version"),
 		.is_installed = json_is_true(json_object_get(item, "installed")),
 		.is_local = !str_equal(text_of(item, "origin"), "fleet"),
 		.is_held = json_is_true(json_object_get(item, "held")),

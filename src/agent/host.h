@@ -15,7 +15,8 @@ struct host_addon {
 	const char *state;   /* affix-updater's word */
 	const char *reason;  /* or NULL */
 	const char *hold_reason;
-	const char *plan; /* digest of the current plan, or NULL */
+	const char *plan;     /* digest of the current plan, or NULL */
+	const char *previous; /* the version committed before, or NULL */
 	bool is_installed;
 	bool is_local; /* installed by the administrator */
 	bool is_held;

@@ -54,6 +54,7 @@ static const struct text_member texts[] = {
 	TEXT(failed_text),
 	TEXT(state),
 	LATE_TEXT(failed_local),
+	LATE_TEXT(previous_bundle_key),
 };
 
 static const struct number_member numbers[] = {

@@ -33,6 +33,7 @@ struct memory_addon {
 	char bundle_key[DESIRED_KEY_SIZE];
 	char content_hash[DESIRED_KEY_SIZE];
 	char previous_hash[DESIRED_KEY_SIZE]; /* of the bundle before */
+	char previous_bundle_key[DESIRED_KEY_SIZE];
 	char package_hash[MEMORY_HASH_SIZE];
 	char plan[MEMORY_PLAN_SIZE];
 	/* The last failure, of what was wanted then. */

@@ -24,6 +24,7 @@
 #include "agent/state.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/path.h"
 
@@ -33,6 +34,45 @@ static int bundles_open(const struct operation *operation, int *ret)
 {
 	return path_open_beneath(operation->agent->statefd, STATE_BUNDLES, O_RDONLY | O_DIRECTORY,
 				 0, ret);
+}
+
+static bool is_needed(const struct agent *agent, const char *name)
+{
+	for (size_t i = 0; i < agent->desired.count; i++) {
+		const char *hash = agent->desired.items[i].content_hash;
+
+		if (hash && strncmp(name, hash, strlen(hash)) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < agent->memory.count; i++) {
+		const struct memory_addon *addon = &agent->memory.items[i];
+
+		if (strcmp(name, addon->content_hash) == 0 ||
+		    strcmp(name, addon->previous_hash) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Removes bundles and parts that nobody needs any more. */
+static void prune(struct operation *operation)
+{
+	cleanup_fd int fd = -EBADF;
+	struct dirent *entry;
+	DIR *directory;
+
+	if (bundles_open(operation, &fd) < 0)
+		return;
+	directory = fdopendir(fd);
+	if (!directory)
+		return;
+	fd = -EBADF;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while ((entry = readdir(directory))) {
+		if (entry->d_name[0] != '.' && !is_needed(operation->agent, entry->d_name))
+			(void)unlinkat(dirfd(directory), entry->d_name, 0);
+	}
+	(void)closedir(directory);
 }
 
 static void forget_wanted(struct operation *operation)
@@ -79,6 +119,7 @@ static void finish(struct operation *operation)
 	operation->kind = STEP_NONE;
 	operation->has_bundle = false;
 	forget_wanted(operation);
+	prune(operation);
 	agent_operation_ended(operation->agent);
 }
 
@@ -174,6 +215,12 @@ static int fill_install(struct operation *operation, struct lane_request *reques
 	return 0;
 }
 
+static int fill_repair(struct operation *operation, struct lane_request *request)
+{
+	request->request.verb = REQUEST_REPAIR;
+	return operation->has_bundle ? add_bundle(operation, request) : 0;
+}
+
 static int fill_request(struct operation *operation, struct lane_request *request)
 {
 	uint8_t nonce[NONCE_BYTES];
@@ -188,13 +235,17 @@ static int fill_request(struct operation *operation, struct lane_request *reques
 	case STEP_INSTALL:
 		return fill_install(operation, request);
 	case STEP_CONFIGURE:
+		if (operation->has_bundle && !operation->is_repaired)
+			return fill_repair(operation, request);
 		request->request.verb = REQUEST_CONFIGURE;
 		return add_config(operation, request);
 	case STEP_REPAIR:
-		request->request.verb = REQUEST_REPAIR;
-		return operation->has_bundle ? add_bundle(operation, request) : 0;
+		return fill_repair(operation, request);
 	case STEP_UNINSTALL:
 		request->request.verb = REQUEST_UNINSTALL;
+		return 0;
+	case STEP_ROLLBACK:
+		request->request.verb = REQUEST_ROLLBACK;
 		return 0;
 	case STEP_NONE:
 	case STEP_WAIT:
@@ -227,14 +278,21 @@ static bool has_bundle(struct operation *operation)
 static int publish(struct operation *operation)
 {
 	cleanup_fd int directory = -EBADF;
+	cleanup_fd int file = -EBADF;
 	char name[DOWNLOAD_NAME_SIZE];
 	int r = bundles_open(operation, &directory);
 
 	if (r < 0)
 		return r;
 	download_part_name(operation->wanted.content_hash, name);
-	return renameat(directory, name, directory, operation->wanted.content_hash) < 0 ? -errno
-											: 0;
+	/* A power cut leaves no file of that name with other bytes. */
+	r = path_open_beneath(directory, name, O_RDONLY, 0, &file);
+	if (r < 0)
+		return r;
+	if (fsync(file) < 0 ||
+	    renameat(directory, name, directory, operation->wanted.content_hash) < 0)
+		return -errno;
+	return dir_sync(directory);
 }
 
 static void on_downloaded(void *userdata, const struct download_end *end)
@@ -250,6 +308,7 @@ static void on_downloaded(void *userdata, const struct download_end *end)
 							    .retry_after = end->retry_after});
 		return;
 	}
+	operation->is_downloaded = true;
 	operation->is_resumed = end->is_resumed;
 	r = publish(operation);
 	operation->download = download_free(operation->download);
@@ -271,8 +330,11 @@ static void start_download(struct operation *operation)
 		.userdata = operation,
 		.on_end = on_downloaded,
 	};
-	int r = bundles_open(operation, &directory);
+	int r;
 
+	/* What was downloaded in vain takes no space from it. */
+	prune(operation);
+	r = bundles_open(operation, &directory);
 	operation->activity = ACTIVITY_DOWNLOADING;
 	spec.dirfd = directory;
 	if (r == 0)
@@ -289,16 +351,49 @@ static void remove_bundle(struct operation *operation)
 		(void)unlinkat(directory, operation->wanted.content_hash, 0);
 }
 
-/* What was downloaded is not what was offered. A part from before may be to blame once. */
-static void fail_other_file(struct operation *operation)
+/* The bundle is not the one that was offered. A file that was kept is no word of the server's; of a
+ * download, a part from before may be to blame once. */
+static void heed_other_file(struct operation *operation)
 {
 	remove_bundle(operation);
+	if (!operation->is_downloaded) {
+		agent_log(LOG_WARNING, operation->id,
+			  "the bundle that was kept is damaged, downloading it again");
+		start_download(operation);
+		return;
+	}
 	fail(operation,
 	     &(struct reconcile_failure){
 		     .kind = operation->is_resumed ? MEMORY_TRANSIENT : MEMORY_PERMANENT,
 		     .name = "hash-mismatch",
 		     .text = "the downloaded bundle is not the offered one: its SHA-256 is another",
 		     .is_url = true});
+}
+
+/* Files that only the bundle has are damaged: it is brought once, to repair them. */
+static bool bring_bundle(struct operation *operation, const struct result *result)
+{
+	bool is_it = operation->kind == STEP_REPAIR || operation->kind == STEP_CONFIGURE;
+
+	if (!is_it || operation->has_bundle || result->outcome != RESULT_REFUSED ||
+	    !str_equal(result->name, "needs-bundle"))
+		return false;
+	operation->has_bundle = true;
+	if (has_bundle(operation))
+		send_request(operation);
+	else
+		start_download(operation);
+	return true;
+}
+
+/* What had to be repaired before it could be configured is configured now. */
+static bool go_on(struct operation *operation)
+{
+	if (operation->kind != STEP_CONFIGURE || !operation->has_bundle || operation->is_repaired)
+		return false;
+	operation->is_repaired = true;
+	send_request(operation);
+	return true;
 }
 
 static void succeeded(struct operation *operation, const struct result *result)
@@ -308,7 +403,10 @@ static void succeeded(struct operation *operation, const struct result *result)
 	agent_log(LOG_NOTICE, operation->id, "%s", result->message ? result->message : "done");
 	if (operation->kind == STEP_UNINSTALL)
 		memory_forget(&operation->agent->memory, operation->id);
-	else if (memory && operation->kind != STEP_REPAIR)
+	else if (memory && operation->kind == STEP_ROLLBACK &&
+		 str_equal(result->version, operation->wanted.version))
+		reconcile_rolled_back(memory, &operation->wanted, result->plan);
+	else if (memory && (operation->kind == STEP_INSTALL || operation->kind == STEP_CONFIGURE))
 		reconcile_succeeded(memory, &operation->wanted, result->plan);
 	/* What was found changed may be as it was again. */
 	json_decref(operation->agent->drift);
@@ -326,7 +424,7 @@ static void on_answer(void *userdata, struct lane_answer *answer)
 	enum memory_failure kind;
 
 	if (answer->is_other_file) {
-		fail_other_file(operation);
+		heed_other_file(operation);
 		return;
 	}
 	if (answer->error < 0) {
@@ -337,19 +435,15 @@ static void on_answer(void *userdata, struct lane_answer *answer)
 		return;
 	}
 	kind = reconcile_judge_result(result);
-	if (operation->kind == STEP_REPAIR && !operation->has_bundle &&
-	    str_equal(result->name, "needs-bundle") && has_bundle(operation)) {
-		operation->has_bundle = true;
-		send_request(operation);
+	if (bring_bundle(operation, result))
 		return;
-	}
 	if (kind != MEMORY_NO_FAILURE)
 		fail(operation,
 		     &(struct reconcile_failure){.kind = kind,
 						 .name = result->name[0] ? result->name : "error",
 						 .text = result->message ? result->message : "",
 						 .plan = result->plan});
-	else
+	else if (!go_on(operation))
 		succeeded(operation, result);
 }
 
@@ -359,8 +453,10 @@ static void start(struct operation *operation, const struct step *step)
 	int r = 0;
 
 	operation->kind = step->kind;
+	operation->is_downloaded = false;
 	operation->is_resumed = false;
 	operation->has_bundle = false;
+	operation->is_repaired = false;
 	memcpy(operation->id, step->id, sizeof(operation->id));
 	if (step->kind != STEP_UNINSTALL)
 		r = wanted && !wanted->problem ? keep_wanted(operation, wanted) : -EINVAL;
@@ -403,40 +499,8 @@ void operation_done(struct operation *operation)
 	forget_wanted(operation);
 }
 
-static bool is_needed(const struct agent *agent, const char *name)
-{
-	for (size_t i = 0; i < agent->desired.count; i++) {
-		const char *hash = agent->desired.items[i].content_hash;
-
-		if (hash && strncmp(name, hash, strlen(hash)) == 0)
-			return true;
-	}
-	for (size_t i = 0; i < agent->memory.count; i++) {
-		const struct memory_addon *addon = &agent->memory.items[i];
-
-		if (strcmp(name, addon->content_hash) == 0 ||
-		    strcmp(name, addon->previous_hash) == 0)
-			return true;
-	}
-	return false;
-}
-
 void operation_prune(struct operation *operation)
 {
-	cleanup_fd int fd = -EBADF;
-	struct dirent *entry;
-	DIR *directory;
-
-	if (operation_is_busy(operation) || bundles_open(operation, &fd) < 0)
-		return;
-	directory = fdopendir(fd);
-	if (!directory)
-		return;
-	fd = -EBADF;
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while ((entry = readdir(directory))) {
-		if (entry->d_name[0] != '.' && !is_needed(operation->agent, entry->d_name))
-			(void)unlinkat(dirfd(directory), entry->d_name, 0);
-	}
-	(void)closedir(directory);
+	if (!operation_is_busy(operation))
+		prune(operation);
 }

@@ -21,8 +21,10 @@ struct operation {
 	enum step_kind kind;
 	char id[MANIFEST_ID_MAX + 1];
 	struct wanted wanted; /* texts owned; unused for an uninstall */
+	bool is_downloaded;   /* the bundle was, in this operation */
 	bool is_resumed;
-	bool has_bundle; /* a repair that was told to bring the bundle */
+	bool has_bundle;  /* the updater said that it needs the bundle */
+	bool is_repaired; /* before it is configured */
 };
 
 /* 0 or -errno. */

@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "manifest/version.h"
+
 #define CONNECTIONS_WANTED 2U
 #define BACKOFF_FIRST      30U
 #define BACKOFF_MAX        3600U
@@ -189,6 +191,17 @@ static bool is_only_config(const struct memory_addon *memory, const struct wante
 	       strcmp(memory->bundle_key, wanted->bundle_key) == 0;
 }
 
+/* What is wanted ran before, is recorded still, and is the older: an installation would be refused
+ * as a downgrade, and is not needed. */
+static bool is_step_back(const struct memory_addon *memory, const struct wanted *wanted,
+			 const struct host_addon *addon)
+{
+	return addon && addon->is_installed && addon->version &&
+	       str_equal(addon->previous, wanted->version) && version_is_valid(addon->version) &&
+	       version_compare(wanted->version, addon->version) < 0 &&
+	       strcmp(memory->previous_hash, wanted->content_hash) == 0;
+}
+
 static void keep_step(const struct reconcile_input *input, const struct memory_addon *memory,
 		      const struct wanted *wanted, const struct host_addon *addon,
 		      struct step *step, struct reconcile_result *result)
@@ -214,7 +227,10 @@ static void keep_step(const struct reconcile_input *input, const struct memory_a
 				 "the package is revoked, and is not installed anew");
 		return;
 	}
-	step->kind = is_only_config(memory, wanted, addon) ? STEP_CONFIGURE : STEP_INSTALL;
+	if (is_only_config(memory, wanted, addon))
+		step->kind = STEP_CONFIGURE;
+	else
+		step->kind = is_step_back(memory, wanted, addon) ? STEP_ROLLBACK : STEP_INSTALL;
 }
 
 static void decide(const struct reconcile_input *input, const struct census *census,
@@ -349,13 +365,30 @@ void reconcile_succeeded(struct memory_addon *addon, const struct wanted *wanted
 	addon->failure = MEMORY_NO_FAILURE;
 	addon->attempts = 0;
 	(void)snprintf(addon->key, sizeof(addon->key), "%s", wanted->key);
-	(void)snprintf(addon->bundle_key, sizeof(addon->bundle_key), "%s", wanted->bundle_key);
-	if (strcmp(addon->content_hash, wanted->content_hash) != 0)
+	if (strcmp(addon->content_hash, wanted->content_hash) != 0) {
 		memcpy(addon->previous_hash, addon->content_hash, sizeof(addon->previous_hash));
+		memcpy(addon->previous_bundle_key, addon->bundle_key,
+		       sizeof(addon->previous_bundle_key));
+	}
+	(void)snprintf(addon->bundle_key, sizeof(addon->bundle_key), "%s", wanted->bundle_key);
 	(void)snprintf(addon->content_hash, sizeof(addon->content_hash), "%s",
 		       wanted->content_hash);
 	(void)snprintf(addon->package_hash, sizeof(addon->package_hash), "%s", wanted->hash);
 	(void)snprintf(addon->plan, sizeof(addon->plan), "%s", plan ? plan : "");
+}
+
+void reconcile_rolled_back(struct memory_addon *addon, const struct wanted *wanted,
+			   const char *plan)
+{
+	char bundle_key[DESIRED_KEY_SIZE];
+
+	memcpy(bundle_key, addon->previous_bundle_key, sizeof(bundle_key));
+	reconcile_succeeded(addon, wanted, plan);
+	/* Its configuration may be another by now, and is brought next; so may what it is granted,
+	 * which only an installation changes. */
+	addon->key[0] = '\0';
+	if (bundle_key[0] != '\0')
+		memcpy(addon->bundle_key, bundle_key, sizeof(bundle_key));
 }
 
 /* Refusals that time, or somebody who makes room, may lift. The others need another bundle, another

@@ -20,6 +20,7 @@ enum step_kind {
 	STEP_CONFIGURE,
 	STEP_UNINSTALL,
 	STEP_REPAIR,
+	STEP_ROLLBACK, /* what is wanted is what ran before, and the updater has it still */
 };
 
 struct step {
@@ -81,6 +82,10 @@ struct reconcile_failure {
 void reconcile_failed(struct memory_addon *addon, const struct wanted *wanted,
 		      const struct reconcile_failure *failure, uint64_t now, uint32_t random);
 void reconcile_succeeded(struct memory_addon *addon, const struct wanted *wanted, const char *plan);
+
+/* The version that is wanted is back, with the configuration and the rights that it had. */
+void reconcile_rolled_back(struct memory_addon *addon, const struct wanted *wanted,
+			   const char *plan);
 
 /* What the updater's answer, and an HTTP status of a download, say of trying again. */
 enum memory_failure reconcile_judge_result(const struct result *result);

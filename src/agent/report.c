@@ -153,7 +153,8 @@ static Opamp__Proto__PackageStatusEnum package_status(const struct report_input 
 		return OPAMP__PROTO__PACKAGE_STATUS_ENUM__PackageStatusEnum_Installing;
 	if (state->is_failed || strcmp(state->name, "bad-offer") == 0)
 		return OPAMP__PROTO__PACKAGE_STATUS_ENUM__PackageStatusEnum_InstallFailed;
-	return step->kind == STEP_INSTALL || step->kind == STEP_CONFIGURE || step->kind == STEP_WAIT
+	return step->kind == STEP_INSTALL || step->kind == STEP_CONFIGURE ||
+			       step->kind == STEP_ROLLBACK || step->kind == STEP_WAIT
 		       ? OPAMP__PROTO__PACKAGE_STATUS_ENUM__PackageStatusEnum_InstallPending
 		       : OPAMP__PROTO__PACKAGE_STATUS_ENUM__PackageStatusEnum_Installed;
 }

@@ -131,6 +131,15 @@ static int failure_priority(struct talk *talk, const char *reason)
 	return LOG_WARNING;
 }
 
+/* The server refuses the credential that it offered: the one from before counts again. A connection
+ * that only broke says nothing of it. */
+static void drop_candidate(struct talk *talk)
+{
+	agent_log(LOG_WARNING, NULL,
+		  "the server does not know the credential that it offered, ignoring");
+	ignore_result(state_remove(talk->agent->statefd, STATE_CANDIDATE));
+}
+
 static void on_close(void *userdata, long status, const char *reason)
 {
 	struct talk *talk = userdata;
@@ -139,9 +148,7 @@ static void on_close(void *userdata, long status, const char *reason)
 
 	talk->quiet_failures++;
 	if (is_refused && talk->used == TALK_CANDIDATE) {
-		agent_log(LOG_WARNING, NULL,
-			  "the server does not know the credential that it offered, ignoring");
-		ignore_result(state_remove(talk->agent->statefd, STATE_CANDIDATE));
+		drop_candidate(talk);
 		return;
 	}
 	if (is_refused && talk->used == TALK_CREDENTIAL)
@@ -325,8 +332,12 @@ static void take_failure(struct talk *talk, const Opamp__Proto__ServerErrorRespo
 	agent_log(talk->quiet_failures == 0 ? LOG_WARNING : LOG_DEBUG, NULL,
 		  "the server answers with an error: '%s'", shown ? shown : "");
 	if (failure->type !=
-	    OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable)
+	    OPAMP__PROTO__SERVER_ERROR_RESPONSE_TYPE__ServerErrorResponseType_Unavailable) {
+		/* A WebSocket is let in before the server has looked at who comes. */
+		if (talk->used == TALK_CANDIDATE && !talk->was_heard)
+			drop_candidate(talk);
 		return;
+	}
 	if (failure->details_case == OPAMP__PROTO__SERVER_ERROR_RESPONSE__DETAILS_RETRY_INFO &&
 	    failure->retry_info)
 		seconds = failure->retry_info->retry_after_nanoseconds / NANOSECONDS +

@@ -87,6 +87,7 @@ class Server:
         self.settings = None
         self.configs = None
         self.is_mute = False         # WebSockets stay open and answer nothing
+        self.is_late = False         # a WebSocket is let in, and told afterwards that its credential is not known
         self.failure = None          # an error that every report is answered with, and the connection's end
         self.extra = b''             # fields added to every answer
         self.artifacts = {}          # path: bytes
@@ -265,7 +266,7 @@ class Server:
             else:
                 answer(handler, 404)
 
-    def is_refused(self, handler, headers):
+    def is_refused(self, handler, headers, is_late=False):
         authorization = headers.get('authorization', '')
         with self.lock:
             self.authorizations[authorization] += 1
@@ -273,7 +274,7 @@ class Server:
             status, retry = self.refuse
             answer(handler, status, headers={'Retry-After': str(retry)} if retry else {})
             return True
-        if not self.is_let_in(authorization):
+        if not is_late and not self.is_let_in(authorization):
             answer(handler, 401)
             return True
         return False
@@ -293,7 +294,7 @@ class Server:
         if not self.websocket:
             answer(handler, 404)
             return
-        if self.is_refused(handler, headers):
+        if self.is_refused(handler, headers, self.is_late):
             return
         accept = base64.b64encode(hashlib.sha1(headers['sec-websocket-key'].encode() + GUID).digest()).decode()
         handler.wfile.write((f'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
@@ -328,10 +329,13 @@ class Server:
             report, reply = self.take(payload[1:], headers, 'websocket')
             with self.lock:
                 handler.uid = report.uid
-                if self.failure:
-                    reply = wire.data(1, report.uid) + wire.data(2, wire.number(1, 1) + wire.text(2, self.failure))
+                failure = self.failure
+                if self.is_late and not self.is_let_in(headers.get('authorization', '')):
+                    failure = 'this token is not known'
+                if failure:
+                    reply = wire.data(1, report.uid) + wire.data(2, wire.number(1, 1) + wire.text(2, failure))
                 send_frame(handler.wfile, 2, b'\0' + reply)
-            if self.failure:
+            if failure:
                 return
 
     def download(self, handler, path, headers):

@@ -6,10 +6,12 @@
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import socket
 import socketserver
@@ -137,6 +139,29 @@ class Joining(Case):
         self.start()
         until(lambda: self.server.authorizations['Bearer join'] >= 2)
         self.assertFalse(self.state('credential').exists())
+
+    def test_a_credential_that_is_refused_on_an_open_websocket_is_dropped_for_the_one_before(self):
+        self.server.is_late = True
+        self.server.tokens.add('good')
+        self.state('credential').write_text('good')
+        self.state('credential.new').write_text('nonsense')
+        self.start()
+        until(lambda: self.server.authorizations['Bearer good'] >= 1, 20)
+        self.assertEqual((self.server.authorizations['Bearer nonsense'], self.server.authorizations['Bearer join']), (1, 0))
+        self.server.wait(lambda report: not report.parts and report.headers['authorization'] == 'Bearer good')
+        self.assertFalse(self.state('credential.new').exists())
+        self.assertEqual(self.state('credential').read_text(), 'good')
+
+    def test_a_connection_that_breaks_says_nothing_of_a_new_credential(self):
+        self.server.refuse = (503, None)
+        self.server.tokens.add('new')
+        self.state('credential').write_text('old')
+        self.state('credential.new').write_text('new')
+        self.start()
+        until(lambda: self.server.authorizations['Bearer new'] >= 2)
+        self.server.refuse = None
+        until(lambda: self.state('credential').read_text() == 'new')
+        self.assertEqual(self.server.authorizations['Bearer old'], 0)
 
     def test_a_revoked_host_does_not_come_back_with_the_token(self):
         self.state('credential').write_text('revoked')
@@ -467,6 +492,8 @@ class Proxy(Case):
 
 
 class Delivery(Case):
+    NEEDS_BUNDLE = {'outcome': 'refused', 'name': 'needs-bundle', 'message': 'bytes'}
+
     def test_what_is_offered_is_installed_and_reported(self):
         self.server.offer(push=False, probe=self.package('1.2.0', signature='untrusted comment: x\n'))
         self.server.configs = {'probe': {'listen': 'a'}}
@@ -503,6 +530,10 @@ class Delivery(Case):
         self.running('probe')
         request, _ = self.updater.requests[0]
         self.assertEqual((request['capabilities'], request['limits']), (['cap_net_raw'], {'tasks_max': 5}))
+        # A configuration keeps them, and the updater takes none with it.
+        self.server.configure({'probe': {'a': 1}}, self.server.settings)
+        self.updater.wait(lambda: ('configure', 'probe') in self.updater.verbs())
+        self.assertFalse({'capabilities', 'limits'} & set(self.updater.requests[1][0]))
 
     def test_a_restart_neither_downloads_nor_asks_again(self):
         self.server.offer(push=False, probe=self.package())
@@ -667,6 +698,51 @@ class Delivery(Case):
         self.assertEqual(len(self.server.downloads), 1)
 
 
+    def test_a_repair_downloads_the_bundle_that_is_not_kept_any_more(self):
+        self.server.offer(push=False, probe=self.package())
+        self.start(repair=True)
+        self.running('probe')
+        for path in self.state('bundles').iterdir():
+            path.unlink()
+        self.updater.answers['repair'] = lambda _, files: None if files else self.NEEDS_BUNDLE
+        self.updater.drifted['probe'] = [{'kind': 'content', 'path': '/opt/affix/probe/versions/1.0.0/probe'}]
+        until(lambda: self.updater.verbs()[1:] == [('repair', 'probe')] * 2)
+        self.assertEqual(self.updater.requests[-1][1]['bundle'], b'1.0.0\n')
+        self.assertEqual(len(self.server.downloads), 2)
+
+    def test_what_needs_the_bundle_to_be_configured_is_repaired_first_and_once(self):
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        self.running('probe')
+        for path in self.state('bundles').iterdir():
+            path.unlink()
+        self.updater.answers['configure'] = lambda *_: (
+            None if ('repair', 'probe') in self.updater.verbs() else self.NEEDS_BUNDLE)
+        self.server.configure({'probe': {'a': 1}})
+        self.server.wait(lambda report: report.config_status == 1 and report.config_hash == self.server.config_hash())
+        self.assertEqual([verb for verb, _ in self.updater.verbs()], ['install', 'configure', 'repair', 'configure'])
+        self.assertEqual(sorted(self.updater.requests[2][1]), ['bundle', 'signature'])
+        # A repair that does not help is not repeated.
+        self.updater.answers['configure'] = lambda *_: self.NEEDS_BUNDLE
+        self.server.configure({'probe': {'a': 2}})
+        self.server.wait(lambda report: report.addons.get('probe', {}).get('name') == 'needs-bundle')
+        time.sleep(1.5)
+        self.assertEqual([verb for verb, _ in self.updater.verbs()][4:], ['configure', 'repair', 'configure'])
+
+    def test_a_bundle_that_was_damaged_while_it_was_kept_is_downloaded_again(self):
+        self.updater.answers['install'] = lambda *_: {'outcome': 'refused', 'name': 'bad-signature', 'message': 'no'}
+        self.server.offer(push=False, probe=self.package())
+        self.start()
+        self.server.wait(lambda report: report.packages.get('probe', {}).get('status') == 3)
+        for path in self.state('bundles').iterdir():
+            path.write_bytes(b'')
+        del self.updater.answers['install']
+        self.process.send_signal(signal.SIGHUP)
+        self.running('probe')
+        self.assertEqual((len(self.server.downloads), self.updater.requests[-1][1]['bundle']), (2, b'1.0.0\n'))
+        self.assertNotIn('hash-mismatch', self.log.read_text())
+
+
 class Removal(Case):
     def test_an_unassigned_addon_goes_after_the_delay_and_a_second_connection(self):
         self.server.offer(push=False, probe=self.package())
@@ -742,6 +818,14 @@ class Overrides(Case):
 
 
 class Downloads(Case):
+    def bundles(self):
+        return {path.name for path in self.state('bundles').iterdir()}
+
+    @staticmethod
+    def digests(*versions):
+        """Names of what package() made."""
+        return {hashlib.sha256(version.encode() + b'\n').hexdigest() for version in versions}
+
     def test_a_broken_download_is_resumed(self):
         body = b'1.0.0\n' + os.urandom(300000)
 
@@ -873,14 +957,51 @@ class Downloads(Case):
         self.assertEqual(headers['x-ticket'], 'seven')
         self.assertNotIn('authorization', headers)
 
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_a_bundle_is_on_disk_before_it_has_its_name(self):
+        self.start()
+        self.server.wait(lambda report: not report.parts)
+        trace = self.directory / 'trace'
+        tracer = subprocess.Popen(['strace', '-f', '-y', '-e', 'trace=fsync,fdatasync,rename,renameat,renameat2', '-o', trace,
+                                   '-p', str(self.process.pid)], stderr=subprocess.PIPE)
+        self.addCleanup(tracer.stderr.close)
+        self.assertIn(b'attached', tracer.stderr.readline())
+        self.server.offer(probe=self.package())
+        self.running('probe')
+        self.stop()
+        tracer.wait(10)
+        calls = [line.split(None, 1)[1] for line in trace.read_text().splitlines() if '/bundles' in line]
+        self.assertEqual([call.split('(')[0] for call in calls], ['fsync', 'renameat', 'fsync'], calls)
+        self.assertIn('.part>', calls[0])
+
     def test_bundles_that_nobody_needs_are_removed(self):
         self.server.offer(push=False, probe=self.package('1.0.0'))
         self.start()
         for version in ('1.0.0', '1.1.0', '1.2.0', '1.3.0'):
             self.server.offer(probe=self.package(version))
             self.running('probe', version)
+        self.assertEqual(self.bundles(), self.digests('1.2.0', '1.3.0'))
+        self.state('bundles').joinpath('0' * 64).write_text('left behind')
         self.restart()
-        until(lambda: len(list(self.state('bundles').iterdir())) == 2)
+        until(lambda: self.bundles() == self.digests('1.2.0', '1.3.0'))
+
+    def test_a_bundle_that_was_refused_takes_no_space_from_the_next(self):
+        there = []
+
+        def look(handler, body):
+            there.append(self.bundles())
+            fleet_server.answer(handler, 200, body)
+            return True
+        self.updater.answers['install'] = lambda *_: {'outcome': 'refused', 'name': 'bad-signature', 'message': 'no'}
+        self.server.offer(push=False, probe=self.package('1.0.0'))
+        self.start()
+        self.server.wait(lambda report: report.packages.get('probe', {}).get('status') == 3)
+        self.assertEqual(self.bundles(), self.digests('1.0.0'))
+        del self.updater.answers['install']
+        self.server.artifact_answers = [look]
+        self.server.offer(probe=self.package('1.1.0'))
+        self.running('probe', '1.1.0')
+        self.assertEqual([name for name in there[0] if not name.endswith('.part')], [])
 
 
 class Bad(Case):

@@ -50,6 +50,29 @@ class OneHost(fleet_hosts.Case):
         self.assertRuns('web-1', 'probe', '1.1.0')
         self.assertIn('1.1.0', self.fleet.cli('explain', 'web-1', 'probe'))
 
+    def test_a_reverted_rollout_brings_the_old_version_back_and_the_next_one_goes_on(self):
+        config = self.fleet.work.path / 'undo.json'
+        config.write_text('{"level": 1}')
+        assignment = self.deliver('undo', '1.0.0', '--config', config)
+        self.wait('web-1', 'undo', state='running', running='1.0.0')
+        self.fleet.publish(self.addon('undo', '1.1.0'))
+
+        def rollout():
+            number = self.fleet.json('rollout', 'start', str(assignment), '1.1.0', '--waves', '100%', '--wait', '10m', '--timeout', '20m')['id']
+            self.wait('web-1', 'undo', state='running', running='1.1.0', wanted='1.1.0')
+            return number
+        number = rollout()
+        # The version that is left is not to leave its configuration behind.
+        config.write_text('{"level": 2}')
+        self.fleet.cli('assign', '--id', str(assignment), '--config', config)
+        fleet_hosts.until(lambda: json.loads(self.host.read('/etc/affix/addons/undo.json')) == {'level': 2}, 'the configuration does not arrive')
+        self.fleet.cli('rollout', 'abort', str(number), '--revert')
+        self.wait('web-1', 'undo', state='running', running='1.0.0', wanted='1.0.0', name=None)
+        self.assertRuns('web-1', 'undo', '1.0.0')
+        fleet_hosts.until(lambda: json.loads(self.host.read('/etc/affix/addons/undo.json')) == {'level': 2}, 'the configuration is lost')
+        rollout()
+        self.assertRuns('web-1', 'undo', '1.1.0')
+
     def test_not_offered_before_it_is_approved_nor_to_hosts_that_do_not_match(self):
         bundle = self.fleet.work.bundle(self.addon('gated', '1.0.0'))
         self.fleet.cli('import', bundle)

@@ -67,6 +67,101 @@ static void another_version_is_installed_and_another_configuration_configured(vo
 	assert_step(world, "probe", STEP_INSTALL);
 }
 
+static void what_ran_before_is_gone_back_to_and_then_configured(void **state)
+{
+	struct world *world = *state;
+	const char *upgraded = "probe 1.1.0 p2 {\"previous\":{\"version\":\"1.0.0\"}}";
+	const struct memory_addon *memory;
+
+	world_offer(world, LIST("probe"));
+	world_applied(world, "probe", "p1");
+	world_offer(world, LIST("probe=1.1.0"));
+	world_applied(world, "probe", "p2");
+	world_host(world, LIST(upgraded));
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_NONE);
+	world_offer(world, LIST("probe"));
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_ROLLBACK);
+	reconcile_rolled_back(memory_get(&world->memory, "probe"),
+			      desired_find(&world->desired, "probe"), "p1");
+	world_host(world, LIST("probe 1.0.0 p1 {\"previous\":{\"version\":\"1.1.0\"}}"));
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_CONFIGURE);
+	world_applied(world, "probe", "p1");
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_NONE);
+	memory = memory_find(&world->memory, "probe");
+	assert_string_equal(memory->content_hash, "probe1.0.0");
+	assert_string_equal(memory->previous_hash, "probe1.1.0");
+	/* Forth is an installation. */
+	world_offer(world, LIST("probe=1.1.0"));
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_INSTALL);
+}
+
+static void what_is_gone_back_to_keeps_its_rights_and_that_is_not_hidden(void **state)
+{
+	struct world *world = *state;
+
+	world_offer(world, LIST("probe"));
+	world_applied(world, "probe", "p1");
+	world_offer(world, LIST("probe=1.1.0"));
+	world_applied(world, "probe", "p2");
+	world_offer(world, LIST("probe"));
+	world_settings(world, "{\"configs\":{},\"addons\":{\"probe\":{\"capabilities\":[]}}}");
+	world_host(world, LIST("probe 1.1.0 p2 {\"previous\":{\"version\":\"1.0.0\"}}"));
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_ROLLBACK);
+	reconcile_rolled_back(memory_get(&world->memory, "probe"),
+			      desired_find(&world->desired, "probe"), "p1");
+	world_host(world, LIST("probe 1.0.0 p1 {\"previous\":{\"version\":\"1.1.0\"}}"));
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_INSTALL);
+}
+
+static void nothing_but_the_version_before_is_gone_back_to(void **state)
+{
+	struct world *world = *state;
+
+	world_offer(world, LIST("probe"));
+	world_applied(world, "probe", "p1");
+	world_offer(world, LIST("probe=1.1.0"));
+	world_applied(world, "probe", "p2");
+	/* The updater has it no more, or another one. */
+	world_offer(world, LIST("probe"));
+	world_host(world, LIST("probe 1.1.0 p2 {\"previous\":null}"));
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_INSTALL);
+	world_host(world, LIST("probe 1.1.0 p2 {\"previous\":{\"version\":\"0.9.0\"}}"));
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_INSTALL);
+	/* Another bundle of the same version. */
+	world_host(world, LIST("probe 1.1.0 p2 {\"previous\":{\"version\":\"1.0.0\"}}"));
+	(void)snprintf(memory_get(&world->memory, "probe")->previous_hash, DESIRED_KEY_SIZE,
+		       "other");
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_INSTALL);
+}
+
+static void a_rollback_that_is_refused_is_not_tried_again(void **state)
+{
+	struct world *world = *state;
+
+	world_offer(world, LIST("probe"));
+	world_applied(world, "probe", "p1");
+	world_offer(world, LIST("probe=1.1.0"));
+	world_applied(world, "probe", "p2");
+	world_offer(world, LIST("probe"));
+	world_host(world, LIST("probe 1.1.0 p2 {\"previous\":{\"version\":\"1.0.0\"}}"));
+	world_step(world, 1);
+	world_failed(world, "probe",
+		     (struct reconcile_failure){.kind = MEMORY_PERMANENT,
+						.name = "rollback-impossible"});
+	world_step(world, 10UL * 86400);
+	assert_wait(world, "probe", "rollback-impossible");
+}
+
 static void narrower_capabilities_and_limits_need_an_installation(void **state)
 {
 	struct world *world = *state;
@@ -365,6 +460,10 @@ int main(void)
 		TEST(nothing_is_done_before_the_updater_answers),
 		TEST(a_lost_memory_costs_a_request_and_nothing_else),
 		TEST(another_version_is_installed_and_another_configuration_configured),
+		TEST(what_ran_before_is_gone_back_to_and_then_configured),
+		TEST(what_is_gone_back_to_keeps_its_rights_and_that_is_not_hidden),
+		TEST(nothing_but_the_version_before_is_gone_back_to),
+		TEST(a_rollback_that_is_refused_is_not_tried_again),
 		TEST(narrower_capabilities_and_limits_need_an_installation),
 		TEST(what_somebody_changed_on_the_host_is_put_back),
 		TEST(what_is_held_or_changing_is_left_alone),
