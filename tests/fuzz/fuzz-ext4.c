@@ -23,6 +23,7 @@
 #include "base/file.h"
 #include "ext4/edit.h"
 #include "must.h"
+#include "scratch.h"
 
 #define IMAGE_SIZE   (192U << 10)
 #define OBJECTS_MAX  64U
@@ -33,8 +34,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint8_t base[IMAGE_SIZE];
+/* Where staged bytes are put meanwhile. */
 static int workspace = -EBADF;
-static char directory[] = "/tmp/affix-fuzz-ext4-XXXXXX";
 
 static void write_file(int dirfd, const char *name, size_t size)
 {
@@ -65,17 +66,11 @@ static void make_tree(int dirfd)
 	}
 }
 
-/* Where staged bytes are put meanwhile. */
-static void remove_workspace(void)
-{
-	(void)rmdir(directory);
-}
-
 /* mke2fs makes the image once. */
 static void make_base(void)
 {
-	char image[64];
-	char tree[64];
+	char image[sizeof(scratch_path) + 8];
+	char tree[sizeof(scratch_path) + 8];
 	const char *const arguments[] = {
 		"mke2fs", "-q",   "-F",
 		"-t",     "ext4", "-b",
@@ -89,11 +84,9 @@ static void make_base(void)
 	int status = 0;
 	pid_t child;
 
-	must(mkdtemp(directory) != NULL);
-	(void)snprintf(image, sizeof(image), "%s/image", directory);
-	(void)snprintf(tree, sizeof(tree), "%s/tree", directory);
-	workspace = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	must(workspace >= 0);
+	workspace = scratch_make();
+	(void)snprintf(image, sizeof(image), "%s/image", scratch_path);
+	(void)snprintf(tree, sizeof(tree), "%s/tree", scratch_path);
 	make_tree(workspace);
 	must(posix_spawn(&child, "/sbin/mke2fs", NULL, NULL, (char **)arguments,
 			 (char **)environment) == 0);
@@ -101,7 +94,6 @@ static void make_base(void)
 	fd = open(image, O_RDONLY | O_CLOEXEC);
 	must(fd >= 0 && fd_pread_full(fd, base, sizeof(base), 0, &n) == 0 && n == sizeof(base));
 	must(tree_remove(workspace, "tree") == 0 && file_remove(workspace, "image", NULL) == 0);
-	must(atexit(remove_workspace) == 0);
 }
 
 static int make_image(const uint8_t *data, size_t size)
