@@ -222,20 +222,20 @@ static int print_json_refusal(const struct refusal *refusal)
 
 static int print_verdict(const struct verdict *verdict)
 {
-	const char *key_name;
 	const struct identity *identity = &verdict->identity;
 	char id[MINISIGN_KEY_ID_TEXT_SIZE];
 	char created[CLOCK_TEXT_SIZE];
 	char expires[CLOCK_TEXT_SIZE];
 
+	/* What was verified has one; analyzers do not see it. */
+	if (!verdict->key)
+		return command_broke(-EINVAL, "the bundle was verified by no key");
 	minisign_key_id_to_string(verdict->key->key.id, id);
-	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): verified, so it has a key */
-	key_name = verdict->key->name;
 	clock_format(identity->created, created);
 	clock_format(identity->expires, expires);
 	(void)printf("%s %s for %s/%s, signed %s by key %s ('%s'), expires %s\n", identity->id,
-		     identity->version, identity->os, identity->arch, created, id, key_name,
-		     identity->expires > 0 ? expires : "never");
+		     identity->version, identity->os, identity->arch, created, id,
+		     verdict->key->name, identity->expires > 0 ? expires : "never");
 	return COMMAND_DONE;
 }
 
