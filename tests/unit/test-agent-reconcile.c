@@ -67,16 +67,22 @@ static void another_version_is_installed_and_another_configuration_configured(vo
 	assert_step(world, "probe", STEP_INSTALL);
 }
 
+/* From 1.0.0, which has the hash p1, to 1.1.0, which has p2. */
+static void upgrade_probe(struct world *world)
+{
+	world_offer(world, LIST("probe"));
+	world_applied(world, "probe", "p1");
+	world_offer(world, LIST("probe=1.1.0"));
+	world_applied(world, "probe", "p2");
+}
+
 static void what_ran_before_is_gone_back_to_and_then_configured(void **state)
 {
 	struct world *world = *state;
 	const char *upgraded = "probe 1.1.0 p2 {\"previous\":{\"version\":\"1.0.0\"}}";
 	const struct memory_addon *memory;
 
-	world_offer(world, LIST("probe"));
-	world_applied(world, "probe", "p1");
-	world_offer(world, LIST("probe=1.1.0"));
-	world_applied(world, "probe", "p2");
+	upgrade_probe(world);
 	world_host(world, LIST(upgraded));
 	world_step(world, 1);
 	assert_step(world, "probe", STEP_NONE);
@@ -104,10 +110,7 @@ static void what_is_gone_back_to_keeps_its_rights_and_that_is_not_hidden(void **
 {
 	struct world *world = *state;
 
-	world_offer(world, LIST("probe"));
-	world_applied(world, "probe", "p1");
-	world_offer(world, LIST("probe=1.1.0"));
-	world_applied(world, "probe", "p2");
+	upgrade_probe(world);
 	world_offer(world, LIST("probe"));
 	world_settings(world, "{\"configs\":{},\"addons\":{\"probe\":{\"capabilities\":[]}}}");
 	world_host(world, LIST("probe 1.1.0 p2 {\"previous\":{\"version\":\"1.0.0\"}}"));
@@ -124,10 +127,7 @@ static void nothing_but_the_version_before_is_gone_back_to(void **state)
 {
 	struct world *world = *state;
 
-	world_offer(world, LIST("probe"));
-	world_applied(world, "probe", "p1");
-	world_offer(world, LIST("probe=1.1.0"));
-	world_applied(world, "probe", "p2");
+	upgrade_probe(world);
 	/* The updater has it no more, or another one. */
 	world_offer(world, LIST("probe"));
 	world_host(world, LIST("probe 1.1.0 p2 {\"previous\":null}"));
@@ -148,10 +148,7 @@ static void a_rollback_that_is_refused_is_not_tried_again(void **state)
 {
 	struct world *world = *state;
 
-	world_offer(world, LIST("probe"));
-	world_applied(world, "probe", "p1");
-	world_offer(world, LIST("probe=1.1.0"));
-	world_applied(world, "probe", "p2");
+	upgrade_probe(world);
 	world_offer(world, LIST("probe"));
 	world_host(world, LIST("probe 1.1.0 p2 {\"previous\":{\"version\":\"1.0.0\"}}"));
 	world_step(world, 1);
