@@ -561,6 +561,42 @@ class Udp(Case):
         self.collector.wait(lambda: not self.flows_of(number), 'a flow is left', 'refresh')
         return [e for e in self.collector.of(number, 'close') if not e['listener']]
 
+    def test_processes_that_share_a_socket_at_the_same_time_are_not_taken_for_each_other(self):
+        base, rounds, peers = 20000, 100, 12
+
+        def talk(channel, index, sockets):
+            # Each has peers of its own, which are nobody's socket.
+            for sock in sockets:
+                wait_line(channel)
+                for peer in range(peers):
+                    sock.sendto(b'x', ('127.0.0.1', base + 1000 * index + peer))
+                tell(channel, 'sent')
+            wait_line(channel)
+
+        sockets = [self.bound() for _ in range(rounds)]
+        workers = [Worker(talk, index, sockets) for index in range(4)]
+        for worker in reversed(workers):
+            # The later ones hold the ends of the earlier ones.
+            self.addCleanup(worker.end)
+            self.addCleanup(worker.say)
+        for sock in sockets:
+            for worker in workers:
+                worker.say()
+            for worker in workers:
+                worker.hear()
+        self.collector.ask()
+        known = 0
+        numbers = {cookie(sock) for sock in sockets}
+        for event in list(self.collector.events):
+            index = (event['remote_port'] - base) // 1000
+            if event['cookie'] not in numbers or event['listener'] or not 0 <= index < len(workers):
+                continue
+            self.assertIn(event['tgid'], (0, workers[index].pid), event)
+            known += event['event'] == 'udp_send' and event['tgid'] != 0
+        self.assertGreater(known, rounds * peers)
+        for sock in sockets:
+            sock.close()
+
     def test_what_is_received_without_its_address_is_counted_with_the_listener(self):
         server, client = self.bound(), self.bound()
         number = cookie(server)
