@@ -34,22 +34,20 @@ int socket_created(struct bpf_sock *sk)
 	return 1;
 }
 
-/* The end of what has no states. A TCP socket that nobody used has its owner now: who closes it.
- * The record of its end, which is near, tells that. */
+/* The end of what has no states. To close a socket is no use of it: who was handed one and gave it
+ * up unread is not its owner. */
 SEC("cgroup/sock_release")
 
 int socket_released(struct bpf_sock *sk)
 {
-	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct probe_socket *socket;
 	struct probe_record *record;
 
+	if (sk->protocol == IPPROTO_TCP)
+		return 1;
+	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (!socket)
 		return 1;
-	if (sk->protocol == IPPROTO_TCP) {
-		if (socket->flags & SOCKET_ANNOUNCED && socket->owner.tgid == 0)
-			take(socket);
-		return 1;
-	}
 	set_flags(socket, SOCKET_ENDED);
 	/* Nobody comes back for it. */
 	if (socket->sent.pid != 0 && __sync_lock_test_and_set(&socket->sent.pid, 0) != 0)

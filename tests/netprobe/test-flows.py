@@ -175,23 +175,29 @@ class Tcp(Case):
         self.assertOwner(self.collector.wait_event(number, 'close'), worker.pid)
         server.close()
 
-    def test_who_takes_a_connection_and_only_closes_it_owns_it_too(self):
+    def test_who_is_handed_a_connection_and_only_closes_it_does_not_own_it(self):
         server = listener()
+        between, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
 
-        def serve(channel):
-            # Not even its address is asked for.
-            sock = socket.socket(fileno=ctypes.CDLL(None).accept(server.fileno(), None, None))
+        def close_what_comes(channel):
+            sock = receive_descriptor(theirs)
             tell(channel, cookie(sock))
             sock.close()
             wait_line(channel)
 
-        worker = Worker(serve)
+        worker = Worker(close_what_comes)
         client = self.connect(server)
+        # Not even its address is asked for: nobody uses it.
+        accepted = socket.socket(fileno=ctypes.CDLL(None).accept(server.fileno(), None, None))
+        send_descriptor(between, accepted)
+        accepted.close()
         number = int(worker.hear())
         client.close()
-        self.assertOwner(self.collector.wait_event(number, 'close'), worker.pid)
+        self.assertEqual(self.collector.wait_event(number, 'close')['tgid'], 0)
+        self.assertEqual({event['tgid'] for event in self.collector.of(number)}, {0})
         worker.end()
-        server.close()
+        for sock in (server, between, theirs):
+            sock.close()
 
     def test_a_passed_descriptor_moves_to_who_uses_it(self):
         server = listener()
