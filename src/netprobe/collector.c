@@ -331,6 +331,28 @@ void collector_each(const struct collector *collector,
 	}
 }
 
+struct scan {
+	void (*each)(void *context, const struct flow *flow);
+	void *context;
+};
+
+static void on_entry(void *context, const struct flow_entry *entry)
+{
+	const struct scan *scan = context;
+	struct flow flow;
+
+	collector_compose(entry, &flow);
+	scan->each(scan->context, &flow);
+}
+
+bool collector_scan(const struct collector *collector, uint32_t *cursor,
+		    void (*each)(void *context, const struct flow *flow), void *context)
+{
+	struct scan scan = {each, context};
+
+	return flow_table_scan(collector->flows, cursor, on_entry, &scan);
+}
+
 uint32_t collector_size(const struct collector *collector)
 {
 	return flow_table_size(collector->flows);

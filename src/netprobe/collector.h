@@ -62,5 +62,9 @@ must_check int collector_refresh(struct collector *collector);
 /* Every living flow and listener. */
 void collector_each(const struct collector *collector,
 		    void (*each)(void *context, const struct flow *flow), void *context);
+/* Some of them; *cursor* begins as 0. False: they were the last. What lives from the first call to
+ * the last one comes once. */
+bool collector_scan(const struct collector *collector, uint32_t *cursor,
+		    void (*each)(void *context, const struct flow *flow), void *context);
 uint32_t collector_size(const struct collector *collector);
 struct collector_counts collector_counts(const struct collector *collector);

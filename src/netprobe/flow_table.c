@@ -209,6 +209,29 @@ struct flow_entry *flow_table_next(const struct flow_entry *entry)
 	return entry->after;
 }
 
+static uint32_t reverse(uint32_t value)
+{
+	uint32_t reversed = 0;
+
+	for (unsigned bit = 0; bit < 32; bit++)
+		reversed |= (value >> bit & 1U) << (31 - bit);
+	return reversed;
+}
+
+/* The cursor counts from its highest bit down: when the table has doubled, the two places that one
+ * became are both behind it or both before it. */
+bool flow_table_scan(const struct flow_table *table, uint32_t *cursor,
+		     void (*each)(void *context, const struct flow_entry *entry), void *context)
+{
+	uint32_t mask = table->places - 1;
+
+	for (const struct flow_entry *entry = table->flows[*cursor & mask]; entry;
+	     entry = entry->next)
+		each(context, entry);
+	*cursor = reverse(reverse(*cursor | ~mask) + 1);
+	return *cursor != 0;
+}
+
 void flow_table_touch(struct flow_table *table, struct flow_entry *entry)
 {
 	if (table->newest == entry)

@@ -237,6 +237,7 @@ static void open_collector(struct probe *probe)
 		probe->collector = collector_free(probe->collector);
 		return;
 	}
+	probe->collectors++;
 	drain(probe);
 	want_snapshot(probe);
 }
