@@ -73,6 +73,7 @@ struct kernel_probe {
 	struct ring_buffer *ring;
 	int cgroup;
 	int cpus;
+	bool is_seeded;
 	/* Of one kernel_probe_drain(). */
 	const struct kernel_probe_calls *calls;
 	void *context;
@@ -427,8 +428,13 @@ int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_call
 	if (!probe->links[hook_find("holders")])
 		return -EOPNOTSUPP;
 	/* Only when all processes were seen is it known who shares a socket. */
+	probe->programs->bss->seeding = !probe->is_seeded;
 	r = iterate(probe, first, context);
-	return r < 0 ? r : iterate(probe, calls, context);
+	probe->programs->bss->seeding = 0;
+	if (r < 0)
+		return r;
+	probe->is_seeded = true;
+	return iterate(probe, calls, context);
 }
 
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,

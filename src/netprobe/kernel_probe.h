@@ -44,8 +44,8 @@ int kernel_probe_fd(const struct kernel_probe *probe);
 must_check int kernel_probe_drain(struct kernel_probe *probe, unsigned max,
 				  const struct kernel_probe_calls *calls, void *context,
 				  unsigned *ret_taken);
-/* Every socket that a process holds, twice: the first time gives owners to those that are older
- * than the probe, so *first* gets them unfinished. 0; -EOPNOTSUPP; -errno. */
+/* Every socket that a process holds, twice: the first time of the first call gives owners to those
+ * that are older than the probe, so *first* gets them unfinished. 0; -EOPNOTSUPP; -errno. */
 must_check int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *first,
 				 const struct kernel_probe_calls *calls, void *context);
 /* The counters of one peer; false: there are none. *forget* removes them. */

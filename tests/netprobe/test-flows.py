@@ -798,6 +798,53 @@ class Before(unittest.TestCase):
         udp.close()
 
 
+    def test_a_look_gives_no_owner_to_what_is_younger_than_the_collector(self):
+        collector = Collector()
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+        # Held, and not used: not even its address was asked for.
+        accepted = socket.socket(fileno=ctypes.CDLL(None).accept(server.fileno(), None, None))
+        number = cookie(accepted)
+        for _ in range(2):
+            flows, _ = collector.ask()
+            self.assertEqual([flow['tgid'] for flow in flows if flow['cookie'] == number], [0])
+        client.sendall(b'x')
+        accepted.recv(1)
+        collector.wait(lambda: collector.of(number)[-1]['tgid'] == os.getpid(), 'its use is not seen')
+        for sock in (client, accepted, server):
+            sock.close()
+
+    def test_a_listener_that_is_older_than_the_collector_is_its_oldest_holders_whatever_their_numbers_are(self):
+        def serve(channel):
+            server = listener()
+            free = next(n for n in range(os.getpid() - 1, 1, -1) if not pathlib.Path(f'/proc/{n}').exists())
+            child = collect.fork_as(free)
+            if child == 0:
+                signal.pause()
+            tell(channel, f'{cookie(server)} {child or 0}')
+            wait_line(channel)
+            if child:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+
+        worker = Worker(serve)
+        number, child = map(int, worker.hear().split())
+        if child:
+            collector = Collector()
+            self.addCleanup(collector.close)
+        worker_end = lambda: (worker.say(), worker.end())
+        if not child or collector.tier != 'full':
+            worker_end()
+            self.skipTest('the kernel gives no process a wanted number, or too little else')
+        self.assertLess(child, worker.pid)
+        try:
+            self.assertEqual(collector.wait_event(number, 'seen')['tgid'], worker.pid)
+        finally:
+            worker_end()
+
     def test_who_only_holds_a_socket_does_not_take_it_from_who_used_it(self):
         server = listener()
         client = socket.create_connection(server.getsockname())
