@@ -64,8 +64,8 @@ static void close_directory(DIR **directory)
 }
 
 /* Whether *cgroup* is below *parent*, which is of container *id*; *ret_id* is its own. */
-static bool search(int parent, const char *name, const char *id, unsigned depth, uint64_t cgroup,
-		   char ret_id[FLOW_CONTAINER_MAX + 1])
+static bool search(int parent, const char *name, enum container_place place, const char *id,
+		   unsigned depth, uint64_t cgroup, char ret_id[FLOW_CONTAINER_MAX + 1])
 {
 	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *directory CLEANUP(close_directory) = fd < 0 ? NULL : fdopendir(fd);
@@ -77,21 +77,21 @@ static bool search(int parent, const char *name, const char *id, unsigned depth,
 	}
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): of a stream that nobody else reads */
 	while ((entry = readdir(directory))) {
+		enum container_place inner;
 		char own[FLOW_CONTAINER_MAX + 1];
 
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
 			continue;
+		inner = container_step(place, entry->d_name, strlen(entry->d_name), own);
 		/* The first id in a path counts. */
 		if (id[0] != '\0')
 			(void)snprintf(own, sizeof(own), "%s", id);
-		else
-			(void)container_id_parse(entry->d_name, own);
 		if (entry->d_ino == cgroup) {
 			memcpy(ret_id, own, sizeof(own));
 			return true;
 		}
 		if (depth < DEPTH_MAX &&
-		    search(dirfd(directory), entry->d_name, own, depth + 1, cgroup, ret_id))
+		    search(dirfd(directory), entry->d_name, inner, own, depth + 1, cgroup, ret_id))
 			return true;
 	}
 	return false;
@@ -106,7 +106,7 @@ const char *container_cache_find(struct container_cache *cache, uint64_t cgroup)
 		return "";
 	if (known->cgroup != cgroup) {
 		if (cache->root >= 0)
-			(void)search(cache->root, ".", "", 0, cgroup, id);
+			(void)search(cache->root, ".", CONTAINER_ANY, "", 0, cgroup, id);
 		container_cache_add(cache, cgroup, id);
 	}
 	return known->id;
