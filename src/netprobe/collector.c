@@ -362,6 +362,7 @@ struct collector_counts collector_counts(const struct collector *collector)
 {
 	struct collector_counts counts = collector->counts;
 
+	counts.containers_missed = container_cache_missed(collector->containers);
 	if (collector->probe)
 		counts.lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD) +
 			      kernel_probe_lost(collector->probe, PROBE_LOST_PEER) +

@@ -29,7 +29,8 @@ struct collector_counts {
 	uint64_t lost;   /* what there was no room or no memory for in the kernel */
 	uint64_t flows_started, flows_ended, flows_evicted;
 	uint64_t owners_known, owners_unknown; /* of flows_started */
-	uint64_t owners_corrected; /* where another process was seen to use the socket */
+	uint64_t containers_missed; /* not looked for: too many at once, or too many cgroups */
+	uint64_t owners_corrected;  /* where another process was seen to use the socket */
 };
 
 #define COLLECTOR_WHY_MAX 600

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
 
@@ -53,6 +54,29 @@ static void a_cgroup_is_found_by_its_inode_and_has_its_parents_container(void **
 	assert_string_equal(container_cache_find(cache, inner), ID);
 }
 
+static void looking_for_what_is_not_there_has_bounds_and_is_counted(void **state)
+{
+	char name[] = "/tmp/affix-test-container-XXXXXX";
+	cleanup_container_cache struct container_cache *cache = NULL;
+	cleanup_fd int root = -EBADF;
+	uint64_t there;
+
+	(void)state;
+	assert_non_null(mkdtemp(name));
+	root = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(root >= 0);
+	there = make(root, "docker-" ID ".scope");
+	cache = container_cache_new(root);
+	for (uint64_t cgroup = 1; cgroup <= 1000; cgroup++)
+		assert_string_equal(container_cache_find(cache, UINT64_MAX - cgroup), "");
+	assert_in_range(container_cache_missed(cache), 900, 980);
+	/* After a while it is looked for again. */
+	clock_sleep_usec(200000);
+	assert_string_equal(container_cache_find(cache, there), ID);
+	assert_int_equal(tree_remove(root, "docker-" ID ".scope"), 0);
+	assert_int_equal(rmdir(name), 0);
+}
+
 static void what_was_noted_needs_no_hierarchy(void **state)
 {
 	cleanup_container_cache struct container_cache *cache = container_cache_new(-EBADF);
@@ -68,6 +92,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_cgroup_is_found_by_its_inode_and_has_its_parents_container),
+		cmocka_unit_test(looking_for_what_is_not_there_has_bounds_and_is_counted),
 		cmocka_unit_test(what_was_noted_needs_no_hierarchy),
 	};
 
