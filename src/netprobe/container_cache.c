@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "netprobe/container.h"
+#include "netprobe/hash.h"
 
 #define PLACES    1024U
 #define DEPTH_MAX 16U
@@ -37,6 +38,7 @@ struct container_cache {
 	unsigned passes;      /* that may be made yet */
 	uint64_t passes_usec; /* when that was counted, CLOCK_MONOTONIC */
 	uint64_t missed;
+	struct hash_key key;
 	struct known known[PLACES];
 };
 
@@ -47,6 +49,7 @@ struct container_cache *container_cache_new(int root)
 	if (!cache)
 		return NULL;
 	cache->root = root;
+	cache->key = hash_key_new();
 	cache->passes = PASSES_MAX;
 	cache->passes_usec = clock_monotonic_usec();
 	return cache;
@@ -60,7 +63,7 @@ struct container_cache *container_cache_free(struct container_cache *cache)
 
 static struct known *place_of(struct container_cache *cache, uint64_t cgroup)
 {
-	return &cache->known[cgroup * 0x9e3779b97f4a7c15ULL >> 54];
+	return &cache->known[hash_of(&cache->key, &cgroup, sizeof(cgroup)) % PLACES];
 }
 
 void container_cache_add(struct container_cache *cache, uint64_t cgroup, const char *id)

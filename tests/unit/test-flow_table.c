@@ -84,6 +84,36 @@ static void what_lives_all_the_while_is_scanned_once_also_when_the_table_grows(v
 	}
 }
 
+struct order {
+	uint64_t cookies[MANY];
+	size_t count;
+};
+
+static void note_order(void *context, const struct flow_entry *entry)
+{
+	struct order *order = context;
+
+	order->cookies[order->count++] = entry->cookie;
+}
+
+static void where_a_flow_is_kept_cannot_be_known_from_its_name(void **state)
+{
+	static struct order orders[2];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+		cleanup_flow_table struct flow_table *table = flow_table_new(MANY);
+		uint32_t cursor = 0;
+
+		for (uint64_t cookie = 1; cookie <= MANY; cookie++)
+			assert_non_null(flow_table_add(table, cookie, NULL));
+		while (flow_table_scan(table, &cursor, note_order, &orders[i]))
+			continue;
+		assert_int_equal(orders[i].count, MANY);
+	}
+	assert_memory_not_equal(orders[0].cookies, orders[1].cookies, sizeof(orders[0].cookies));
+}
+
 static void all_peers_of_a_socket_can_be_taken_one_by_one(void **state)
 {
 	cleanup_flow_table struct flow_table *table = flow_table_new(MANY);
@@ -149,6 +179,7 @@ int main(void)
 		cmocka_unit_test(peers_of_a_socket_are_flows_beside_its_own),
 		cmocka_unit_test(
 			what_lives_all_the_while_is_scanned_once_also_when_the_table_grows),
+		cmocka_unit_test(where_a_flow_is_kept_cannot_be_known_from_its_name),
 		cmocka_unit_test(all_peers_of_a_socket_can_be_taken_one_by_one),
 		cmocka_unit_test(a_full_table_takes_nothing_before_one_left),
 		cmocka_unit_test(the_longest_silent_flow_is_the_oldest),
