@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 
 /* An iterator over all descriptors: what was there before, and how all of it stands now. */
+#include "closed.h"
 #include "tell.h"
 
 /* See ring.h for why it is this one. */
@@ -67,6 +68,7 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	announce(sk->__sk_common.skc_state, socket, &record.tuple);
 	if (!(socket->flags & SOCKET_ANNOUNCED) && socket->first_family == 0)
 		return;
+	set_flags(socket, SOCKET_KNOWN);
 	record.cookie = bpf_get_socket_cookie(sk);
 	record.time_ns = bpf_ktime_get_ns();
 	record.netns = socket->netns;
