@@ -154,7 +154,8 @@ static void on_flow(void *context, enum flow_event kind, const struct flow *flow
 	if (flow->listener && kind != FLOW_UPDATE)
 		want_snapshot(probe);
 	match_add(probe->match, flow,
-		  probe->config->external_flow_match_window_ms * (uint64_t)WALL_NS_PER_MSEC);
+		  probe->config->external_flow_match_window_ms * (uint64_t)WALL_NS_PER_MSEC,
+		  probe_now_ns());
 	if (!probe->config->raw)
 		return;
 	if (!server_has_clients(probe->server)) {

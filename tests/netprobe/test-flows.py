@@ -1035,6 +1035,29 @@ class Silent(unittest.TestCase):
         server.close()
 
 
+    def test_a_clock_that_is_set_ends_no_flow(self):
+        collector = Collector()
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        server, client = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        server.bind(('127.0.0.1', 0))
+        number = cookie(client)
+        client.sendto(b'x', server.getsockname())
+        started = collector.wait_event(number, 'udp_send')['started_ns']
+        for seconds in (36000, -72000):
+            collector.ask(f'clock {seconds}')
+            flows, _ = collector.ask()
+            flow = next(f for f in flows if f['cookie'] == number)
+            self.assertEqual(flow['started_ns'], started)
+            self.assertGreaterEqual(flow['last_ns'], started)
+        client.close()
+        ended = collector.wait_event(number, 'close')
+        self.assertEqual(ended['end'], 1)
+        self.assertGreaterEqual(ended['ended_ns'], started)
+        server.close()
+
+
 class Unprivileged(unittest.TestCase):
     def test_three_capabilities_are_enough_for_everything(self):
         wanted = '-all,+bpf,+perfmon,+net_admin'
@@ -1245,6 +1268,28 @@ class Bounds(unittest.TestCase):
         self.assertGreaterEqual(counts['evicted'], 11)
         self.assertLessEqual(len(flows), 10)
         for sock in (*clients, server):
+            sock.close()
+
+    def test_a_peer_that_is_talked_with_is_not_silent_without_records(self):
+        collector = Collector('full', 60)
+        self.addCleanup(collector.close)
+        if collector.tier == 'diag':
+            self.skipTest(collector.why)
+        talker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        number = cookie(talker)
+        for port in (3001, 3002):
+            talker.sendto(b'x', ('127.0.0.1', port))
+        collector.wait(lambda: len(collector.of(number, 'udp_send')) == 2, 'not told')
+        server = listener()
+        clients = []
+        for _ in range(100):
+            talker.sendto(b'x', ('127.0.0.1', 3002))
+            clients += [socket.create_connection(server.getsockname()), server.accept()[0]]
+            if len(clients) % 20 == 0:
+                collector.ask('sync')
+        self.assertGreater(collector.ask('sync')[1]['evicted'], 100)
+        self.assertNotIn(3002, [e['remote_port'] for e in collector.of(number, 'evicted')])
+        for sock in (*clients, server, talker):
             sock.close()
 
 
