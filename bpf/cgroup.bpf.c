@@ -97,8 +97,10 @@ static __always_inline int bound(struct bpf_sock *sk, bool ipv6)
 		return 1;
 	set_flags(socket, SOCKET_ANNOUNCED | PROBE_LISTENER);
 	record = record_new(PROBE_LISTEN, bpf_get_socket_cookie(sk), socket, OF_CURRENT);
-	if (!record)
+	if (!record) {
+		clear_flags(socket, SOCKET_ANNOUNCED);
 		return 1;
+	}
 	record->tuple.family = sk->family;
 	record->tuple.protocol = sk->protocol;
 	record->tuple.local_port = sk->src_port;
@@ -281,7 +283,7 @@ static __always_inline int named(struct bpf_sock_addr *context)
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (!socket || socket->owner.tgid != 0 || !take(socket))
 		return 1;
-	if (!(socket->flags & SOCKET_ANNOUNCED))
+	if (!(socket->flags & SOCKET_ANNOUNCED) || socket->flags & SOCKET_ENDED)
 		return 1;
 	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket, OF_CURRENT);
 	if (!record) {

@@ -67,7 +67,8 @@ static __always_inline bool set_owner(struct probe_socket *socket, struct probe_
 		return false;
 	owner->version = version + 1;
 	socket->owner = *owner;
-	(void)__sync_lock_test_and_set(&socket->owner.version, version + 2);
+	in_order();
+	*(volatile __u32 *)&socket->owner.version = version + 2;
 	socket->counters.told = 0;
 	return true;
 }

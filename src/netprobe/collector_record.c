@@ -469,8 +469,10 @@ static bool came_in(const struct collector *collector, const struct flow_entry *
 static void first_stands(struct collector *collector, const struct probe_record *record)
 {
 	struct flow_entry *entry = find_peer(collector, record);
+	int64_t idle_ns = collector->options.peer_idle_ms * NSEC_PER_MS;
 
-	if (!entry)
+	/* One that was ended because of its silence is not begun again. */
+	if (!entry && collector_now(CLOCK_MONOTONIC) - time_of(record) < idle_ns)
 		entry = begin_peer(collector, record);
 	if (!entry)
 		return;

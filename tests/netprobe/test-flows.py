@@ -864,7 +864,8 @@ class Before(unittest.TestCase):
 
         worker = Worker(use)
         worker.hear()
-        self.assertEqual(collector.wait_event(number, 'update')['tgid'], worker.pid)
+        # By an update, or anew: others on this machine may have pushed it out.
+        collector.wait(lambda: collector.of(number)[-1]['tgid'] == worker.pid, 'did not move')
         # A look sees both holders. Then others push the flow out, and what the kernel's side knows is told anew.
         collector.ask()
         others = [listener() for _ in range(8)]
@@ -1027,7 +1028,9 @@ class Silent(unittest.TestCase):
         client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         number = cookie(client)
         client.sendto(b'x', server.getsockname())
+        collect.time.sleep(0.15)
         ended = collector.wait(lambda: collector.of(number, 'close'), 'it does not end', 'refresh')[0]
+        # Also what nobody asked for before it was over.
         self.assertEqual((ended['end'], ended['bytes_sent']), (3, 1))
         client.sendto(b'y', server.getsockname())
         collector.wait(lambda: len(collector.of(number, 'udp_send')) == 2, 'it does not begin again')
@@ -1271,7 +1274,7 @@ class Bounds(unittest.TestCase):
             sock.close()
 
     def test_a_peer_that_is_talked_with_is_not_silent_without_records(self):
-        collector = Collector('full', 60)
+        collector = Collector('full', 120)
         self.addCleanup(collector.close)
         if collector.tier == 'diag':
             self.skipTest(collector.why)
@@ -1282,7 +1285,7 @@ class Bounds(unittest.TestCase):
         collector.wait(lambda: len(collector.of(number, 'udp_send')) == 2, 'not told')
         server = listener()
         clients = []
-        for _ in range(100):
+        for _ in range(150):
             talker.sendto(b'x', ('127.0.0.1', 3002))
             clients += [socket.create_connection(server.getsockname()), server.accept()[0]]
             if len(clients) % 20 == 0:
