@@ -47,9 +47,10 @@ static __always_inline void begin_again(struct probe_socket *socket, __u64 cooki
 static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 cookie,
 				   struct probe_socket *socket, __u8 old)
 {
-	struct probe_record *record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
+	struct probe_record *record;
 
 	set_flags(socket, SOCKET_ENDED);
+	record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
 	if (!record) {
 		end_lost(socket, cookie);
 		return;
