@@ -25,7 +25,7 @@ int socket_created(struct bpf_sock *sk)
 	if (sk->family != AF_INET && sk->family != AF_INET6)
 		return 1;
 	/* TCP's begin when they connect or listen. */
-	if (sk->protocol == IPPROTO_TCP)
+	if (sk->protocol == IPPROTO_TCP || sk->protocol > PROTOCOL_MAX)
 		return 1;
 	socket = socket_of(sk);
 	if (!socket)
@@ -200,7 +200,7 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	struct probe_record *record;
 
 	/* TCP tells of itself when it connects, in the same system call. */
-	if (!sk || context->protocol == IPPROTO_TCP)
+	if (!sk || context->protocol == IPPROTO_TCP || context->protocol > PROTOCOL_MAX)
 		return 1;
 	socket = socket_of(sk);
 	if (!socket)

@@ -21,7 +21,7 @@ static __always_inline void lives(struct bpf_sock_ops *context, __u32 kind, __u8
 		return;
 	bpf_sock_ops_cb_flags_set(context,
 				  context->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-	if (kind != PROBE_ACCEPT && !is_of_kernel((struct sock *)tcp))
+	if (kind != PROBE_ACCEPT && is_of_current((struct sock *)tcp))
 		take(socket);
 	socket->netns = ((struct sock *)tcp)->__sk_common.skc_net.net->ns.inum;
 	if (socket->flags & SOCKET_ENDED)

@@ -60,7 +60,7 @@ SEC("tp_btf/tcp_rcv_space_adjust")
 
 int BPF_PROG(tcp_received, struct sock *sk)
 {
-	if (sk->sk_lock.owned)
+	if (sk->sk_lock.owned && is_inet(sk))
 		used(sk);
 	return 0;
 }
@@ -204,7 +204,7 @@ static __always_inline void begins(struct sock *sk, int state)
 
 	if (!socket)
 		return;
-	if (!is_of_kernel(sk))
+	if (is_of_current(sk))
 		take(socket);
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
 	if (socket->flags & SOCKET_ENDED)

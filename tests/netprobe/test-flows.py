@@ -157,6 +157,47 @@ class Tcp(Case):
             self.assertEqual(worker.end(), 0)
         server.close()
 
+    def test_a_connection_of_mptcp_is_one_of_tcp_with_who_connected(self):
+        try:
+            server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+        except OSError as error:
+            self.skipTest(f'there is no MPTCP: {error}')
+        server.bind(('127.0.0.1', 0))
+        server.listen()
+        port = server.getsockname()[1]
+
+        def call(channel):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+            sock.connect(('127.0.0.1', port))
+            sock.sendall(b'12345')
+            tell(channel, f'{cookie(sock)} {sock.getsockname()[1]}')
+            wait_line(channel)
+            sock.recv(10)
+            sock.close()
+
+        worker = Worker(call)
+        outer, local = map(int, worker.hear().split())
+        accepted, _ = server.accept()
+        self.assertEqual(accepted.recv(10), b'12345')
+        accepted.sendall(b'x')
+        worker.say()
+        worker.end()
+        accepted.close()
+
+        def closed():
+            return [e for e in self.collector.events if e['event'] == 'close' and local in (e['local_port'], e['remote_port'])]
+
+        self.collector.wait(lambda: len(closed()) >= 2, 'no end')
+        for event in self.collector.events:
+            if local == event['local_port']:
+                self.assertOwner(event, worker.pid)
+            elif local == event['remote_port']:
+                self.assertIn(event['tgid'], (0, os.getpid()))
+        # What the process itself has is no second connection.
+        self.assertEqual([self.collector.of(number) for number in (outer, cookie(server))], [[], []])
+        self.assertOwner([e for e in self.collector.events if e['listener'] and e['local_port'] == port][-1], os.getpid())
+        server.close()
+
     def test_who_accepts_and_never_reads_owns_it_all_the_same(self):
         server = listener()
 
