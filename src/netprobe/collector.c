@@ -217,6 +217,7 @@ static int look(struct collector *collector)
 	collector->round++;
 	collector->looked_ns = collector_now(CLOCK_MONOTONIC);
 	collector->evicted_looked = collector->counts.flows_evicted;
+	memset(collector->listening, 0, sizeof(collector->listening));
 	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
 	if (r < 0 && r != -EOPNOTSUPP)
 		return r;
@@ -389,10 +390,11 @@ struct collector_counts collector_counts(const struct collector *collector)
 {
 	struct collector_counts counts = collector->counts;
 
+	counts.lost = collector->flows_lost;
 	counts.containers_missed = container_cache_missed(collector->containers);
 	if (collector->probe)
-		counts.lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD) +
-			      kernel_probe_lost(collector->probe, PROBE_LOST_PEER) +
-			      kernel_probe_lost(collector->probe, PROBE_LOST_SOCKET);
+		counts.lost += kernel_probe_lost(collector->probe, PROBE_LOST_RECORD) +
+			       kernel_probe_lost(collector->probe, PROBE_LOST_PEER) +
+			       kernel_probe_lost(collector->probe, PROBE_LOST_SOCKET);
 	return counts;
 }

@@ -35,6 +35,7 @@ struct collector {
 	uint32_t round;   /* of the last full look at all sockets */
 	int64_t clock_ns; /* CLOCK_REALTIME at CLOCK_MONOTONIC 0, for what is told */
 	uint8_t listening[8192]; /* a bit for each TCP port that is listened on */
+	uint64_t flows_lost;     /* for which there was no memory here */
 	uint64_t lost_drained;   /* losses that lie before what was taken from the ring */
 	uint64_t lost_swept;     /* losses after which ends were looked for */
 	uint64_t ends_lost;      /* of them those that were not even kept apart */

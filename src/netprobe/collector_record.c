@@ -125,7 +125,7 @@ static bool set_owner(struct collector *collector, struct flow_entry *entry,
 		return false;
 	entry->process = process_table_take(collector->processes, owner);
 	entry->thread = owner->pid;
-	if (before)
+	if (before && entry->process)
 		collector->counts.owners_corrected++;
 	else if (entry->process)
 		collector->counts.owners_known++;
@@ -214,8 +214,10 @@ static struct flow_entry *add(struct collector *collector, const struct probe_re
 		collector_end(collector, longest_silent(collector), FLOW_EVICTED, FLOW_END_EVICTED,
 			      now_ns);
 	entry = flow_table_add(collector->flows, record->cookie, is_of_peer(record) ? &peer : NULL);
-	if (!entry)
+	if (!entry) {
+		collector->flows_lost++;
 		return NULL;
+	}
 	entry->started_ns = wall_clock(collector, now_ns);
 	entry->begun_ns = now_ns;
 	entry->last_ns = now_ns;

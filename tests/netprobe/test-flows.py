@@ -1040,6 +1040,24 @@ class Diag(unittest.TestCase):
         server.close()
 
 
+    def test_a_port_that_nobody_listens_on_any_more_makes_no_connection_an_inbound_one(self):
+        server = listener()
+        number = cookie(server)
+        port = server.getsockname()[1]
+        collector = self.collect()
+        collector.wait(lambda: collector.of(number, 'seen'), 'not seen', 'refresh')
+        server.close()
+        other = listener()
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind(('127.0.0.1', port))
+        client.connect(other.getsockname())
+        seen = collector.wait(lambda: collector.of(cookie(client), 'seen'), 'not seen', 'refresh')[0]
+        self.assertFalse(seen['inbound'])
+        client.close()
+        other.close()
+
+
 class Lacks(unittest.TestCase):
     """A host that has not what the better tiers need: in a mount namespace without it."""
 
