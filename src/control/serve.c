@@ -432,7 +432,7 @@ static int open_fleet(struct store *store, const struct config *config)
 	const struct fleet_options options = {
 		.data_dirfd = STORE_FD_DATA,
 		.trust_dirfd = config->trust ? STORE_FD_TRUST : -EBADF,
-		.public_url = config->public_url,
+		.public_url = config->is_url_guessed ? NULL : config->public_url,
 		.trust_certificates = config->certificate_is_credential,
 		.heartbeat_seconds = config->heartbeat_seconds,
 		.poll_seconds = config->poll_seconds,

@@ -72,7 +72,7 @@ static void every_key_is_read(void **state)
 		     "  reconnect_max_seconds: 4}\n"
 		     "removal: {delay_seconds: 5, mass_seconds: 6}\n"
 		     "downloads: {max_bytes: 7, min_bytes_per_second: 8, max_seconds: 9,\n"
-		     "  slow_seconds: 10, keep_free_bytes: 0}\n"
+		     "  slow_seconds: 10, keep_free_bytes: 0, origins: ['https://cdn:8443']}\n"
 		     "repair: true\n"
 		     "x-mine: anything\n");
 
@@ -87,6 +87,7 @@ static void every_key_is_read(void **state)
 	assert_int_equal(config->download_max_seconds, 9);
 	assert_int_equal(config->download_slow_seconds, 10);
 	assert_int_equal(config->download_keep_free, 0);
+	assert_string_equal(config->download_origins.items[0], "https://cdn:8443");
 	assert_true(config->policy.repair);
 }
 
@@ -116,6 +117,9 @@ static void what_is_wrong_is_said(void **state)
 	bad("server: {url: 'wss://a'}\nintervals: {heartbeat_seconds: 0}", "heartbeat_seconds");
 	bad("server: {url: 'wss://a'}\nremoval: {delay_seconds: 0}", "delay_seconds");
 	bad("server: {url: 'wss://a'}\ndownloads: {max_bytes: 2000000000}", "max_bytes");
+	bad("server: {url: 'wss://a'}\ndownloads: {origins: ['https://cdn/x']}", "an origin");
+	bad("server: {url: 'wss://a'}\ndownloads: {origins: ['ftp://cdn']}", "an origin");
+	bad("server: {url: 'wss://a'}\ndownloads: {origins: ['https://a@cdn']}", "an origin");
 	bad("server: {url: 'wss://a'}\nrepair: maybe", "repair");
 	bad("server: [", "");
 }
