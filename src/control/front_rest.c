@@ -149,8 +149,8 @@ static void grant(struct exchange *exchange)
 {
 	struct front *front = exchange->front;
 
-	(void)snprintf(exchange->spool_name, sizeof(exchange->spool_name), "upload-%u-%" PRIu64,
-		       front->number, ++front->upload_count);
+	(void)snprintf(exchange->spool_name, sizeof(exchange->spool_name),
+		       CHILD_UPLOAD_NAME "%" PRIu64, front->number, ++front->upload_count);
 	exchange->spool_fd = openat(FRONT_FD_INCOMING, exchange->spool_name,
 				    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	exchange->is_spool_granted = true;
