@@ -208,6 +208,7 @@ void rest_on_response(struct front *front, const Link__HttpResponse *response)
 		return;
 	}
 	add_headers(exchange, response);
+	exchange->is_proven = response->is_proven;
 	exchange->answer_type_copy = strdup(response->content_type);
 	if (response->body.len > 0) {
 		body = malloc(response->body.len);

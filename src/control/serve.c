@@ -234,6 +234,7 @@ static void answer_http(struct front_link *front, uint64_t id, const struct api_
 	response.body.data = (uint8_t *)answer->body;
 	response.body.len = answer->body_size;
 	response.artifact = (char *)answer->artifact;
+	response.is_proven = answer->is_proven;
 	if (answer->retry_after > 0) {
 		(void)snprintf(seconds, sizeof(seconds), "%u", answer->retry_after);
 		retry.name = (char *)"retry-after";
