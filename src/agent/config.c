@@ -152,6 +152,7 @@ static const struct yaml_field interval_fields[] = {
 static const struct yaml_field removal_fields[] = {
 	YAML_FIELD("delay_seconds", YAML_FIELD_UINT64, AT(policy.removal_delay), .min = 1,
 		   .max = 30 * DAY),
+	YAML_FIELD("ignore_confirmation", YAML_FIELD_BOOL, AT(policy.ignores_confirmation)),
 	YAML_FIELD("mass_seconds", YAML_FIELD_UINT64, AT(policy.mass_removal), .min = 1,
 		   .max = 365 * DAY),
 	YAML_FIELD_END,

@@ -105,9 +105,10 @@ static void remove_step(const struct reconcile_input *input, const struct census
 			struct reconcile_result *result)
 {
 	uint64_t delay = input->policy->removal_delay;
-	bool is_confirmed = offer_confirms_removal(input->offer, step->id);
+	bool is_heeded = !input->policy->ignores_confirmation;
+	bool is_confirmed = is_heeded && offer_confirms_removal(input->offer, step->id);
 
-	if (census->is_mass && !is_confirmed && offer_is_affix(input->offer)) {
+	if (census->is_mass && !is_confirmed && is_heeded && offer_is_affix(input->offer)) {
 		set_step(
 			step, STEP_WAIT, "mass-removal",
 			"the offer drops more than half of the add-ons here; 'affix fleet confirm-removal' lets it");

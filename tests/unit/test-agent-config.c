@@ -70,7 +70,7 @@ static void every_key_is_read(void **state)
 		     "labels: {env: prod, number: 7}\n"
 		     "intervals: {heartbeat_seconds: 1, status_seconds: 2, drift_seconds: 3,\n"
 		     "  reconnect_max_seconds: 4}\n"
-		     "removal: {delay_seconds: 5, mass_seconds: 6}\n"
+		     "removal: {delay_seconds: 5, mass_seconds: 6, ignore_confirmation: true}\n"
 		     "downloads: {max_bytes: 7, min_bytes_per_second: 8, max_seconds: 9,\n"
 		     "  slow_seconds: 10, keep_free_bytes: 0, origins: ['https://cdn:8443']}\n"
 		     "repair: true\n"
@@ -84,6 +84,7 @@ static void every_key_is_read(void **state)
 	assert_string_equal(json_string_value(json_object_get(config->labels, "number")), "7");
 	assert_int_equal(config->reconnect_max_seconds, 4);
 	assert_int_equal(config->policy.mass_removal, 6);
+	assert_true(config->policy.ignores_confirmation);
 	assert_int_equal(config->download_max_seconds, 9);
 	assert_int_equal(config->download_slow_seconds, 10);
 	assert_int_equal(config->download_keep_free, 0);
