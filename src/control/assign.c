@@ -193,6 +193,12 @@ static void ask_gates(const struct assign_package *package, const struct assign_
 		       version, host->os, host->arch);
 		return;
 	}
+	if (!choice->artifact->is_approved) {
+		decide(choice, ASSIGN_NOT_APPROVED,
+		       "the bundle of %s for %.32s/%.32s came after the approval; approve it again",
+		       version, host->os, host->arch);
+		return;
+	}
 	if (version_satisfies(host->agent_version, package->base_agent, &holds) != 0 || !holds) {
 		decide(choice, ASSIGN_BASE_AGENT,
 		       "%s needs an agent '%.64s', and the host's is '%.64s'", version,
@@ -370,7 +376,7 @@ static int keep_running(const struct assign_catalog *catalog, struct store *stor
 		package = assign_catalog_find(catalog, addon, store_text(rows, 0));
 	if (package && package->state != PACKAGE_IMPORTED)
 		artifact = find_artifact(package, host);
-	if (artifact)
+	if (artifact && artifact->is_approved)
 		offer_instead(package, artifact, "stays where it runs", choice);
 	return r;
 }

@@ -106,6 +106,7 @@ static int read_artifact(struct store_rows *rows, struct assign_artifact *artifa
 	if (r < 0)
 		return r;
 	artifact->size = (uint64_t)store_int(rows, 4);
+	artifact->is_approved = store_int(rows, 5) != 0;
 	if (sodium_hex2bin(artifact->digest, sizeof(artifact->digest), artifact->sha256,
 			   strlen(artifact->sha256), NULL, &size, NULL) != 0 ||
 	    size != sizeof(artifact->digest))
@@ -120,7 +121,7 @@ static int load_artifacts(struct store *store, struct assign_package *package)
 	int r;
 
 	r = store_select(store, &rows,
-			 "SELECT os, arch, sha256, signature, size FROM artifact "
+			 "SELECT os, arch, sha256, signature, size, approved FROM artifact "
 			 "WHERE package = $1 ORDER BY os, arch",
 			 STORE_INT(package->id));
 	while (r == 0) {

@@ -34,6 +34,7 @@ struct assign_artifact {
 	uint8_t digest[32];
 	char *signature; /* the minisign file */
 	uint64_t size;
+	bool is_approved; /* it was there when the package was approved last */
 };
 
 /* One version of an add-on. */

@@ -127,5 +127,12 @@ static const char fourth_step[] = "CREATE TABLE addon_event ("
 				  " addon TEXT NOT NULL, kind TEXT NOT NULL, count BIGINT NOT NULL,"
 				  " PRIMARY KEY (addon, kind));";
 
-const char *const store_schema_steps[] = {first_step, second_step, third_step, fourth_step};
+/* A bundle that joins a package which was approved already is not approved with it. */
+static const char fifth_step[] =
+	"ALTER TABLE artifact ADD COLUMN approved BIGINT NOT NULL DEFAULT 0;"
+	"UPDATE artifact SET approved ="
+	" (SELECT approved FROM package WHERE package.id = artifact.package);";
+
+const char *const store_schema_steps[] = {first_step, second_step, third_step, fourth_step,
+					  fifth_step};
 const size_t store_schema_n_steps = sizeof(store_schema_steps) / sizeof(store_schema_steps[0]);

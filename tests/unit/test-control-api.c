@@ -415,6 +415,27 @@ static void gates_keep_hosts_from_what_they_cannot_run(void **state)
 	explain(c, "offered", "1.0.0", 1);
 }
 
+static void a_bundle_that_joins_an_approved_package_waits_for_its_own_approval(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {.arch = "aarch64"};
+	struct bundle_maker maker;
+	char manifest[512];
+
+	import_with(c, "1.0.0", "");
+	bundle_maker_init(&maker);
+	bundle_maker_elf(maker.binary, EM_AARCH64);
+	control_manifest(manifest, sizeof(manifest), "1.0.0", "");
+	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "arm64"));
+	control_enrol(c, &agent, "web1");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	explain(c, "not-approved", "", 1);
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve", "{}");
+	explain(c, "offered", "1.0.0", 1);
+}
+
 static void a_revoked_package_stays_only_where_it_runs(void **state)
 {
 	struct control *c = *state;
@@ -584,6 +605,7 @@ int main(void)
 		TEST(every_change_is_in_the_audit_log_with_before_and_after),
 		TEST(one_assignment_wins_by_priority_then_host_then_age),
 		TEST(gates_keep_hosts_from_what_they_cannot_run),
+		TEST(a_bundle_that_joins_an_approved_package_waits_for_its_own_approval),
 		TEST(a_revoked_package_stays_only_where_it_runs),
 		TEST(a_host_is_removed_only_after_it_was_revoked),
 		TEST(hosts_are_listed_by_selector),
