@@ -425,6 +425,17 @@ static int decide_winner(const struct assign_catalog *catalog, struct store *sto
 	return r;
 }
 
+const char *assign_config(const struct assign_choice *choice)
+{
+	const struct assignment *assignment = choice->assignment;
+
+	for (size_t i = 0; choice->package && i < assignment->n_kept; i++) {
+		if (assignment->kept[i].package == choice->package->id)
+			return assignment->kept[i].config;
+	}
+	return assignment->config;
+}
+
 int assign_decide(const struct assign_catalog *catalog, struct store *store,
 		  const struct assign_host *host, struct assign_choice **ret, size_t *ret_n)
 {

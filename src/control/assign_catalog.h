@@ -53,6 +53,12 @@ struct assign_package {
 	size_t n_artifacts;
 };
 
+/* What an assignment said before, for a version that its configuration does not fit any more. */
+struct assign_kept {
+	int64_t package;
+	char *config; /* or NULL */
+};
+
 struct assignment {
 	int64_t id;
 	char *addon;
@@ -60,6 +66,8 @@ struct assignment {
 	int64_t host;  /* or 0: *selector* says */
 	struct selector *selector;
 	char *config; /* canonical JSON, or NULL */
+	struct assign_kept *kept;
+	size_t n_kept;
 	bool is_narrowed;
 	struct strv capabilities;
 	char *limits; /* canonical JSON, or NULL */

@@ -361,6 +361,16 @@ static int check_addon(const json_t *before, const json_t *body, struct api_prob
 			  (long long)json_integer_value(json_object_get(before, "rollout")));
 }
 
+/* Before and after a change: the versions that some hosts go on to run stay with what fits them. */
+static int keep_config(struct fleet *fleet, int64_t id, const json_t *object)
+{
+	const json_t *config =
+		is_given(object, "config") ? json_object_get(object, "config") : NULL;
+
+	return assign_keep_config(fleet, id, json_string_value(json_object_get(object, "addon")),
+				  config);
+}
+
 int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 		  const struct audit_actor *actor, struct api_problem *reterr)
 {
@@ -385,6 +395,8 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 			json_object_del(object, is_given(body, "host") ? "selector" : "host"));
 	r = judge(fleet, object, &wanted, reterr);
 	if (r == 0)
+		r = keep_config(fleet, id, before);
+	if (r == 0)
 		r = json_object_get(body, "version") ? rollout_supersede(fleet, id, actor)
 						     : judge_rollout(fleet, id, object, reterr);
 	if (r == 0)
@@ -398,6 +410,8 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 			      STORE_TEXT(wanted.capabilities), STORE_TEXT(wanted.limits),
 			      STORE_INT(wanted.priority), STORE_INT(wanted.enabled),
 			      STORE_INT(actor->time), STORE_INT(id));
+	if (r == 0)
+		r = keep_config(fleet, id, object);
 	return r == 0 ? audit(fleet, actor, "change", id, before) : r;
 }
 

@@ -133,6 +133,13 @@ static const char fifth_step[] =
 	"UPDATE artifact SET approved ="
 	" (SELECT approved FROM package WHERE package.id = artifact.package);";
 
-const char *const store_schema_steps[] = {first_step, second_step, third_step, fourth_step,
-					  fifth_step};
+/* The last configuration of each assignment that fits a version, NULL for none at all. */
+static const char sixth_step[] =
+	"CREATE TABLE assignment_config ("
+	" assignment BIGINT NOT NULL REFERENCES assignment (id) ON DELETE CASCADE,"
+	" package BIGINT NOT NULL REFERENCES package (id) ON DELETE CASCADE,"
+	" config TEXT, PRIMARY KEY (assignment, package));";
+
+const char *const store_schema_steps[] = {first_step,  second_step, third_step,
+					  fourth_step, fifth_step,  sixth_step};
 const size_t store_schema_n_steps = sizeof(store_schema_steps) / sizeof(store_schema_steps[0]);
