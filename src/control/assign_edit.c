@@ -371,6 +371,23 @@ static int keep_config(struct fleet *fleet, int64_t id, const json_t *object)
 				  config);
 }
 
+/* Nothing but {"enabled": false}: that gives nobody anything, and must go for what could not be
+ * assigned any more, too. */
+static bool only_disables(const json_t *body)
+{
+	return json_object_size(body) == 1 && json_is_false(json_object_get(body, "enabled"));
+}
+
+static int disable(struct fleet *fleet, int64_t id, const struct audit_actor *actor,
+		   const json_t *before)
+{
+	int r = store_run(fleet->store,
+			  "UPDATE assignment SET enabled = 0, updated = $1 WHERE id = $2",
+			  STORE_INT(actor->time), STORE_INT(id));
+
+	return r == 0 ? audit(fleet, actor, "change", id, before) : r;
+}
+
 int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 		  const struct audit_actor *actor, struct api_problem *reterr)
 {
@@ -386,6 +403,8 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 		r = check_addon(before, body, reterr);
 	if (r != 0)
 		return r;
+	if (only_disables(body))
+		return disable(fleet, id, actor, before);
 	object = json_copy(before);
 	if (!object || json_object_update(object, (json_t *)body) < 0)
 		return -ENOMEM;

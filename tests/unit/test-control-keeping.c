@@ -103,6 +103,23 @@ static void what_a_host_keeps_it_keeps_with_the_configuration_that_fits(void **s
 	told(c, &agent, "{\"level\":4}");
 }
 
+static void what_could_not_be_assigned_any_more_can_be_disabled(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *assignment = NULL;
+
+	control_package(c, "1.0.0");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/revoke", "{}");
+	control_refused(c, 409, "not-approved", "PATCH", "/api/v1/assignments/1",
+			"{\"enabled\": false, \"priority\": 1}");
+	assignment = control_ask(c, 200, "PATCH", "/api/v1/assignments/1", "{\"enabled\": false}");
+	assert_true(json_is_false(json_object_get(assignment, "enabled")));
+	control_refused(c, 409, "not-approved", "PATCH", "/api/v1/assignments/1",
+			"{\"enabled\": true}");
+}
+
 static void where_the_new_version_is_revoked_the_old_one_is_offered(void **state)
 {
 	struct control *c = *state;
@@ -245,6 +262,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned),
 		TEST(what_a_host_keeps_it_keeps_with_the_configuration_that_fits),
+		TEST(what_could_not_be_assigned_any_more_can_be_disabled),
 		TEST(where_the_new_version_is_revoked_the_old_one_is_offered),
 		TEST(revoking_the_new_version_stops_it),
 		TEST(disabling_the_assignment_halts_it),
