@@ -6,7 +6,8 @@
  * not silently get what another assignment would have given it. What it runs it keeps.
  *
  * `latest` is the newest approved version, pre-releases left out, that passes all gates on this
- * host; where none does, the newest of all tells why.
+ * host; where none does, the newest of all tells why. A pre-release counts on a host that runs it:
+ * the release before it would be a downgrade.
  */
 
 #include "control/assign.h"
@@ -281,9 +282,20 @@ static int decide_exact(const struct assign_catalog *catalog, struct store *stor
 	return 0;
 }
 
-static bool is_prerelease(const char *version)
+/* ASSIGN_NOT_ASSIGNED: a pre-release that the host does not run. */
+static int decide_release(struct store *store, const struct assign_package *package,
+			  const struct assign_host *host, struct assign_choice *choice)
 {
-	return version[strcspn(version, "-+")] == '-';
+	bool running = true;
+	int r = 0;
+
+	if (assign_is_prerelease(package->version))
+		r = is_running(store, host, package, &running);
+	if (running)
+		ask_gates(package, host, choice);
+	else
+		decide(choice, ASSIGN_NOT_ASSIGNED, "%s is a pre-release", package->version);
+	return r;
 }
 
 /* Newest first: whatever passes is it, and so is a revoked one that the host runs, because what is
@@ -305,10 +317,10 @@ static int decide_latest(const struct assign_catalog *catalog, struct store *sto
 			continue;
 		if (package->state == PACKAGE_REVOKED)
 			r = decide_revoked(store, package, host, &one);
-		else if (is_prerelease(package->version))
-			continue;
 		else
-			ask_gates(package, host, &one);
+			r = decide_release(store, package, host, &one);
+		if (one.verdict == ASSIGN_NOT_ASSIGNED)
+			continue;
 		if (r == 0 && one.verdict == ASSIGN_OFFERED) {
 			*choice = one;
 			return 0;

@@ -198,6 +198,11 @@ static int load_packages(struct store *store, struct assign_catalog *catalog)
 	return r;
 }
 
+bool assign_is_prerelease(const char *version)
+{
+	return version[strcspn(version, "-+")] == '-';
+}
+
 int assign_compare(const struct assignment *a, const struct assignment *b)
 {
 	if (a->priority != b->priority)

@@ -97,6 +97,9 @@ const struct assign_package *assign_catalog_find(const struct assign_catalog *ca
 const struct assignment *assign_catalog_find_assignment(const struct assign_catalog *catalog,
 							int64_t id);
 
+/* Whether ASSIGN_LATEST leaves it out, but where it runs. */
+bool assign_is_prerelease(const char *version);
+
 /* Which of two assignments of one add-on wins: <0 the first. affix-rest(7), "Which assignment
  * wins". */
 int assign_compare(const struct assignment *a, const struct assignment *b);

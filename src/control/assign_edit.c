@@ -64,7 +64,7 @@ static bool is_given(const json_t *object, const char *key)
 }
 
 /* The package that configuration and grants are judged by: the version itself, or the newest
- * approved one. */
+ * approved one that is no pre-release. */
 static int find_package(struct fleet *fleet, const struct wanted *wanted,
 			const struct assign_package **ret, struct api_problem *reterr)
 {
@@ -86,14 +86,15 @@ static int find_package(struct fleet *fleet, const struct wanted *wanted,
 
 		if (strcmp(package->addon, wanted->addon) == 0 &&
 		    package->state == PACKAGE_APPROVED &&
-		    (is_latest || strcmp(package->version, wanted->version) == 0)) {
+		    (is_latest ? !assign_is_prerelease(package->version)
+			       : strcmp(package->version, wanted->version) == 0)) {
 			*ret = package;
 			return 0;
 		}
 	}
 	return api_refuse(reterr, 409, "not-approved", "/version",
 			  "there is no approved package '%s' %s; import and approve it first",
-			  wanted->addon, is_latest ? "" : wanted->version);
+			  wanted->addon, is_latest ? "that is no pre-release" : wanted->version);
 }
 
 static int read_target(struct fleet *fleet, const json_t *object, struct wanted *wanted,

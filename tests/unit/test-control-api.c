@@ -415,6 +415,25 @@ static void gates_keep_hosts_from_what_they_cannot_run(void **state)
 	explain(c, "offered", "1.0.0", 1);
 }
 
+static void a_pre_release_is_the_latest_only_where_it_runs(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+
+	control_package(c, "2.0.0-rc.1");
+	control_enrol(c, &agent, "web1");
+	control_refused(c, 409, "not-approved", "POST", "/api/v1/assignments",
+			"{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	control_package(c, "1.0.0");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	explain(c, "offered", "1.0.0", 1);
+	control_say_status(c, &agent, "2.0.0-rc.1", "running");
+	explain(c, "offered", "2.0.0-rc.1", 1);
+	control_package(c, "2.0.0");
+	explain(c, "offered", "2.0.0", 1);
+}
+
 static void a_bundle_that_joins_an_approved_package_waits_for_its_own_approval(void **state)
 {
 	struct control *c = *state;
@@ -605,6 +624,7 @@ int main(void)
 		TEST(every_change_is_in_the_audit_log_with_before_and_after),
 		TEST(one_assignment_wins_by_priority_then_host_then_age),
 		TEST(gates_keep_hosts_from_what_they_cannot_run),
+		TEST(a_pre_release_is_the_latest_only_where_it_runs),
 		TEST(a_bundle_that_joins_an_approved_package_waits_for_its_own_approval),
 		TEST(a_revoked_package_stays_only_where_it_runs),
 		TEST(a_host_is_removed_only_after_it_was_revoked),
