@@ -515,6 +515,27 @@ static void hosts_are_listed_by_selector(void **state)
 	assert_string_equal(control_text(control_item(list, 0), "name"), "web2");
 }
 
+static void hosts_make_up_no_labels_of_addons(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	cleanup_json json_t *text = NULL;
+	const char *metrics;
+
+	control_package(c, "1.0.0");
+	control_enrol(c, &agent, "web1");
+	control_say(c, &agent,
+		    "{\"id\": \"demo\", \"version\": \"1.0.0\", \"state\": \"running\"}, "
+		    "{\"id\": \"made\", \"version\": \"1.0.0\", \"state\": \"running\"}, "
+		    "{\"id\": \"up\", \"version\": \"1.0.0\", \"state\": \"running\"}");
+	text = control_ask(c, 200, "GET", "/metrics", NULL);
+	metrics = json_string_value(text);
+	assert_non_null(strstr(metrics, "\naffixd_addons{addon=\"demo\",state=\"running\"} 1\n"));
+	assert_non_null(
+		strstr(metrics, "\naffixd_addons{addon=\"(other)\",state=\"running\"} 2\n"));
+	assert_null(strstr(metrics, "made"));
+}
+
 static void metrics_are_numbers_with_help(void **state)
 {
 	struct control *c = *state;
@@ -522,6 +543,7 @@ static void metrics_are_numbers_with_help(void **state)
 	cleanup_json json_t *text = NULL;
 	const char *metrics;
 
+	control_package(c, "1.0.0");
 	control_enrol(c, &agent, "web1");
 	control_say_status(c, &agent, "1.0.0", "running");
 	text = control_ask(c, 200, "GET", "/metrics", NULL);
@@ -629,6 +651,7 @@ int main(void)
 		TEST(a_revoked_package_stays_only_where_it_runs),
 		TEST(a_host_is_removed_only_after_it_was_revoked),
 		TEST(hosts_are_listed_by_selector),
+		TEST(hosts_make_up_no_labels_of_addons),
 		TEST(metrics_are_numbers_with_help),
 		TEST(events_of_addons_are_counted_over_all_hosts_and_never_shrink),
 		TEST(hosts_make_up_no_labels_and_no_numbers_of_events),
