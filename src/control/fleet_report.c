@@ -456,8 +456,10 @@ int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 	if (report->is_after_gap ||
 	    (session->has_described && report->sequence <= session->sequence))
 		flags = REPORT_FULL;
-	if (report->has_description)
+	if (report->has_description) {
 		session->has_described = true;
+		session->is_settled = false;
+	}
 	/* Who leaves need not tell everything first. */
 	if (!session->has_described && !report->disconnect)
 		flags = REPORT_FULL;
