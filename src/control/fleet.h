@@ -87,6 +87,8 @@ void fleet_front_gone(struct fleet *fleet, unsigned front);
 /* Commits and lets outputs out. 0; -errno: all that was to be committed is dropped, and its
  * connections are refused with 503 instead, so that their hosts say it again. */
 must_check int fleet_flush(struct fleet *fleet);
+/* Whether there is anything to commit or to let out. */
+bool fleet_has_news(const struct fleet *fleet);
 
 /*
  * What time does: rollouts, staleness, offers to hosts that a change concerns (a slice of them per

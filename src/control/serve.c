@@ -34,14 +34,16 @@
 #include "control/serve_import.h"
 #include "control/serve_report.h"
 
-#define FLUSH_USEC     (50 * CLOCK_USEC_PER_MSEC)
-#define TICK_ACCURACY  (5 * CLOCK_USEC_PER_MSEC)
-#define QUEUED_MAX     67108864U /* 64 MiB wait for one front: no more is read from it */
-#define NUMBER_MASK    0xffffffffffffULL
-#define FRONT_SHIFT    48U
-#define HTTP_CONTINUE  100U
-#define UPLOAD_PATH    "/api/v1/packages"
-#define RETRY_TEXT_MAX 16U
+#define FLUSH_USEC      (50 * CLOCK_USEC_PER_MSEC)
+#define GATHER_USEC     (10 * CLOCK_USEC_PER_MSEC)
+#define TICK_ACCURACY   (5 * CLOCK_USEC_PER_MSEC)
+#define GATHER_ACCURACY CLOCK_USEC_PER_MSEC
+#define QUEUED_MAX      67108864U /* 64 MiB wait for one front: no more is read from it */
+#define NUMBER_MASK     0xffffffffffffULL
+#define FRONT_SHIFT     48U
+#define HTTP_CONTINUE   100U
+#define UPLOAD_PATH     "/api/v1/packages"
+#define RETRY_TEXT_MAX  16U
 
 struct store;
 
@@ -57,6 +59,8 @@ struct front_link {
 struct store {
 	sd_event *event;
 	sd_event_source *tick;
+	sd_event_source *idle;
+	sd_event_source *gathered;
 	struct fleet *fleet;
 	struct serve_imports *imports;
 	int incoming_fd;
@@ -117,6 +121,8 @@ static void store_done(struct store *store)
 	for (unsigned i = 0; i < ARRAY_SIZE(store->fronts); i++)
 		front_done(&store->fronts[i]);
 	store->tick = sd_event_source_unref(store->tick);
+	store->idle = sd_event_source_unref(store->idle);
+	store->gathered = sd_event_source_unref(store->gathered);
 	store->imports = serve_imports_free(store->imports);
 	store->fleet = fleet_free(store->fleet);
 	store->event = sd_event_unref(store->event);
@@ -385,12 +391,39 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *userd
 	return 0;
 }
 
+/* Soon after one commit the next one waits for what else comes: else each host of a crowd that
+ * enrols would have a sync of its own. */
+static int flush_in_time(struct store *store)
+{
+	uint64_t due = store->flushed + GATHER_USEC;
+	int r;
+
+	if (!fleet_has_news(store->fleet))
+		return 0;
+	if (clock_monotonic_usec() >= due) {
+		flush(store);
+		return 0;
+	}
+	r = sd_event_source_set_time(store->gathered, due);
+	return r < 0 ? r : sd_event_source_set_enabled(store->gathered, SD_EVENT_ONESHOT);
+}
+
+static int on_gathered(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	return flush_in_time(userdata);
+}
+
 /* Nothing more is waiting to be read. */
 static int on_idle(sd_event_source *source, void *userdata)
 {
+	struct store *store = userdata;
+	int r = flush_in_time(store);
+
 	(void)source;
-	flush(userdata);
-	return 0;
+	flush_links(store);
+	return r;
 }
 
 /* The fleet counts in whole seconds: what a second brings is seen when it begins, not up to another
@@ -512,10 +545,14 @@ static int add_sources(struct store *store)
 		r = sd_event_add_time(store->event, &store->tick, CLOCK_MONOTONIC, 0, TICK_ACCURACY,
 				      on_tick, store);
 	if (r >= 0)
+		r = sd_event_add_time(store->event, &store->gathered, CLOCK_MONOTONIC, 0,
+				      GATHER_ACCURACY, on_gathered, store);
+	if (r >= 0)
 		r = serve_imports_new(store->event, &output, &store->imports);
 	if (r >= 0)
-		r = sd_event_add_post(store->event, NULL, on_idle, store);
-	return r;
+		r = sd_event_add_post(store->event, &store->idle, on_idle, store);
+	/* After all that can be read: what comes together is one commit. */
+	return r < 0 ? r : sd_event_source_set_priority(store->idle, SD_EVENT_PRIORITY_IDLE);
 }
 
 static int run(struct store *store, const struct config *config)
