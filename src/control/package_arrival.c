@@ -122,7 +122,7 @@ int package_arrival_new(struct fleet *fleet, const struct package_upload *upload
 	cleanup_package_arrival struct package_arrival *arrival = NULL;
 	int r = package_arrival_begin(fleet, &arrival);
 
-	if (r < 0)
+	if (r != 0)
 		return r;
 	arrival->signature = strndup(upload->signature, upload->signature_size);
 	arrival->signature_size = upload->signature_size;

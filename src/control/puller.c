@@ -96,7 +96,7 @@ static int keep(const struct puller *puller, const struct oci_pulled *pulled, si
 	r = str_format(&name, PULLER_FILE_NAME, puller->number, index);
 	if (r == 0)
 		r = str_format(&held, "/proc/self/fd/%d", pulled->bundle_fd);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (linkat(AT_FDCWD, held, PULLER_FD_INCOMING, name, AT_SYMLINK_FOLLOW) < 0)
 		return -errno;
