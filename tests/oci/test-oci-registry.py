@@ -344,6 +344,25 @@ class Addons(Case):
         self.refused('identity-mismatch', 'pull', f'oci:{layout.directory}:lie', '-p', self.workshop.public, '-o', into)
         self.assertEqual(list(into.iterdir()), [])
 
+    def test_refusals_are_the_same_for_programs(self):
+        """One line on stderr that begins with the name, nothing on stdout, and the exit code."""
+        into = scratch(self)
+        stranger = Workshop(scratch(self))
+        self.affix('push', self.made.ref('stranger:1'), stranger.bundle(name='stranger'))
+        broken = self.workshop.bundle('9.9.9')
+        broken.write_bytes(b'no bundle')
+        for name, code, words in (
+                ('bad-reference', 1, ('pull', 'no reference')), ('not-found', 1, ('pull', self.made.ref('nothing:1'))),
+                ('untrusted-key', 1, ('pull', self.made.ref('stranger:1'))), ('unreachable', 4, ('pull', '127.0.0.1:1/nothing:1')),
+                ('bad-reference', 1, ('push', 'no reference', self.bundles[0])), ('unreachable', 4, ('push', '127.0.0.1:1/nothing:1', self.bundles[0])),
+                ('malformed-bundle', 1, ('push', self.ref, broken))):
+            with self.subTest(name=name, verb=words[0]):
+                key = ('-p', self.workshop.public, '-o', into) if words[0] == 'pull' else ()
+                done = self.affix(*words, *key, '--json', code=code)
+                self.assertEqual(done.stdout, '')
+                self.assertRegex(done.stderr, rf'\A{name}: [^\n]+\n\Z')
+        self.assertEqual(list(into.iterdir()), [])
+
     def test_bundles_that_do_not_belong_together_are_not_pushed(self):
         other = self.workshop.bundle('1.3.0')
         self.refused('error', 'push', self.ref, self.bundles[0], other)
