@@ -56,20 +56,6 @@ static int append_word(json_t *array, const char *text, size_t length)
 	return shown ? json_append(array, json_string(shown)) : -ENOMEM;
 }
 
-static int add_state(json_t *json)
-{
-	cleanup_free char *text = NULL;
-	cleanup_free char *shown = NULL;
-	int r = child_read(run_systemctl, state_question, ASK_USEC, ANSWER_MAX, &text);
-
-	if (r < 0)
-		return json_add_string(json, "state", "unknown");
-	shown = str_escape(text, strcspn(text, " \n"), NAME_MAX_SHOWN);
-	if (!shown)
-		return -ENOMEM;
-	return json_add_string(json, "state", *shown ? shown : "unknown");
-}
-
 static int add_failed_units(json_t *json)
 {
 	cleanup_free char *text = NULL;
@@ -91,6 +77,24 @@ static int add_failed_units(json_t *json)
 		at += strcspn(at, "\n");
 	}
 	return r < 0 ? r : json_add(json, "failed_units", TAKE_PTR(names));
+}
+
+static int add_state(json_t *json)
+{
+	cleanup_free char *text = NULL;
+	cleanup_free char *shown = NULL;
+	int r = child_read(run_systemctl, state_question, ASK_USEC, ANSWER_MAX, &text);
+
+	/* Who does not say that is not asked more: it may be the time that is lacking. */
+	if (r < 0)
+		r = json_add_string(json, "state", "unknown");
+	if (!text)
+		return r < 0 ? r : json_add(json, "failed_units", json_null());
+	shown = str_escape(text, strcspn(text, " \n"), NAME_MAX_SHOWN);
+	if (!shown)
+		return -ENOMEM;
+	r = json_add_string(json, "state", *shown ? shown : "unknown");
+	return r < 0 ? r : add_failed_units(json);
 }
 
 /* Of an add-on's status, what a host asks first. 0 or -ENOMEM. */
@@ -171,8 +175,6 @@ json_t *health_describe(void)
 	char boot_id[HEALTH_BOOT_ID_SIZE];
 	int r = json ? add_state(json) : -ENOMEM;
 
-	if (r == 0)
-		r = add_failed_units(json);
 	if (r == 0)
 		r = add_add_ons(json);
 	health_boot_id(boot_id);
