@@ -54,6 +54,9 @@ struct api_response {
  * being handed over in memory. */
 bool api_is_upload(const char *method, const char *path);
 
+/* Whether an answer may take minutes, as bundles are verified for it. */
+bool api_is_patient(const char *method, const char *path);
+
 /*
  * Answers *request*: always with a whole response, errors too. What it changed is on disk when it
  * returns; what that means for hosts goes out with the next fleet_tick(). The caller ends *ret*

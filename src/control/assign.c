@@ -240,6 +240,7 @@ static int decide_revoked(struct store *store, const struct assign_package *pack
 	bool running = false;
 	int r;
 
+	choice->hangs_on_running = true;
 	r = is_running(store, host, package, &running);
 	if (r != 0)
 		return r;
@@ -289,8 +290,10 @@ static int decide_release(struct store *store, const struct assign_package *pack
 	bool running = true;
 	int r = 0;
 
-	if (assign_is_prerelease(package->version))
+	if (assign_is_prerelease(package->version)) {
+		choice->hangs_on_running = true;
 		r = is_running(store, host, package, &running);
+	}
 	if (running)
 		ask_gates(package, host, choice);
 	else
@@ -304,6 +307,7 @@ static int decide_latest(const struct assign_catalog *catalog, struct store *sto
 			 const struct assign_host *host, struct assign_choice *choice)
 {
 	struct assign_choice newest = *choice;
+	bool hangs_on_running = false;
 	bool is_found = false;
 	int r = 0;
 
@@ -319,10 +323,12 @@ static int decide_latest(const struct assign_catalog *catalog, struct store *sto
 			r = decide_revoked(store, package, host, &one);
 		else
 			r = decide_release(store, package, host, &one);
+		hangs_on_running = hangs_on_running || one.hangs_on_running;
 		if (one.verdict == ASSIGN_NOT_ASSIGNED)
 			continue;
 		if (r == 0 && one.verdict == ASSIGN_OFFERED) {
 			*choice = one;
+			choice->hangs_on_running = hangs_on_running;
 			return 0;
 		}
 		if (!is_found && package->state == PACKAGE_APPROVED) {
@@ -331,6 +337,7 @@ static int decide_latest(const struct assign_catalog *catalog, struct store *sto
 		}
 	}
 	*choice = newest;
+	choice->hangs_on_running = hangs_on_running;
 	return r;
 }
 
@@ -378,6 +385,7 @@ static int keep_running(const struct assign_catalog *catalog, struct store *stor
 	bool row = false;
 	int r;
 
+	choice->hangs_on_running = true;
 	r = store_select(store, &rows,
 			 "SELECT running FROM observed WHERE host = $1 AND addon = $2 AND "
 			 "running IS NOT NULL",
@@ -401,6 +409,7 @@ static int fall_back(const struct assign_catalog *catalog, struct store *store,
 	int r;
 
 	r = decide_exact(catalog, store, host, choice->assignment->version, &old);
+	choice->hangs_on_running = choice->hangs_on_running || old.hangs_on_running;
 	if (r == 0 && old.verdict == ASSIGN_OFFERED)
 		offer_instead(old.package, old.artifact, "is offered", choice);
 	return r;

@@ -57,6 +57,7 @@ struct assign_choice {
 	enum assign_verdict verdict;            /* on what the assignment says */
 	bool is_revoked;                        /* offered all the same, because the host runs it */
 	bool by_rollout;                        /* the version is the rollout's */
+	bool hangs_on_running;                  /* another if the host ran something else */
 	char reason[ASSIGN_REASON_MAX];         /* one sentence */
 };
 

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "ipc/diagnostic.h"
 
 #define CONFIG_SIZE_MAX   65536U /* 64 KiB */
@@ -27,6 +28,9 @@ struct config {
 	char *tls_certificate;
 	char *tls_key;
 	char *client_ca;
+	struct strv registries; /* HOST[:PORT] that add-ons may be pulled from */
+	char *registry_auth;    /* credentials for them, as Docker's config.json */
+	char *registry_ca;
 	enum config_client_certificate client_certificate;
 	bool certificate_is_credential; /* a client certificate's CN stands for the credential */
 	unsigned fronts;

@@ -39,6 +39,7 @@ struct fleet_session {
 	bool names_other_offer; /* than the one it was sent */
 	bool has_greeted;       /* was told what we understand */
 	bool has_described;     /* told all of itself on this connection */
+	bool is_settled;        /* its offer hangs on nothing that it says from now on */
 	uint8_t uid[FLEET_UID_SIZE];
 	uint8_t packages_hash[FLEET_HASH_SIZE];
 	uint8_t config_hash[FLEET_HASH_SIZE];
@@ -93,6 +94,7 @@ struct fleet {
 	uint64_t generation;            /* counts its changes, from 1 */
 	size_t offer_cursor;            /* sessions before it know of this generation */
 	bool is_offering;
+	bool offers_to_all; /* or first to those that poll: theirs waits for the next poll anyway */
 	size_t seen_cursor;
 	bool has_rollouts;      /* one may be running */
 	uint64_t rollouts_next; /* when to look at them again */

@@ -133,7 +133,7 @@ struct outgoing *agent_take_queued(struct agent *agent)
 static void wake(struct agent *agent)
 {
 	if (agent->wsi)
-		lws_callback_on_writable(agent->wsi);
+		agent_push(agent);
 	else if (agent->waits)
 		agent_answer_poll(agent);
 }

@@ -25,7 +25,7 @@
 #include "control/front_artifact.h"
 
 #define ANSWER_MSEC               30000U
-#define UPLOAD_MSEC               300000U /* a bundle is verified by then */
+#define UPLOAD_MSEC               300000U /* a bundle is pulled, and verified, by then */
 #define PEER_MAX                  64U
 #define STATUS_CONTINUE           100U
 #define HTTP_INSUFFICIENT_STORAGE 507U
@@ -84,7 +84,9 @@ static int ask(struct exchange *exchange, bool is_question)
 	frame.body_case = LINK__FRAME__BODY_HTTP_REQUEST;
 	frame.http_request = &request;
 	r = front_send(exchange->front, &frame);
-	exchange->deadline = front_msec() + (is_upload(exchange) ? UPLOAD_MSEC : ANSWER_MSEC);
+	exchange->deadline =
+		front_msec() +
+		(api_is_patient(exchange->method, exchange->path) ? UPLOAD_MSEC : ANSWER_MSEC);
 	return r;
 }
 

@@ -34,14 +34,16 @@
 #include "control/serve_import.h"
 #include "control/serve_report.h"
 
-#define FLUSH_USEC     (50 * CLOCK_USEC_PER_MSEC)
-#define TICK_ACCURACY  (5 * CLOCK_USEC_PER_MSEC)
-#define QUEUED_MAX     67108864U /* 64 MiB wait for one front: no more is read from it */
-#define NUMBER_MASK    0xffffffffffffULL
-#define FRONT_SHIFT    48U
-#define HTTP_CONTINUE  100U
-#define UPLOAD_PATH    "/api/v1/packages"
-#define RETRY_TEXT_MAX 16U
+#define FLUSH_USEC      (50 * CLOCK_USEC_PER_MSEC)
+#define GATHER_USEC     (10 * CLOCK_USEC_PER_MSEC)
+#define TICK_ACCURACY   (5 * CLOCK_USEC_PER_MSEC)
+#define GATHER_ACCURACY CLOCK_USEC_PER_MSEC
+#define QUEUED_MAX      67108864U /* 64 MiB wait for one front: no more is read from it */
+#define NUMBER_MASK     0xffffffffffffULL
+#define FRONT_SHIFT     48U
+#define HTTP_CONTINUE   100U
+#define UPLOAD_PATH     "/api/v1/packages"
+#define RETRY_TEXT_MAX  16U
 
 struct store;
 
@@ -57,8 +59,11 @@ struct front_link {
 struct store {
 	sd_event *event;
 	sd_event_source *tick;
+	sd_event_source *idle;
+	sd_event_source *gathered;
 	struct fleet *fleet;
 	struct serve_imports *imports;
+	struct serve_imports *pulls; /* in nobody's way: a registry may be slow */
 	int incoming_fd;
 	struct front_link fronts[CONFIG_FRONTS_MAX + 1]; /* by number */
 	uint64_t flushed;                                /* when, usec */
@@ -109,6 +114,7 @@ static void front_done(struct front_link *front)
 	front->link = link_free(front->link);
 	fleet_front_gone(front->store->fleet, front->number);
 	serve_imports_front_gone(front->store->imports, front->number);
+	serve_imports_front_gone(front->store->pulls, front->number);
 	forget_uploads(front->store, front->number);
 }
 
@@ -117,7 +123,10 @@ static void store_done(struct store *store)
 	for (unsigned i = 0; i < ARRAY_SIZE(store->fronts); i++)
 		front_done(&store->fronts[i]);
 	store->tick = sd_event_source_unref(store->tick);
+	store->idle = sd_event_source_unref(store->idle);
+	store->gathered = sd_event_source_unref(store->gathered);
 	store->imports = serve_imports_free(store->imports);
+	store->pulls = serve_imports_free(store->pulls);
 	store->fleet = fleet_free(store->fleet);
 	store->event = sd_event_unref(store->event);
 	store->incoming_fd = fd_close(store->incoming_fd);
@@ -310,7 +319,9 @@ static int take_request(struct front_link *front, const Link__HttpRequest *from)
 		return -EBADMSG;
 	answer_request(store, front, from, &arrival);
 	if (arrival)
-		serve_imports_add(store->imports, front->number, from, arrival);
+		serve_imports_add(api_is_upload(from->method, from->path) ? store->imports
+									  : store->pulls,
+				  front->number, from, arrival);
 	else if (from->spooled)
 		ignore_result(file_remove(store->incoming_fd, from->spooled->name, NULL));
 	return 0;
@@ -385,12 +396,39 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *userd
 	return 0;
 }
 
+/* Soon after one commit the next one waits for what else comes: else each host of a crowd that
+ * enrols would have a sync of its own. */
+static int flush_in_time(struct store *store)
+{
+	uint64_t due = store->flushed + GATHER_USEC;
+	int r;
+
+	if (!fleet_has_news(store->fleet))
+		return 0;
+	if (clock_monotonic_usec() >= due) {
+		flush(store);
+		return 0;
+	}
+	r = sd_event_source_set_time(store->gathered, due);
+	return r < 0 ? r : sd_event_source_set_enabled(store->gathered, SD_EVENT_ONESHOT);
+}
+
+static int on_gathered(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	return flush_in_time(userdata);
+}
+
 /* Nothing more is waiting to be read. */
 static int on_idle(sd_event_source *source, void *userdata)
 {
+	struct store *store = userdata;
+	int r = flush_in_time(store);
+
 	(void)source;
-	flush(userdata);
-	return 0;
+	flush_links(store);
+	return r;
 }
 
 /* The fleet counts in whole seconds: what a second brings is seen when it begins, not up to another
@@ -477,6 +515,9 @@ static int open_fleet(struct store *store, const struct config *config)
 		.heartbeat_seconds = config->heartbeat_seconds,
 		.poll_seconds = config->poll_seconds,
 		.stale_seconds = config->stale_seconds,
+		.registries = &config->registries,
+		.registry_auth = config->registry_auth,
+		.registry_ca = config->registry_ca,
 		.audit_keep_days = config->audit_keep_days,
 	};
 	const struct fleet_output output = {store, on_message, on_refuse};
@@ -512,10 +553,16 @@ static int add_sources(struct store *store)
 		r = sd_event_add_time(store->event, &store->tick, CLOCK_MONOTONIC, 0, TICK_ACCURACY,
 				      on_tick, store);
 	if (r >= 0)
+		r = sd_event_add_time(store->event, &store->gathered, CLOCK_MONOTONIC, 0,
+				      GATHER_ACCURACY, on_gathered, store);
+	if (r >= 0)
 		r = serve_imports_new(store->event, &output, &store->imports);
 	if (r >= 0)
-		r = sd_event_add_post(store->event, NULL, on_idle, store);
-	return r;
+		r = serve_imports_new(store->event, &output, &store->pulls);
+	if (r >= 0)
+		r = sd_event_add_post(store->event, &store->idle, on_idle, store);
+	/* After all that can be read: what comes together is one commit. */
+	return r < 0 ? r : sd_event_source_set_priority(store->idle, SD_EVENT_PRIORITY_IDLE);
 }
 
 static int run(struct store *store, const struct config *config)
