@@ -9,7 +9,6 @@
  * sense ends the front, not the store.
  */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -32,6 +31,7 @@
 #include "control/link.h"
 #include "control/log.h"
 #include "control/serve_import.h"
+#include "control/serve_incoming.h"
 #include "control/serve_report.h"
 
 #define FLUSH_USEC      (50 * CLOCK_USEC_PER_MSEC)
@@ -69,43 +69,6 @@ struct store {
 	uint64_t flushed;                                /* when, usec */
 };
 
-/* What was on its way in when its writer ended is nobody's any more. */
-static int empty_incoming(const struct store *store, const char *prefix)
-{
-	int fd = dup(store->incoming_fd);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
-	int r = 0;
-
-	if (!directory) {
-		r = -errno;
-		(void)fd_close(fd);
-		return r;
-	}
-	/* The place in it is shared with whoever read it before. */
-	rewinddir(directory);
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (r == 0 && (entry = readdir(directory))) {
-		if (path_is_safe_name(entry->d_name) && str_starts_with(entry->d_name, prefix))
-			r = file_remove(store->incoming_fd, entry->d_name, NULL);
-	}
-	(void)closedir(directory);
-	return r;
-}
-
-/* Of a front that is gone. What it handed over has another name by now (package_arrival.c). */
-static void forget_uploads(const struct store *store, unsigned front)
-{
-	char prefix[CHILD_UPLOAD_NAME_MAX];
-	int r;
-
-	(void)snprintf(prefix, sizeof(prefix), CHILD_UPLOAD_NAME, front);
-	r = empty_incoming(store, prefix);
-	if (r < 0)
-		log_line(LOG_WARNING, "uploads of front %u could not be removed: %s, ignoring",
-			 front, strerrordesc_np(-r));
-}
-
 static void front_done(struct front_link *front)
 {
 	if (!front->link)
@@ -115,7 +78,7 @@ static void front_done(struct front_link *front)
 	fleet_front_gone(front->store->fleet, front->number);
 	serve_imports_front_gone(front->store->imports, front->number);
 	serve_imports_front_gone(front->store->pulls, front->number);
-	forget_uploads(front->store, front->number);
+	serve_incoming_forget(front->store->incoming_fd, front->number);
 }
 
 static void store_done(struct store *store)
@@ -576,7 +539,7 @@ static int run(struct store *store, const struct config *config)
 	if (path_open_beneath(STORE_FD_DATA, "incoming", O_RDONLY | O_DIRECTORY, 0,
 			      &store->incoming_fd) < 0)
 		return -ENOENT;
-	r = empty_incoming(store, "");
+	r = serve_incoming_empty(store->incoming_fd);
 	if (r < 0)
 		return r;
 	r = add_sources(store);
