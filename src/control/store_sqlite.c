@@ -494,7 +494,8 @@ static int prepare_database(struct store *store, char *reterr)
 		"PRAGMA foreign_keys = ON",
 		"PRAGMA trusted_schema = OFF",
 		"PRAGMA temp_store = MEMORY",
-		"PRAGMA cache_size = -16384",
+		"PRAGMA cache_size = -32768",
+		"PRAGMA wal_autocheckpoint = 8192",
 		"PRAGMA journal_size_limit = 67108864",
 	};
 	int r = 0;
