@@ -69,6 +69,10 @@ static inline bool assign_is_offered(const struct assign_choice *choice)
 	return choice->artifact != NULL;
 }
 
+/* The configuration for what is offered: the assignment's, or the last one before it that fits this
+ * version, where that does not. NULL: none. */
+const char *assign_config(const struct assign_choice *choice);
+
 /* Whether the assignment is for that host. */
 bool assign_matches(const struct assignment *assignment, const struct assign_host *host);
 

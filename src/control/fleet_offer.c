@@ -181,8 +181,8 @@ static int add_choice(struct fleet *fleet, int64_t host, const struct assign_cho
 	r = json_add(addons, choice->assignment->addon, own);
 	if (r < 0 || !assign_is_offered(choice))
 		return r;
-	if (choice->assignment->config)
-		add_config(draft, choice->assignment->addon, choice->assignment->config);
+	if (assign_config(choice))
+		add_config(draft, choice->assignment->addon, assign_config(choice));
 	return add_package(fleet, host, choice, own, draft);
 }
 

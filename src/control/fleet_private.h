@@ -43,7 +43,10 @@ struct fleet_session {
 	uint8_t uid[FLEET_UID_SIZE];
 	uint8_t packages_hash[FLEET_HASH_SIZE];
 	uint8_t config_hash[FLEET_HASH_SIZE];
-	char *credential; /* to be handed over, or NULL */
+	char *credential;     /* to be handed over, or NULL */
+	uint64_t rival_seen;  /* when another with the same credential was last turned away */
+	uint64_t taken_since; /* since when *takeovers* are counted */
+	unsigned takeovers;   /* by which it came to this connection */
 };
 
 /* Something to be said once the transaction is on disk. */
@@ -121,6 +124,8 @@ struct fleet_session *fleet_session_find(const struct fleet *fleet, uint64_t con
 struct fleet_session *fleet_session_of_host(const struct fleet *fleet, int64_t host);
 void fleet_session_end(struct fleet *fleet, struct fleet_session *session);
 void fleet_sessions_done(struct fleet *fleet);
+/* Whether two take turns with the credential of a host. */
+bool fleet_is_duplicate(const struct fleet *fleet, int64_t host);
 /* Writes the times of a slice of hosts that only sent heartbeats. */
 must_check int fleet_write_seen(struct fleet *fleet);
 /* fleet_report.c: whether the host is to be offered its packages once more, as it names others. */

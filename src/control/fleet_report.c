@@ -486,6 +486,8 @@ int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 	if (!session)
 		return fleet_say_refusal(fleet, report->connection, 401, 0);
 	session->last_seen = fleet_now(fleet);
+	if (session->capabilities != (uint32_t)report->capabilities)
+		session->is_settled = false;
 	session->capabilities = (uint32_t)report->capabilities;
 	if (report->is_after_gap ||
 	    (session->has_described && report->sequence <= session->sequence))

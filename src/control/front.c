@@ -91,6 +91,13 @@ void front_prove(struct front *front, struct lws *wsi)
 	limit_prove(peer->address);
 }
 
+bool front_is_proven(struct lws *wsi)
+{
+	const struct front_peer *peer = lws_get_opaque_user_data(wsi);
+
+	return peer && peer->is_proven;
+}
+
 /* What libwebsockets tells us */
 
 static void forget_peer(struct front *front, struct lws *wsi)
