@@ -39,6 +39,7 @@
 #define TICK_ACCURACY   (5 * CLOCK_USEC_PER_MSEC)
 #define GATHER_ACCURACY CLOCK_USEC_PER_MSEC
 #define QUEUED_MAX      67108864U /* 64 MiB wait for one front: no more is read from it */
+#define AHEAD_MAX       4194304U  /* 4 MiB: it is not offered more just now */
 #define NUMBER_MASK     0xffffffffffffULL
 #define FRONT_SHIFT     48U
 #define HTTP_CONTINUE   100U
@@ -67,6 +68,7 @@ struct store {
 	int incoming_fd;
 	struct front_link fronts[CONFIG_FRONTS_MAX + 1]; /* by number */
 	uint64_t flushed;                                /* when, usec */
+	uint64_t ticked;                                 /* likewise */
 };
 
 static void front_done(struct front_link *front)
@@ -404,21 +406,41 @@ static uint64_t next_second_usec(sd_event *event)
 	return CLOCK_USEC_PER_SEC - now % CLOCK_USEC_PER_SEC;
 }
 
+/* Offers are made faster than fronts hand them out. One that does not read at all holds up no more
+ * than what comes of time more often than once a second. */
+static bool is_ahead(const struct store *store)
+{
+	if (clock_monotonic_usec() - store->ticked >= CLOCK_USEC_PER_SEC)
+		return false;
+	for (unsigned i = 0; i < ARRAY_SIZE(store->fronts); i++) {
+		if (store->fronts[i].link && link_queued(store->fronts[i].link) > AHEAD_MAX)
+			return true;
+	}
+	return false;
+}
+
+static int tick_after(sd_event_source *source, uint64_t wait)
+{
+	int r = sd_event_source_set_time_relative(source, wait);
+
+	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct store *store = userdata;
 	unsigned wait_ms = 0;
-	uint64_t wait;
 	int r;
 
 	(void)usec;
+	if (is_ahead(store))
+		return tick_after(source, GATHER_USEC);
+	store->ticked = clock_monotonic_usec();
 	r = fleet_tick(store->fleet, &wait_ms);
 	if (r < 0)
 		log_line(LOG_ERR, "the database is not usable now: %s, retrying",
 			 strerrordesc_np(-r));
-	wait = r < 0 || wait_ms > 0 ? next_second_usec(store->event) : 0;
-	r = sd_event_source_set_time_relative(source, wait);
-	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return tick_after(source, r < 0 || wait_ms > 0 ? next_second_usec(store->event) : 0);
 }
 
 static void send_secret(struct front_link *front)
