@@ -326,6 +326,7 @@ void api_handle(struct fleet *fleet, const struct api_request *request, struct a
 		explain_failure(&call, r);
 	if (r != 0)
 		answer_problem(&call);
+	ret->is_proven = call.role != TOKEN_ROLE_NONE;
 	call_done(&call);
 }
 

@@ -42,6 +42,7 @@ struct api_response {
 	size_t body_size;
 	char artifact[65];    /* not "": send DATA/artifacts/<this> instead of a body */
 	unsigned retry_after; /* seconds; 0: no such header */
+	bool is_proven;       /* whoever asked showed a token that is good */
 };
 
 #define API_RESPONSE_INIT     \

@@ -23,7 +23,8 @@ struct config {
 	char *data;   /* directory */
 	char *listen; /* ADDRESS:PORT, [ADDRESS]:PORT; port 0 takes a free one */
 	char *public_url;
-	char *trust; /* directory of keys, NULL: trust.d in the data directory */
+	bool is_url_guessed; /* `listen` is all addresses, and public_url not said */
+	char *trust;         /* directory of keys, NULL: trust.d in the data directory */
 	char *tls_certificate;
 	char *tls_key;
 	char *client_ca;

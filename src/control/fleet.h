@@ -36,7 +36,7 @@ struct fleet_output {
 	void (*message)(void *userdata, uint64_t connection, const void *data, size_t size,
 			bool close_after);
 	/* The connection is not, or no longer, wanted: HTTP status and, unless 0, Retry-After in
-	 * seconds: 401 unknown, 403 revoked, 409 the same host came by another connection, 503 try
+	 * seconds: 401 unknown, 403 revoked, 409 the same host is connected by another connection, 503 try
 	 * again. It ends; no fleet_gone() is expected for it, and one does no
 	 * harm. */
 	void (*refuse)(void *userdata, uint64_t connection, unsigned status, unsigned retry_after);
@@ -46,7 +46,7 @@ struct fleet_options {
 	int data_dirfd;  /* borrowed for the life of the fleet */
 	int trust_dirfd; /* keys that bundles are verified with; -EBADF: trust.d in the data */
 	const char *public_url;  /* what hosts reach us by: "https://fleet.example:4320"; no '/' at
-				    the end */
+				    the end; NULL: each knows that itself */
 	bool trust_certificates; /* a client certificate's CN may stand for a credential */
 	unsigned heartbeat_seconds; /* offered to hosts; 0: 30 */
 	unsigned poll_seconds;      /* the same to those that poll; 0, or more: heartbeat_seconds */
@@ -91,6 +91,8 @@ void fleet_front_gone(struct fleet *fleet, unsigned front);
 /* Commits and lets outputs out. 0; -errno: all that was to be committed is dropped, and its
  * connections are refused with 503 instead, so that their hosts say it again. */
 must_check int fleet_flush(struct fleet *fleet);
+/* Whether there is anything to commit or to let out. */
+bool fleet_has_news(const struct fleet *fleet);
 
 /*
  * What time does: rollouts, staleness, offers to hosts that a change concerns (a slice of them per

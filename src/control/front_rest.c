@@ -151,8 +151,8 @@ static void grant(struct exchange *exchange)
 {
 	struct front *front = exchange->front;
 
-	(void)snprintf(exchange->spool_name, sizeof(exchange->spool_name), "upload-%u-%" PRIu64,
-		       front->number, ++front->upload_count);
+	(void)snprintf(exchange->spool_name, sizeof(exchange->spool_name),
+		       CHILD_UPLOAD_NAME "%" PRIu64, front->number, ++front->upload_count);
 	exchange->spool_fd = openat(FRONT_FD_INCOMING, exchange->spool_name,
 				    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	exchange->is_spool_granted = true;
@@ -210,6 +210,7 @@ void rest_on_response(struct front *front, const Link__HttpResponse *response)
 		return;
 	}
 	add_headers(exchange, response);
+	exchange->is_proven = response->is_proven;
 	exchange->answer_type_copy = strdup(response->content_type);
 	if (response->body.len > 0) {
 		body = malloc(response->body.len);
