@@ -47,7 +47,7 @@ _affix_candidates() {
 		DIR | OUT | OUTDIR) compgen -d -- "$current" ;;
 		OS/ARCH=PATH) compgen -W 'linux/amd64= linux/arm64=' -- "$current" ;;
 		OS/ARCH) compgen -W 'linux/amd64 linux/arm64' -- "$current" ;;
-		FILE | ID=FILE | IMAGE | TAR | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;
+		FILE | ID=FILE | IMAGE | SOCKET | TAR | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;
 		[a-z]*) compgen -W "$name" -- "$current" ;; # a word as it is
 		esac
 	done
@@ -64,7 +64,7 @@ _affix() {
 		return
 	fi
 	# Its verbs have options of their own.
-	((COMP_CWORD > 2)) && [[ $command == image ]] && command="image ${COMP_WORDS[2]}"
+	((COMP_CWORD > 2)) && [[ $command == image || $command == vm ]] && command="$command ${COMP_WORDS[2]}"
 	# Bash makes a word of its own of '='.
 	if [[ $current == = ]]; then
 		current=''

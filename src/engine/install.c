@@ -138,12 +138,45 @@ static int run_plan(struct operation *operation, struct delivery *delivery, stru
 	return r == 0 ? report_dropped(operation, &delivery->dropped) : r;
 }
 
+/* Whether the request leaves the fleet's part of the configuration as it is; none is an empty one.
+ */
+static bool keeps_config(const struct operation *operation, const struct delivery *delivery)
+{
+	const json_t *kept = operation->record->config;
+
+	if (!delivery->config)
+		return true;
+	if (!kept)
+		return json_object_size(delivery->config) == 0;
+	return json_equal(delivery->config, kept);
+}
+
+/* An install of what is there, or with another configuration, is a configure by another name. */
+static int check_protected(struct operation *operation, const struct delivery *delivery,
+			   const struct plan *plan)
+{
+	const struct record *record = operation->record;
+
+	if (operation->call->is_admin || !record->current ||
+	    !strv_has(&operation->policy->protected_ids, record->id))
+		return 0;
+	if (keeps_config(operation, delivery) &&
+	    !digest_is_equal(&record->current->bundle, &plan->bundle))
+		return 0;
+	return refuse(
+		&operation->refusal, REFUSAL_PROTECTED,
+		"'%s' is protected on this host: the fleet may bring another version of it, with the configuration that it has; its administrator can change that in " HOST_POLICY_PATH,
+		record->id);
+}
+
 static int check_install(struct operation *operation, const struct delivery *delivery,
 			 const struct plan *plan)
 {
 	int r;
 
 	r = operation_check_fleet(operation, plan->identity.id, false);
+	if (r == 0)
+		r = check_protected(operation, delivery, plan);
 	if (r == 0)
 		r = check_binding(operation, delivery);
 	if (r == 0)
