@@ -64,7 +64,6 @@ struct store {
 	sd_event_source *gathered;
 	struct fleet *fleet;
 	struct serve_imports *imports;
-	struct serve_imports *pulls; /* in nobody's way: a registry may be slow */
 	int incoming_fd;
 	struct front_link fronts[CONFIG_FRONTS_MAX + 1]; /* by number */
 	uint64_t flushed;                                /* when, usec */
@@ -79,7 +78,6 @@ static void front_done(struct front_link *front)
 	front->link = link_free(front->link);
 	fleet_front_gone(front->store->fleet, front->number);
 	serve_imports_front_gone(front->store->imports, front->number);
-	serve_imports_front_gone(front->store->pulls, front->number);
 	serve_incoming_forget(front->store->incoming_fd, front->number);
 }
 
@@ -91,7 +89,6 @@ static void store_done(struct store *store)
 	store->idle = sd_event_source_unref(store->idle);
 	store->gathered = sd_event_source_unref(store->gathered);
 	store->imports = serve_imports_free(store->imports);
-	store->pulls = serve_imports_free(store->pulls);
 	store->fleet = fleet_free(store->fleet);
 	store->event = sd_event_unref(store->event);
 	store->incoming_fd = fd_close(store->incoming_fd);
@@ -284,9 +281,7 @@ static int take_request(struct front_link *front, const Link__HttpRequest *from)
 		return -EBADMSG;
 	answer_request(store, front, from, &arrival);
 	if (arrival)
-		serve_imports_add(api_is_upload(from->method, from->path) ? store->imports
-									  : store->pulls,
-				  front->number, from, arrival);
+		serve_imports_add(store->imports, front->number, from, arrival);
 	else if (from->spooled)
 		ignore_result(file_remove(store->incoming_fd, from->spooled->name, NULL));
 	return 0;
@@ -542,8 +537,6 @@ static int add_sources(struct store *store)
 				      GATHER_ACCURACY, on_gathered, store);
 	if (r >= 0)
 		r = serve_imports_new(store->event, &output, &store->imports);
-	if (r >= 0)
-		r = serve_imports_new(store->event, &output, &store->pulls);
 	if (r >= 0)
 		r = sd_event_add_post(store->event, &store->idle, on_idle, store);
 	/* After all that can be read: what comes together is one commit. */
