@@ -31,11 +31,15 @@ static int check_binding(struct operation *operation, const struct delivery *del
 		record->id, record->bound_key, delivery->bundle->key_id, delivery->key->name);
 }
 
-static int check_floor(struct operation *operation, const struct identity *identity)
+/* The bundle that runs, after a rollback perhaps, is no step back: it may be granted less. */
+static int check_floor(struct operation *operation, const struct plan *plan)
 {
 	const struct record *record = operation->record;
 	const struct identity *floor = &record->floor.identity;
+	const struct identity *identity = &plan->identity;
 
+	if (record->current && digest_is_equal(&record->current->bundle, &plan->bundle))
+		return 0;
 	if (!record->floor.is_set || operation->call->request->allow_downgrade ||
 	    identity_compare(identity, floor) >= 0)
 		return 0;
@@ -176,7 +180,7 @@ static int check_install(struct operation *operation, const struct delivery *del
 	if (r == 0)
 		r = check_binding(operation, delivery);
 	if (r == 0)
-		r = check_floor(operation, &plan->identity);
+		r = check_floor(operation, plan);
 	if (r == 0)
 		r = check_rebuild(operation, plan);
 	if (r == 0)
