@@ -26,7 +26,7 @@ static const struct verb *find_verb(enum request_verb verb)
 		[REQUEST_STATUS] = {operation_status,           false, false},
 		[REQUEST_DRIFT] = {operation_drift,            false, false},
 		[REQUEST_REPAIR] = {operation_repair,           true,  false},
-		[REQUEST_PLAN] = {operation_plan,             true,  true },
+		[REQUEST_PLAN] = {operation_plan,             false, true },
 		[REQUEST_PRUNE] = {operation_prune,            true,  false},
 		[REQUEST_HOLD] = {operation_hold,             true,  false},
 		[REQUEST_CLEAR_QUARANTINE] = {operation_clear_quarantine, true,  false},
