@@ -124,7 +124,7 @@ class List(Case):
             program = tree / 'usr/bin/affix'
             # Bytes of equal programs are equal images.
             first = self.build(program=program, name='first.img')
-            self.assertEqual(first.read_bytes(), self.build(program=program).read_bytes())
+            self.assertTrue(first.read_bytes() == self.build(program=program).read_bytes(), 'the bytes differ')
             agent = tree / 'usr/lib/affix/affix-agent'
             agent.unlink()
             self.assertIn(str(agent), self.build(program=program, code=1).stderr)
@@ -154,7 +154,7 @@ class Tree(Case):
         before = image.read_bytes()
         done = self.inject(image)
         self.assertEqual(done.stdout.count('nothing changed'), 2, done.stdout)
-        self.assertEqual(image.read_bytes(), before)
+        self.assertTrue(image.read_bytes() == before, 'the image was changed')
 
     def test_a_new_affix_replaces_the_old_one(self):
         image = self.build()
