@@ -46,7 +46,7 @@ _affix_candidates() {
 			;;
 		DIR | OUT | OUTDIR) compgen -d -- "$current" ;;
 		OS/ARCH=PATH) compgen -W 'linux/amd64= linux/arm64=' -- "$current" ;;
-		FILE | ID=FILE | IMAGE | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;
+		FILE | ID=FILE | IMAGE | SOCKET | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;
 		esac
 	done
 }
@@ -62,7 +62,7 @@ _affix() {
 		return
 	fi
 	# Its verbs have options of their own.
-	((COMP_CWORD > 2)) && [[ $command == image ]] && command="image ${COMP_WORDS[2]}"
+	((COMP_CWORD > 2)) && [[ $command == image || $command == vm ]] && command="$command ${COMP_WORDS[2]}"
 	# Bash makes a word of its own of '='.
 	if [[ $current == = ]]; then
 		current=''
