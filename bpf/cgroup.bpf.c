@@ -34,27 +34,27 @@ int socket_created(struct bpf_sock *sk)
 	return 1;
 }
 
-/* The end of what has no states. A TCP socket that nobody used has its owner now: who closes it.
- * The record of its end, which is near, tells that. */
+/* The end of what has no states. To close a socket is no use of it: who was handed one and gave it
+ * up unread is not its owner. */
 SEC("cgroup/sock_release")
 
 int socket_released(struct bpf_sock *sk)
 {
-	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct probe_socket *socket;
 	struct probe_record *record;
 
+	if (sk->protocol == IPPROTO_TCP)
+		return 1;
+	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (!socket)
 		return 1;
-	if (sk->protocol == IPPROTO_TCP) {
-		if (socket->flags & SOCKET_ANNOUNCED && socket->owner.tgid == 0)
-			take(socket);
-		return 1;
-	}
-	if (socket->sent.pid != 0)
+	set_flags(socket, SOCKET_ENDED);
+	/* Nobody comes back for it. */
+	if (socket->sent.pid != 0 && __sync_lock_test_and_set(&socket->sent.pid, 0) != 0)
 		__sync_fetch_and_add(&doubts, -1);
 	if (!(socket->flags & SOCKET_ANNOUNCED) && socket->first_family == 0)
 		return 1;
-	record = record_new(PROBE_CLOSE, bpf_get_socket_cookie(sk), socket);
+	record = record_new(PROBE_CLOSE, bpf_get_socket_cookie(sk), socket, OF_OWNER);
 	if (!record)
 		return 1;
 	record->tuple.protocol = sk->protocol;
@@ -92,8 +92,8 @@ static __always_inline int bound(struct bpf_sock *sk, bool ipv6)
 	take(socket);
 	if (sk->protocol != IPPROTO_UDP)
 		return 1;
-	socket->flags |= SOCKET_ANNOUNCED | PROBE_LISTENER;
-	record = record_new(PROBE_LISTEN, bpf_get_socket_cookie(sk), socket);
+	set_flags(socket, SOCKET_ANNOUNCED | PROBE_LISTENER);
+	record = record_new(PROBE_LISTEN, bpf_get_socket_cookie(sk), socket, OF_CURRENT);
 	if (!record)
 		return 1;
 	record->tuple.family = sk->family;
@@ -143,30 +143,27 @@ static __always_inline void address_of(struct bpf_sock_addr *context, struct pro
 	peer->family = unmap(&peer->remote) ? AF_INET : AF_INET6;
 }
 
-/* A datagram came from *peer*. Where its length is seen, that is a moment later. */
+/* A datagram came from *peer*. Where its length is seen, that is a moment later. The kernel holds
+ * the socket's lock here. */
 static __always_inline void received(struct bpf_sock_addr *context, struct probe_socket *socket,
 				     struct probe_peer *peer)
 {
 	struct probe_traffic one = {.packets_received = 1, .last_ns = bpf_ktime_get_coarse_ns()};
 	enum peer_place place = place_of(socket, peer, one.last_ns);
-	struct probe_last *last = &socket->received;
 	struct probe_tuple local = {};
 	bool news;
 
 	if (receives_are_traced) {
-		last->pid = (__u32)bpf_get_current_task_btf()->pid;
-		last->place = (__u8)place;
-		last->remote = peer->remote;
-		last->port = peer->remote_port;
-		last->family = peer->family;
+		note_peer_locked(&socket->received, peer, place);
 		return;
 	}
 	peer->cookie = bpf_get_socket_cookie(context);
-	news = place == PEER_FIRST ? count_first(socket, &one) : count_of_many(socket, peer, &one);
+	news = place == PEER_FIRST ? count_first(socket, &one, true)
+				   : count_of_many(peer, &one, true);
 	if (!news)
 		return;
 	local_of(context->sk, &local);
-	tell_peer(PROBE_RECEIVE, socket, peer, place, &local);
+	tell_peer(PROBE_RECEIVE, socket, peer, place, &local, OF_CURRENT);
 }
 
 /* A datagram socket gets a peer of its own: what was exchanged with the one before is told now. */
@@ -176,14 +173,16 @@ static __always_inline void connects(struct bpf_sock_addr *context, struct probe
 	struct probe_record *record;
 
 	give_up_first(socket, cookie);
-	record = socket->flags & PROBE_CONNECTED ? record_new(PROBE_CLOSE, cookie, socket) : NULL;
+	record = socket->flags & PROBE_CONNECTED
+			 ? record_new(PROBE_CLOSE, cookie, socket, OF_CURRENT)
+			 : NULL;
 	if (record) {
 		record->flags |= PROBE_AGAIN;
 		record->tuple.family = context->family;
 		record->tuple.protocol = context->protocol;
 		submit(record, TCP_CLOSE);
 	}
-	socket->flags &= ~PROBE_CONNECTED;
+	clear_flags(socket, PROBE_CONNECTED);
 	__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
 }
 
@@ -202,7 +201,8 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	if (!socket)
 		return 1;
 	if (take(socket) && socket->flags & SOCKET_ANNOUNCED) {
-		record = record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket);
+		record =
+			record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket, OF_CURRENT);
 		if (record) {
 			local_of(sk, &record->tuple);
 			submit(record, sk->state);
@@ -280,7 +280,7 @@ static __always_inline int named(struct bpf_sock_addr *context)
 		return 1;
 	if (!(socket->flags & SOCKET_ANNOUNCED))
 		return 1;
-	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket);
+	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket, OF_CURRENT);
 	if (!record) {
 		forget_owner(socket);
 		return 1;

@@ -20,15 +20,16 @@ static __always_inline void hold(struct task_struct *task, struct sock *sk,
 	if (is_owner(&socket->owner, task) || !owner_of(task, &owner))
 		return;
 	if (socket->owner.tgid == 0) {
-		socket->owner = owner;
 		socket->netns = sk->__sk_common.skc_net.net->ns.inum;
-		socket->flags |= PROBE_SEEDED;
+		if (set_owner(socket, &owner))
+			set_flags(socket, PROBE_SEEDED);
 		return;
 	}
 	if (sk->__sk_common.skc_state == TCP_LISTEN)
 		return;
-	__builtin_memset(&socket->owner, 0, sizeof(socket->owner));
-	socket->flags |= SOCKET_SHARED;
+	__builtin_memset(&owner, 0, sizeof(owner));
+	if (set_owner(socket, &owner))
+		set_flags(socket, SOCKET_SHARED);
 }
 
 /* Which seeded sockets are worth a record: what has a peer, or waits for one. */
@@ -42,14 +43,14 @@ static __always_inline void announce(__u8 state, struct probe_socket *socket,
 	if (tcp && state == TCP_CLOSE)
 		return;
 	if (tcp && state == TCP_LISTEN)
-		socket->flags |= PROBE_LISTENER;
+		set_flags(socket, PROBE_LISTENER);
 	if (!tcp && state == TCP_ESTABLISHED)
-		socket->flags |= PROBE_CONNECTED;
+		set_flags(socket, PROBE_CONNECTED);
 	if (tuple->protocol == IPPROTO_UDP && state != TCP_ESTABLISHED && tuple->local_port != 0)
-		socket->flags |= PROBE_LISTENER;
+		set_flags(socket, PROBE_LISTENER);
 	if (!tcp && !(socket->flags & (PROBE_LISTENER | PROBE_CONNECTED)))
 		return;
-	socket->flags |= SOCKET_ANNOUNCED;
+	set_flags(socket, SOCKET_ANNOUNCED);
 }
 
 static __always_inline void write(struct seq_file *seq, struct sock *sk,
@@ -66,9 +67,10 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	record.time_ns = bpf_ktime_get_ns();
 	record.netns = socket->netns;
 	record.flags = socket->flags;
-	record.owner = socket->owner;
+	get_owner(socket, &record.owner);
 	if (socket->first_family == 0)
 		record.counters = socket->counters;
+	record.counters.told = 0;
 	if (record.tuple.protocol == IPPROTO_TCP) {
 		record.state = sk->__sk_common.skc_state;
 		tcp = bpf_skc_to_tcp_sock(sk);
@@ -82,6 +84,7 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	record.kind = PROBE_PEER;
 	record.time_ns = (__u64)socket->first_tick << PROBE_TICK_SHIFT;
 	record.counters = socket->counters;
+	record.counters.told = 0;
 	set_first(&record, socket);
 	bpf_seq_write(seq, &record, sizeof(record));
 }

@@ -178,19 +178,19 @@ static __always_inline bool count_connected(struct __sk_buff *skb, struct probe_
 static __always_inline bool doubt(struct probe_socket *socket, const struct probe_peer *peer,
 				  enum peer_place place)
 {
-	struct probe_last *last = &socket->sent;
+	__u32 before = 0;
 
 	if (!sends_are_traced) {
 		forget_owner(socket);
 		return false;
 	}
-	if (last->pid == 0)
-		__sync_fetch_and_add(&doubts, 1);
-	last->pid = (__u32)bpf_get_current_task_btf()->pid;
-	last->remote = peer->remote;
-	last->port = peer->remote_port;
-	last->family = peer->family;
-	last->place = (__u8)place;
+	/* Behind the socket's end nobody comes back for it. */
+	if (socket->flags & SOCKET_ENDED)
+		return true;
+	/* Before it can be taken, which counts it down. */
+	__sync_fetch_and_add(&doubts, 1);
+	if (!note_peer(&socket->sent, peer, place, &before) || before != 0)
+		__sync_fetch_and_add(&doubts, -1);
 	return true;
 }
 
@@ -202,7 +202,7 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	struct packet packet = {};
 	struct probe_peer peer = {};
 	enum peer_place place;
-	bool news;
+	bool mine, news;
 
 	if (!read_datagram(skb, &packet, &one))
 		return;
@@ -210,6 +210,7 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	peer.remote_port = packet.tuple.remote_port;
 	peer.family = packet.tuple.family;
 	peer.protocol = packet.tuple.protocol;
+	mine = is_owner(&socket->owner, bpf_get_current_task_btf());
 	if (is_connected(sk, &packet.tuple)) {
 		place = PEER_CONNECTED;
 		news = count_connected(skb, socket, &one);
@@ -217,15 +218,15 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 		place = place_of(socket, &peer, one.last_ns);
 		if (place == PEER_OF_MANY)
 			peer.cookie = bpf_get_socket_cookie(skb);
-		news = place == PEER_FIRST ? count_first(socket, &one)
-					   : count_of_many(socket, &peer, &one);
+		news = place == PEER_FIRST ? count_first(socket, &one, mine)
+					   : count_of_many(&peer, &one, mine);
 	}
-	if (!is_owner(&socket->owner, bpf_get_current_task_btf()) && doubt(socket, &peer, place))
+	if (!mine && doubt(socket, &peer, place))
 		return;
 	if (!news)
 		return;
 	peer.cookie = bpf_get_socket_cookie(skb);
-	tell_peer(PROBE_SEND, socket, &peer, place, &packet.tuple);
+	tell_peer(PROBE_SEND, socket, &peer, place, &packet.tuple, mine ? OF_CURRENT : OF_NOBODY);
 }
 
 /* Whether a datagram goes where others went before, and the record of that said all. */
@@ -235,7 +236,7 @@ static __always_inline bool is_told(const struct bpf_sock *sk, const struct prob
 	if (socket->flags & PROBE_CONNECTED)
 		return sk->state == TCP_ESTABLISHED && sk->dst_ip4 == remote &&
 		       sk->dst_port == port && socket->first_family == 0;
-	return socket->flags & SOCKET_TOLD && socket->first_family == AF_INET &&
+	return !is_first_news(socket, true) && socket->first_family == AF_INET &&
 	       socket->first_protocol == IPPROTO_UDP && *(__u32 *)socket->first.bytes == remote &&
 	       socket->first_port == bpf_ntohs(port);
 }
@@ -287,10 +288,10 @@ static __always_inline void syn_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 	    packet.tuple.protocol != IPPROTO_TCP ||
 	    bpf_skb_load_bytes(skb, packet.offset, &ports, sizeof(ports)) < 0)
 		return;
-	record = record_new(PROBE_CONNECT, bpf_get_socket_cookie(skb), socket);
+	record = record_new(PROBE_CONNECT, bpf_get_socket_cookie(skb), socket, OF_OWNER);
 	if (!record)
 		return;
-	socket->flags |= SOCKET_ANNOUNCED;
+	set_flags(socket, SOCKET_ANNOUNCED);
 	set_ports(&packet, &ports);
 	record->tuple = packet.tuple;
 	submit(record, TCP_SYN_SENT);

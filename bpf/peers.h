@@ -5,7 +5,7 @@
  * The peers of datagram sockets: the first one of each stands with it, others in a map. To count
  * and to tell are two things, because a packet is seen before it is certain whose it is.
  */
-#include "ring.h"
+#include "note.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -14,17 +14,6 @@ struct {
 	__type(key, struct probe_peer);
 	__type(value, struct probe_traffic);
 } peers SEC(".maps") __weak;
-
-static __always_inline __u32 tick_of(__u64 time_ns)
-{
-	return (__u32)(time_ns >> PROBE_TICK_SHIFT);
-}
-
-/* Times are exact or coarse, so that one may be a little before the other. */
-static __always_inline bool is_silent(const struct probe_socket *socket, __u64 now_ns)
-{
-	return (__s32)(tick_of(now_ns) - socket->first_tick) > (__s32)first_idle_ticks;
-}
 
 static __always_inline bool is_first(const struct probe_socket *socket,
 				     const struct probe_peer *peer)
@@ -53,7 +42,8 @@ static __always_inline enum peer_place place_of(struct probe_socket *socket,
 	socket->first = peer->remote;
 	socket->first_port = peer->remote_port;
 	socket->first_protocol = peer->protocol;
-	socket->first_family = peer->family;
+	in_order();
+	*(volatile __u8 *)&socket->first_family = peer->family;
 	return PEER_FIRST;
 }
 
@@ -79,8 +69,9 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 		.packets_sent = socket->counters.packets_sent,
 		.packets_received = socket->counters.packets_received,
 		.last_ns = (__u64)socket->first_tick << PROBE_TICK_SHIFT,
-		.owner_start_ns = socket->owner.start_ns,
-		.owner_tgid = socket->owner.tgid,
+		.owner_start_ns =
+			socket->counters.told == socket->owner.tgid ? socket->owner.start_ns : 0,
+		.owner_tgid = socket->counters.told,
 		.told = 1,
 	};
 	struct probe_peer peer = {
@@ -93,38 +84,45 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 
 	if (socket->first_family == 0)
 		return;
-	if (socket->flags & SOCKET_TOLD &&
+	if (socket->counters.told != 0 &&
 	    bpf_map_update_elem(&peers, &peer, &traffic, BPF_ANY) != 0)
 		lost(PROBE_LOST_PEER);
 	__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
 	socket->first_family = 0;
-	socket->flags |= SOCKET_MANY;
+	set_flags(socket, SOCKET_MANY);
 }
 
-/* Whether there is something to tell: it was not told of, was silent for long, or another process
- * talks with it now. */
-static __always_inline bool count_first(struct probe_socket *socket,
-					const struct probe_traffic *more)
+/* Whether there is something to tell of the first peer: nothing was yet, or it was of another
+ * process than the one that runs, if that is who talks with it (*mine*). */
+static __always_inline bool is_first_news(const struct probe_socket *socket, bool mine)
 {
-	if (socket->flags & SOCKET_TOLD && is_silent(socket, more->last_ns)) {
+	__u32 told = socket->counters.told;
+
+	return told == 0 || (mine && told != (__u32)bpf_get_current_task_btf()->tgid);
+}
+
+/* After a long silence it is another flow. */
+static __always_inline bool count_first(struct probe_socket *socket,
+					const struct probe_traffic *more, bool mine)
+{
+	if (socket->counters.told != 0 && is_silent(socket, more->last_ns))
 		__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
-		socket->flags &= ~SOCKET_TOLD;
-	}
 	socket->first_tick = tick_of(more->last_ns);
 	add(&socket->counters, more);
-	return !(socket->flags & SOCKET_TOLD);
+	return is_first_news(socket, mine);
 }
 
-static __always_inline bool is_news(const struct probe_socket *socket,
-				    const struct probe_traffic *traffic)
+static __always_inline bool is_news(const struct probe_traffic *traffic, bool mine)
 {
-	return !traffic->told || traffic->owner_tgid != socket->owner.tgid ||
-	       traffic->owner_start_ns != socket->owner.start_ns;
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return !traffic->told ||
+	       (mine && (traffic->owner_tgid != (__u32)task->tgid ||
+			 traffic->owner_start_ns != task->group_leader->start_boottime));
 }
 
-static __always_inline bool count_of_many(const struct probe_socket *socket,
-					  const struct probe_peer *peer,
-					  const struct probe_traffic *more)
+static __always_inline bool count_of_many(const struct probe_peer *peer,
+					  const struct probe_traffic *more, bool mine)
 {
 	struct probe_traffic *traffic = bpf_map_lookup_elem(&peers, peer);
 
@@ -143,5 +141,5 @@ static __always_inline bool count_of_many(const struct probe_socket *socket,
 		__sync_fetch_and_add(&traffic->packets_received, more->packets_received);
 		__sync_fetch_and_add(&traffic->bytes_received, more->bytes_received);
 	}
-	return is_news(socket, traffic);
+	return is_news(traffic, mine);
 }

@@ -42,9 +42,17 @@ static __always_inline struct probe_socket *socket_of(void *sk)
 	return socket;
 }
 
+/* Whose a record is. A socket's owner may be another one by the time that it is copied, so what
+ * the process that runs has done is told of that one. */
+enum whose {
+	OF_NOBODY,
+	OF_OWNER,   /* as it is kept with the socket */
+	OF_CURRENT, /* the process that runs */
+};
+
 /* A record of *socket* without its tuple, or NULL. bpf_ringbuf_submit() ends it. */
-static __always_inline struct probe_record *record_new(__u32 kind, __u64 cookie,
-						       const struct probe_socket *socket)
+static __always_inline struct probe_record *
+record_new(__u32 kind, __u64 cookie, const struct probe_socket *socket, enum whose whose)
 {
 	struct probe_record *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 
@@ -52,14 +60,23 @@ static __always_inline struct probe_record *record_new(__u32 kind, __u64 cookie,
 		lost(PROBE_LOST_RECORD);
 		return NULL;
 	}
-	__builtin_memset(record, 0, sizeof(*record));
 	record->kind = kind;
+	record->state = 0;
+	record->old_state = 0;
+	record->error = 0;
 	record->cookie = cookie;
 	record->time_ns = bpf_ktime_get_ns();
 	record->netns = socket->netns;
 	record->flags = socket->flags;
-	record->owner = socket->owner;
+	__builtin_memset(&record->tuple, 0, sizeof(record->tuple));
+	if (whose == OF_OWNER)
+		get_owner(socket, &record->owner);
+	else
+		__builtin_memset(&record->owner, 0, sizeof(record->owner));
+	if (whose == OF_CURRENT)
+		(void)owner_of(bpf_get_current_task_btf(), &record->owner);
 	record->counters = socket->counters;
+	record->counters.told = 0;
 	return record;
 }
 
@@ -95,7 +112,7 @@ static __always_inline void count_tcp(struct tcp_sock *tcp, struct probe_counter
 static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 cookie,
 				   struct probe_socket *socket, __u8 old)
 {
-	struct probe_record *record = record_new(PROBE_CLOSE, cookie, socket);
+	struct probe_record *record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
 
 	if (!record)
 		return;
@@ -104,6 +121,7 @@ static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 
 		count_tcp(tcp, &record->counters);
 	record->old_state = old;
 	record->error = (__u16)sk->sk_err;
-	socket->flags = (socket->flags & ~SOCKET_ANNOUNCED) | SOCKET_ENDED;
+	clear_flags(socket, SOCKET_ANNOUNCED);
+	set_flags(socket, SOCKET_ENDED);
 	submit(record, TCP_CLOSE);
 }

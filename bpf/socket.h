@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * What is kept with a socket, in storage that ends with it, and who a process is. An owner is
- * written only where the process that runs is the one that uses the socket: in a system call, never
- * in an interrupt, and never a thread of the kernel.
+ * What is kept with a socket, in storage that ends with it. An owner is written only where the
+ * process that runs is the one that uses the socket: in a system call, never in an interrupt, and
+ * never a thread of the kernel.
  */
 #include "kernel.h"
 #include "netprobe.h"
@@ -36,7 +36,6 @@
 #define SOCKET_ANNOUNCED 0x100U /* a record has told of it */
 #define SOCKET_SHARED    0x200U /* found with several processes before anybody was seen to use it */
 #define SOCKET_ENDED     0x400U /* its last record was given */
-#define SOCKET_TOLD      0x800U /* a record has told of its first peer and who talks with it */
 #define SOCKET_MANY      0x1000U /* no peer is kept here any more */
 #define SOCKET_USED      0x2000U /* its owner was seen to use it */
 
@@ -47,14 +46,23 @@ enum peer_place {
 	PEER_CONNECTED, /* it is the socket's only one */
 };
 
-/* The peer of the system call that runs, of which its end has something to say. */
+/*
+ * The peer of the system call that runs, of which its end has something to say. Processes that
+ * share a socket use it at the same time, so the thread's number is also what guards the rest:
+ * nobody takes what another one noted, nor half of it.
+ */
 struct probe_last {
 	struct probe_address remote;
 	__u16 port;
 	__u8 family;
 	__u8 place;
-	__u32 pid; /* of the thread; 0: none */
+	__u32 pid; /* of the thread; 0: none; LAST_BUSY */
 };
+
+#define LAST_BUSY 0xffffffffU /* somebody writes or reads it */
+
+/* In counters.told: of a process that is not known. */
+#define TOLD_OF_NOBODY 0xffffffffU
 
 /*
  * Most datagram sockets have one peer: the first one is kept here, where a datagram needs no second
@@ -92,59 +100,13 @@ extern const volatile __u32 first_idle_ticks;
  * has not yet told who that is. */
 extern __u32 doubts;
 
-static __always_inline bool owner_of(struct task_struct *task, struct probe_owner *owner)
+static __always_inline __u32 tick_of(__u64 time_ns)
 {
-	struct task_struct *leader = task->group_leader;
-
-	if (task->flags & PF_KTHREAD || task->tgid == 0)
-		return false;
-	owner->tgid = task->tgid;
-	owner->pid = task->pid;
-	owner->start_ns = leader->start_boottime;
-	owner->cgroup = task->cgroups->dfl_cgrp->kn->id;
-	owner->uid = task->cred->uid.val;
-	owner->gid = task->cred->gid.val;
-	owner->parent = leader->real_parent->tgid;
-	owner->parent_start_ns = leader->real_parent->group_leader->start_boottime;
-	bpf_probe_read_kernel(owner->comm, sizeof(owner->comm), &leader->comm);
-	return true;
+	return (__u32)(time_ns >> PROBE_TICK_SHIFT);
 }
 
-/* Whether *owner* is the process that runs: the common case, so without reading all of it. */
-static __always_inline bool is_owner(const struct probe_owner *owner, struct task_struct *task)
+/* Times are exact or coarse, so that one may be a little before the other. */
+static __always_inline bool is_silent(const struct probe_socket *socket, __u64 now_ns)
 {
-	return owner->tgid == (__u32)task->tgid &&
-	       owner->start_ns == task->group_leader->start_boottime;
-}
-
-/* Written only once: it is asked for in every system call. */
-static __always_inline void mark_as_used(struct probe_socket *socket)
-{
-	if (!(socket->flags & SOCKET_USED))
-		socket->flags |= SOCKET_USED;
-}
-
-/* The process that runs uses the socket. Whether it had another owner before. */
-static __always_inline bool take(struct probe_socket *socket)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct probe_owner owner = {};
-
-	if (is_owner(&socket->owner, task)) {
-		mark_as_used(socket);
-		return false;
-	}
-	if (!owner_of(task, &owner))
-		return false;
-	socket->owner = owner;
-	socket->flags = (socket->flags & ~(SOCKET_SHARED | SOCKET_TOLD)) | SOCKET_USED;
-	return true;
-}
-
-/* Nobody could be told of the new owner, so that the old one would stand for it: the next use
- * tells. */
-static __always_inline void forget_owner(struct probe_socket *socket)
-{
-	socket->owner.tgid = 0;
-	socket->flags &= ~SOCKET_USED;
+	return (__s32)(tick_of(now_ns) - socket->first_tick) > (__s32)first_idle_ticks;
 }

@@ -24,12 +24,10 @@ static __always_inline void lives(struct bpf_sock_ops *context, __u32 kind, __u8
 	if (kind != PROBE_ACCEPT && !is_of_kernel((struct sock *)tcp))
 		take(socket);
 	socket->netns = ((struct sock *)tcp)->__sk_common.skc_net.net->ns.inum;
-	socket->flags = (socket->flags & ~SOCKET_ENDED) | SOCKET_ANNOUNCED;
-	if (kind == PROBE_LISTEN)
-		socket->flags |= PROBE_LISTENER;
-	if (kind == PROBE_ACCEPT)
-		socket->flags |= PROBE_INBOUND;
-	record = record_new(kind, bpf_get_socket_cookie(context), socket);
+	clear_flags(socket, SOCKET_ENDED);
+	set_flags(socket, SOCKET_ANNOUNCED | (kind == PROBE_LISTEN ? PROBE_LISTENER : 0) |
+				  (kind == PROBE_ACCEPT ? PROBE_INBOUND : 0));
+	record = record_new(kind, bpf_get_socket_cookie(context), socket, OF_OWNER);
 	if (!record)
 		return;
 	tuple_of((struct sock *)tcp, &record->tuple);
@@ -54,7 +52,7 @@ static __always_inline void state_changed(struct bpf_sock_ops *context)
 			      (__u8)context->args[0]);
 	if (context->args[1] != TCP_ESTABLISHED || socket->flags & PROBE_INBOUND)
 		return;
-	record = record_new(PROBE_STATE, bpf_get_socket_cookie(context), socket);
+	record = record_new(PROBE_STATE, bpf_get_socket_cookie(context), socket, OF_OWNER);
 	if (!record)
 		return;
 	tuple_of((struct sock *)tcp, &record->tuple);

@@ -5,23 +5,24 @@
 #include "peers.h"
 
 static __always_inline void mark_as_told(struct probe_socket *socket, const struct probe_peer *peer,
-					 enum peer_place place)
+					 enum peer_place place, const struct probe_owner *owner)
 {
 	struct probe_traffic *traffic;
 
 	if (place == PEER_FIRST) {
-		socket->flags |= SOCKET_TOLD;
+		socket->counters.told = owner->tgid != 0 ? owner->tgid : TOLD_OF_NOBODY;
 		return;
 	}
 	if (place == PEER_CONNECTED) {
-		socket->flags = (socket->flags & ~PROBE_LISTENER) | PROBE_CONNECTED;
+		clear_flags(socket, PROBE_LISTENER);
+		set_flags(socket, PROBE_CONNECTED);
 		return;
 	}
 	traffic = bpf_map_lookup_elem(&peers, peer);
 	if (!traffic)
 		return;
-	traffic->owner_tgid = socket->owner.tgid;
-	traffic->owner_start_ns = socket->owner.start_ns;
+	traffic->owner_tgid = owner->tgid;
+	traffic->owner_start_ns = owner->start_ns;
 	traffic->told = 1;
 }
 
@@ -40,6 +41,7 @@ static __always_inline void set_peer(struct probe_record *record, const struct p
 	record->tuple.remote_port = peer->remote_port;
 }
 
+/* The socket's owner may be another one than who talked with its first peer. */
 static __always_inline void set_first(struct probe_record *record,
 				      const struct probe_socket *socket)
 {
@@ -51,20 +53,22 @@ static __always_inline void set_first(struct probe_record *record,
 	};
 
 	set_peer(record, &peer, PEER_FIRST);
+	if (socket->counters.told != record->owner.tgid)
+		__builtin_memset(&record->owner, 0, sizeof(record->owner));
 }
 
 /* A record of *peer*; of *local* only that side is taken. If the ring has no room the next datagram
  * tells. */
 static __always_inline void tell_peer(__u32 kind, struct probe_socket *socket,
 				      const struct probe_peer *peer, enum peer_place place,
-				      const struct probe_tuple *local)
+				      const struct probe_tuple *local, enum whose whose)
 {
-	struct probe_record *record = record_new(kind, peer->cookie, socket);
+	struct probe_record *record = record_new(kind, peer->cookie, socket, whose);
 
-	socket->flags |= SOCKET_ANNOUNCED;
+	set_flags(socket, SOCKET_ANNOUNCED);
 	if (!record)
 		return;
-	mark_as_told(socket, peer, place);
+	mark_as_told(socket, peer, place, &record->owner);
 	record->tuple.local = local->local;
 	record->tuple.local_port = local->local_port;
 	set_peer(record, peer, place);

@@ -24,7 +24,7 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 	struct probe_record *record;
 
 	if (socket && is_owner(&socket->owner, bpf_get_current_task_btf())) {
-		mark_as_used(socket);
+		set_flags(socket, SOCKET_USED);
 		return socket;
 	}
 	/* The kernel's own are used in the system calls of anybody: file systems, for one. */
@@ -42,13 +42,13 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 	if (socket->flags & SOCKET_ENDED || (!tcp && !(socket->flags & SOCKET_ANNOUNCED)))
 		return socket;
 	record = record_new(socket->flags & SOCKET_ANNOUNCED ? PROBE_OWNER : PROBE_SEEN,
-			    bpf_get_socket_cookie(sk), socket);
+			    bpf_get_socket_cookie(sk), socket, OF_CURRENT);
 	if (!record) {
 		forget_owner(socket);
 		return socket;
 	}
 	tuple_of(sk, &record->tuple);
-	socket->flags |= SOCKET_ANNOUNCED;
+	set_flags(socket, SOCKET_ANNOUNCED);
 	submit(record, tcp ? sk->__sk_common.skc_state : 0);
 	return socket;
 }
@@ -80,27 +80,26 @@ static __always_inline void fill_peer(struct sock *sk, const struct probe_last *
  */
 static __always_inline void settle(struct sock *sk, struct probe_socket *socket)
 {
-	struct probe_last *last = &socket->sent;
+	struct probe_last last = {};
 	struct probe_peer peer = {};
 	struct probe_tuple local = {};
 	struct probe_traffic *traffic;
 
-	if (last->pid == 0 || last->pid != (__u32)bpf_get_current_task_btf()->pid)
+	if (!take_note(&socket->sent, &last))
 		return;
-	last->pid = 0;
 	__sync_fetch_and_add(&doubts, -1);
-	fill_peer(sk, last, &peer);
-	if (last->place == PEER_FIRST && socket->flags & SOCKET_TOLD)
+	fill_peer(sk, &last, &peer);
+	if (last.place == PEER_FIRST && !is_first_news(socket, true))
 		return;
-	if (last->place == PEER_CONNECTED && socket->flags & PROBE_CONNECTED)
+	if (last.place == PEER_CONNECTED && socket->flags & PROBE_CONNECTED)
 		return;
-	if (last->place == PEER_OF_MANY) {
+	if (last.place == PEER_OF_MANY) {
 		traffic = bpf_map_lookup_elem(&peers, &peer);
-		if (!traffic || !is_news(socket, traffic))
+		if (!traffic || !is_news(traffic, true))
 			return;
 	}
 	tuple_of(sk, &local);
-	tell_peer(PROBE_SEND, socket, &peer, last->place, &local);
+	tell_peer(PROBE_SEND, socket, &peer, last.place, &local, OF_CURRENT);
 }
 
 /* Packets say all of what is sent, but for who did it if that is another process than before. */
@@ -139,24 +138,22 @@ static __always_inline void received_from_somebody(struct sock *sk, struct probe
 	peer.remote_port = tuple.remote_port;
 	peer.family = tuple.family;
 	peer.protocol = tuple.protocol;
-	tell_peer(PROBE_RECEIVE, socket, &peer, PEER_CONNECTED, &tuple);
+	tell_peer(PROBE_RECEIVE, socket, &peer, PEER_CONNECTED, &tuple, OF_CURRENT);
 }
 
 static __always_inline void received_from(struct sock *sk, struct probe_socket *socket,
-					  struct probe_traffic *one)
+					  const struct probe_last *last, struct probe_traffic *one)
 {
-	struct probe_last *last = &socket->received;
 	struct probe_peer peer = {};
 	struct probe_tuple tuple;
 
-	last->pid = 0;
-	if (last->place == PEER_FIRST && !count_first(socket, one))
+	if (last->place == PEER_FIRST && !count_first(socket, one, true))
 		return;
 	fill_peer(sk, last, &peer);
-	if (last->place == PEER_OF_MANY && !count_of_many(socket, &peer, one))
+	if (last->place == PEER_OF_MANY && !count_of_many(&peer, one, true))
 		return;
 	tuple_of(sk, &tuple);
-	tell_peer(PROBE_RECEIVE, socket, &peer, last->place, &tuple);
+	tell_peer(PROBE_RECEIVE, socket, &peer, last->place, &tuple, OF_CURRENT);
 }
 
 SEC("tp_btf/sock_recv_length")
@@ -167,19 +164,20 @@ int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 				    .bytes_received = (__u64)length,
 				    .last_ns = bpf_ktime_get_ns()};
 	struct probe_socket *socket;
+	struct probe_last last = {};
+	bool is_noted;
 
 	if (!is_inet(sk) || length < 0)
 		return 0;
 	socket = used(sk);
 	if (!socket || sk->sk_protocol == IPPROTO_TCP)
 		return 0;
+	is_noted = take_note(&socket->received, &last);
 	/* What stays in the queue will be received yet; in the errors' is what was sent. */
-	if (flags & (MSG_PEEK | MSG_ERRQUEUE)) {
-		socket->received.pid = 0;
+	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
-	}
-	if (socket->received.pid == (__u32)bpf_get_current_task_btf()->pid)
-		received_from(sk, socket, &one);
+	if (is_noted)
+		received_from(sk, socket, &last, &one);
 	else
 		received_from_somebody(sk, socket, &one);
 	return 0;
@@ -188,7 +186,7 @@ int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 static __always_inline void tell_tcp(__u32 kind, struct sock *sk, struct probe_socket *socket,
 				     __u8 state)
 {
-	struct probe_record *record = record_new(kind, bpf_get_socket_cookie(sk), socket);
+	struct probe_record *record = record_new(kind, bpf_get_socket_cookie(sk), socket, OF_OWNER);
 
 	if (!record)
 		return;
@@ -207,10 +205,10 @@ static __always_inline void begins(struct sock *sk, int state)
 	if (!is_of_kernel(sk))
 		take(socket);
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
-	socket->flags &= ~(SOCKET_ENDED | PROBE_INBOUND | PROBE_LISTENER);
+	clear_flags(socket, SOCKET_ENDED | PROBE_INBOUND | PROBE_LISTENER);
 	if (state != TCP_LISTEN)
 		return;
-	socket->flags |= SOCKET_ANNOUNCED | PROBE_LISTENER;
+	set_flags(socket, SOCKET_ANNOUNCED | PROBE_LISTENER);
 	tell_tcp(PROBE_LISTEN, sk, socket, TCP_LISTEN);
 }
 
@@ -229,9 +227,7 @@ static __always_inline void established(struct sock *sk, int old)
 	if (!socket)
 		return;
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
-	socket->flags |= SOCKET_ANNOUNCED;
-	if (old == TCP_SYN_RECV)
-		socket->flags |= PROBE_INBOUND;
+	set_flags(socket, SOCKET_ANNOUNCED | (old == TCP_SYN_RECV ? PROBE_INBOUND : 0));
 	tell_tcp(old == TCP_SYN_RECV ? PROBE_ACCEPT : PROBE_CONNECT, sk, socket, TCP_ESTABLISHED);
 }
 

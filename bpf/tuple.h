@@ -2,7 +2,7 @@
 #pragma once
 
 /* Addresses and ports of a socket, in one form. */
-#include "socket.h"
+#include "owner.h"
 
 static __always_inline bool is_inet(struct sock *sk)
 {

@@ -3,6 +3,7 @@
 /*
  * `affix fleet import`: bundles from files, or from an OCI registry with all platforms that it has.
  * What comes from there is not looked at here: affixd verifies every bundle that it takes in.
+ * `affix fleet pull` has affixd itself go to the registry, where its affixd.yaml allows it.
  */
 
 #include <errno.h>
@@ -27,15 +28,22 @@ static int out_of_memory(void)
 	return command_broke(-ENOMEM, "the request could not be made");
 }
 
+static void print_package(const json_t *package)
+{
+	cleanup_free char *addon = fleet_value_text(package, "addon");
+	cleanup_free char *version = fleet_value_text(package, "version");
+	cleanup_free char *state = fleet_value_text(package, "state");
+
+	(void)printf("%s %s: %s\n", addon ? addon : "?", version ? version : "?",
+		     state ? state : "?");
+}
+
 /* Sends one bundle with its signature. */
 static int send_bundle(struct fleet_call *call, int fd, const char *signature, size_t size)
 {
 	cleanup_buffer struct buffer path = BUFFER_INIT;
 	cleanup_buffer struct buffer query = BUFFER_INIT;
 	cleanup_json json_t *answer = NULL;
-	cleanup_free char *addon = NULL;
-	cleanup_free char *version = NULL;
-	cleanup_free char *state = NULL;
 	char encoded[SIGNATURE_ENCODED];
 	struct stat st = {0};
 	int code;
@@ -52,11 +60,7 @@ static int send_bundle(struct fleet_call *call, int fd, const char *signature, s
 		return code;
 	if (fleet_has(call, FLEET_JSON))
 		return command_print_json(answer);
-	addon = fleet_value_text(answer, "addon");
-	version = fleet_value_text(answer, "version");
-	state = fleet_value_text(answer, "state");
-	(void)printf("%s %s: %s\n", addon ? addon : "?", version ? version : "?",
-		     state ? state : "?");
+	print_package(answer);
 	return COMMAND_DONE;
 }
 
@@ -123,5 +127,34 @@ int fleet_run_import(struct fleet_call *call)
 		return command_usage(&command_fleet, "--signature is for one bundle");
 	for (int i = 0; i < call->n_operands && code == COMMAND_DONE; i++)
 		code = import_one(call, call->operands[i]);
+	return code;
+}
+
+static int pull_one(struct fleet_call *call, const char *reference)
+{
+	cleanup_json json_t *answer = NULL;
+	cleanup_json json_t *body = json_object();
+	const json_t *item;
+	size_t i;
+	int code;
+
+	if (json_add_string(body, "reference", reference) < 0)
+		return out_of_memory();
+	code = fleet_client_call(&call->client, "POST", "/api/v1/packages/pull", body, &answer);
+	if (code != COMMAND_DONE)
+		return code;
+	if (fleet_has(call, FLEET_JSON))
+		return command_print_json(answer);
+	json_array_foreach(json_object_get(answer, "items"), i, item) print_package(item);
+	return COMMAND_DONE;
+}
+
+int fleet_run_pull(struct fleet_call *call)
+{
+	int code = COMMAND_DONE;
+
+	call->client.is_patient = true;
+	for (int i = 0; i < call->n_operands && code == COMMAND_DONE; i++)
+		code = pull_one(call, call->operands[i]);
 	return code;
 }

@@ -34,7 +34,7 @@
 #define URL_SECONDS       3600U
 #define RETRY_SECONDS     15U
 #define RETRY_SPREAD      30U
-#define OFFERS_PER_TICK   256U
+#define OFFERS_PER_TICK   2048U
 #define TICK_MS           1000U
 #define ROLLOUT_REST      20U /* times as long as looking took */
 #define AUDIT_SECONDS     3600U
@@ -277,6 +277,7 @@ void fleet_changed(struct fleet *fleet)
 	fleet->catalog = assign_catalog_free(fleet->catalog);
 	fleet->generation++;
 	fleet->is_offering = true;
+	fleet->offers_to_all = false;
 	fleet->offer_cursor = 0;
 }
 
@@ -373,11 +374,14 @@ static int finish(struct fleet *fleet, int r)
 	return r;
 }
 
+bool fleet_has_news(const struct fleet *fleet)
+{
+	return store_is_changing(fleet->store) || fleet->n_said > 0;
+}
+
 int fleet_flush(struct fleet *fleet)
 {
-	if (!store_is_changing(fleet->store) && fleet->n_said == 0)
-		return 0;
-	return finish(fleet, 0);
+	return fleet_has_news(fleet) ? finish(fleet, 0) : 0;
 }
 
 /* Tells a slice of the connected hosts what a change means for them. */
@@ -389,14 +393,20 @@ static int offer_slice(struct fleet *fleet)
 		struct fleet_session *session = fleet->sessions[fleet->offer_cursor++];
 		int r;
 
-		if (session->generation == fleet->generation || !session->has_described)
+		if (session->generation == fleet->generation || !session->has_described ||
+		    (!fleet->offers_to_all && !session->is_polling))
 			continue;
 		left--;
 		r = fleet_offer(fleet, session, false, 0);
 		if (r != 0)
 			return r;
 	}
-	fleet->is_offering = fleet->offer_cursor < fleet->n_sessions;
+	if (fleet->offer_cursor < fleet->n_sessions)
+		return 0;
+	fleet->is_offering = !fleet->offers_to_all;
+	fleet->offers_to_all = true;
+	if (fleet->is_offering)
+		fleet->offer_cursor = 0;
 	return 0;
 }
 
@@ -477,13 +487,16 @@ int fleet_tick(struct fleet *fleet, unsigned *ret_wait_ms)
 
 	if (r == 0 && fleet->has_rollouts && now >= fleet->rollouts_next)
 		r = look_at_rollouts(fleet, now);
+	/* What is read for many is read at one time, and locked once. */
+	if (r == 0 && fleet->is_offering)
+		r = store_begin(fleet->store);
 	if (r == 0 && fleet->is_offering)
 		r = offer_slice(fleet);
 	if (r == 0)
 		r = prune_audit(fleet, now);
 	if (r == 0)
 		r = fleet_write_seen(fleet);
-	if (r != 0 || store_is_changing(fleet->store) || fleet->n_said > 0)
+	if (r != 0 || fleet_has_news(fleet))
 		r = finish(fleet, r);
 	*ret_wait_ms = r == 0 && fleet->is_offering ? 0 : TICK_MS;
 	return r;

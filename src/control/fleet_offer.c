@@ -39,6 +39,7 @@ struct draft {
 	char *own_text;
 	uint8_t packages_hash[FLEET_HASH_SIZE];
 	uint8_t config_hash[FLEET_HASH_SIZE];
+	bool hangs_on_running;
 };
 
 static void draft_done(struct draft *draft)
@@ -171,6 +172,7 @@ static int add_choice(struct fleet *fleet, int64_t host, const struct assign_cho
 	json_t *own = NULL;
 	int r;
 
+	draft->hangs_on_running = draft->hangs_on_running || choice->hangs_on_running;
 	if (!assign_is_offered(choice) && choice->verdict != ASSIGN_DISABLED)
 		return 0;
 	r = own_entry(choice, &own);
@@ -179,8 +181,8 @@ static int add_choice(struct fleet *fleet, int64_t host, const struct assign_cho
 	r = json_add(addons, choice->assignment->addon, own);
 	if (r < 0 || !assign_is_offered(choice))
 		return r;
-	if (choice->assignment->config)
-		add_config(draft, choice->assignment->addon, choice->assignment->config);
+	if (assign_config(choice))
+		add_config(draft, choice->assignment->addon, assign_config(choice));
 	return add_package(fleet, host, choice, own, draft);
 }
 
@@ -362,6 +364,14 @@ int fleet_offer_hash(struct fleet *fleet, int64_t host, uint8_t ret[FLEET_HASH_S
 	return r;
 }
 
+/* Whether the offer would be the one that it has: most reports say what came of that. */
+static bool has_it(const struct fleet *fleet, const struct fleet_session *session)
+{
+	return session->is_settled && session->generation == fleet->generation &&
+	       (session->has_packages || !(session->capabilities & FLEET_AGENT_TAKES_PACKAGES)) &&
+	       (session->has_config || !(session->capabilities & FLEET_AGENT_TAKES_CONFIG));
+}
+
 int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answer, uint64_t flags)
 {
 	static const char *const custom_capabilities[] = {"io.affix.status"};
@@ -374,11 +384,12 @@ int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answ
 	bool is_first = is_answer && !session->has_greeted;
 	int r;
 
-	if (session->has_described) {
+	if (session->has_described && !has_it(fleet, session)) {
 		r = make_draft(fleet, session->host, &draft);
 		if (r != 0)
 			return r > 0 ? -EIO : r;
 		fill_offer(session, &draft, &offer);
+		session->is_settled = !draft.hangs_on_running;
 	}
 	if (is_first) {
 		session->has_greeted = true;

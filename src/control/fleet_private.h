@@ -39,10 +39,14 @@ struct fleet_session {
 	bool names_other_offer; /* than the one it was sent */
 	bool has_greeted;       /* was told what we understand */
 	bool has_described;     /* told all of itself on this connection */
+	bool is_settled;        /* its offer hangs on nothing that it says from now on */
 	uint8_t uid[FLEET_UID_SIZE];
 	uint8_t packages_hash[FLEET_HASH_SIZE];
 	uint8_t config_hash[FLEET_HASH_SIZE];
-	char *credential; /* to be handed over, or NULL */
+	char *credential;     /* to be handed over, or NULL */
+	uint64_t rival_seen;  /* when another with the same credential was last turned away */
+	uint64_t taken_since; /* since when *takeovers* are counted */
+	unsigned takeovers;   /* by which it came to this connection */
 };
 
 /* Something to be said once the transaction is on disk. */
@@ -90,6 +94,7 @@ struct fleet {
 	uint64_t generation;            /* counts its changes, from 1 */
 	size_t offer_cursor;            /* sessions before it know of this generation */
 	bool is_offering;
+	bool offers_to_all; /* or first to those that poll: theirs waits for the next poll anyway */
 	size_t seen_cursor;
 	bool has_rollouts;      /* one may be running */
 	uint64_t rollouts_next; /* when to look at them again */
@@ -119,6 +124,8 @@ struct fleet_session *fleet_session_find(const struct fleet *fleet, uint64_t con
 struct fleet_session *fleet_session_of_host(const struct fleet *fleet, int64_t host);
 void fleet_session_end(struct fleet *fleet, struct fleet_session *session);
 void fleet_sessions_done(struct fleet *fleet);
+/* Whether two take turns with the credential of a host. */
+bool fleet_is_duplicate(const struct fleet *fleet, int64_t host);
 /* Writes the times of a slice of hosts that only sent heartbeats. */
 must_check int fleet_write_seen(struct fleet *fleet);
 /* fleet_report.c: whether the host is to be offered its packages once more, as it names others. */

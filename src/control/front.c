@@ -91,6 +91,13 @@ void front_prove(struct front *front, struct lws *wsi)
 	limit_prove(peer->address);
 }
 
+bool front_is_proven(struct lws *wsi)
+{
+	const struct front_peer *peer = lws_get_opaque_user_data(wsi);
+
+	return peer && peer->is_proven;
+}
+
 /* What libwebsockets tells us */
 
 static void forget_peer(struct front *front, struct lws *wsi)
@@ -388,6 +395,9 @@ static int open_context(struct front *front)
 		{0},
 	};
 	const struct config *config = front->config;
+	/* Who is still there is looked at by agent_sweep(). The library would keep a timer of five
+	 * minutes for each connection, behind those of all others in its list. */
+	static const lws_retry_bo_t no_timers = {0};
 	void *loops[] = {&front->loop};
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
@@ -405,6 +415,7 @@ static int open_context(struct front *front)
 		.max_http_header_pool2 = HEADS_MAX,
 		.pt_serv_buf_size = SERVICE_BYTES,
 		.alpn = "http/1.1",
+		.retry_and_idle_policy = &no_timers,
 	};
 
 	lws_set_log_level(LLL_ERR, emit_library_log);

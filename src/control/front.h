@@ -85,6 +85,7 @@ bool front_is_congested(const struct front *front);
 
 /* Whoever is behind the connection has shown a credential. */
 void front_prove(struct front *front, struct lws *wsi);
+bool front_is_proven(struct lws *wsi);
 
 /* A header's value, copied; NULL where it is absent or out of memory. The caller frees it. */
 char *front_header(struct lws *wsi, enum lws_token_indexes token);

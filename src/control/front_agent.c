@@ -133,7 +133,7 @@ struct outgoing *agent_take_queued(struct agent *agent)
 static void wake(struct agent *agent)
 {
 	if (agent->wsi)
-		lws_callback_on_writable(agent->wsi);
+		agent_push(agent);
 	else if (agent->waits)
 		agent_answer_poll(agent);
 }
@@ -323,6 +323,9 @@ static const char *sentence_of(unsigned status)
 		return "the join token or credential is not known here, or is used up";
 	case HTTP_STATUS_FORBIDDEN:
 		return "this host was revoked";
+	case HTTP_STATUS_CONFLICT:
+		return "this host came by another connection; where two have one credential, as "
+		       "copied disks do, remove credential and instance-uid from the state of one";
 	case HTTP_TOO_MANY:
 		return "there are too many messages";
 	default:

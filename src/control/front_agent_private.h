@@ -93,6 +93,8 @@ must_check int agent_take_message(struct agent *agent, struct lws *wsi,
 /* front_socket.c: tells the agent why, in OpAMP's words, before it closes. */
 void agent_fail(struct agent *agent, Opamp__Proto__ServerErrorResponseType type,
 		const char *sentence, uint64_t retry_after, uint16_t code);
+/* Writes what is queued, as far as the connection takes it now; the rest when it does. */
+void agent_push(struct agent *agent);
 /* Half-open connections and those without a first message. */
 void agent_sweep_socket(struct agent *agent);
 

@@ -37,6 +37,7 @@ void agent_answer_poll(struct agent *agent)
 
 	agent->waits = NULL;
 	exchange->agent = NULL;
+	exchange->is_proven = agent->is_accepted;
 	if (!body) {
 		exchange_refuse(exchange, HTTP_STATUS_SERVICE_UNAVAILABLE, "busy",
 				"the server is out of memory; try again");

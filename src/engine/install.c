@@ -34,11 +34,15 @@ static int check_binding(struct operation *operation, const struct delivery *del
 		record->id, record->bound_key, delivery->bundle->key_id, delivery->key->name);
 }
 
-static int check_floor(struct operation *operation, const struct identity *identity)
+/* The bundle that runs, after a rollback perhaps, is no step back: it may be granted less. */
+static int check_floor(struct operation *operation, const struct plan *plan)
 {
 	const struct record *record = operation->record;
 	const struct identity *floor = &record->floor.identity;
+	const struct identity *identity = &plan->identity;
 
+	if (record->current && digest_is_equal(&record->current->bundle, &plan->bundle))
+		return 0;
 	if (!record->floor.is_set || operation->call->request->allow_downgrade ||
 	    identity_compare(identity, floor) >= 0)
 		return 0;
@@ -137,6 +141,37 @@ static int run_plan(struct operation *operation, struct delivery *delivery, stru
 	return r == 0 ? report_dropped(operation, &delivery->dropped) : r;
 }
 
+/* Whether the request leaves the fleet's part of the configuration as it is; none is an empty one.
+ */
+static bool keeps_config(const struct operation *operation, const struct delivery *delivery)
+{
+	const json_t *kept = operation->record->config;
+
+	if (!delivery->config)
+		return true;
+	if (!kept)
+		return json_object_size(delivery->config) == 0;
+	return json_equal(delivery->config, kept);
+}
+
+/* An install of what is there, or with another configuration, is a configure by another name. */
+static int check_protected(struct operation *operation, const struct delivery *delivery,
+			   const struct plan *plan)
+{
+	const struct record *record = operation->record;
+
+	if (operation->call->is_admin || !record->current ||
+	    !strv_has(&operation->policy->protected_ids, record->id))
+		return 0;
+	if (keeps_config(operation, delivery) &&
+	    !digest_is_equal(&record->current->bundle, &plan->bundle))
+		return 0;
+	return refuse(
+		&operation->refusal, REFUSAL_PROTECTED,
+		"'%s' is protected on this host: the fleet may bring another version of it, with the configuration that it has; its administrator can change that in " HOST_POLICY_PATH,
+		record->id);
+}
+
 static int check_install(struct operation *operation, const struct delivery *delivery,
 			 const struct plan *plan)
 {
@@ -144,9 +179,11 @@ static int check_install(struct operation *operation, const struct delivery *del
 
 	r = operation_check_fleet(operation, plan->identity.id, false);
 	if (r == 0)
+		r = check_protected(operation, delivery, plan);
+	if (r == 0)
 		r = check_binding(operation, delivery);
 	if (r == 0)
-		r = check_floor(operation, &plan->identity);
+		r = check_floor(operation, plan);
 	if (r == 0)
 		r = check_rebuild(operation, plan);
 	if (r == 0)

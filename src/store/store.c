@@ -143,12 +143,21 @@ static int read_record_file(const struct store *store, const char *id, char **re
 	return r == -EFBIG ? refuse_record(reterr_refusal, id, "it is larger than 8 MiB") : r;
 }
 
+/* 0; 1 with *reterr_problem*; -errno. */
+static int parse_record(const char *text, size_t size, struct record **ret,
+			struct json_problem *reterr_problem)
+{
+	cleanup_json json_t *json = NULL;
+	int r = json_parse_kept(text, size, &json, reterr_problem);
+
+	return r != 0 ? r : record_from_json(json, ret, reterr_problem);
+}
+
 int store_load(const struct store *store, const char *id, struct record **ret,
 	       struct refusal *reterr_refusal)
 {
 	cleanup_record struct record *record = NULL;
 	cleanup_free char *text = NULL;
-	cleanup_json json_t *json = NULL;
 	struct json_problem problem = {0};
 	size_t size = 0;
 	int r;
@@ -156,9 +165,7 @@ int store_load(const struct store *store, const char *id, struct record **ret,
 	r = read_record_file(store, id, &text, &size, reterr_refusal);
 	if (r != 0)
 		return r;
-	r = json_parse_object(text, size, &json, &problem);
-	if (r == 0)
-		r = record_from_json(json, &record, &problem);
+	r = parse_record(text, size, &record, &problem);
 	if (r < 0)
 		return r;
 	if (r > 0)
@@ -170,10 +177,10 @@ int store_load(const struct store *store, const char *id, struct record **ret,
 }
 
 /* A record that could not be read again would be as bad as none: it must not replace a good one. */
-static int check_readable(const json_t *json)
+static int check_readable(const char *text)
 {
 	cleanup_record struct record *again = NULL;
-	int r = record_from_json(json, &again, NULL);
+	int r = parse_record(text, strlen(text), &again, NULL);
 
 	return r > 0 ? -EBADMSG : r;
 }
@@ -195,7 +202,7 @@ int store_save(const struct store *store, const struct record *record)
 		return -ENOMEM;
 	if (strlen(text) > RECORD_SIZE_MAX)
 		return -EFBIG;
-	r = check_readable(json);
+	r = check_readable(text);
 	if (r == 0)
 		r = record_name(record->id, &name);
 	if (r == 0)

@@ -4,6 +4,7 @@
  * sockets WHAT COUNT: uses the network of its namespace's loopback device, as much as it says.
  *
  *   connect COUNT   so many connections, one after the other; prints nanoseconds for each
+ *   visit COUNT     the same with a server that asks who comes, and so uses them
  *   datagram COUNT  so many sends of 64 bytes to a socket that nobody reads; the same
  *   bulk MIB        so much through one connection; prints nanoseconds for each MiB
  *   pace COUNT      so many connections evenly within a minute; prints how many it made
@@ -16,6 +17,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,8 +79,8 @@ static int connected(const struct sockaddr_in *address)
 	return fd;
 }
 
-/* A child that takes so many connections and closes them. */
-static pid_t server(int listener, uint64_t count)
+/* A child that takes so many connections and closes them; as servers do it *asks* who comes. */
+static pid_t server(int listener, uint64_t count, bool asks)
 {
 	pid_t pid = fork();
 
@@ -87,7 +89,10 @@ static pid_t server(int listener, uint64_t count)
 	if (pid > 0)
 		return pid;
 	while (count > 0) {
-		int fd = accept(listener, NULL, NULL);
+		struct sockaddr_in peer;
+		socklen_t size = sizeof(peer);
+		int fd = asks ? accept(listener, (struct sockaddr *)&peer, &size)
+			      : accept(listener, NULL, NULL);
 
 		if (fd < 0)
 			continue;
@@ -108,10 +113,10 @@ static void print_each(uint64_t began, uint64_t count)
 	(void)printf("%.1f\n", (double)(now() - began) / (double)count);
 }
 
-static void do_connect(uint64_t count)
+static void connect_each(uint64_t count, bool asks)
 {
 	struct sockaddr_in address;
-	pid_t pid = server(listening(1, &address), count);
+	pid_t pid = server(listening(1, &address), count, asks);
 	uint64_t began = now();
 
 	for (uint64_t i = 0; i < count; i++)
@@ -120,10 +125,20 @@ static void do_connect(uint64_t count)
 	(void)waitpid(pid, NULL, 0);
 }
 
+static void do_connect(uint64_t count)
+{
+	connect_each(count, false);
+}
+
+static void do_visit(uint64_t count)
+{
+	connect_each(count, true);
+}
+
 static void do_pace(uint64_t count)
 {
 	struct sockaddr_in address;
-	pid_t pid = server(listening(1, &address), count);
+	pid_t pid = server(listening(1, &address), count, true);
 	uint64_t began = now();
 
 	for (uint64_t i = 0; i < count; i++) {
@@ -239,10 +254,11 @@ int main(int argc, char **argv)
 		void (*run)(uint64_t count);
 	} all[] = {
 		{"connect",  do_connect },
-		{"datagram", do_datagram},
+                {"visit",    do_visit   },
+                {"datagram", do_datagram},
 		{"bulk",     do_bulk    },
-		{"pace",     do_pace    },
-		{"hold",     do_hold    }
+                {"pace",     do_pace    },
+                {"hold",     do_hold    }
         };
 	struct rlimit files;
 
@@ -255,6 +271,6 @@ int main(int argc, char **argv)
 			all[i].run(strtoull(argv[2], NULL, 10));
 			return 0;
 		}
-	(void)fputs("usage: sockets connect|datagram|bulk|pace|hold COUNT\n", stderr);
+	(void)fputs("usage: sockets connect|visit|datagram|bulk|pace|hold COUNT\n", stderr);
 	return 2;
 }

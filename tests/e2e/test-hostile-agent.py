@@ -109,7 +109,18 @@ class Doors(Hostile):
         self.addCleanup(os.close, config)
         self.assertNamed(self.agent.ask({'verb': 'uninstall', 'id': 'theirs'}), 'protected')
         self.assertNamed(self.agent.ask({'verb': 'configure', 'id': 'theirs', 'fds': ['config']}, [config]), 'protected')
+        # Nor by an install of what is there, with another configuration, or of another version with one.
+        other = agent.memfd(b'{"level": 5}')
+        self.addCleanup(os.close, other)
+        for version in ('1.0.0', '1.1.0'):
+            files = self.files(self.work.bundle(self.addon('theirs', version)))
+            header = {'verb': 'install', 'fds': ['bundle', 'signature', 'config']}
+            self.assertNamed(self.agent.ask(header, [*files, other]), 'protected')
+        self.assertNamed(self.agent.ask({**INSTALL, 'limits': {'tasks_max': 5}},
+                                        self.files(self.work.bundle(self.addon('theirs', '1.0.0')))), 'protected')
         self.assertRuns('theirs', '1.0.0')
+        self.assertEqual(self.agent.ask(header, [*files, config])['outcome'], 'done')
+        self.assertRuns('theirs', '1.1.0')
         self.assertRuns('mine', '1.0.0')
 
 

@@ -260,6 +260,17 @@ class Trees(unittest.TestCase):
         self.assertFails(self.affix('rollback', 'probe', '--to', '9.9.9'), 1, 'no-previous', '9.9.9')
         self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
 
+    def test_what_was_rolled_back_to_can_be_granted_less(self):
+        drop_in = self.tree / 'etc/systemd/system/affix-probe.service.d/50-affix.conf'
+        self.affix('install', self.one)
+        self.affix('install', self.two)
+        self.affix('rollback', 'probe')
+        self.assertEqual(self.affix('install', self.one, '--limit', 'tasks_max=3').returncode, 0)
+        self.assertIn('TasksMax=3\n', drop_in.read_text())
+        self.assertEqual(self.history(), ['1.0.0', '1.1.0'])
+        # Any other that is older than what was installed is none that runs.
+        self.assertFails(self.affix('install', self.work.bundle(self.work.addon('probe', '1.0.5'))), 1, 'downgrade')
+
     def history(self):
         addon = self.result('status', 'probe')['data']['addons'][0]
         return [plan['version'] if plan else None for plan in (addon['current'], addon['previous'], *addon['older'])]

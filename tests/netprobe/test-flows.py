@@ -175,23 +175,29 @@ class Tcp(Case):
         self.assertOwner(self.collector.wait_event(number, 'close'), worker.pid)
         server.close()
 
-    def test_who_takes_a_connection_and_only_closes_it_owns_it_too(self):
+    def test_who_is_handed_a_connection_and_only_closes_it_does_not_own_it(self):
         server = listener()
+        between, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
 
-        def serve(channel):
-            # Not even its address is asked for.
-            sock = socket.socket(fileno=ctypes.CDLL(None).accept(server.fileno(), None, None))
+        def close_what_comes(channel):
+            sock = receive_descriptor(theirs)
             tell(channel, cookie(sock))
             sock.close()
             wait_line(channel)
 
-        worker = Worker(serve)
+        worker = Worker(close_what_comes)
         client = self.connect(server)
+        # Not even its address is asked for: nobody uses it.
+        accepted = socket.socket(fileno=ctypes.CDLL(None).accept(server.fileno(), None, None))
+        send_descriptor(between, accepted)
+        accepted.close()
         number = int(worker.hear())
         client.close()
-        self.assertOwner(self.collector.wait_event(number, 'close'), worker.pid)
+        self.assertEqual(self.collector.wait_event(number, 'close')['tgid'], 0)
+        self.assertEqual({event['tgid'] for event in self.collector.of(number)}, {0})
         worker.end()
-        server.close()
+        for sock in (server, between, theirs):
+            sock.close()
 
     def test_a_passed_descriptor_moves_to_who_uses_it(self):
         server = listener()
@@ -560,6 +566,42 @@ class Udp(Case):
         sock.close()
         self.collector.wait(lambda: not self.flows_of(number), 'a flow is left', 'refresh')
         return [e for e in self.collector.of(number, 'close') if not e['listener']]
+
+    def test_processes_that_share_a_socket_at_the_same_time_are_not_taken_for_each_other(self):
+        base, rounds, peers = 20000, 100, 12
+
+        def talk(channel, index, sockets):
+            # Each has peers of its own, which are nobody's socket.
+            for sock in sockets:
+                wait_line(channel)
+                for peer in range(peers):
+                    sock.sendto(b'x', ('127.0.0.1', base + 1000 * index + peer))
+                tell(channel, 'sent')
+            wait_line(channel)
+
+        sockets = [self.bound() for _ in range(rounds)]
+        workers = [Worker(talk, index, sockets) for index in range(4)]
+        for worker in reversed(workers):
+            # The later ones hold the ends of the earlier ones.
+            self.addCleanup(worker.end)
+            self.addCleanup(worker.say)
+        for sock in sockets:
+            for worker in workers:
+                worker.say()
+            for worker in workers:
+                worker.hear()
+        self.collector.ask()
+        known = 0
+        numbers = {cookie(sock) for sock in sockets}
+        for event in list(self.collector.events):
+            index = (event['remote_port'] - base) // 1000
+            if event['cookie'] not in numbers or event['listener'] or not 0 <= index < len(workers):
+                continue
+            self.assertIn(event['tgid'], (0, workers[index].pid), event)
+            known += event['event'] == 'udp_send' and event['tgid'] != 0
+        self.assertGreater(known, rounds * peers)
+        for sock in sockets:
+            sock.close()
 
     def test_what_is_received_without_its_address_is_counted_with_the_listener(self):
         server, client = self.bound(), self.bound()

@@ -36,6 +36,8 @@ static void directories_are_own_or_shared(void **state)
 					   "/etc/systemd/system/affix-foo_a.timer.d",
 					   "/etc/systemd/system/multi-user.target.wants",
 					   "/etc/systemd/system/timers.target.requires",
+					   "/etc/systemd/system/affix-foo.service.wants",
+					   "/etc/systemd/system/affix-foo_a.timer.requires",
 					   "/etc/affix/addons"};
 	static const char *const bad[] = {"/",
 					  "/opt/affix/foo-bar",
@@ -47,6 +49,8 @@ static void directories_are_own_or_shared(void **state)
 					  "/etc/systemd/system/affix-foo.service.d/x",
 					  "/etc/systemd/system/affix-foo-bar.service.d",
 					  "/etc/systemd/system/sshd.service.wants",
+					  "/etc/systemd/system/affix-foo-bar.service.wants",
+					  "/etc/systemd/system/affix-foo.service.upholds",
 					  "/etc/systemd/system/a.target.wants/b.target.wants",
 					  "/var/lib/affix/foo",
 					  "/usr"};
@@ -133,6 +137,8 @@ static void links_are_current_and_enablement_only(void **state)
 {
 	static const char enabled[] =
 		"/etc/systemd/system/multi-user.target.wants/affix-foo.service";
+	static const char own[] =
+		"/etc/systemd/system/affix-foo_a.service.requires/affix-foo.service";
 	static const char unit[] = "/etc/systemd/system/affix-foo.service";
 
 	(void)state;
@@ -140,6 +146,8 @@ static void links_are_current_and_enablement_only(void **state)
 	assert_false(allows(PLAN_LINK, "/opt/affix/foo/current", NULL, "versions/2.0.0"));
 	assert_false(allows(PLAN_LINK, "/opt/affix/foo/other", NULL, "versions/1.0.0"));
 	assert_true(allows(PLAN_LINK, enabled, NULL, unit));
+	assert_true(allows(PLAN_LINK, own, NULL, unit));
+	assert_false(allows(PLAN_LINK, own, NULL, "/etc/systemd/system/ssh.service"));
 	assert_false(allows(PLAN_LINK, enabled, NULL, "/etc/systemd/system/ssh.service"));
 	assert_false(allows(PLAN_LINK, enabled, NULL, "../affix-foo.service"));
 	assert_false(allows(PLAN_LINK, unit, NULL, unit));
