@@ -106,7 +106,7 @@ void store_done(struct store *store)
 /* `<id>.json`; the caller frees it. An id that is none is never looked for. */
 static int record_name(const char *id, char **ret)
 {
-	return manifest_id_is_valid(id) ? str_format(ret, "%s" RECORD_SUFFIX, id) : -EINVAL;
+	return manifest_id_is_recorded(id) ? str_format(ret, "%s" RECORD_SUFFIX, id) : -EINVAL;
 }
 
 static int refuse_record(struct refusal *refusal, const char *id, const char *why)
@@ -162,6 +162,8 @@ int store_load(const struct store *store, const char *id, struct record **ret,
 	size_t size = 0;
 	int r;
 
+	if (store->dirfd < 0)
+		return -ENOENT;
 	r = read_record_file(store, id, &text, &size, reterr_refusal);
 	if (r != 0)
 		return r;
@@ -219,7 +221,7 @@ static bool id_of_name(const char *name, char id[MANIFEST_ID_MAX + 1])
 		return false;
 	memcpy(id, name, length - strlen(RECORD_SUFFIX));
 	id[length - strlen(RECORD_SUFFIX)] = '\0';
-	return manifest_id_is_valid(id);
+	return manifest_id_is_recorded(id);
 }
 
 /* The same for the temporary file of one. */
@@ -283,7 +285,7 @@ static int list_ids(const struct store *store, bool (*id_of)(const char *name, c
 
 int store_list(const struct store *store, struct strv *ret)
 {
-	return list_ids(store, id_of_name, ret);
+	return store->dirfd < 0 ? 0 : list_ids(store, id_of_name, ret);
 }
 
 int store_list_unfinished(const struct store *store, struct strv *ret)
