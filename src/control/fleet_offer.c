@@ -258,7 +258,7 @@ static int make_draft(struct fleet *fleet, int64_t host_id, struct draft *draft)
 		r = add_choice(fleet, host_id, &draft->choices[i], draft);
 	if (r == 0) {
 		hash_packages(draft);
-		r = add_confirmation(fleet, host_id, draft);
+		r = host.has_confirmed ? add_confirmation(fleet, host_id, draft) : 0;
 	}
 	if (r != 0)
 		return r;
