@@ -131,7 +131,7 @@ static int identify(struct push_item *item, const struct trust *trust,
 			      "the signature of '%s' does not say what it is for: sign it with "
 			      "'affix sign'",
 			      item->path);
-	return bundle_open(item->fd, &item->identity, -EBADF, &bundle, reterr_refusal);
+	return bundle_open(item->fd, &item->identity, NULL, &bundle, reterr_refusal);
 }
 
 static int load_item(const struct push_options *options, const struct trust *trust,
