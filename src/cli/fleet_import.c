@@ -102,7 +102,7 @@ static int import_reference(struct fleet_call *call, const char *where)
 	cleanup_oci_pulled_list struct oci_pulled_list pulled = {0};
 	cleanup_oci_origin struct oci_origin origin = OCI_ORIGIN_INIT;
 	cleanup_transfer struct transfer transfer = {0};
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	int code = COMMAND_DONE;
 	int r;
 
