@@ -14,7 +14,7 @@
 #include "base/str.h"
 #include "cli/commands.h"
 
-#define TIMEOUT_SECONDS     30U
+#define TIMEOUT_SECONDS     60U
 #define TIMEOUT_SECONDS_MAX 86400UL
 
 struct vm_call {
@@ -241,7 +241,7 @@ static int run_vm(int argc, char **argv)
 
 #define SYNOPSIS "[--timeout SECONDS] [--firecracker] [--json] CID[:PORT]|SOCKET"
 #define OPTIONS                                                                                        \
-	"  --timeout SECONDS  how long to wait for the answer, and for the guest (default: 30)\n"      \
+	"  --timeout SECONDS  how long to wait for the answer, and for the guest (default: 60)\n"      \
 	"  --firecracker      SOCKET is the vsock of Firecracker or Cloud Hypervisor\n"                \
 	"  --json             a JSON object: affix(1), JSON OUTPUT\n"                                  \
 	"\n"                                                                                           \

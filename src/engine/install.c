@@ -3,16 +3,19 @@
 /* install, configure, repair: the verbs that make a new plan, and what must hold before one is
  * tried. */
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "engine/delivery.h"
 #include "engine/operation.h"
+#include "engine/platform.h"
 #include "engine/running.h"
 #include "engine/transaction.h"
 #include "plan/apply.h"
 #include "plan/diff.h"
+#include "plan/plan_own.h"
 
 /* An id is bound to the key of its first install; another needs a policy that names the id, or the
  * administrator. */
@@ -205,6 +208,55 @@ static int check_expected(struct operation *operation, const struct delivery *de
 		      delivery->bundle->identity.id);
 }
 
+/* Older programs read what newer ones wrote, in the guest of an image that was in use. */
+static int check_own(struct operation *operation, const struct plan *plan)
+{
+	const struct plan *current = operation->record->current;
+	int r = plan_check_own(plan);
+
+	if (r == 0 && current && !operation->call->request->allow_downgrade &&
+	    version_compare(plan->identity.version, current->identity.version) < 0)
+		return refuse(&operation->refusal, REFUSAL_DOWNGRADE,
+			      "'%s' %s is older than %s, which is installed there; use the newer "
+			      "affix, or allow it with --allow-downgrade",
+			      plan->identity.id, plan->identity.version, current->identity.version);
+	if (r == 0)
+		r = platform_check(&operation->tree, &plan->identity, &operation->refusal);
+	if (r == 0 && plan_owns_user(plan))
+		r = tree_check_user(&operation->tree, plan->user, &operation->refusal);
+	return r != 0 ? r : apply_preflight(&operation->tree, plan, current, &operation->refusal);
+}
+
+/* affix itself: its own files, that nobody signed, and only into the copy of an image. */
+static int install_own(struct operation *operation, struct engine_own *own)
+{
+	struct transaction_order order = {.operation = RECORD_INSTALL, .bundle = own->bundle};
+	const struct plan *plan = own->plan;
+	bool same = false;
+	int r;
+
+	assert(operation->call->is_copy);
+	r = operation_lock(operation, plan->identity.id);
+	if (r == 0)
+		r = operation_set_subject(operation, plan);
+	if (r == 0)
+		r = is_current(operation, plan, &same);
+	if (r == 0 && same)
+		return result_set(operation->result, RESULT_DONE, "",
+				  "'%s' %s is installed already, nothing changed",
+				  plan->identity.id, plan->identity.version);
+	if (r == 0)
+		r = check_own(operation, plan);
+	if (r == 0)
+		r = apply_clear_seeds(&operation->tree, plan, operation->record->current);
+	if (r != 0)
+		return r;
+	order.to = TAKE_PTR(own->plan);
+	r = transaction_run(operation, &order);
+	(void)plan_free(order.to);
+	return r;
+}
+
 int operation_install(struct operation *operation)
 {
 	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
@@ -212,6 +264,8 @@ int operation_install(struct operation *operation)
 	bool same = false;
 	int r;
 
+	if (operation->call->own)
+		return install_own(operation, operation->call->own);
 	r = delivery_receive(operation, true, &delivery);
 	if (r == 0)
 		r = check_expected(operation, &delivery);

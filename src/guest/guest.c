@@ -9,19 +9,18 @@
 #include "guest/guest.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "guest/listen.h"
+#include "guest/port.h"
 #include "guest/serve.h"
 
 #define CONNECTIONS_MAX 8U
@@ -56,9 +55,10 @@ static int prepare_signals(struct guest *guest)
 	(void)sigaddset(&blocked, SIGCHLD);
 	(void)sigaddset(&blocked, SIGIO);
 	(void)signal(SIGPIPE, SIG_IGN);
+	if (sigaction(SIGCHLD, &action, NULL) < 0)
+		return -errno;
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
-	if (sigaction(SIGCHLD, &action, NULL) < 0 ||
-	    sigprocmask(SIG_BLOCK, &blocked, &guest->waiting) < 0)
+	if (sigprocmask(SIG_BLOCK, &blocked, &guest->waiting) < 0)
 		return -errno;
 	(void)sigdelset(&guest->waiting, SIGCHLD);
 	(void)sigaddset(&guest->waiting, SIGIO);
@@ -110,20 +110,18 @@ static void look_for_vsock(struct guest *guest)
 
 static void look_for_port(struct guest *guest)
 {
-	cleanup_fd int fd =
-		open(guest->options->port_path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-	struct stat st;
+	cleanup_fd int fd = -EBADF;
+	char path[PORT_PATH_MAX];
 	pid_t pid;
 
 	guest->port_after = clock_monotonic_usec() + LOOK_SECONDS * CLOCK_USEC_PER_SEC;
-	/* Nothing else may be there, or this would write into it. */
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
+	if (port_open(guest->options->port_path, path, &fd) < 0)
 		return;
 	pid = serve_in_child(guest, fd, true);
 	if (pid <= 0)
 		return;
 	guest->port_pid = pid;
-	(void)fprintf(stderr, "serving '%s'\n", guest->options->port_path);
+	(void)fprintf(stderr, "serving '%s'\n", path);
 }
 
 static void take_connection(struct guest *guest)

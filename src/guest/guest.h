@@ -4,7 +4,7 @@
 #include "base/cleanup.h"
 
 struct guest_options {
-	const char *port_path; /* of virtio-serial */
+	const char *port_path; /* of virtio-serial; NULL: the one that has our name */
 	unsigned vsock_port;
 	unsigned peer; /* the CID whose connections are taken */
 };

@@ -22,8 +22,10 @@
 #include "guest/child.h"
 #include "ipc/transport.h"
 
-/* In a guest that has just booted and has one slow processor. */
+/* In a guest that has just booted and has one slow processor; the updater starts when it is asked.
+ */
 #define ASK_USEC         (8 * CLOCK_USEC_PER_SEC)
+#define STATUS_USEC      (20 * CLOCK_USEC_PER_SEC)
 #define ANSWER_MAX       (256UL * 1024)
 #define FAILED_UNITS_MAX 64U
 #define ADD_ONS_MAX      64U
@@ -139,7 +141,7 @@ static int add_add_ons(json_t *json)
 {
 	cleanup_free char *text = NULL;
 	json_t *list;
-	int r = child_read(run_status, REQUEST_ADMIN_SOCKET, ASK_USEC, ANSWER_MAX, &text);
+	int r = child_read(run_status, REQUEST_ADMIN_SOCKET, STATUS_USEC, ANSWER_MAX, &text);
 
 	if (r < 0)
 		return json_add(json, "addons", json_null());

@@ -28,7 +28,8 @@ static const char usage[] =
 	"Usage: affix-guestd [OPTION]…\n"
 	"Answer a VM's host: ping, health, shutdown.\n"
 	"\n"
-	"  --port PATH        the port of virtio-serial, instead of " GUEST_PORT_PATH "\n"
+	"  --port PATH        the port of virtio-serial, instead of the one that is called\n"
+	"                     " GUEST_PORT_NAME "\n"
 	"  --vsock-port PORT  listen there, instead of on 4323\n"
 	"  --peer CID         whose connections are taken, instead of the host's (2)\n"
 	"  --stdio            answer standard input on standard output, and nothing else\n"
@@ -114,9 +115,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 int main(int argc, char **argv)
 {
 	struct options options = {
-		.guest = {.port_path = GUEST_PORT_PATH,
-			  .vsock_port = GUEST_VSOCK_PORT,
-			  .peer = VMADDR_CID_HOST},
+		.guest = {.vsock_port = GUEST_VSOCK_PORT, .peer = VMADDR_CID_HOST},
 	};
 	int r = parse_options(argc, argv, &options);
 

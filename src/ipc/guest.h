@@ -14,9 +14,8 @@
 
 /* Where it listens on vsock. */
 #define GUEST_VSOCK_PORT 4323U
-/* The port of virtio-serial, and where the guest finds it. */
+/* The name of its port of virtio-serial. */
 #define GUEST_PORT_NAME "org.affix.guestd.0"
-#define GUEST_PORT_PATH "/dev/virtio-ports/" GUEST_PORT_NAME
 
 /* The longest lines, without their end. */
 #define GUEST_REQUEST_MAX 1024U

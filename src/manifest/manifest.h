@@ -94,6 +94,13 @@ DEFINE_CLEANUP(struct manifest *, manifest, manifest_free)
 /* `[a-z][a-z0-9]*(-[a-z0-9]+)*`, at most MANIFEST_ID_MAX bytes, not reserved. */
 bool manifest_id_is_valid(const char *id);
 
+/* Whether affix itself is recorded under it, in images: "affix", its programs, and "vm", what the
+ * guest of a virtual machine wants. No add-on can have it. */
+bool manifest_id_is_own(const char *id);
+
+/* Whether there can be a record of that id: an add-on's, or affix's own. */
+bool manifest_id_is_recorded(const char *id);
+
 /* `linux`/`amd64` and friends, as bundles and comments spell them. */
 bool manifest_platform_is_known(const char *os, const char *arch);
 /* The architecture that this program was built for. */

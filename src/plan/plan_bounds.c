@@ -126,6 +126,8 @@ bool plan_bounds_allow_directory(const char *id, const char *path)
 	if (plan_bounds_is_shared(path) || behind_home(id, path) ||
 	    is_named(path, PLAN_OPT_BASE "/", id, ""))
 		return true;
+	if (manifest_id_is_own(id))
+		return plan_bounds_allow_own_directory(path);
 	return name && (is_drop_in_name(id, name) || is_own_wants_name(id, name));
 }
 
@@ -215,6 +217,10 @@ bool plan_bounds_allow_object(const struct plan *plan, const struct plan_object 
 	const char *id = plan->identity.id;
 
 	if (!path_is_normal_absolute(object->path))
+		return false;
+	if (plan_is_own(plan) && !path_is_below(object->path, "/opt"))
+		return plan_bounds_allow_own(object);
+	if (object->seed)
 		return false;
 	if (object->type == PLAN_LINK)
 		return allow_link(plan, object);

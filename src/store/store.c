@@ -106,7 +106,7 @@ void store_done(struct store *store)
 /* `<id>.json`; the caller frees it. An id that is none is never looked for. */
 static int record_name(const char *id, char **ret)
 {
-	return manifest_id_is_valid(id) ? str_format(ret, "%s" RECORD_SUFFIX, id) : -EINVAL;
+	return manifest_id_is_recorded(id) ? str_format(ret, "%s" RECORD_SUFFIX, id) : -EINVAL;
 }
 
 static int refuse_record(struct refusal *refusal, const char *id, const char *why)
@@ -221,7 +221,7 @@ static bool id_of_name(const char *name, char id[MANIFEST_ID_MAX + 1])
 		return false;
 	memcpy(id, name, length - strlen(RECORD_SUFFIX));
 	id[length - strlen(RECORD_SUFFIX)] = '\0';
-	return manifest_id_is_valid(id);
+	return manifest_id_is_recorded(id);
 }
 
 /* The same for the temporary file of one. */
