@@ -385,6 +385,17 @@ class Narrowing(Hostile):
         merged = json.loads(self.host.path('/etc/affix/addons/owned.json').read_text())
         self.assertEqual(merged, {'secret': 'mine', 'level': 3})
 
+    def test_a_plan_does_not_tell_the_agent_the_administrators_keys(self):
+        bundle = self.work.bundle(self.addon('told', '1.0.0'))
+        self.host.path('/etc/affix/addons.d/told.json').write_text('{"secret": "whispered"}')
+        reply = self.agent.ask({'verb': 'plan', 'fds': ['bundle', 'signature']}, self.files(bundle))
+        self.assertEqual(reply['outcome'], 'done', reply)
+        self.assertNotIn('whispered', json.dumps(reply))
+        texts = {object['path']: object.get('content') for object in reply['data']['plan']['objects']}
+        self.assertIsNone(texts['/etc/affix/addons/told.json'])
+        self.assertIn('[Service]', texts['/etc/systemd/system/affix-told.service'])
+        self.assertIn('whispered', json.dumps(self.affix('plan', self.send(bundle))))
+
     def test_configuration_that_does_not_fit_or_is_a_bomb_is_refused_by_name(self):
         self.assertEqual(self.push(self.addon('config', '1.0.0'))['outcome'], 'done')
         for text in (b'', b'[]', b'{"level": -1}', b'{"level": "x"}', b'{"level":1,"level":2}', b'{"a":"\xff"}',
