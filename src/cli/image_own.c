@@ -50,10 +50,13 @@ static int add_set(struct image_own *own, const char *set, struct strv *ids)
 
 int image_own_open(struct image_own *own, struct strv *ids)
 {
-	int code = COMMAND_DONE;
+	struct refusal refusal = REFUSAL_INIT;
+	int code;
 
 	if (!own->with_affix && !own->is_vm)
 		return COMMAND_DONE;
+	if (own->with_affix && own_plan_check_trust(own->trust, &refusal) > 0)
+		return command_refuse(&refusal);
 	code = own_files_load(&own->files);
 	if (code == COMMAND_DONE && own->with_affix)
 		code = add_set(own, OWN_SET_AFFIX, ids);

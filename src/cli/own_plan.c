@@ -230,18 +230,32 @@ static int add_trust_file(struct plan *plan, int directory, const char *key, con
 	return r < 0 ? r : plan_add_text(plan, path, 0644, text);
 }
 
+static int load_trust(const char *place, struct trust **ret, struct refusal *reterr_refusal)
+{
+	int r = verify_load_trust(NULL, place, ret, reterr_refusal);
+
+	if (r > 0 || (r == 0 && (*ret)->n_keys > 0))
+		return r;
+	return refuse(reterr_refusal, REFUSAL_NO_TRUSTED_KEY,
+		      "'%s' has no key for the image to trust, expected a directory of NAME.pub; "
+		      "name another with --trust",
+		      place);
+}
+
+int own_plan_check_trust(const char *trust, struct refusal *reterr_refusal)
+{
+	cleanup_trust struct trust *loaded = NULL;
+
+	return load_trust(trust, &loaded, reterr_refusal);
+}
+
 /* The keys that are trusted here, with their policies. */
 static int add_trust(struct plan *plan, const char *place, struct refusal *reterr_refusal)
 {
 	cleanup_trust struct trust *trust = NULL;
 	cleanup_fd int directory = -EBADF;
-	int r = verify_load_trust(NULL, place, &trust, reterr_refusal);
+	int r = load_trust(place, &trust, reterr_refusal);
 
-	if (r < 0 || (r == 0 && trust->n_keys == 0))
-		return refuse(reterr_refusal, REFUSAL_NO_TRUSTED_KEY,
-			      "'%s' has no key for the image to trust, expected a directory of "
-			      "NAME.pub; name another with --trust",
-			      place);
 	if (r != 0)
 		return r;
 	directory = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -24,5 +24,8 @@ must_check int own_plan_make(const struct own_files *files, const char *set,
 			     struct refusal *reterr_refusal);
 void own_plan_done(struct engine_own *own);
 
+/* Whether *trust* has keys for an image: 0; refused. */
+must_check int own_plan_check_trust(const char *trust, struct refusal *reterr_refusal);
+
 /* The version of both: the running program's. */
 void own_plan_identity(const char *set, struct identity *ret);
