@@ -5,6 +5,7 @@
  * connected it, sends and receives. Each returns 1 and writes nothing to its context, so nothing is
  * ever denied or changed.
  */
+#include "closed.h"
 #include "tell.h"
 
 /* See ring.h for why it is this one. */
@@ -55,8 +56,10 @@ int socket_released(struct bpf_sock *sk)
 	if (!(socket->flags & SOCKET_ANNOUNCED) && socket->first_family == 0)
 		return 1;
 	record = record_new(PROBE_CLOSE, bpf_get_socket_cookie(sk), socket, OF_OWNER);
-	if (!record)
+	if (!record) {
+		end_lost(socket, bpf_get_socket_cookie(sk));
 		return 1;
+	}
 	record->tuple.protocol = sk->protocol;
 	record->tuple.family = sk->family;
 	if (socket->first_family != 0)

@@ -1,32 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 
 /* An iterator over all descriptors: what was there before, and how all of it stands now. */
+#include "closed.h"
 #include "tell.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
 
+/* At the first look: sockets that nothing is kept with yet are older than we are. Who holds one
+ * that is younger has not used it, and of that there is a hook for each way. */
+__u32 seeding;
+
 /* *task* holds a socket of which no use was seen. Of several, none is its owner until one uses it;
- * a listener is its first holder's. */
+ * a listener is its oldest holder's. */
 static __always_inline void hold(struct task_struct *task, struct sock *sk,
 				 struct probe_socket *socket)
 {
 	struct probe_owner owner = {};
 
-	if (socket->flags & (SOCKET_SHARED | SOCKET_USED))
-		return;
-	if (socket->owner.tgid != 0 && !(socket->flags & PROBE_SEEDED))
+	if (socket->flags & (SOCKET_SHARED | SOCKET_USED) || !(socket->flags & PROBE_SEEDED))
 		return;
 	if (is_owner(&socket->owner, task) || !owner_of(task, &owner))
 		return;
 	if (socket->owner.tgid == 0) {
-		socket->netns = sk->__sk_common.skc_net.net->ns.inum;
-		if (set_owner(socket, &owner))
-			set_flags(socket, PROBE_SEEDED);
+		(void)set_owner(socket, &owner);
 		return;
 	}
-	if (sk->__sk_common.skc_state == TCP_LISTEN)
+	if (sk->__sk_common.skc_state == TCP_LISTEN) {
+		/* Numbers begin anew when they have all been used. */
+		if (owner.start_ns < socket->owner.start_ns)
+			(void)set_owner(socket, &owner);
 		return;
+	}
 	__builtin_memset(&owner, 0, sizeof(owner));
 	if (set_owner(socket, &owner))
 		set_flags(socket, SOCKET_SHARED);
@@ -63,6 +68,7 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	announce(sk->__sk_common.skc_state, socket, &record.tuple);
 	if (!(socket->flags & SOCKET_ANNOUNCED) && socket->first_family == 0)
 		return;
+	set_flags(socket, SOCKET_KNOWN);
 	record.cookie = bpf_get_socket_cookie(sk);
 	record.time_ns = bpf_ktime_get_ns();
 	record.netns = socket->netns;
@@ -109,10 +115,18 @@ int holders(struct bpf_iter__task_file *context)
 	sk = socket->sk;
 	if (!sk || !is_inet(sk))
 		return 0;
-	stored = socket_of(sk);
+	stored = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (!stored && seeding) {
+		stored = socket_of(sk);
+		if (stored) {
+			stored->netns = sk->__sk_common.skc_net.net->ns.inum;
+			set_flags(stored, PROBE_SEEDED);
+		}
+	}
 	if (!stored)
 		return 0;
-	hold(task, sk, stored);
+	if (seeding)
+		hold(task, sk, stored);
 	write(context->meta->seq, sk, stored);
 	return 0;
 }

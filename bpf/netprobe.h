@@ -117,5 +117,6 @@ enum probe_loss {
 	PROBE_LOST_RECORD,
 	PROBE_LOST_PEER,
 	PROBE_LOST_SOCKET,
+	PROBE_LOST_END, /* of PROBE_LOST_RECORD: ends of flows, which then cannot be told at all */
 	PROBE_LOSSES
 };

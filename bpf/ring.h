@@ -23,6 +23,15 @@ struct {
 	__type(value, __u64);
 } losses SEC(".maps") __weak;
 
+/* Sockets whose end found no room in the ring, by their cookies. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u32);
+} ended SEC(".maps") __weak;
+
 static __always_inline void lost(__u32 what)
 {
 	__u64 *count = bpf_map_lookup_elem(&losses, &what);
@@ -52,7 +61,7 @@ enum whose {
 
 /* A record of *socket* without its tuple, or NULL. bpf_ringbuf_submit() ends it. */
 static __always_inline struct probe_record *
-record_new(__u32 kind, __u64 cookie, const struct probe_socket *socket, enum whose whose)
+record_new(__u32 kind, __u64 cookie, struct probe_socket *socket, enum whose whose)
 {
 	struct probe_record *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 
@@ -60,6 +69,8 @@ record_new(__u32 kind, __u64 cookie, const struct probe_socket *socket, enum who
 		lost(PROBE_LOST_RECORD);
 		return NULL;
 	}
+	if (kind != PROBE_CLOSE)
+		set_flags(socket, SOCKET_KNOWN);
 	record->kind = kind;
 	record->state = 0;
 	record->old_state = 0;
@@ -84,44 +95,4 @@ static __always_inline void submit(struct probe_record *record, __u8 state)
 {
 	record->state = state;
 	bpf_ringbuf_submit(record, 0);
-}
-
-/* What was sent for the first time. While no cable is in, the kernel counts bytes that it sends
- * again as sent and not as sent again: then it is what was acknowledged and what waits for that,
- * which a SYN and a FIN make larger by one each. */
-static __always_inline __u64 sent_of(struct tcp_sock *tcp)
-{
-	__u64 sent = tcp->bytes_sent - tcp->bytes_retrans;
-	__u64 known = tcp->bytes_acked + (tcp->snd_nxt - tcp->snd_una);
-
-	return sent < known ? sent : known;
-}
-
-static __always_inline void count_tcp(struct tcp_sock *tcp, struct probe_counters *counters)
-{
-	counters->bytes_sent = sent_of(tcp);
-	counters->bytes_received = tcp->bytes_received;
-	/* The kernel counts the other side's FIN as a byte. */
-	if (((struct sock *)tcp)->__sk_common.skc_flags & SOCK_DONE && tcp->bytes_received > 0)
-		counters->bytes_received--;
-	counters->packets_sent = tcp->segs_out;
-	counters->packets_received = tcp->segs_in;
-	counters->retransmits = tcp->total_retrans;
-}
-
-static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 cookie,
-				   struct probe_socket *socket, __u8 old)
-{
-	struct probe_record *record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
-
-	if (!record)
-		return;
-	tuple_of(sk, &record->tuple);
-	if (tcp)
-		count_tcp(tcp, &record->counters);
-	record->old_state = old;
-	record->error = (__u16)sk->sk_err;
-	clear_flags(socket, SOCKET_ANNOUNCED);
-	set_flags(socket, SOCKET_ENDED);
-	submit(record, TCP_CLOSE);
 }

@@ -34,6 +34,7 @@
 
 /* States of a socket, in probe_socket.flags beside those of a record. */
 #define SOCKET_ANNOUNCED 0x100U /* a record has told of it */
+#define SOCKET_KNOWN     0x800U /* that record found room in the ring */
 #define SOCKET_SHARED    0x200U /* found with several processes before anybody was seen to use it */
 #define SOCKET_ENDED     0x400U /* its last record was given */
 #define SOCKET_MANY      0x1000U /* no peer is kept here any more */

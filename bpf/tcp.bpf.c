@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 
 /* TCP's life, from sockops, where no tracepoint tells it. */
-#include "ring.h"
+#include "closed.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
@@ -24,7 +24,7 @@ static __always_inline void lives(struct bpf_sock_ops *context, __u32 kind, __u8
 	if (kind != PROBE_ACCEPT && !is_of_kernel((struct sock *)tcp))
 		take(socket);
 	socket->netns = ((struct sock *)tcp)->__sk_common.skc_net.net->ns.inum;
-	clear_flags(socket, SOCKET_ENDED);
+	begin_again(socket, bpf_get_socket_cookie(context));
 	set_flags(socket, SOCKET_ANNOUNCED | (kind == PROBE_LISTEN ? PROBE_LISTENER : 0) |
 				  (kind == PROBE_ACCEPT ? PROBE_INBOUND : 0));
 	record = record_new(kind, bpf_get_socket_cookie(context), socket, OF_OWNER);

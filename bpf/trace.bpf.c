@@ -5,6 +5,7 @@
  * inherited, passed), add up datagrams, and catch the name of a process at exec, however short it
  * lives.
  */
+#include "closed.h"
 #include "tell.h"
 
 /* See ring.h for why it is this one. */
@@ -205,7 +206,8 @@ static __always_inline void begins(struct sock *sk, int state)
 	if (!is_of_kernel(sk))
 		take(socket);
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
-	clear_flags(socket, SOCKET_ENDED | PROBE_INBOUND | PROBE_LISTENER);
+	begin_again(socket, bpf_get_socket_cookie(sk));
+	clear_flags(socket, PROBE_INBOUND | PROBE_LISTENER);
 	if (state != TCP_LISTEN)
 		return;
 	set_flags(socket, SOCKET_ANNOUNCED | PROBE_LISTENER);

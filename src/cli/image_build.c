@@ -329,8 +329,9 @@ static int print_summary(const struct build *build, const struct ext4_summary *s
 	return command_print_json(json);
 }
 
+/* *ret_published*: it has the name, also where something failed behind that. */
 static int publish(const struct build *build, struct output *output, int dirfd, const char *name,
-		   struct image_problem *problem)
+		   bool *ret_published, struct image_problem *problem)
 {
 	cleanup_image_replace struct image_replace replace = IMAGE_REPLACE_INIT;
 	int r;
@@ -338,6 +339,7 @@ static int publish(const struct build *build, struct output *output, int dirfd, 
 	r = image_replace_begin(dirfd, name, build->output, output->fd, &replace, problem);
 	if (r == 0)
 		r = output_publish(output, name);
+	*ret_published = r == 0;
 	if (r == 0)
 		r = image_replace_end(&replace);
 	return r == 0 ? dir_sync(dirfd) : r;
@@ -350,6 +352,7 @@ static int write_image(struct build *build)
 	struct image_problem problem = IMAGE_PROBLEM_INIT;
 	struct ext4_summary summary = {0};
 	const char *name = NULL;
+	bool published = false;
 	int code;
 	int r = command_open_parent(build->output, &dirfd, &name);
 
@@ -362,9 +365,15 @@ static int write_image(struct build *build)
 	if (r == 0 && (code = install_add_ons(build, output.fd, &summary)) != COMMAND_DONE)
 		return code;
 	if (r == 0)
-		r = publish(build, &output, dirfd, name, &problem);
+		r = publish(build, &output, dirfd, name, &published, &problem);
 	if (r > 0)
 		return image_complain(&problem, NULL, r);
+	if (r < 0 && published) {
+		ignore_result(command_broke(
+			r, "'%s' is the new image, but a power cut may undo that; build it again",
+			build->output));
+		return COMMAND_TRY_AGAIN;
+	}
 	if (r < 0)
 		return command_broke(r, "'%s' could not be written", build->output);
 	command_note_change();

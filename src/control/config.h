@@ -23,7 +23,7 @@ struct config {
 	char *data;   /* directory */
 	char *listen; /* ADDRESS:PORT, [ADDRESS]:PORT; port 0 takes a free one */
 	char *public_url;
-	bool is_url_guessed; /* `listen` is all addresses, and public_url not said */
+	bool is_url_guessed; /* public_url was not said: hosts may know us by another */
 	char *trust;         /* directory of keys, NULL: trust.d in the data directory */
 	char *tls_certificate;
 	char *tls_key;

@@ -36,9 +36,8 @@ struct fleet_output {
 	void (*message)(void *userdata, uint64_t connection, const void *data, size_t size,
 			bool close_after);
 	/* The connection is not, or no longer, wanted: HTTP status and, unless 0, Retry-After in
-	 * seconds: 401 unknown, 403 revoked, 409 the same host is connected by another connection, 503 try
-	 * again. It ends; no fleet_gone() is expected for it, and one does no
-	 * harm. */
+	 * seconds: 401 unknown, 403 revoked, 409 the same host is connected by another connection,
+	 * 503 try again. It ends; no fleet_gone() is expected for it, and one does no harm. */
 	void (*refuse)(void *userdata, uint64_t connection, unsigned status, unsigned retry_after);
 };
 

@@ -79,17 +79,14 @@ struct fleet {
 	struct fleet_output output;
 	uint8_t url_key[FLEET_KEY_SIZE];
 	int lock_fd;
-
 	struct fleet_session **sessions;
 	size_t n_sessions;
 	size_t sessions_size;
 	struct fleet_map by_connection;
 	struct fleet_map by_host;
-
 	struct fleet_said *said;
 	size_t n_said;
 	size_t said_size;
-
 	struct assign_catalog *catalog; /* NULL: to be loaded */
 	uint64_t generation;            /* counts its changes, from 1 */
 	size_t offer_cursor;            /* sessions before it know of this generation */
@@ -107,7 +104,6 @@ struct fleet {
 uint64_t fleet_now(const struct fleet *fleet);
 /* RFC 3339, or null for 0. NULL: no memory. */
 json_t *fleet_time_json(uint64_t time);
-
 /* The catalog as the database has it now. */
 must_check int fleet_catalog(struct fleet *fleet, const struct assign_catalog **ret);
 /* Packages, assignments or rollouts changed: every host is to be looked at again. */
@@ -143,7 +139,6 @@ bool fleet_has_told(const struct fleet *fleet, int64_t host, uint64_t stored);
  * there is nothing new. */
 must_check int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answer,
 			   uint64_t flags);
-
 /* The digest of the packages that a host is offered now. 0; 1: no such host; -errno. */
 must_check int fleet_offer_hash(struct fleet *fleet, int64_t host, uint8_t ret[FLEET_HASH_SIZE]);
 /* One host is to be looked at again. */

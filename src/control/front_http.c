@@ -532,16 +532,11 @@ int exchange_write(struct front_session *session)
 	    (!exchange->is_complete && !exchange->must_close))
 		return 0;
 	wsi = exchange->wsi;
-	if (!exchange->is_started) {
-		if (write_head(exchange) != 0)
-			return -1;
-		if (!is_done(exchange)) {
-			lws_callback_on_writable(wsi);
-			return 0;
-		}
-	} else if (!is_done(exchange) && write_chunk(exchange) != 0) {
+	if (!exchange->is_started && write_head(exchange) != 0)
 		return -1;
-	}
+	/* With its head, if the connection took that: most answers are small. */
+	if (!is_done(exchange) && !lws_partial_buffered(wsi) && write_chunk(exchange) != 0)
+		return -1;
 	if (!is_done(exchange)) {
 		lws_callback_on_writable(wsi);
 		return 0;

@@ -125,11 +125,6 @@ int listen_open(const char *listen_text, unsigned n, int *ret_fds, unsigned *ret
 	return 0;
 }
 
-bool listen_is_any(const char *listen)
-{
-	return str_starts_with(listen, "0.0.0.0:") || str_starts_with(listen, "[::]:");
-}
-
 int listen_default_url(const char *listen_text, bool is_tls, unsigned port, char **ret)
 {
 	cleanup_free char *address = NULL;

@@ -13,9 +13,6 @@
  */
 must_check int listen_open(const char *listen, unsigned n, int *ret_fds, unsigned *ret_port);
 
-/* Whether `listen` is all addresses, so that nobody knows by which one a host comes. */
-bool listen_is_any(const char *listen);
-
 /* http:// or https://, the address (or the host's name, where that is no single one) and the port.
  * 0 or -ENOMEM; the caller frees *ret*. */
 must_check int listen_default_url(const char *listen, bool is_tls, unsigned port, char **ret);

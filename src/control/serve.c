@@ -9,7 +9,6 @@
  * sense ends the front, not the store.
  */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -32,6 +31,7 @@
 #include "control/link.h"
 #include "control/log.h"
 #include "control/serve_import.h"
+#include "control/serve_incoming.h"
 #include "control/serve_report.h"
 
 #define FLUSH_USEC      (50 * CLOCK_USEC_PER_MSEC)
@@ -39,6 +39,7 @@
 #define TICK_ACCURACY   (5 * CLOCK_USEC_PER_MSEC)
 #define GATHER_ACCURACY CLOCK_USEC_PER_MSEC
 #define QUEUED_MAX      67108864U /* 64 MiB wait for one front: no more is read from it */
+#define AHEAD_MAX       4194304U  /* 4 MiB: it is not offered more just now */
 #define NUMBER_MASK     0xffffffffffffULL
 #define FRONT_SHIFT     48U
 #define HTTP_CONTINUE   100U
@@ -63,48 +64,11 @@ struct store {
 	sd_event_source *gathered;
 	struct fleet *fleet;
 	struct serve_imports *imports;
-	struct serve_imports *pulls; /* in nobody's way: a registry may be slow */
 	int incoming_fd;
 	struct front_link fronts[CONFIG_FRONTS_MAX + 1]; /* by number */
 	uint64_t flushed;                                /* when, usec */
+	uint64_t ticked;                                 /* likewise */
 };
-
-/* What was on its way in when its writer ended is nobody's any more. */
-static int empty_incoming(const struct store *store, const char *prefix)
-{
-	int fd = dup(store->incoming_fd);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
-	int r = 0;
-
-	if (!directory) {
-		r = -errno;
-		(void)fd_close(fd);
-		return r;
-	}
-	/* The place in it is shared with whoever read it before. */
-	rewinddir(directory);
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (r == 0 && (entry = readdir(directory))) {
-		if (path_is_safe_name(entry->d_name) && str_starts_with(entry->d_name, prefix))
-			r = file_remove(store->incoming_fd, entry->d_name, NULL);
-	}
-	(void)closedir(directory);
-	return r;
-}
-
-/* Of a front that is gone. What it handed over has another name by now (package_arrival.c). */
-static void forget_uploads(const struct store *store, unsigned front)
-{
-	char prefix[CHILD_UPLOAD_NAME_MAX];
-	int r;
-
-	(void)snprintf(prefix, sizeof(prefix), CHILD_UPLOAD_NAME, front);
-	r = empty_incoming(store, prefix);
-	if (r < 0)
-		log_line(LOG_WARNING, "uploads of front %u could not be removed: %s, ignoring",
-			 front, strerrordesc_np(-r));
-}
 
 static void front_done(struct front_link *front)
 {
@@ -114,8 +78,7 @@ static void front_done(struct front_link *front)
 	front->link = link_free(front->link);
 	fleet_front_gone(front->store->fleet, front->number);
 	serve_imports_front_gone(front->store->imports, front->number);
-	serve_imports_front_gone(front->store->pulls, front->number);
-	forget_uploads(front->store, front->number);
+	serve_incoming_forget(front->store->incoming_fd, front->number);
 }
 
 static void store_done(struct store *store)
@@ -126,7 +89,6 @@ static void store_done(struct store *store)
 	store->idle = sd_event_source_unref(store->idle);
 	store->gathered = sd_event_source_unref(store->gathered);
 	store->imports = serve_imports_free(store->imports);
-	store->pulls = serve_imports_free(store->pulls);
 	store->fleet = fleet_free(store->fleet);
 	store->event = sd_event_unref(store->event);
 	store->incoming_fd = fd_close(store->incoming_fd);
@@ -319,9 +281,7 @@ static int take_request(struct front_link *front, const Link__HttpRequest *from)
 		return -EBADMSG;
 	answer_request(store, front, from, &arrival);
 	if (arrival)
-		serve_imports_add(api_is_upload(from->method, from->path) ? store->imports
-									  : store->pulls,
-				  front->number, from, arrival);
+		serve_imports_add(store->imports, front->number, from, arrival);
 	else if (from->spooled)
 		ignore_result(file_remove(store->incoming_fd, from->spooled->name, NULL));
 	return 0;
@@ -441,21 +401,41 @@ static uint64_t next_second_usec(sd_event *event)
 	return CLOCK_USEC_PER_SEC - now % CLOCK_USEC_PER_SEC;
 }
 
+/* Offers are made faster than fronts hand them out. One that does not read at all holds up no more
+ * than what comes of time more often than once a second. */
+static bool is_ahead(const struct store *store)
+{
+	if (clock_monotonic_usec() - store->ticked >= CLOCK_USEC_PER_SEC)
+		return false;
+	for (unsigned i = 0; i < ARRAY_SIZE(store->fronts); i++) {
+		if (store->fronts[i].link && link_queued(store->fronts[i].link) > AHEAD_MAX)
+			return true;
+	}
+	return false;
+}
+
+static int tick_after(sd_event_source *source, uint64_t wait)
+{
+	int r = sd_event_source_set_time_relative(source, wait);
+
+	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct store *store = userdata;
 	unsigned wait_ms = 0;
-	uint64_t wait;
 	int r;
 
 	(void)usec;
+	if (is_ahead(store))
+		return tick_after(source, GATHER_USEC);
+	store->ticked = clock_monotonic_usec();
 	r = fleet_tick(store->fleet, &wait_ms);
 	if (r < 0)
 		log_line(LOG_ERR, "the database is not usable now: %s, retrying",
 			 strerrordesc_np(-r));
-	wait = r < 0 || wait_ms > 0 ? next_second_usec(store->event) : 0;
-	r = sd_event_source_set_time_relative(source, wait);
-	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return tick_after(source, r < 0 || wait_ms > 0 ? next_second_usec(store->event) : 0);
 }
 
 static void send_secret(struct front_link *front)
@@ -558,8 +538,6 @@ static int add_sources(struct store *store)
 	if (r >= 0)
 		r = serve_imports_new(store->event, &output, &store->imports);
 	if (r >= 0)
-		r = serve_imports_new(store->event, &output, &store->pulls);
-	if (r >= 0)
 		r = sd_event_add_post(store->event, &store->idle, on_idle, store);
 	/* After all that can be read: what comes together is one commit. */
 	return r < 0 ? r : sd_event_source_set_priority(store->idle, SD_EVENT_PRIORITY_IDLE);
@@ -576,7 +554,7 @@ static int run(struct store *store, const struct config *config)
 	if (path_open_beneath(STORE_FD_DATA, "incoming", O_RDONLY | O_DIRECTORY, 0,
 			      &store->incoming_fd) < 0)
 		return -ENOENT;
-	r = empty_incoming(store, "");
+	r = serve_incoming_empty(store->incoming_fd);
 	if (r < 0)
 		return r;
 	r = add_sources(store);

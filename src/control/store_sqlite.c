@@ -489,13 +489,10 @@ static int migrate(struct store *store, char *reterr)
 static int prepare_database(struct store *store, char *reterr)
 {
 	static const char *const settings[] = {
-		"PRAGMA journal_mode = WAL",
-		"PRAGMA synchronous = FULL",
-		"PRAGMA foreign_keys = ON",
-		"PRAGMA trusted_schema = OFF",
-		"PRAGMA temp_store = MEMORY",
-		"PRAGMA cache_size = -16384",
-		"PRAGMA journal_size_limit = 67108864",
+		"PRAGMA journal_mode = WAL",        "PRAGMA synchronous = FULL",
+		"PRAGMA foreign_keys = ON",         "PRAGMA trusted_schema = OFF",
+		"PRAGMA temp_store = MEMORY",       "PRAGMA cache_size = -32768",
+		"PRAGMA wal_autocheckpoint = 8192", "PRAGMA journal_size_limit = 67108864",
 	};
 	int r = 0;
 

@@ -37,8 +37,10 @@ static int load_trust(struct operation *operation, struct trust **ret)
 	if (r == -ENOENT)
 		return refuse(
 			&operation->refusal, REFUSAL_NO_TRUSTED_KEY,
-			"'" TRUST_PATH
-			"' does not exist; put the public key (NAME.pub) of whoever signs your bundles there");
+			"'%s" TRUST_PATH
+			"' does not exist; put the public key (NAME.pub) of whoever signs your bundles there%s",
+			call->root ? call->root : "",
+			call->root ? ", or name a directory of keys with --trust" : "");
 	return r < 0 ? r : trust_load(fd, true, ret, &operation->refusal);
 }
 
@@ -71,15 +73,22 @@ static int verify(struct operation *operation, const struct trust *trust,
 		  struct bundle_receipt *ret)
 {
 	cleanup_free char *signature = NULL;
+	cleanup_fd int spool = -EBADF;
 	struct bundle_verify how = {
 		.trust = trust,
 		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
 		.private_dirfd = operation->store.dirfd,
 	};
-	int r;
+	int r = 0;
 
-	r = read_descriptor(operation, REQUEST_FD_SIGNATURE, "signature", MINISIGN_FILE_MAX,
-			    &signature, &how.signature_size);
+	/* The copy has no name. Only to plan, no store is made. */
+	if (how.private_dirfd < 0) {
+		r = apply_open_spool(&operation->tree, &spool);
+		how.private_dirfd = spool;
+	}
+	if (r == 0)
+		r = read_descriptor(operation, REQUEST_FD_SIGNATURE, "signature", MINISIGN_FILE_MAX,
+				    &signature, &how.signature_size);
 	if (r == 0)
 		r = operation_now(operation, &how.now);
 	if (r != 0)

@@ -112,13 +112,12 @@ int operation_drift(struct operation *operation)
 	const char *wanted = operation->call->request->id;
 	cleanup_strv struct strv ids = STRV_INIT;
 	json_t *addons = json_array();
-	int r = 0;
+	int r;
 
 	operation->result->data = json_object();
 	if (!operation->result->data || json_add(operation->result->data, "addons", addons) < 0)
 		return -ENOMEM;
-	if (operation->store.dirfd >= 0)
-		r = store_list(&operation->store, &ids);
+	r = store_list(&operation->store, &ids);
 	for (size_t i = 0; r == 0 && i < ids.count; i++) {
 		if (wanted[0] == '\0' || strcmp(wanted, ids.items[i]) == 0)
 			r = compare_id(operation, ids.items[i], addons);

@@ -226,7 +226,8 @@ static int commit(struct operation *operation)
 			"/%s, " PLAN_CACHE_BASE "/%s and " PLAN_LOGS_BASE "/%s",
 			operation->record->id, strerrordesc_np(-r), operation->record->id,
 			operation->record->id, operation->record->id);
-	return 0;
+	/* Of an image there may be no later request: nothing of it is brought in. */
+	return operation->tree.is_copy ? r : 0;
 }
 
 /* Starts and watches the new plan. 0 committed or reverted, the result says which. */

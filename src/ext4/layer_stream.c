@@ -221,7 +221,7 @@ static int check_digest(struct layer_stream *s, struct image_problem *problem)
 	sha256_end(&s->sha256, text);
 	if (strncmp(s->digest, "sha256:", 7) == 0 && strcmp(s->digest + 7, text) == 0)
 		return 0;
-	return image_refuse(problem, "wrong-digest",
+	return image_refuse(problem, "bad-digest",
 			    "layer '%s' has the digest sha256:%s: expected %s; fetch it again",
 			    s->name, text, s->digest);
 }

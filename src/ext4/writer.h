@@ -48,7 +48,7 @@ struct ext4_summary {
 /*
  * Writes an ext4 file system of *layers*, lowest first, into *fd*: an empty regular file, open for
  * reading and writing. It is synced. What is in the file after a failure is of no use. 0;
- * IMAGE_E_REFUSED (bad-layer, wrong-digest, image-too-small); -errno.
+ * IMAGE_E_REFUSED (bad-layer, bad-digest, image-too-small); -errno.
  */
 must_check int ext4_write(int fd, const struct ext4_layer *layers, size_t layer_count,
 			  const struct ext4_options *options, struct ext4_summary *ret,

@@ -9,10 +9,11 @@
 #include "base/str.h"
 #include "ipc/diagnostic.h"
 
-#define MANIFEST_NAME       "addon.yaml"
-#define MANIFEST_SIZE_MAX   262144U /* 256 KiB */
-#define MANIFEST_ID_MAX     25U
-#define MANIFEST_WINDOW_MAX 900U
+#define MANIFEST_STATE_DIRS_MAX 64U
+#define MANIFEST_NAME           "addon.yaml"
+#define MANIFEST_SIZE_MAX       262144U /* 256 KiB */
+#define MANIFEST_ID_MAX         25U
+#define MANIFEST_WINDOW_MAX     900U
 
 enum manifest_delivery {
 	MANIFEST_DELIVERY_COMPILED_IN,

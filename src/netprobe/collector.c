@@ -33,6 +33,8 @@
 #define DRAIN_MAX    4096U
 #define PEER_IDLE_MS 300000
 #define PAUSE_NS     (10 * NSEC_PER_MS)
+/* How often peers without a flow are looked for, if no record was lost. */
+#define PEERS_SWEEP_NS (60 * NSEC_PER_SEC)
 /* Calls of collector_drain() in which the whole ring is read, however full it is. */
 #define DRAINS_MAX 8
 
@@ -60,7 +62,7 @@ static const struct kernel_probe_calls record_calls = {.record = on_record, .exe
 static const struct kernel_probe_calls stand_calls = {.record = on_stand};
 static const struct kernel_probe_calls first_calls = {.record = on_first};
 
-static int64_t nanoseconds(clockid_t clock)
+int64_t collector_now(clockid_t clock)
 {
 	struct timespec now = {0};
 
@@ -71,7 +73,7 @@ static int64_t nanoseconds(clockid_t clock)
 /* The wall clock may be set at any time. */
 static void read_clock(struct collector *collector)
 {
-	int64_t clock_ns = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC);
+	int64_t clock_ns = collector_now(CLOCK_REALTIME) - collector_now(CLOCK_MONOTONIC);
 
 	/* As long as nobody does, the same moment is the same number. */
 	if (llabs(clock_ns - collector->clock_ns) > NSEC_PER_MS)
@@ -208,19 +210,28 @@ int collector_fd(const struct collector *collector)
 /* Looks at every socket there is. */
 static int look(struct collector *collector)
 {
-	int64_t before_ns = nanoseconds(CLOCK_REALTIME);
 	int r;
 
 	collector->round++;
 	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
-	if (r < 0)
-		return r == -EOPNOTSUPP ? 0 : r;
+	if (r < 0 && r != -EOPNOTSUPP)
+		return r;
 	/* What is not there any more ended with a record, if no record was lost. What is in the
 	 * ring yet may begin flows whose end was lost behind it. */
-	if (collector->lost_drained != collector->lost_swept)
-		collector_sweep(collector, before_ns);
+	r = collector->lost_drained != collector->lost_swept ? collector_find_ends(collector) : 0;
 	collector->lost_swept = collector->lost_drained;
-	return 0;
+	return r;
+}
+
+int collector_empty_ring(struct collector *collector)
+{
+	unsigned taken = 0;
+	int r = 1;
+
+	for (int i = 0; i < DRAINS_MAX && r == 1; i++)
+		r = kernel_probe_drain(collector->probe, DRAIN_MAX, &record_calls, collector,
+				       &taken);
+	return r < 0 ? r : 0;
 }
 
 /* Whether the ring is watched; else the timer runs. */
@@ -285,7 +296,7 @@ int collector_drain(struct collector *collector, unsigned max)
 static void count_peers(struct collector *collector)
 {
 	int64_t idle_ms = collector->options.peer_idle_ms;
-	int64_t now_ns = nanoseconds(CLOCK_REALTIME);
+	int64_t now_ns = collector_now(CLOCK_REALTIME);
 	struct flow_entry *following;
 
 	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
@@ -301,6 +312,7 @@ static void count_peers(struct collector *collector)
 
 int collector_refresh(struct collector *collector)
 {
+	int64_t now_ns = collector_now(CLOCK_MONOTONIC);
 	int r;
 
 	read_clock(collector);
@@ -316,6 +328,10 @@ int collector_refresh(struct collector *collector)
 	}
 	r = look(collector);
 	count_peers(collector);
+	if (now_ns - collector->peers_swept_ns > PEERS_SWEEP_NS) {
+		collector->peers_swept_ns = now_ns;
+		collector_sweep_peers(collector);
+	}
 	return r;
 }
 
@@ -331,6 +347,28 @@ void collector_each(const struct collector *collector,
 	}
 }
 
+struct scan {
+	void (*each)(void *context, const struct flow *flow);
+	void *context;
+};
+
+static void on_entry(void *context, const struct flow_entry *entry)
+{
+	const struct scan *scan = context;
+	struct flow flow;
+
+	collector_compose(entry, &flow);
+	scan->each(scan->context, &flow);
+}
+
+bool collector_scan(const struct collector *collector, uint32_t *cursor,
+		    void (*each)(void *context, const struct flow *flow), void *context)
+{
+	struct scan scan = {each, context};
+
+	return flow_table_scan(collector->flows, cursor, on_entry, &scan);
+}
+
 uint32_t collector_size(const struct collector *collector)
 {
 	return flow_table_size(collector->flows);
@@ -340,6 +378,7 @@ struct collector_counts collector_counts(const struct collector *collector)
 {
 	struct collector_counts counts = collector->counts;
 
+	counts.containers_missed = container_cache_missed(collector->containers);
 	if (collector->probe)
 		counts.lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD) +
 			      kernel_probe_lost(collector->probe, PROBE_LOST_PEER) +

@@ -29,7 +29,8 @@ struct collector_counts {
 	uint64_t lost;   /* what there was no room or no memory for in the kernel */
 	uint64_t flows_started, flows_ended, flows_evicted;
 	uint64_t owners_known, owners_unknown; /* of flows_started */
-	uint64_t owners_corrected; /* where another process was seen to use the socket */
+	uint64_t containers_missed; /* not looked for: too many at once, or too many cgroups */
+	uint64_t owners_corrected;  /* where another process was seen to use the socket */
 };
 
 #define COLLECTOR_WHY_MAX 600
@@ -61,6 +62,10 @@ must_check int collector_drain(struct collector *collector, unsigned max);
 must_check int collector_refresh(struct collector *collector);
 /* Every living flow and listener. */
 void collector_each(const struct collector *collector,
+		    void (*each)(void *context, const struct flow *flow), void *context);
+/* Some of them; *cursor* begins as 0. False: they were the last. What lives from the first call to
+ * the last one comes once. */
+bool collector_scan(const struct collector *collector, uint32_t *cursor,
 		    void (*each)(void *context, const struct flow *flow), void *context);
 uint32_t collector_size(const struct collector *collector);
 struct collector_counts collector_counts(const struct collector *collector);

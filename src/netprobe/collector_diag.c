@@ -47,7 +47,7 @@ static void on_answer(void *context, const struct socket_diag_answer *answer)
 	collector_stands(pass->collector, &record);
 }
 
-static uint32_t own_netns(void)
+uint32_t collector_own_netns(void)
 {
 	struct stat status;
 
@@ -58,7 +58,7 @@ int collector_diag_look(struct collector *collector)
 {
 	static const uint8_t families[] = {AF_INET, AF_INET6};
 	cleanup_socket_holders struct socket_holders *holders = NULL;
-	struct pass pass = {.collector = collector, .netns = own_netns()};
+	struct pass pass = {.collector = collector, .netns = collector_own_netns()};
 	struct timespec now = {0};
 	int r;
 
@@ -80,7 +80,7 @@ int collector_diag_look(struct collector *collector)
 		ignore_result(socket_diag_dump(collector->diag_fd, families[i], IPPROTO_UDP, false,
 					       on_answer, &pass));
 	if (r >= 0)
-		collector_sweep(collector, collector->clock_ns + (int64_t)pass.time_ns);
+		collector_sweep(collector, collector->clock_ns + (int64_t)pass.time_ns, pass.netns);
 	return r;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <time.h>
+
 #include "netprobe/collector.h"
 #include "netprobe/flow_table.h"
 #include "netprobe/process_table.h"
@@ -34,7 +36,9 @@ struct collector {
 	int64_t clock_ns; /* CLOCK_REALTIME at CLOCK_MONOTONIC 0 */
 	uint8_t listening[8192]; /* a bit for each TCP port that is listened on */
 	uint64_t lost_drained;   /* losses that lie before what was taken from the ring */
-	uint64_t lost_swept;     /* losses after which all sockets were looked at */
+	uint64_t lost_swept;     /* losses after which ends were looked for */
+	uint64_t ends_lost;      /* of them those that were not even kept apart */
+	int64_t peers_swept_ns;  /* CLOCK_MONOTONIC */
 };
 
 /* A record changes the table; event() hears of it. */
@@ -42,8 +46,16 @@ void collector_record(struct collector *collector, const struct probe_record *re
 void collector_exec(struct collector *collector, const struct probe_exec *exec);
 /* The same for what stands, without an event for flows that are known. */
 void collector_stands(struct collector *collector, const struct probe_record *record);
-/* Ends what the last look at all sockets did not see. */
-void collector_sweep(struct collector *collector, int64_t before_ns);
+/* Ends what the last look at all sockets of *netns* did not see. */
+void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t netns);
+/* Ends the flows whose end found no room in the ring. */
+must_check int collector_find_ends(struct collector *collector);
+/* Forgets peers of which no flow is known. */
+void collector_sweep_peers(struct collector *collector);
+/* Takes all that the ring has. */
+must_check int collector_empty_ring(struct collector *collector);
+int64_t collector_now(clockid_t clock);
+uint32_t collector_own_netns(void);
 /* The current counters of a flow with a peer. */
 void collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget);
 

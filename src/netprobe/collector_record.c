@@ -494,14 +494,14 @@ void collector_stands(struct collector *collector, const struct probe_record *re
 		tell(collector, FLOW_UPDATE, entry);
 }
 
-void collector_sweep(struct collector *collector, int64_t before_ns)
+void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t netns)
 {
 	struct flow_entry *following;
 
 	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
 	     entry = following) {
 		following = flow_table_next(entry);
-		if (!entry->is_peer && entry->round != collector->round &&
+		if (!entry->is_peer && entry->round != collector->round && entry->netns == netns &&
 		    entry->last_ns < before_ns)
 			collector_end(collector, entry, FLOW_CLOSE, FLOW_END_CLOSED, before_ns);
 	}

@@ -17,6 +17,8 @@ DEFINE_CLEANUP(struct container_cache *, container_cache, container_cache_free)
 
 /* Notes that *cgroup* is of the container *id*. */
 void container_cache_add(struct container_cache *cache, uint64_t cgroup, const char *id);
-/* What was noted; else the hierarchy is looked through. "": none, or it is gone. Valid until the
- * next call. */
+/* What was noted; else the hierarchy is looked through, as far and as often as is bearable. "":
+ * none, it is gone, or not looked for. Valid until the next call. */
 const char *container_cache_find(struct container_cache *cache, uint64_t cgroup);
+/* How often it was not looked for, or not everywhere. */
+uint64_t container_cache_missed(const struct container_cache *cache);

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "netprobe/hash.h"
+
 #define FIRST_PLACES 256U
 
 struct flow_table {
@@ -17,26 +19,24 @@ struct flow_table {
 	struct flow_entry **peers; /* by socket: every flow with a peer */
 	uint32_t places;           /* of both; a power of two */
 	uint32_t size, max;
+	struct hash_key key;
 	struct flow_entry *oldest, *newest;
 };
 
 static const struct flow_peer no_peer;
 
-static uint64_t mix(uint64_t value)
+static uint32_t place_of(const struct flow_table *table, uint64_t cookie,
+			 const struct flow_peer *peer)
 {
-	value ^= value >> 33;
-	value *= 0xff51afd7ed558ccdULL;
-	value ^= value >> 33;
-	value *= 0xc4ceb9fe1a85ec53ULL;
-	return value ^ value >> 33;
+	uint64_t words[4] = {cookie, [3] = peer->port};
+
+	memcpy(&words[1], peer->address, sizeof(peer->address));
+	return (uint32_t)hash_of(&table->key, words, sizeof(words)) & (table->places - 1);
 }
 
-static uint64_t hash(uint64_t cookie, const struct flow_peer *peer)
+static uint32_t place_of_socket(const struct flow_table *table, uint64_t cookie)
 {
-	uint64_t words[2];
-
-	memcpy(words, peer->address, sizeof(words));
-	return mix(mix(mix(cookie) ^ words[0]) ^ words[1] ^ (uint64_t)peer->port << 48);
+	return (uint32_t)hash_of(&table->key, &cookie, sizeof(cookie)) & (table->places - 1);
 }
 
 static struct flow_peer peer_of(const struct flow_entry *entry)
@@ -58,6 +58,7 @@ struct flow_table *flow_table_new(uint32_t max)
 		return NULL;
 	table->places = FIRST_PLACES;
 	table->max = max;
+	table->key = hash_key_new();
 	table->flows = calloc(FIRST_PLACES, sizeof(struct flow_entry *));
 	table->peers = calloc(FIRST_PLACES, sizeof(struct flow_entry *));
 	return table->flows && table->peers ? table : flow_table_free(table);
@@ -88,7 +89,7 @@ struct flow_entry *flow_table_find(const struct flow_table *table, uint64_t cook
 				   const struct flow_peer *peer)
 {
 	const struct flow_peer *key = peer ? peer : &no_peer;
-	struct flow_entry *entry = table->flows[hash(cookie, key) & (table->places - 1)];
+	struct flow_entry *entry = table->flows[place_of(table, cookie, key)];
 
 	for (; entry; entry = entry->next) {
 		if (entry->cookie != cookie || entry->is_peer != !!peer)
@@ -102,7 +103,7 @@ struct flow_entry *flow_table_find(const struct flow_table *table, uint64_t cook
 
 struct flow_entry *flow_table_find_peer(const struct flow_table *table, uint64_t cookie)
 {
-	struct flow_entry *entry = table->peers[mix(cookie) & (table->places - 1)];
+	struct flow_entry *entry = table->peers[place_of_socket(table, cookie)];
 
 	while (entry && entry->cookie != cookie)
 		entry = entry->next_peer;
@@ -112,13 +113,13 @@ struct flow_entry *flow_table_find_peer(const struct flow_table *table, uint64_t
 static void hang(struct flow_table *table, struct flow_entry *entry)
 {
 	struct flow_peer peer = peer_of(entry);
-	struct flow_entry **place = &table->flows[hash(entry->cookie, &peer) & (table->places - 1)];
+	struct flow_entry **place = &table->flows[place_of(table, entry->cookie, &peer)];
 
 	entry->next = *place;
 	*place = entry;
 	if (!entry->is_peer)
 		return;
-	place = &table->peers[mix(entry->cookie) & (table->places - 1)];
+	place = &table->peers[place_of_socket(table, entry->cookie)];
 	entry->previous_peer = NULL;
 	entry->next_peer = *place;
 	if (*place)
@@ -209,6 +210,29 @@ struct flow_entry *flow_table_next(const struct flow_entry *entry)
 	return entry->after;
 }
 
+static uint32_t reverse(uint32_t value)
+{
+	uint32_t reversed = 0;
+
+	for (unsigned bit = 0; bit < 32; bit++)
+		reversed |= (value >> bit & 1U) << (31 - bit);
+	return reversed;
+}
+
+/* The cursor counts from its highest bit down: when the table has doubled, the two places that one
+ * became are both behind it or both before it. */
+bool flow_table_scan(const struct flow_table *table, uint32_t *cursor,
+		     void (*each)(void *context, const struct flow_entry *entry), void *context)
+{
+	uint32_t mask = table->places - 1;
+
+	for (const struct flow_entry *entry = table->flows[*cursor & mask]; entry;
+	     entry = entry->next)
+		each(context, entry);
+	*cursor = reverse(reverse(*cursor | ~mask) + 1);
+	return *cursor != 0;
+}
+
 void flow_table_touch(struct flow_table *table, struct flow_entry *entry)
 {
 	if (table->newest == entry)
@@ -220,7 +244,7 @@ void flow_table_touch(struct flow_table *table, struct flow_entry *entry)
 void flow_table_remove(struct flow_table *table, struct flow_entry *entry)
 {
 	struct flow_peer peer = peer_of(entry);
-	struct flow_entry **place = &table->flows[hash(entry->cookie, &peer) & (table->places - 1)];
+	struct flow_entry **place = &table->flows[place_of(table, entry->cookie, &peer)];
 
 	while (*place != entry)
 		place = &(*place)->next;
@@ -229,7 +253,7 @@ void flow_table_remove(struct flow_table *table, struct flow_entry *entry)
 		if (entry->previous_peer)
 			entry->previous_peer->next_peer = entry->next_peer;
 		else
-			table->peers[mix(entry->cookie) & (table->places - 1)] = entry->next_peer;
+			table->peers[place_of_socket(table, entry->cookie)] = entry->next_peer;
 		if (entry->next_peer)
 			entry->next_peer->previous_peer = entry->previous_peer;
 	}

@@ -58,5 +58,10 @@ bool flow_table_is_full(const struct flow_table *table);
 struct flow_entry *flow_table_oldest(const struct flow_table *table);
 /* From the longest silent on; NULL after the last. */
 struct flow_entry *flow_table_next(const struct flow_entry *entry);
+/* Calls *each* for the next few flows of *cursor*, which begins as 0. False: they were the last. A
+ * flow that is there from the first call to the last one comes once, whatever is added and removed
+ * meanwhile. */
+bool flow_table_scan(const struct flow_table *table, uint32_t *cursor,
+		     void (*each)(void *context, const struct flow_entry *entry), void *context);
 void flow_table_touch(struct flow_table *table, struct flow_entry *entry);
 void flow_table_remove(struct flow_table *table, struct flow_entry *entry);

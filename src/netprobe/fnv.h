@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* FNV-1a, 64 bits: for names of contents and for tables, nothing that anybody attacks. */
+/* FNV-1a, 64 bits: for names of contents. Tables have hash.h. */
 
 #define FNV_INIT      0xcbf29ce484222325ULL
 #define FNV_TEXT_SIZE 17U

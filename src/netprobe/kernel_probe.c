@@ -73,6 +73,7 @@ struct kernel_probe {
 	struct ring_buffer *ring;
 	int cgroup;
 	int cpus;
+	bool is_seeded;
 	/* Of one kernel_probe_drain(). */
 	const struct kernel_probe_calls *calls;
 	void *context;
@@ -166,6 +167,7 @@ static int load(struct kernel_probe *probe, const struct trial *trial,
 		is_wanted(trial, hook_find("length_received"));
 	probe->programs->rodata->first_idle_ticks = idle_ticks(options->peer_idle_ms);
 	(void)bpf_map__set_max_entries(probe->programs->maps.peers, options->peers_max);
+	(void)bpf_map__set_max_entries(probe->programs->maps.ended, options->peers_max);
 	r = netprobe_bpf__load(probe->programs);
 	if (r < 0)
 		detach(probe);
@@ -427,8 +429,13 @@ int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_call
 	if (!probe->links[hook_find("holders")])
 		return -EOPNOTSUPP;
 	/* Only when all processes were seen is it known who shares a socket. */
+	probe->programs->bss->seeding = !probe->is_seeded;
 	r = iterate(probe, first, context);
-	return r < 0 ? r : iterate(probe, calls, context);
+	probe->programs->bss->seeding = 0;
+	if (r < 0)
+		return r;
+	probe->is_seeded = true;
+	return iterate(probe, calls, context);
 }
 
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,
@@ -440,6 +447,57 @@ bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer
 	if (found && forget)
 		(void)bpf_map_delete_elem(map, peer);
 	return found;
+}
+
+int kernel_probe_ended(const struct kernel_probe *probe, uint64_t **ret, size_t *ret_n)
+{
+	int map = bpf_map__fd(probe->programs->maps.ended);
+	cleanup_free uint64_t *cookies = NULL;
+	size_t max = bpf_map__max_entries(probe->programs->maps.ended);
+	size_t room = 0;
+	size_t n = 0;
+	uint64_t cookie;
+
+	/* One that is removed meanwhile, because its socket is used anew, begins the walk anew. */
+	while (n < max && bpf_map_get_next_key(map, n > 0 ? &cookies[n - 1] : NULL, &cookie) == 0) {
+		if (n == room) {
+			uint64_t *larger;
+
+			room = room * 2 + 256;
+			larger = reallocarray(cookies, room, sizeof(*cookies));
+			if (!larger)
+				return -ENOMEM;
+			cookies = larger;
+		}
+		cookies[n++] = cookie;
+	}
+	for (size_t i = 0; i < n; i++)
+		(void)bpf_map_delete_elem(map, &cookies[i]);
+	*ret = TAKE_PTR(cookies);
+	*ret_n = n;
+	return 0;
+}
+
+void kernel_probe_sweep_peers(const struct kernel_probe *probe,
+			      bool (*keeps)(void *context, const struct probe_peer *peer,
+					    const struct probe_traffic *traffic),
+			      void *context)
+{
+	int map = bpf_map__fd(probe->programs->maps.peers);
+	struct probe_peer peer;
+	struct probe_peer next;
+	bool has_more = bpf_map_get_next_key(map, NULL, &next) == 0;
+
+	while (has_more) {
+		struct probe_traffic traffic;
+
+		peer = next;
+		/* Before it is removed, or the walk would begin anew. */
+		has_more = bpf_map_get_next_key(map, &peer, &next) == 0;
+		if (bpf_map_lookup_elem(map, &peer, &traffic) == 0 &&
+		    !keeps(context, &peer, &traffic))
+			(void)bpf_map_delete_elem(map, &peer);
+	}
 }
 
 uint64_t kernel_probe_lost(const struct kernel_probe *probe, enum probe_loss what)

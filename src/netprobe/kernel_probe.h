@@ -44,11 +44,18 @@ int kernel_probe_fd(const struct kernel_probe *probe);
 must_check int kernel_probe_drain(struct kernel_probe *probe, unsigned max,
 				  const struct kernel_probe_calls *calls, void *context,
 				  unsigned *ret_taken);
-/* Every socket that a process holds, twice: the first time gives owners to those that are older
- * than the probe, so *first* gets them unfinished. 0; -EOPNOTSUPP; -errno. */
+/* Every socket that a process holds, twice: the first time of the first call gives owners to those
+ * that are older than the probe, so *first* gets them unfinished. 0; -EOPNOTSUPP; -errno. */
 must_check int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *first,
 				 const struct kernel_probe_calls *calls, void *context);
 /* The counters of one peer; false: there are none. *forget* removes them. */
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,
 		       struct probe_traffic *ret);
+/* Takes the cookies of sockets whose end found no room in the ring. 0 or -ENOMEM. */
+must_check int kernel_probe_ended(const struct kernel_probe *probe, uint64_t **ret, size_t *ret_n);
+/* Every peer that is counted; what *keeps* says false of is forgotten. */
+void kernel_probe_sweep_peers(const struct kernel_probe *probe,
+			      bool (*keeps)(void *context, const struct probe_peer *peer,
+					    const struct probe_traffic *traffic),
+			      void *context);
 uint64_t kernel_probe_lost(const struct kernel_probe *probe, enum probe_loss what);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The flow table as an answer. All chunks are made at once, because the table changes; each says
- * how many there are, which is known when the last is begun.
+ * The flow table as an answer. It may be long, and who asked may read slowly or not at all, so only
+ * one chunk is made at a time, and what is kept meanwhile is a place in the table. The flows are
+ * those of the moment at which their chunk was made.
  */
 
 #include "netprobe/listing.h"
@@ -13,97 +14,100 @@
 #include "netprobe/wall.h"
 
 #define FLOWS_FIELD 1U
+/* Places of the table that are looked at in one turn, where nothing in them is of the kind. */
+#define TURN_MAX 4096U
 
-struct maker {
-	const char *source;
+struct listing {
 	bool listeners;
-	struct buffer *bodies;
+	uint32_t cursor;
 	unsigned chunks;
-	unsigned in_last;
+	/* The chunk that is being made. */
+	struct buffer body;
+	unsigned count;
+};
+
+/* One call of listing_next(). */
+struct turn {
+	struct listing *listing;
+	const char *source;
+	void (*emit)(void *context, struct frame *frame);
+	void *context;
+	unsigned emitted;
 	int result;
 };
 
-void listing_done(struct listing *listing)
+struct listing *listing_new(bool listeners)
 {
-	for (unsigned i = 0; i < listing->count; i++)
-		(void)frame_unref(listing->frames[i]);
-	free(listing->frames);
-	*listing = LISTING_INIT;
+	struct listing *listing = calloc(1, sizeof(*listing));
+
+	if (listing)
+		listing->listeners = listeners;
+	return listing;
 }
 
-static int begin_chunk(struct maker *maker)
+struct listing *listing_free(struct listing *listing)
 {
-	struct buffer *grown =
-		reallocarray(maker->bodies, maker->chunks + 1UL, sizeof(*maker->bodies));
+	if (!listing)
+		return NULL;
+	buffer_done(&listing->body);
+	free(listing);
+	return NULL;
+}
 
-	if (!grown)
-		return -ENOMEM;
-	maker->bodies = grown;
-	maker->bodies[maker->chunks++] = BUFFER_INIT;
-	maker->in_last = 0;
-	return 0;
+static int end_chunk(struct turn *turn, bool is_last)
+{
+	struct listing *listing = turn->listing;
+	Netprobe__FlowList rest = NETPROBE__FLOW_LIST__INIT;
+	cleanup_frame struct frame *frame = NULL;
+	uint8_t data[128];
+	int r;
+
+	rest.generated_at_unix_nano = wall_ns();
+	rest.complete = is_last;
+	rest.chunk_index = listing->chunks++;
+	rest.chunk_count = is_last ? listing->chunks : 0;
+	rest.tier = (char *)turn->source;
+	r = buffer_add(&listing->body, data, netprobe__flow_list__pack(&rest, data));
+	if (r == 0)
+		r = frame_new(NETPROBE__NETPROBE_FRAME__PAYLOAD_FLOW_LIST, listing->body.data,
+			      listing->body.size, &frame);
+	if (r == 0)
+		turn->emit(turn->context, frame);
+	turn->emitted++;
+	buffer_done(&listing->body);
+	listing->body = BUFFER_INIT;
+	listing->count = 0;
+	return r;
 }
 
 static void add_flow(void *context, const struct flow *flow)
 {
-	struct maker *maker = context;
+	struct turn *turn = context;
+	struct listing *listing = turn->listing;
 	struct event event;
 
-	if (maker->result < 0 || flow->listener != maker->listeners)
+	if (turn->result < 0 || flow->listener != listing->listeners)
 		return;
-	if (maker->in_last == LISTING_CHUNK_MAX)
-		maker->result = begin_chunk(maker);
-	if (maker->result < 0)
+	if (listing->count == LISTING_CHUNK_MAX)
+		turn->result = end_chunk(turn, false);
+	if (turn->result < 0)
 		return;
-	event_fill(&event, FLOW_SEEN, flow, maker->source);
-	maker->result = event_add(&event, FLOWS_FIELD, &maker->bodies[maker->chunks - 1]);
-	maker->in_last++;
+	event_fill(&event, FLOW_SEEN, flow, turn->source);
+	turn->result = event_add(&event, FLOWS_FIELD, &listing->body);
+	listing->count++;
 }
 
-static int make_frames(struct maker *maker, struct listing *listing)
+int listing_next(struct listing *listing, const struct collector *collector, const char *source,
+		 void (*emit)(void *context, struct frame *frame), void *context)
 {
-	int64_t now = wall_ns();
-	int r = 0;
+	struct turn turn = {.listing = listing, .source = source, .emit = emit, .context = context};
+	bool has_more = collector != NULL;
 
-	listing->frames = calloc(maker->chunks, sizeof(struct frame *));
-	if (!listing->frames)
-		return -ENOMEM;
-	for (unsigned i = 0; r == 0 && i < maker->chunks; i++) {
-		Netprobe__FlowList rest = NETPROBE__FLOW_LIST__INIT;
-		uint8_t data[128];
-
-		rest.generated_at_unix_nano = now;
-		rest.complete = i + 1 == maker->chunks;
-		rest.chunk_index = i;
-		rest.chunk_count = maker->chunks;
-		rest.tier = (char *)maker->source;
-		r = buffer_add(&maker->bodies[i], data, netprobe__flow_list__pack(&rest, data));
-		if (r == 0)
-			r = frame_new(NETPROBE__NETPROBE_FRAME__PAYLOAD_FLOW_LIST,
-				      maker->bodies[i].data, maker->bodies[i].size,
-				      &listing->frames[i]);
-		if (r == 0)
-			listing->count++;
-		buffer_done(&maker->bodies[i]);
-		maker->bodies[i] = BUFFER_INIT;
-	}
-	return r;
-}
-
-int listing_make(const struct collector *collector, bool listeners, const char *source,
-		 struct listing *listing)
-{
-	struct maker maker = {.source = source, .listeners = listeners};
-	int r;
-
-	maker.result = begin_chunk(&maker);
-	if (maker.result == 0 && collector)
-		collector_each(collector, add_flow, &maker);
-	r = maker.result == 0 ? make_frames(&maker, listing) : maker.result;
-	for (unsigned i = 0; i < maker.chunks; i++)
-		buffer_done(&maker.bodies[i]);
-	free(maker.bodies);
-	if (r < 0)
-		listing_done(listing);
-	return r;
+	for (unsigned i = 0; has_more && turn.result == 0 && turn.emitted == 0 && i < TURN_MAX; i++)
+		has_more = collector_scan(collector, &listing->cursor, add_flow, &turn);
+	if (turn.result == 0 && !has_more)
+		turn.result = end_chunk(&turn, true);
+	if (turn.result < 0)
+		return turn.result;
+	return has_more ? 1 : 0;
 }

@@ -10,20 +10,17 @@
 /* A FlowList has at most so many: less than what a reader's bounds on one message allow. */
 #define LISTING_CHUNK_MAX 256U
 
-/* The answer to one ListFlows, in chunks. At least one. */
-struct listing {
-	struct frame **frames;
-	unsigned count;
-};
+/* The answer to one ListFlows, made in parts as it is read. */
+struct listing;
 
-#define LISTING_INIT     \
-	(struct listing) \
-	{                \
-	}
+/* All flows, or all listeners. NULL: no memory. */
+struct listing *listing_new(bool listeners);
+struct listing *listing_free(struct listing *listing);
+DEFINE_CLEANUP(struct listing *, listing, listing_free)
+#define cleanup_listing CLEANUP(cleanup_listing)
 
-void listing_done(struct listing *listing);
-#define cleanup_listing CLEANUP(listing_done)
-
-/* All flows, or all listeners, that *collector* (NULL: none) has. 0 or -ENOMEM. */
-must_check int listing_make(const struct collector *collector, bool listeners, const char *source,
-			    struct listing *listing);
+/* Looks at some more of what *collector* (NULL: none, which ends it) has, and calls *emit* for each
+ * chunk that is full by that; for the last one in any case. 1: there is more; 0; -ENOMEM. */
+must_check int listing_next(struct listing *listing, const struct collector *collector,
+			    const char *source, void (*emit)(void *context, struct frame *frame),
+			    void *context);

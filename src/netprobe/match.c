@@ -16,6 +16,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "netprobe/hash.h"
+
 #define SLOTS_MIN 256U
 
 struct key {
@@ -40,6 +42,7 @@ struct match {
 	size_t n_slots, count;
 	struct entry *oldest, *newest; /* of the ended */
 	unsigned ended;
+	struct hash_key hash_key;
 	bool is_started;
 	bool is_linked;    /* before the first record nothing is looked for: the ended wait in their
 			      queue alone */
@@ -77,21 +80,6 @@ static void unpack(const char *packed, struct flow *ret)
 	memcpy(ret->owner.container_id, text, strlen(text) + 1);
 }
 
-/* By words: this is done for each flow that ends. */
-static uint64_t hash_of(const struct key *key)
-{
-	uint64_t words[sizeof(*key) / sizeof(uint64_t)];
-	uint64_t hash = 0;
-
-	static_assert(sizeof(words) == sizeof(*key), "the key is words");
-	memcpy(words, key, sizeof(words));
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ULL;
-		hash ^= hash >> 32;
-	}
-	return hash;
-}
-
 static size_t slot_of(const struct match *match, uint64_t hash)
 {
 	return hash & (match->n_slots - 1);
@@ -127,6 +115,7 @@ struct match *match_new(void)
 
 	if (!match)
 		return NULL;
+	match->hash_key = hash_key_new();
 	match->n_slots = SLOTS_MIN;
 	match->slots = calloc(match->n_slots, sizeof(struct entry *));
 	return match->slots ? match : match_free(match);
@@ -292,7 +281,7 @@ static void set_ended(struct match *match, struct entry *entry)
 void match_add(struct match *match, const struct flow *flow, uint64_t window_ns)
 {
 	struct key key = key_of(flow);
-	uint64_t hash = hash_of(&key);
+	uint64_t hash = hash_of(&match->hash_key, &key, sizeof(key));
 	struct entry *entry;
 	char *packed;
 
@@ -414,8 +403,9 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 		end = MAX(start, now_ns);
 	if (start == 0 || start > end)
 		start = end;
-	for (const struct entry *entry = match->slots[slot_of(match, hash_of(&key))]; entry;
-	     entry = entry->next) {
+	for (const struct entry *entry =
+		     match->slots[slot_of(match, hash_of(&match->hash_key, &key, sizeof(key)))];
+	     entry; entry = entry->next) {
 		uint64_t far = distance(entry, start, end, now_ns);
 
 		if (memcmp(&entry->key, &key, sizeof(key)) != 0 || far > best)

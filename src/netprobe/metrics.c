@@ -81,6 +81,9 @@ static int print_collector(const struct collector_counts *c, struct buffer *buff
 		      "Flows that began, by whether their process is known.", "counter",
 		      c->owners_known),
 		SAMPLE("netprobe_owners_total", "{outcome=\"unknown\"}", c->owners_unknown),
+		COUNTER("netprobe_containers_missed_total",
+			"Cgroups of ended processes that were not looked for: too many at once.",
+			c->containers_missed),
 		COUNTER("netprobe_owners_corrected_total",
 			"Flows that another process was seen to use.", c->owners_corrected),
 	};

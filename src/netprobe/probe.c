@@ -49,6 +49,7 @@ struct collector_counts probe_counts(const struct probe *probe)
 	sum.flows_evicted += now.flows_evicted;
 	sum.owners_known += now.owners_known;
 	sum.owners_unknown += now.owners_unknown;
+	sum.containers_missed += now.containers_missed;
 	sum.owners_corrected += now.owners_corrected;
 	return sum;
 }
@@ -237,6 +238,7 @@ static void open_collector(struct probe *probe)
 		probe->collector = collector_free(probe->collector);
 		return;
 	}
+	probe->collectors++;
 	drain(probe);
 	want_snapshot(probe);
 }

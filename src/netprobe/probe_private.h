@@ -19,6 +19,7 @@ struct probe {
 	sd_event_source *collector_io;
 	sd_event_source *collector_more; /* the last drain left something */
 	uint64_t refreshed_usec;         /* when it last counted all, CLOCK_MONOTONIC; 0: never */
+	unsigned collectors;             /* how many there were */
 	char why[COLLECTOR_WHY_MAX];     /* no better tier */
 	struct collector_counts before;  /* of collectors that were closed */
 

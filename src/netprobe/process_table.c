@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "netprobe/command_line.h"
 #include "netprobe/container_cache.h"
+#include "netprobe/hash.h"
 #include "netprobe/procfs.h"
 
 #define PLACES   4096U
@@ -24,6 +25,7 @@
 
 struct process_table {
 	struct container_cache *containers;
+	struct hash_key key;
 	struct process *places[PLACES];
 	struct process *oldest, *newest; /* of those without flows */
 	uint32_t idle, size;
@@ -31,9 +33,9 @@ struct process_table {
 
 static struct process **place_of(struct process_table *table, uint32_t tgid, uint64_t start_ns)
 {
-	uint64_t key = (start_ns ^ (uint64_t)tgid << 40) * 0x9e3779b97f4a7c15ULL;
+	const uint64_t words[] = {start_ns, tgid};
 
-	return &table->places[key >> 52];
+	return &table->places[hash_of(&table->key, words, sizeof(words)) % PLACES];
 }
 
 static struct process *process_free(struct process *process)
@@ -50,8 +52,10 @@ struct process_table *process_table_new(struct container_cache *containers)
 {
 	struct process_table *table = calloc(1, sizeof(*table));
 
-	if (table)
-		table->containers = containers;
+	if (!table)
+		return NULL;
+	table->containers = containers;
+	table->key = hash_key_new();
 	return table;
 }
 

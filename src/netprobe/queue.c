@@ -35,6 +35,11 @@ static size_t size_of(const struct queue_entry *entry)
 	return entry->prefix_size + entry->frame->size + entry->tail_size;
 }
 
+static size_t cost_of(const struct queue_entry *entry)
+{
+	return sizeof(*entry) + size_of(entry);
+}
+
 static void remove_first(struct queue *queue)
 {
 	struct queue_entry *entry = queue->first;
@@ -42,7 +47,7 @@ static void remove_first(struct queue *queue)
 	queue->first = entry->next;
 	if (!queue->first)
 		queue->last = NULL;
-	queue->bytes -= size_of(entry);
+	queue->bytes -= cost_of(entry);
 	queue->events -= entry->events;
 	(void)frame_unref(entry->frame);
 	free(entry);
@@ -89,9 +94,14 @@ static int add(struct queue *queue, struct frame *frame, uint64_t sequence, unsi
 	else
 		queue->first = entry;
 	queue->last = entry;
-	queue->bytes += size_of(entry);
+	queue->bytes += cost_of(entry);
 	queue->events += events;
 	return 0;
+}
+
+bool queue_has_room(const struct queue *queue)
+{
+	return queue->bytes + QUEUE_ROOM <= QUEUE_BYTES_MAX;
 }
 
 int queue_reply(struct queue *queue, struct frame *frame, uint64_t sequence)
@@ -102,7 +112,9 @@ int queue_reply(struct queue *queue, struct frame *frame, uint64_t sequence)
 void queue_events(struct queue *queue, struct frame *frame, unsigned events)
 {
 	bool fits = queue->events + events <= QUEUE_EVENTS_MAX &&
-		    queue->bytes + frame->size <= QUEUE_BYTES_MAX;
+		    queue->bytes + sizeof(struct queue_entry) + FRAME_PREFIX_MAX + TAIL_MAX +
+				    frame->size <=
+			    QUEUE_BYTES_MAX;
 
 	if (fits && add(queue, frame, 0, events) == 0)
 		return;

@@ -11,11 +11,15 @@
 /* What a client may leave unread before it loses events. */
 #define QUEUE_EVENTS_MAX 65536U
 #define QUEUE_BYTES_MAX  (8UL << 20)
+/* Of them what is kept free for one answer, or a snapshot. */
+#define QUEUE_ROOM (1UL << 20)
+/* How much of a long answer waits for a client that reads. */
+#define QUEUE_AHEAD (256UL << 10)
 
 /* What is to be sent to one client. */
 struct queue {
 	struct queue_entry *first, *last;
-	size_t bytes;
+	size_t bytes; /* of memory */
 	unsigned events;
 	uint64_t dropped; /* events, in all */
 	uint64_t untold;  /* of them those that the client was not told of yet */
@@ -29,6 +33,9 @@ struct queue {
 void queue_done(struct queue *queue);
 #define cleanup_queue CLEANUP(queue_done)
 
+/* Whether there is room for an answer. Who asks before it gives one never has more than
+ * QUEUE_BYTES_MAX waiting. */
+bool queue_has_room(const struct queue *queue);
 /* An answer, which is never dropped. 0 or -ENOMEM. */
 must_check int queue_reply(struct queue *queue, struct frame *frame, uint64_t sequence);
 /* So many events in one frame. Where they do not fit they are dropped, and the next ones that do

@@ -3,6 +3,7 @@
 /* What clients ask, and what they are answered. */
 
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,21 +90,65 @@ static int refresh(struct probe *probe)
 	return r;
 }
 
+/* A list that a client reads. */
+struct answer {
+	struct probe *probe;
+	struct listing *listing;
+	uint64_t sequence;
+	unsigned collector; /* another one's flows are not of this list */
+};
+
+struct part {
+	struct server_client *client;
+	uint64_t sequence;
+};
+
+static void send_part(void *context, struct frame *frame)
+{
+	const struct part *part = context;
+
+	server_reply(part->client, part->sequence, frame);
+}
+
+static int list_on(void *stream, struct server_client *client)
+{
+	struct answer *answer = stream;
+	struct probe *probe = answer->probe;
+	struct part part = {client, answer->sequence};
+	bool is_same = answer->collector == probe->collectors;
+
+	return listing_next(answer->listing, is_same ? probe->collector : NULL, probe_tier(probe),
+			    send_part, &part);
+}
+
+static void answer_done(void *stream)
+{
+	struct answer *answer = stream;
+
+	(void)listing_free(answer->listing);
+	free(answer);
+}
+
 static void answer_list(struct probe *probe, struct server_client *client,
 			const Netprobe__NetprobeFrame *frame)
 {
 	bool listeners = frame->list_flows->kind == NETPROBE__LIST_FLOWS__KIND__LISTENERS;
-	cleanup_listing struct listing listing = LISTING_INIT;
+	struct answer *answer = calloc(1, sizeof(*answer));
 
-	if (probe->collector && refresh(probe) < 0)
-		log_line(LOG_WARNING,
-			 "the kernel does not say how many bytes flows have, ignoring");
-	if (listing_make(probe->collector, listeners, probe_tier(probe), &listing) < 0) {
+	if (answer)
+		answer->listing = listing_new(listeners);
+	if (!answer || !answer->listing) {
+		free(answer);
 		server_reply_error(client, frame->sequence, "internal_error", "out of memory");
 		return;
 	}
-	for (unsigned i = 0; i < listing.count; i++)
-		server_reply(client, frame->sequence, listing.frames[i]);
+	if (probe->collector && refresh(probe) < 0)
+		log_line(LOG_WARNING,
+			 "the kernel does not say how many bytes flows have, ignoring");
+	answer->probe = probe;
+	answer->sequence = frame->sequence;
+	answer->collector = probe->collectors;
+	server_stream(client, list_on, answer_done, answer);
 }
 
 /* The living flows come into the table of what can be matched when somebody first asks. */

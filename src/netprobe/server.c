@@ -34,6 +34,9 @@ struct server_client {
 	sd_event_source *late; /* runs while some of a frame is there and not the rest */
 	struct frame_reader reader;
 	struct queue queue;
+	void *stream; /* an answer that is not over */
+	int (*stream_next)(void *stream, struct server_client *client);
+	void (*stream_done)(void *stream);
 	bool has_more;  /* there may be another request in the reader */
 	bool is_ending; /* nothing more is read; closed once the queue is empty */
 	bool is_dead;
@@ -51,6 +54,13 @@ struct server {
 	struct server_counts counts;
 };
 
+static void end_stream(struct server_client *client)
+{
+	if (client->stream)
+		client->stream_done(client->stream);
+	client->stream = NULL;
+}
+
 static struct server_client *client_free(struct server_client *client)
 {
 	(void)sd_event_source_disable_unref(client->io);
@@ -58,6 +68,7 @@ static struct server_client *client_free(struct server_client *client)
 	(void)fd_close(client->fd);
 	frame_reader_done(&client->reader);
 	queue_done(&client->queue);
+	end_stream(client);
 	free(client);
 	return NULL;
 }
@@ -92,12 +103,23 @@ static void kill_client(struct server_client *client)
 	client->late = sd_event_source_disable_unref(client->late);
 	client->fd = fd_close(client->fd);
 	queue_done(&client->queue);
+	end_stream(client);
 	(void)sd_event_source_set_enabled(client->server->reap, SD_EVENT_ONESHOT);
 }
 
 static bool is_behind(const struct server_client *client)
 {
-	return client->queue.bytes > QUEUE_BYTES_MAX;
+	return !queue_has_room(&client->queue);
+}
+
+/* Whether it has something to do in the next turn, without a word from its client. */
+static bool has_turn(const struct server_client *client)
+{
+	if (client->is_dead)
+		return false;
+	if (client->stream)
+		return client->queue.bytes < QUEUE_AHEAD;
+	return client->has_more && !client->is_ending && !is_behind(client);
 }
 
 /* Writes what goes, and asks to be told when more does. */
@@ -109,15 +131,14 @@ static void flush(struct server_client *client)
 	if (client->is_dead)
 		return;
 	r = queue_write(&client->queue, client->fd);
-	if (r < 0 || (r == 0 && client->is_ending)) {
+	if (r < 0 || (r == 0 && client->is_ending && !client->stream)) {
 		kill_client(client);
 		return;
 	}
-	if (!client->is_ending && !is_behind(client)) {
-		events = client->has_more ? 0 : EPOLLIN;
-		if (client->has_more)
-			(void)sd_event_source_set_enabled(client->server->more, SD_EVENT_ONESHOT);
-	}
+	if (has_turn(client))
+		(void)sd_event_source_set_enabled(client->server->more, SD_EVENT_ONESHOT);
+	else if (!client->is_ending && !is_behind(client) && !client->stream)
+		events = EPOLLIN;
 	(void)sd_event_source_set_io_events(client->io, events | (r > 0 ? EPOLLOUT : 0));
 }
 
@@ -220,7 +241,7 @@ static void take_input(struct server_client *client)
 	size_t size = 0;
 	int r;
 
-	if (client->is_dead || client->is_ending || is_behind(client))
+	if (client->is_dead || client->is_ending || client->stream || is_behind(client))
 		return;
 	r = frame_reader_next(&client->reader, &body, &size);
 	client->has_more = r == 0 && frame_reader_has_rest(&client->reader);
@@ -257,6 +278,10 @@ static int on_client(sd_event_source *source, int fd, uint32_t events, void *use
 
 	(void)source;
 	(void)fd;
+	/* Nobody reads the rest. */
+	if (events & EPOLLHUP)
+		end_stream(client);
+	waits = waits || client->stream;
 	if ((events & (EPOLLERR | EPOLLHUP)) != 0 && (events & EPOLLIN) == 0 && !waits)
 		kill_client(client);
 	else if ((events & EPOLLIN) != 0 && !client->is_ending && !waits)
@@ -266,16 +291,42 @@ static int on_client(sd_event_source *source, int fd, uint32_t events, void *use
 	return 0;
 }
 
-/* One request of each that has more. What comes meanwhile goes first. */
+void server_stream(struct server_client *client,
+		   int (*next)(void *stream, struct server_client *client),
+		   void (*done)(void *stream), void *stream)
+{
+	if (client->is_dead) {
+		done(stream);
+		return;
+	}
+	client->stream = stream;
+	client->stream_next = next;
+	client->stream_done = done;
+}
+
+static void stream_on(struct server_client *client)
+{
+	int r = client->stream_next(client->stream, client);
+
+	if (r <= 0)
+		end_stream(client);
+	if (r < 0)
+		kill_client(client);
+}
+
+/* One request of each that has more, or one part of an answer. What comes meanwhile goes first. */
 static int on_more(sd_event_source *source, void *userdata)
 {
 	struct server *server = userdata;
 
 	(void)source;
 	for (struct server_client *client = server->clients; client; client = client->next) {
-		if (!client->has_more)
+		if (!has_turn(client))
 			continue;
-		take_input(client);
+		if (client->stream)
+			stream_on(client);
+		else
+			take_input(client);
 		flush(client);
 	}
 	return 0;

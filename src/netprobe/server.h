@@ -53,6 +53,12 @@ void server_reply_message(struct server_client *client, uint64_t sequence, uint3
 			  const void *payload);
 void server_reply_error(struct server_client *client, uint64_t sequence, const char *code,
 			const char *message);
+/* A long answer: *next* is called again and again, each time that the client has read enough, and
+ * gives a part of it by server_reply(). 1: there is more; 0; < 0: the client cannot be answered.
+ * Meanwhile other requests of this client wait. *done* ends *stream*, whatever happens. */
+void server_stream(struct server_client *client,
+		   int (*next)(void *stream, struct server_client *client),
+		   void (*done)(void *stream), void *stream);
 /* Who it was when it connected, as the kernel says; (uid_t)-1: not known. */
 uid_t server_client_uid(const struct server_client *client);
 /* Events that this one lost. */

@@ -282,6 +282,23 @@ static int add_host_objects(struct plan *plan, const struct bundle *bundle,
 	return r;
 }
 
+/* A plan that a record could not be read with would end in the middle of what was begun. */
+static int check_kept(const struct plan *plan, struct refusal *reterr_refusal)
+{
+	cleanup_plan struct plan *again = NULL;
+	cleanup_json json_t *json = plan_to_json(plan);
+	struct json_problem problem = {0};
+	int r;
+
+	if (!json)
+		return -ENOMEM;
+	r = plan_from_json(json, &again, &problem);
+	return r <= 0 ? r
+		      : refuse(reterr_refusal, REFUSAL_UNSUPPORTED,
+			       "the plan of '%s' %s cannot be kept on a host: %s; its author has to change the add-on",
+			       plan->identity.id, plan->identity.version, problem.text);
+}
+
 int plan_make(const struct bundle *bundle, const struct host_policy *policy,
 	      const struct plan_config *config, const struct plan_narrowing *narrowing,
 	      struct plan **ret, struct refusal *reterr_refusal)
@@ -309,6 +326,8 @@ int plan_make(const struct bundle *bundle, const struct host_policy *policy,
 		r = add_current(plan);
 	if (r == 0)
 		r = add_host_objects(plan, bundle, policy, config, reterr_refusal);
+	if (r == 0)
+		r = check_kept(plan, reterr_refusal);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
 	return r;

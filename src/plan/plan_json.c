@@ -24,10 +24,9 @@
 #include "plan/json_reader.h"
 #include "plan/plan_bounds.h"
 
-#define PLAN_OBJECTS_MAX    1024U
-#define PLAN_UNITS_MAX      BUNDLE_ENTRIES_MAX
-#define PLAN_STATE_DIRS_MAX 64U
-#define CAPABILITIES_MAX    64 /* bits of a mask */
+#define PLAN_OBJECTS_MAX 1024U
+#define PLAN_UNITS_MAX   BUNDLE_ENTRIES_MAX
+#define CAPABILITIES_MAX 64 /* bits of a mask */
 
 static const char *const object_types[] = {
 	[PLAN_DIRECTORY] = "directory",
@@ -504,7 +503,7 @@ static void read_process(struct json_reader *reader, const json_t *json, struct 
 	plan->binary = json_reader_copy(reader, json, "binary");
 	plan->capabilities = read_capabilities(reader, json, "capabilities");
 	plan->file_capabilities = json_reader_bool(reader, json, "file_capabilities");
-	json_reader_strings(reader, json, "state_dirs", PLAN_STATE_DIRS_MAX, &plan->state_dirs);
+	json_reader_strings(reader, json, "state_dirs", MANIFEST_STATE_DIRS_MAX, &plan->state_dirs);
 	if (reader->result != 0)
 		return;
 	if (!name_is_user(plan->user))

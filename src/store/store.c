@@ -162,6 +162,8 @@ int store_load(const struct store *store, const char *id, struct record **ret,
 	size_t size = 0;
 	int r;
 
+	if (store->dirfd < 0)
+		return -ENOENT;
 	r = read_record_file(store, id, &text, &size, reterr_refusal);
 	if (r != 0)
 		return r;
@@ -283,7 +285,7 @@ static int list_ids(const struct store *store, bool (*id_of)(const char *name, c
 
 int store_list(const struct store *store, struct strv *ret)
 {
-	return list_ids(store, id_of_name, ret);
+	return store->dirfd < 0 ? 0 : list_ids(store, id_of_name, ret);
 }
 
 int store_list_unfinished(const struct store *store, struct strv *ret)

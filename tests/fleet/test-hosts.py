@@ -164,7 +164,8 @@ class Offers(Fleet):
         entries = message['remote_config']['config']['config_map']
         self.assertIn(b'"interval":7', entries['sensor']['body'].replace(b' ', b''))
         url = urllib.parse.urlsplit(package['file']['download_url'])
-        self.assertEqual(f'{url.scheme}://{url.netloc}', server.url)
+        # Without --public-url a host fetches from where it is connected.
+        self.assertEqual((url.scheme, url.netloc), ('', ''))
         self.check_download(server, f'{url.path}?{url.query}', data)
         self.assertEqual(other.ask(), {'instance_uid': other.uid})
 

@@ -85,7 +85,7 @@ def wrong_digest(directory, layout, blob):
     data[5] ^= 1  # gzip's time, which no unpacker looks at
     blob.write_bytes(data)
     done = subprocess.run([AFFIX, 'image', 'build', f'oci:{layout}:debian', '-o', directory / 'bad.ext4'], text=True, stderr=subprocess.PIPE, check=False)
-    if done.returncode == 1 and done.stderr.startswith('wrong-digest: ') and not (directory / 'bad.ext4').exists():
+    if done.returncode == 1 and done.stderr.startswith('bad-digest: ') and not (directory / 'bad.ext4').exists():
         return []
     return [f'a changed layer: exit code {done.returncode}, {done.stderr}']
 

@@ -123,10 +123,11 @@ class Trees(unittest.TestCase):
                     self.assertEqual([name for name in sorted(wanted) if not re.search(rf'\b{name}\b', manual)], [])
 
     def test_a_plan_names_every_object_and_makes_none(self):
+        before = sorted(self.tree.rglob('*'))
         lines = self.affix('plan', self.one).stdout.splitlines()
         self.assertIn('0755 root:root file /opt/affix/probe/versions/1.0.0/probe', lines)
         self.assertIn('0777 root:root link /opt/affix/probe/current -> versions/1.0.0', lines)
-        self.assertFalse((self.tree / 'opt/affix').exists())
+        self.assertEqual(sorted(self.tree.rglob('*')), before)
 
     def break_policy(self):
         policy = self.tree / 'etc/affix/updater.yaml'
@@ -395,6 +396,8 @@ class Trees(unittest.TestCase):
 
     def test_a_directory_of_keys_that_is_not_there_is_named(self):
         self.assertFails(self.affix('install', self.one, '--trust', '/nonexistent'), 1, 'no-trusted-key', "'/nonexistent'")
+        shutil.rmtree(self.tree / 'etc/affix')
+        self.assertFails(self.affix('plan', self.one), 1, 'no-trusted-key', f"'{self.tree}/etc/affix/trust.d'", '--trust')
 
     def test_root_option_without_the_right_to_set_owners_is_a_usage_error(self):
         readable = pathlib.Path(tempfile.mkdtemp(prefix='affix-test-'))

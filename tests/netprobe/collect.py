@@ -202,3 +202,13 @@ def kernel_objects():
             found[kind].add(attributes[1])
             attributes[0] = attributes[1]
     return found
+
+
+def peers_kept(maps, number):
+    """How many peers of the socket are counted in the kernel, in any of these maps."""
+    def bpftool(*words):
+        return json.loads(subprocess.run(['bpftool', '-j', *words], stdout=subprocess.PIPE, check=True,
+                                         env={**os.environ, 'PATH': os.environ['PATH'] + ':/usr/sbin'}).stdout)
+
+    ours = [each['id'] for each in bpftool('map', 'show') if each['id'] in maps and each.get('name') == 'peers']
+    return sum(entry['formatted']['key']['cookie'] == number for each in ours for entry in bpftool('map', 'dump', 'id', str(each)))

@@ -271,6 +271,14 @@ void collector_each(const struct collector *collector,
 		each(context, &collector->flows[i]);
 }
 
+bool collector_scan(const struct collector *collector, uint32_t *cursor,
+		    void (*each)(void *context, const struct flow *flow), void *context)
+{
+	if (*cursor < collector->count)
+		each(context, &collector->flows[*cursor]);
+	return ++*cursor < collector->count;
+}
+
 uint32_t collector_size(const struct collector *collector)
 {
 	return collector->count;

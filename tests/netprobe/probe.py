@@ -179,6 +179,11 @@ class Daemon:
             script.settimeout(DEADLINE)
             script.sendto(json.dumps(line).encode(), str(self.script))
 
+    def memory(self):
+        """KiB."""
+        status = pathlib.Path(f'/proc/{self.process.pid}/status').read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith('VmRSS:'))
+
     def collectors(self):
         return [line for line in self.logged() if line != 'refresh']
 

@@ -798,6 +798,53 @@ class Before(unittest.TestCase):
         udp.close()
 
 
+    def test_a_look_gives_no_owner_to_what_is_younger_than_the_collector(self):
+        collector = Collector()
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        server = listener()
+        client = socket.create_connection(server.getsockname())
+        # Held, and not used: not even its address was asked for.
+        accepted = socket.socket(fileno=ctypes.CDLL(None).accept(server.fileno(), None, None))
+        number = cookie(accepted)
+        for _ in range(2):
+            flows, _ = collector.ask()
+            self.assertEqual([flow['tgid'] for flow in flows if flow['cookie'] == number], [0])
+        client.sendall(b'x')
+        accepted.recv(1)
+        collector.wait(lambda: collector.of(number)[-1]['tgid'] == os.getpid(), 'its use is not seen')
+        for sock in (client, accepted, server):
+            sock.close()
+
+    def test_a_listener_that_is_older_than_the_collector_is_its_oldest_holders_whatever_their_numbers_are(self):
+        def serve(channel):
+            server = listener()
+            free = next(n for n in range(os.getpid() - 1, 1, -1) if not pathlib.Path(f'/proc/{n}').exists())
+            child = collect.fork_as(free)
+            if child == 0:
+                signal.pause()
+            tell(channel, f'{cookie(server)} {child or 0}')
+            wait_line(channel)
+            if child:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+
+        worker = Worker(serve)
+        number, child = map(int, worker.hear().split())
+        if child:
+            collector = Collector()
+            self.addCleanup(collector.close)
+        worker_end = lambda: (worker.say(), worker.end())
+        if not child or collector.tier != 'full':
+            worker_end()
+            self.skipTest('the kernel gives no process a wanted number, or too little else')
+        self.assertLess(child, worker.pid)
+        try:
+            self.assertEqual(collector.wait_event(number, 'seen')['tgid'], worker.pid)
+        finally:
+            worker_end()
+
     def test_who_only_holds_a_socket_does_not_take_it_from_who_used_it(self):
         server = listener()
         client = socket.create_connection(server.getsockname())
@@ -1011,8 +1058,8 @@ class Unprivileged(unittest.TestCase):
 
 
 class Storm(unittest.TestCase):
-    def collect(self):
-        collector = Collector('full', 65536, 'brief')
+    def collect(self, lines='brief'):
+        collector = Collector('full', 65536, lines)
         self.addCleanup(collector.close)
         if collector.tier != 'full':
             self.skipTest(collector.why)
@@ -1084,6 +1131,54 @@ class Storm(unittest.TestCase):
         _, counts = collector.ask('sync')
         self.assertGreater(counts['lost'], 0)
         server.close()
+
+
+    def test_what_waits_to_be_accepted_does_not_end_when_records_are_lost(self):
+        collector = self.collect('long')
+        server = listener()
+        clients = [socket.create_connection(server.getsockname()) for _ in range(5)]
+        ports = {client.getsockname()[1] for client in clients}
+
+        def accepted():
+            return {e['cookie'] for e in list(collector.events) if e['event'] == 'accept' and e['remote_port'] in ports}
+
+        collector.wait(lambda: len(accepted()) == 5, 'they are not seen')
+        waiting = accepted()
+        collector.process.send_signal(signal.SIGSTOP)
+        self.storm(8000)
+        collector.process.send_signal(signal.SIGCONT)
+        _, counts = collector.ask()
+        self.assertGreater(counts['lost'], 0)
+        # Ends are looked for once more behind that.
+        collect.time.sleep(0.1)
+        flows, _ = collector.ask()
+        self.assertEqual({flow['cookie'] for flow in flows} & waiting, waiting)
+        for _ in clients:
+            server.accept()[0].close()
+        for client in clients:
+            client.close()
+        collector.wait(lambda: all(collector.of(number, 'close') for number in waiting), 'no end')
+        for number in waiting:
+            self.assertEqual([e['event'] for e in collector.of(number) if e['event'] != 'update'], ['accept', 'close'])
+        server.close()
+
+    def test_peers_whose_records_were_lost_are_forgotten(self):
+        before = collect.kernel_objects()['map']
+        collector = self.collect()
+        maps = collect.kernel_objects()['map'] - before
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(('127.0.0.1', 0))
+        number = cookie(sock)
+        collector.process.send_signal(signal.SIGSTOP)
+        self.storm(8000)
+        for port in range(2000, 2300):
+            sock.sendto(b'x', ('127.0.0.1', port))
+        sock.close()
+        self.assertGreater(collect.peers_kept(maps, number), 200)
+        collect.time.sleep(1.1)
+        collector.process.send_signal(signal.SIGCONT)
+        collector.ask()
+        self.assertEqual(collect.peers_kept(maps, number), 0)
 
 
 class Memory(Case):

@@ -415,46 +415,6 @@ static void gates_keep_hosts_from_what_they_cannot_run(void **state)
 	explain(c, "offered", "1.0.0", 1);
 }
 
-static void a_pre_release_is_the_latest_only_where_it_runs(void **state)
-{
-	struct control *c = *state;
-	struct control_agent agent = {0};
-
-	control_package(c, "2.0.0-rc.1");
-	control_enrol(c, &agent, "web1");
-	control_refused(c, 409, "not-approved", "POST", "/api/v1/assignments",
-			"{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
-	control_package(c, "1.0.0");
-	control_do(c, 201, "POST", "/api/v1/assignments",
-		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
-	explain(c, "offered", "1.0.0", 1);
-	control_say_status(c, &agent, "2.0.0-rc.1", "running");
-	explain(c, "offered", "2.0.0-rc.1", 1);
-	control_package(c, "2.0.0");
-	explain(c, "offered", "2.0.0", 1);
-}
-
-static void a_bundle_that_joins_an_approved_package_waits_for_its_own_approval(void **state)
-{
-	struct control *c = *state;
-	struct control_agent agent = {.arch = "aarch64"};
-	struct bundle_maker maker;
-	char manifest[512];
-
-	import_with(c, "1.0.0", "");
-	bundle_maker_init(&maker);
-	bundle_maker_elf(maker.binary, EM_AARCH64);
-	control_manifest(manifest, sizeof(manifest), "1.0.0", "");
-	bundle_maker_set_text(&maker, "addon.yaml", manifest);
-	json_decref(control_upload(c, 201, &maker, "1.0.0", "arm64"));
-	control_enrol(c, &agent, "web1");
-	control_do(c, 201, "POST", "/api/v1/assignments",
-		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
-	explain(c, "not-approved", "", 1);
-	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve", "{}");
-	explain(c, "offered", "1.0.0", 1);
-}
-
 static void a_revoked_package_stays_only_where_it_runs(void **state)
 {
 	struct control *c = *state;
@@ -513,27 +473,6 @@ static void hosts_are_listed_by_selector(void **state)
 			   NULL);
 	assert_int_equal(control_count(list), 1);
 	assert_string_equal(control_text(control_item(list, 0), "name"), "web2");
-}
-
-static void hosts_make_up_no_labels_of_addons(void **state)
-{
-	struct control *c = *state;
-	struct control_agent agent = {0};
-	cleanup_json json_t *text = NULL;
-	const char *metrics;
-
-	control_package(c, "1.0.0");
-	control_enrol(c, &agent, "web1");
-	control_say(c, &agent,
-		    "{\"id\": \"demo\", \"version\": \"1.0.0\", \"state\": \"running\"}, "
-		    "{\"id\": \"made\", \"version\": \"1.0.0\", \"state\": \"running\"}, "
-		    "{\"id\": \"up\", \"version\": \"1.0.0\", \"state\": \"running\"}");
-	text = control_ask(c, 200, "GET", "/metrics", NULL);
-	metrics = json_string_value(text);
-	assert_non_null(strstr(metrics, "\naffixd_addons{addon=\"demo\",state=\"running\"} 1\n"));
-	assert_non_null(
-		strstr(metrics, "\naffixd_addons{addon=\"(other)\",state=\"running\"} 2\n"));
-	assert_null(strstr(metrics, "made"));
 }
 
 static void metrics_are_numbers_with_help(void **state)
@@ -646,12 +585,9 @@ int main(void)
 		TEST(every_change_is_in_the_audit_log_with_before_and_after),
 		TEST(one_assignment_wins_by_priority_then_host_then_age),
 		TEST(gates_keep_hosts_from_what_they_cannot_run),
-		TEST(a_pre_release_is_the_latest_only_where_it_runs),
-		TEST(a_bundle_that_joins_an_approved_package_waits_for_its_own_approval),
 		TEST(a_revoked_package_stays_only_where_it_runs),
 		TEST(a_host_is_removed_only_after_it_was_revoked),
 		TEST(hosts_are_listed_by_selector),
-		TEST(hosts_make_up_no_labels_of_addons),
 		TEST(metrics_are_numbers_with_help),
 		TEST(events_of_addons_are_counted_over_all_hosts_and_never_shrink),
 		TEST(hosts_make_up_no_labels_and_no_numbers_of_events),

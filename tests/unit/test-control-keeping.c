@@ -120,6 +120,47 @@ static void what_could_not_be_assigned_any_more_can_be_disabled(void **state)
 			"{\"enabled\": true}");
 }
 
+static void a_bundle_that_joins_an_approved_package_waits_for_its_own_approval(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {.arch = "aarch64"};
+	struct bundle_maker maker;
+	char manifest[512];
+
+	bundle_maker_init(&maker);
+	control_manifest(manifest, sizeof(manifest), "1.0.0", "");
+	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "amd64"));
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve", "{}");
+	bundle_maker_elf(maker.binary, EM_AARCH64);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "arm64"));
+	control_enrol(c, &agent, "web1");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	explained(c, "not-approved", "");
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve", "{}");
+	explained(c, "offered", "1.0.0");
+}
+
+static void a_pre_release_is_the_latest_only_where_it_runs(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+
+	control_package(c, "2.0.0-rc.1");
+	control_enrol(c, &agent, "web1");
+	control_refused(c, 409, "not-approved", "POST", "/api/v1/assignments",
+			"{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	control_package(c, "1.0.0");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	explained(c, "offered", "1.0.0");
+	control_say_status(c, &agent, "2.0.0-rc.1", "running");
+	explained(c, "offered", "2.0.0-rc.1");
+	control_package(c, "2.0.0");
+	explained(c, "offered", "2.0.0");
+}
+
 static void where_the_new_version_is_revoked_the_old_one_is_offered(void **state)
 {
 	struct control *c = *state;
@@ -263,6 +304,8 @@ int main(void)
 		TEST(a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned),
 		TEST(what_a_host_keeps_it_keeps_with_the_configuration_that_fits),
 		TEST(what_could_not_be_assigned_any_more_can_be_disabled),
+		TEST(a_bundle_that_joins_an_approved_package_waits_for_its_own_approval),
+		TEST(a_pre_release_is_the_latest_only_where_it_runs),
 		TEST(where_the_new_version_is_revoked_the_old_one_is_offered),
 		TEST(revoking_the_new_version_stops_it),
 		TEST(disabling_the_assignment_halts_it),

@@ -52,6 +52,68 @@ static void peers_of_a_socket_are_flows_beside_its_own(void **state)
 	assert_ptr_equal(flow_table_find(table, 7, NULL), own);
 }
 
+static void count_seen(void *context, const struct flow_entry *entry)
+{
+	uint8_t *seen = context;
+
+	seen[entry->cookie]++;
+}
+
+static void what_lives_all_the_while_is_scanned_once_also_when_the_table_grows(void **state)
+{
+	cleanup_flow_table struct flow_table *table = flow_table_new(MANY);
+	uint8_t seen[MANY + 1] = {0};
+	uint32_t cursor = 0;
+	uint64_t added = MANY / 10;
+	uint64_t removed = 0;
+
+	(void)state;
+	for (uint64_t cookie = 1; cookie <= added; cookie++)
+		assert_non_null(flow_table_add(table, cookie, NULL));
+	while (flow_table_scan(table, &cursor, count_seen, seen)) {
+		for (unsigned i = 0; i < 20 && added < MANY; i++)
+			assert_non_null(flow_table_add(table, ++added, NULL));
+		if (removed < MANY / 20)
+			flow_table_remove(table, flow_table_find(table, ++removed, NULL));
+	}
+	assert_int_equal(added, MANY);
+	for (uint64_t cookie = 1; cookie <= MANY; cookie++) {
+		bool lives = cookie > MANY / 20 && cookie <= MANY / 10;
+
+		assert_in_range(seen[cookie], lives ? 1 : 0, 1);
+	}
+}
+
+struct order {
+	uint64_t cookies[MANY];
+	size_t count;
+};
+
+static void note_order(void *context, const struct flow_entry *entry)
+{
+	struct order *order = context;
+
+	order->cookies[order->count++] = entry->cookie;
+}
+
+static void where_a_flow_is_kept_cannot_be_known_from_its_name(void **state)
+{
+	static struct order orders[2];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+		cleanup_flow_table struct flow_table *table = flow_table_new(MANY);
+		uint32_t cursor = 0;
+
+		for (uint64_t cookie = 1; cookie <= MANY; cookie++)
+			assert_non_null(flow_table_add(table, cookie, NULL));
+		while (flow_table_scan(table, &cursor, note_order, &orders[i]))
+			continue;
+		assert_int_equal(orders[i].count, MANY);
+	}
+	assert_memory_not_equal(orders[0].cookies, orders[1].cookies, sizeof(orders[0].cookies));
+}
+
 static void all_peers_of_a_socket_can_be_taken_one_by_one(void **state)
 {
 	cleanup_flow_table struct flow_table *table = flow_table_new(MANY);
@@ -115,6 +177,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_flow_is_found_by_its_socket_until_it_is_removed),
 		cmocka_unit_test(peers_of_a_socket_are_flows_beside_its_own),
+		cmocka_unit_test(
+			what_lives_all_the_while_is_scanned_once_also_when_the_table_grows),
+		cmocka_unit_test(where_a_flow_is_kept_cannot_be_known_from_its_name),
 		cmocka_unit_test(all_peers_of_a_socket_can_be_taken_one_by_one),
 		cmocka_unit_test(a_full_table_takes_nothing_before_one_left),
 		cmocka_unit_test(the_longest_silent_flow_is_the_oldest),

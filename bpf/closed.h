@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+#pragma once
+
+/* The end of a socket, with its last counters; and what is left of it if nobody can be told. */
+#include "ring.h"
+
+/* What was sent for the first time. While no cable is in, the kernel counts bytes that it sends
+ * again as sent and not as sent again: then it is what was acknowledged and what waits for that,
+ * which a SYN and a FIN make larger by one each. */
+static __always_inline __u64 sent_of(struct tcp_sock *tcp)
+{
+	__u64 sent = tcp->bytes_sent - tcp->bytes_retrans;
+	__u64 known = tcp->bytes_acked + (tcp->snd_nxt - tcp->snd_una);
+
+	return sent < known ? sent : known;
+}
+
+static __always_inline void count_tcp(struct tcp_sock *tcp, struct probe_counters *counters)
+{
+	counters->bytes_sent = sent_of(tcp);
+	counters->bytes_received = tcp->bytes_received;
+	/* The kernel counts the other side's FIN as a byte. */
+	if (((struct sock *)tcp)->__sk_common.skc_flags & SOCK_DONE && tcp->bytes_received > 0)
+		counters->bytes_received--;
+	counters->packets_sent = tcp->segs_out;
+	counters->packets_received = tcp->segs_in;
+	counters->retransmits = tcp->total_retrans;
+}
+
+/* The end of a flow that is known, and no record says so. */
+static __always_inline void end_lost(struct probe_socket *socket, __u64 cookie)
+{
+	__u32 value = 1;
+
+	if (socket->flags & SOCKET_KNOWN &&
+	    bpf_map_update_elem(&ended, &cookie, &value, BPF_ANY) != 0)
+		lost(PROBE_LOST_END);
+}
+
+/* A socket that had ended is used anew. */
+static __always_inline void begin_again(struct probe_socket *socket, __u64 cookie)
+{
+	if (!(socket->flags & SOCKET_ENDED))
+		return;
+	(void)bpf_map_delete_elem(&ended, &cookie);
+	clear_flags(socket, SOCKET_ENDED | SOCKET_KNOWN);
+}
+
+static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 cookie,
+				   struct probe_socket *socket, __u8 old)
+{
+	struct probe_record *record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
+
+	clear_flags(socket, SOCKET_ANNOUNCED);
+	set_flags(socket, SOCKET_ENDED);
+	if (!record) {
+		end_lost(socket, cookie);
+		return;
+	}
+	tuple_of(sk, &record->tuple);
+	if (tcp)
+		count_tcp(tcp, &record->counters);
+	record->old_state = old;
+	record->error = (__u16)sk->sk_err;
+	submit(record, TCP_CLOSE);
+}
