@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import images
@@ -170,6 +171,45 @@ class Tree(Case):
                 self.assertEqual((found / 'opt/affix/affix/versions/0.1.0/affix-agent').read_bytes()[-3:], b'new')
         self.assertIn('as installed', self.affix('image', 'drift', image).stdout)
 
+    def test_an_older_affix_is_put_in_only_if_that_is_asked_for(self):
+        image = self.build()
+        record = self.cat(image, '/var/lib/affix/updater/affix.json')
+        self.assertIn('"0.1.0"', record)
+        with tempfile.NamedTemporaryFile('w', dir=self.work) as newer:
+            newer.write(record.replace('"0.1.0"', '"9.0.0"').replace('versions/0.1.0', 'versions/9.0.0'))
+            newer.flush()
+            images.debugfs(image, ['rm /var/lib/affix/updater/affix.json', f'write {newer.name} /var/lib/affix/updater/affix.json',
+                                   'set_inode_field /var/lib/affix/updater/affix.json mode 0100600'], write=True)
+        before = image.read_bytes()
+        self.assertTrue(self.inject(image, code=1).stderr.startswith("downgrade: 'affix' 0.1.0 is older than 9.0.0"))
+        self.assertTrue(image.read_bytes() == before, 'the image was changed')
+        self.inject(image, '--allow-downgrade')
+        images.check(image)
+        self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
+
+    def test_killed_at_any_time_the_image_has_all_of_it_or_nothing(self):
+        plain = self.build(options=(), name='plain.img')
+        before = images.used_bytes(plain)
+        ends = set()
+        # Twice as long as it takes, in steps.
+        began = time.monotonic()
+        self.inject(shutil.copy(plain, self.work / 'killed.img'))
+        step = (time.monotonic() - began) / 10
+        for number in range(20):
+            image = pathlib.Path(shutil.copy(plain, self.work / 'killed.img'))
+            process = subprocess.Popen([fixture.AFFIX, 'image', 'inject', image, '--with-affix', '--profile', 'vm', '--trust', self.trust],
+                                       stdout=subprocess.DEVNULL)
+            time.sleep(number * step)
+            process.kill()
+            process.wait()
+            installed = {addon['id'] for addon in self.drift(image) if not addon['drifted']}
+            self.assertIn(installed, (set(), {'affix', 'vm'}))
+            images.check(image)
+            if not installed:
+                self.assertTrue(images.used_bytes(image) == before, 'the image was changed')
+            ends.add(bool(installed))
+        self.assertEqual(ends, {True, False})
+
     def test_what_was_changed_in_the_image_is_drift(self):
         image = self.build()
         self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
@@ -220,6 +260,16 @@ class Machine(Case):
         self.inject(image, '--trust', self.trust_of_two())
         self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
         self.assertIn('minisign', self.cat(image, '/etc/affix/trust.d/other.pub'))
+
+    def test_what_was_removed_and_comes_again_leaves_the_machine_alone(self):
+        image = self.build()
+        self.affix('image', 'rm-add-on', image, 'vm')
+        with tempfile.NamedTemporaryFile('w', dir=self.work) as own:
+            own.write('fedcba9876543210fedcba9876543210\n')
+            own.flush()
+            images.debugfs(image, ['rm /etc/machine-id', f'write {own.name} /etc/machine-id'], write=True)
+        self.inject(image)
+        self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
 
     def trust_of_two(self):
         trust = self.work / 'two'
