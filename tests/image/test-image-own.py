@@ -157,6 +157,26 @@ class Tree(Case):
         self.assertEqual(done.stdout.count('nothing changed'), 2, done.stdout)
         self.assertTrue(image.read_bytes() == before, 'the image was changed')
 
+    def test_an_ordinary_user_makes_the_same_tree(self):
+        image = self.build()
+        plain = self.build(options=(), name='plain.img')
+        os.chown(plain, 65534, 65534)
+        self.work.chmod(0o755)
+        with tempfile.TemporaryDirectory(dir=self.work) as own:
+            os.chown(own, 65534, 65534)
+            fixture.run([fixture.AFFIX, 'image', 'inject', shutil.move(plain, own), '--with-affix', '--profile', 'vm', '--trust', self.trust],
+                        user=65534, group=65534, extra_groups=[], env={**os.environ, 'TMPDIR': own})
+            made = pathlib.Path(own) / 'plain.img'
+            images.check(made)
+            with images.unpacked(image, self.work) as wanted, images.unpacked(made, self.work) as found:
+                self.assertEqual(listing(found, '--affix'), listing(wanted, '--affix'))
+
+    def test_the_answers_are_json_too(self):
+        image = self.build(options=(), name='plain.img')
+        answer = json.loads(self.inject(image, '--json').stdout)
+        self.assertEqual([(result['id'], result['outcome'], result['verb']) for result in answer['results']],
+                         [('affix', 'done', 'install'), ('vm', 'done', 'install')])
+
     def test_a_new_affix_replaces_the_old_one(self):
         image = self.build()
         with self.installed() as tree:
