@@ -189,6 +189,7 @@ class Tree(Case):
             self.assertEqual(self.cat(image, '/usr/lib/systemd/system/affix-agent.service'), unit.read_text())
             with images.unpacked(image, self.work) as found:
                 self.assertEqual((found / 'opt/affix/affix/versions/0.1.0/affix-agent').read_bytes()[-3:], b'new')
+                self.assertEqual(os.listdir(found / 'opt/affix/affix/versions'), ['0.1.0'])
         self.assertIn('as installed', self.affix('image', 'drift', image).stdout)
 
     def test_an_older_affix_is_put_in_only_if_that_is_asked_for(self):
@@ -205,6 +206,7 @@ class Tree(Case):
         self.assertTrue(image.read_bytes() == before, 'the image was changed')
         self.inject(image, '--allow-downgrade')
         images.check(image)
+        self.assertEqual(self.affix('image', 'ls', '--json', image, '/opt/affix/affix/versions').stdout.count('"name"'), 1)
         self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
 
     def test_killed_at_any_time_the_image_has_all_of_it_or_nothing(self):
