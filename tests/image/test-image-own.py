@@ -152,6 +152,13 @@ class Tree(Case):
             self.assertEqual(listing(found, '--exclude', '/run', '--only', '/etc/affix', '--only', '/var', '--only', '/opt'), seen)
             self.assertEqual((found / 'var/lib/affix/agent').stat().st_mode, stat.S_IFDIR | 0o700)
             self.assertIn(f'affix:x:{(found / "var/lib/affix/agent").stat().st_uid}:', before['passwd'])
+            # What it would have made of the user itself.
+            ours = next(line for line in before['passwd'].splitlines() if line.startswith('affix:')).split(':')
+            for name, text in before.items():
+                (found / 'etc' / name).write_text(''.join(f'{line}\n' for line in text.splitlines() if not line.startswith('affix:')))
+            fixture.run(['systemd-sysusers', f'--root={found}', found / 'usr/lib/sysusers.d/affix.conf'], check=False)
+            theirs = next(line for line in (found / 'etc/passwd').read_text().splitlines() if line.startswith('affix:')).split(':')
+            self.assertEqual((ours[0], *ours[4:6]), (theirs[0], *theirs[4:6]))
 
     def test_the_second_time_changes_nothing(self):
         image = self.build()
@@ -238,7 +245,7 @@ class Tree(Case):
     def test_what_was_changed_in_the_image_is_drift(self):
         image = self.build()
         self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
-        images.debugfs(image, ['rm /usr/lib/systemd/system/affix-vm.target', 'set_inode_field /etc/fstab mode 0100600',
+        images.debugfs(image, ['rm /usr/lib/systemd/system/affix-vm.target', 'set_inode_field /etc/hostname uid 5',
                                'set_inode_field /usr/lib/systemd/system/affix-agent.service mode 0100666'], write=True)
         found = {(addon['id'], item['kind'], item['path']) for addon in self.drift(image) for item in addon['items']}
         self.assertEqual(found, {('vm', 'missing', '/usr/lib/systemd/system/affix-vm.target'),
