@@ -17,7 +17,7 @@ _affix_value() {
 # What a command's operands are called: the synopsis without its options.
 _affix_operands() {
 	# shellcheck disable=SC2086 # a command of two words
-	"$1" $2 --help 2>/dev/null | sed -n -e '1s/^usage: affix [^ ]*//' \
+	"$1" $2 --help 2>/dev/null | sed -n -e "1s/^usage: affix $2//" \
 		-e '1s/\[-[^]]*\]//g' -e '1s/-[^ ]* [^ ]*//g' -e '1s/[][|…]/ /g' -e 1p
 }
 
@@ -46,7 +46,9 @@ _affix_candidates() {
 			;;
 		DIR | OUT | OUTDIR) compgen -d -- "$current" ;;
 		OS/ARCH=PATH) compgen -W 'linux/amd64= linux/arm64=' -- "$current" ;;
-		FILE | ID=FILE | IMAGE | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;
+		OS/ARCH) compgen -W 'linux/amd64 linux/arm64' -- "$current" ;;
+		FILE | ID=FILE | IMAGE | SOCKET | TAR | BUNDLE | PUB | SEC | PATH | addon.yaml) compgen -f -- "$current" ;;
+		[a-z]*) compgen -W "$name" -- "$current" ;; # a word as it is
 		esac
 	done
 }
@@ -62,7 +64,7 @@ _affix() {
 		return
 	fi
 	# Its verbs have options of their own.
-	((COMP_CWORD > 2)) && [[ $command == image ]] && command="image ${COMP_WORDS[2]}"
+	((COMP_CWORD > 2)) && [[ $command == image || $command == vm ]] && command="$command ${COMP_WORDS[2]}"
 	# Bash makes a word of its own of '='.
 	if [[ $current == = ]]; then
 		current=''

@@ -40,6 +40,7 @@ struct config *config_free(struct config *config)
 	free(config->client_certificate);
 	free(config->client_key);
 	free(config->token_file);
+	strv_done(&config->download_origins);
 	json_decref(config->labels);
 	free(config);
 	return NULL;
@@ -88,6 +89,13 @@ static bool is_server_url(const char *url)
 
 	return host && *host != '\0' && *host != '/' && is_plain_text(url) && !strchr(url, '#') &&
 	       !strchr(host, '@') && has_good_port(host);
+}
+
+/* Whose bundles may be fetched: as an address, with nothing behind the port. */
+static bool is_origin(const char *url)
+{
+	return (str_starts_with(url, "https://") || str_starts_with(url, "http://")) &&
+	       is_server_url(url) && !strpbrk(after_scheme(url), "/?");
 }
 
 /* The same address as curl and HTTP spell it; a lone host gets OpAMP's usual path. */
@@ -144,12 +152,15 @@ static const struct yaml_field interval_fields[] = {
 static const struct yaml_field removal_fields[] = {
 	YAML_FIELD("delay_seconds", YAML_FIELD_UINT64, AT(policy.removal_delay), .min = 1,
 		   .max = 30 * DAY),
+	YAML_FIELD("ignore_confirmation", YAML_FIELD_BOOL, AT(policy.ignores_confirmation)),
 	YAML_FIELD("mass_seconds", YAML_FIELD_UINT64, AT(policy.mass_removal), .min = 1,
 		   .max = 365 * DAY),
 	YAML_FIELD_END,
 };
 
 static const struct yaml_field download_fields[] = {
+	YAML_FIELD("origins", YAML_FIELD_TEXTS, AT(download_origins), .is_valid = is_origin,
+		   .expected = "an origin such as 'https://bundles.example:8443'"),
 	YAML_FIELD("max_bytes", YAML_FIELD_UINT64, AT(download_max_bytes), .min = 1,
 		   .max = DOWNLOAD_BYTES),
 	YAML_FIELD("min_bytes_per_second", YAML_FIELD_UINT64, AT(download_min_speed), .min = 1,

@@ -7,6 +7,7 @@
 
 #include "agent/reconcile.h"
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "ipc/diagnostic.h"
 
 #define CONFIG_PATH        "/etc/affix/agent.yaml"
@@ -36,6 +37,7 @@ struct config {
 	uint64_t drift_seconds;
 	uint64_t reconnect_max_seconds;
 	struct reconcile_policy policy;
+	struct strv download_origins; /* besides the server's own: https://HOST[:PORT] */
 	uint64_t download_max_bytes;
 	uint64_t download_min_speed;    /* bytes per second */
 	uint64_t download_slow_seconds; /* how long less is borne */

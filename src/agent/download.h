@@ -33,7 +33,10 @@ struct download_spec {
 	void (*on_end)(void *userdata, const struct download_end *end);
 };
 
-/* 0 or -errno. */
+/* The URL is neither the server's own nor one that agent.yaml lets bundles come from. */
+#define DOWNLOAD_E_ORIGIN 1
+
+/* 0; DOWNLOAD_E_ORIGIN; -errno. */
 must_check int download_start(struct web *web, const struct download_spec *spec,
 			      struct download **ret);
 /* Stops it; what came is kept. */

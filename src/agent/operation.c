@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/download_origin.h"
 #include "agent/drop_ins.h"
 #include "agent/log.h"
 #include "agent/state.h"
@@ -319,6 +320,17 @@ static void on_downloaded(void *userdata, const struct download_end *end)
 	agent_evaluate(operation->agent);
 }
 
+static void refuse_origin(struct operation *operation)
+{
+	char text[DOWNLOAD_ORIGIN_TEXT_MAX];
+
+	download_refuse_origin(operation->wanted.url, text);
+	fail(operation, &(struct reconcile_failure){.kind = MEMORY_PERMANENT,
+						    .name = DOWNLOAD_ORIGIN_NAME,
+						    .text = text,
+						    .is_url = true});
+}
+
 static void start_download(struct operation *operation)
 {
 	cleanup_fd int directory = -EBADF;
@@ -339,7 +351,9 @@ static void start_download(struct operation *operation)
 	spec.dirfd = directory;
 	if (r == 0)
 		r = download_start(operation->agent->web, &spec, &operation->download);
-	if (r < 0)
+	if (r == DOWNLOAD_E_ORIGIN)
+		refuse_origin(operation);
+	else if (r < 0)
 		fail_errno(operation, r);
 }
 

@@ -105,9 +105,10 @@ static void remove_step(const struct reconcile_input *input, const struct census
 			struct reconcile_result *result)
 {
 	uint64_t delay = input->policy->removal_delay;
-	bool is_confirmed = offer_confirms_removal(input->offer, step->id);
+	bool is_heeded = !input->policy->ignores_confirmation;
+	bool is_confirmed = is_heeded && offer_confirms_removal(input->offer, step->id);
 
-	if (census->is_mass && !is_confirmed && offer_is_affix(input->offer)) {
+	if (census->is_mass && !is_confirmed && is_heeded && offer_is_affix(input->offer)) {
 		set_step(
 			step, STEP_WAIT, "mass-removal",
 			"the offer drops more than half of the add-ons here; 'affix fleet confirm-removal' lets it");
@@ -191,6 +192,15 @@ static bool is_only_config(const struct memory_addon *memory, const struct wante
 	       strcmp(memory->bundle_key, wanted->bundle_key) == 0;
 }
 
+/* The updater knows of epochs and of builds of one version, which an offer does not tell. */
+static bool was_refused_as_older(const struct memory_addon *memory, const struct wanted *wanted)
+{
+	return memory->failure == MEMORY_PERMANENT &&
+	       strcmp(memory->failed_key, wanted->key) == 0 &&
+	       (str_equal(memory->failed_name, "downgrade") ||
+		str_equal(memory->failed_name, "same-version"));
+}
+
 /* What is wanted ran before, is recorded still, and is the older: an installation would be refused
  * as a downgrade, and is not needed. */
 static bool is_step_back(const struct memory_addon *memory, const struct wanted *wanted,
@@ -198,8 +208,9 @@ static bool is_step_back(const struct memory_addon *memory, const struct wanted 
 {
 	return addon && addon->is_installed && addon->version &&
 	       str_equal(addon->previous, wanted->version) && version_is_valid(addon->version) &&
-	       version_compare(wanted->version, addon->version) < 0 &&
-	       strcmp(memory->previous_hash, wanted->content_hash) == 0;
+	       strcmp(memory->previous_hash, wanted->content_hash) == 0 &&
+	       (version_compare(wanted->version, addon->version) < 0 ||
+		was_refused_as_older(memory, wanted));
 }
 
 static void keep_step(const struct reconcile_input *input, const struct memory_addon *memory,
@@ -212,6 +223,10 @@ static void keep_step(const struct reconcile_input *input, const struct memory_a
 	}
 	if (!wanted->is_offered)
 		return;
+	if (was_refused_as_older(memory, wanted) && is_step_back(memory, wanted, addon)) {
+		step->kind = STEP_ROLLBACK;
+		return;
+	}
 	if (is_blocked(input, memory, wanted, addon, result)) {
 		set_step(step, STEP_WAIT, memory->failed_name, memory->failed_text);
 		return;

@@ -31,8 +31,9 @@ struct step {
 };
 
 struct reconcile_policy {
-	uint64_t removal_delay; /* seconds */
-	uint64_t mass_removal;  /* seconds, where the server cannot confirm */
+	uint64_t removal_delay;    /* seconds */
+	uint64_t mass_removal;     /* seconds, where the server cannot confirm */
+	bool ignores_confirmation; /* the server's word does not make a mass removal sooner */
 	bool repair;
 };
 

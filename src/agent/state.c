@@ -138,7 +138,7 @@ int state_load_json(int dirfd, const char *name, json_t **ret)
 		return 0;
 	if (r < 0)
 		return r;
-	r = json_parse_object(text, size, ret, NULL);
+	r = json_parse_kept(text, size, ret, NULL);
 	return r < 0 ? r : 0;
 }
 

@@ -305,6 +305,23 @@ int web_transfer_start(struct web_transfer *transfer)
 	return 0;
 }
 
+int web_transfer_again(struct web_transfer *transfer, const char *url)
+{
+	if (transfer->is_running)
+		(void)curl_multi_remove_handle(transfer->web->multi, transfer->easy);
+	transfer->is_running = false;
+	if (curl_easy_setopt(transfer->easy, CURLOPT_URL, url) != CURLE_OK)
+		return -ENOMEM;
+	return web_transfer_start(transfer);
+}
+
+void web_transfer_forget_who(struct web_transfer *transfer)
+{
+	(void)curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
+	(void)curl_easy_setopt(transfer->easy, CURLOPT_SSLCERT, NULL);
+	(void)curl_easy_setopt(transfer->easy, CURLOPT_SSLKEY, NULL);
+}
+
 /* A certificate outside its time is a clock that is wrong as often as not. */
 static const char *validity_problem(const struct web_transfer *transfer)
 {

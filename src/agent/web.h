@@ -38,6 +38,10 @@ struct web_transfer *web_transfer_free(struct web_transfer *transfer);
 DEFINE_CLEANUP(struct web_transfer *, web_transfer, web_transfer_free)
 #define cleanup_web_transfer CLEANUP(cleanup_web_transfer)
 
+/* The same transfer once more, to *url*. 0 or -ENOMEM. */
+must_check int web_transfer_again(struct web_transfer *transfer, const char *url);
+/* It goes to somebody else than the server: no headers, and no certificate of this host. */
+void web_transfer_forget_who(struct web_transfer *transfer);
 /* Adds "KEY: VALUE" to the request. 0 or -ENOMEM. */
 must_check int web_transfer_add_header(struct web_transfer *transfer, const char *key,
 				       const char *value);

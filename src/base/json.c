@@ -13,6 +13,8 @@
 #include <string.h>
 
 #define JSON_DEPTH_MAX 64U
+/* What is kept around a foreign object is never this deep itself. */
+#define JSON_KEPT_DEPTH_MAX (JSON_DEPTH_MAX + 16U)
 
 static void problem_set(struct json_problem *problem, const char *text, int line, int column)
 {
@@ -24,8 +26,8 @@ static void problem_set(struct json_problem *problem, const char *text, int line
 		       problem->column, text);
 }
 
-/* Whether brackets nest deeper than JSON_DEPTH_MAX, outside strings; a scan without recursion. */
-static bool is_too_deep(const char *text, size_t size)
+/* Whether brackets nest deeper than *max*, outside strings; a scan without recursion. */
+static bool is_too_deep(const char *text, size_t size, unsigned max)
 {
 	unsigned depth = 0;
 	bool in_string = false;
@@ -41,7 +43,7 @@ static bool is_too_deep(const char *text, size_t size)
 		} else if (c == '"') {
 			in_string = true;
 		} else if (c == '{' || c == '[') {
-			if (++depth > JSON_DEPTH_MAX)
+			if (++depth > max)
 				return true;
 		} else if ((c == '}' || c == ']') && depth > 0) {
 			depth--;
@@ -50,16 +52,11 @@ static bool is_too_deep(const char *text, size_t size)
 	return false;
 }
 
-int json_parse_object(const char *text, size_t size, json_t **ret,
-		      struct json_problem *reterr_problem)
+static int parse(const char *text, size_t size, json_t **ret, struct json_problem *reterr_problem)
 {
 	json_error_t error = {0};
 	cleanup_json json_t *json = NULL;
 
-	if (is_too_deep(text, size)) {
-		problem_set(reterr_problem, "nested more than 64 deep", 1, 1);
-		return 1;
-	}
 	json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
 	if (!json && json_error_code(&error) == json_error_out_of_memory)
 		return -ENOMEM;
@@ -73,6 +70,26 @@ int json_parse_object(const char *text, size_t size, json_t **ret,
 	}
 	*ret = TAKE_PTR(json);
 	return 0;
+}
+
+int json_parse_object(const char *text, size_t size, json_t **ret,
+		      struct json_problem *reterr_problem)
+{
+	if (is_too_deep(text, size, JSON_DEPTH_MAX)) {
+		problem_set(reterr_problem, "nested more than 64 deep", 1, 1);
+		return 1;
+	}
+	return parse(text, size, ret, reterr_problem);
+}
+
+int json_parse_kept(const char *text, size_t size, json_t **ret,
+		    struct json_problem *reterr_problem)
+{
+	if (is_too_deep(text, size, JSON_KEPT_DEPTH_MAX)) {
+		problem_set(reterr_problem, "nested more than 80 deep", 1, 1);
+		return 1;
+	}
+	return parse(text, size, ret, reterr_problem);
 }
 
 static char *dump_with_newline(const json_t *json, size_t flags)

@@ -33,6 +33,13 @@ struct json_problem {
 must_check int json_parse_object(const char *text, size_t size, json_t **ret,
 				 struct json_problem *reterr_problem);
 
+/*
+ * The same for what affix wrote itself and keeps: such an object holds foreign ones, as deep as the
+ * other function takes them, and is a few levels deeper.
+ */
+must_check int json_parse_kept(const char *text, size_t size, json_t **ret,
+			       struct json_problem *reterr_problem);
+
 /* Keys sorted, no white space, one '\n' at the end: the bytes that digests are made of. NULL: no
  * memory. */
 char *json_to_canonical(const json_t *json);

@@ -5,14 +5,19 @@
  * the file system can; else under a temporary name. Temporary names are nobody else's, so that two
  * processes that make the same file do not take it from each other; and what gets the final name is
  * looked at once more, whoever may write into the directory.
+ *
+ * Who has a temporary name holds a lock on the file: one that nobody has locked was left by a
+ * process that was killed, and goes before the next is made.
  */
 
 #include "bundle/output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +25,56 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/str.h"
+
+#define NUMBER_DIGITS 16U
+#define TRIES_MAX     8U
+
+/* Whether *entry* is a temporary name of *name*: `.NAME.NUMBER` and the suffix. */
+static bool is_temporary(const char *entry, const char *name)
+{
+	size_t length = strlen(name);
+	const char *number = entry + length + 2;
+
+	return strlen(entry) == length + 2 + NUMBER_DIGITS + strlen(FILE_TEMPORARY_SUFFIX) &&
+	       entry[0] == '.' && memcmp(entry + 1, name, length) == 0 &&
+	       entry[length + 1] == '.' && strspn(number, "0123456789abcdef") == NUMBER_DIGITS &&
+	       strcmp(number + NUMBER_DIGITS, FILE_TEMPORARY_SUFFIX) == 0;
+}
+
+/* Ours, and not locked by anybody: nobody will need it. Whether it is locked is known of the file
+ * that was opened, so that is the one which must have the name. */
+static void remove_stale(int dirfd, const char *entry)
+{
+	cleanup_fd int fd = openat(dirfd, entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat named;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid())
+		return;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+	    fstatat(dirfd, entry, &named, AT_SYMLINK_NOFOLLOW) == 0 && named.st_ino == st.st_ino &&
+	    named.st_dev == st.st_dev)
+		(void)unlinkat(dirfd, entry, 0);
+}
+
+/* That it is not done is no reason to do nothing. */
+static void remove_all_stale(int dirfd, const char *name)
+{
+	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+
+	if (!directory) {
+		(void)fd_close(fd);
+		return;
+	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
+	while ((entry = readdir(directory))) {
+		if (is_temporary(entry->d_name, name))
+			remove_stale(dirfd, entry->d_name);
+	}
+	(void)closedir(directory);
+}
 
 static int find_temporary(const char *name, char **ret)
 {
@@ -34,19 +89,40 @@ static int find_temporary(const char *name, char **ret)
 	return *ret ? 0 : -ENAMETOOLONG;
 }
 
-static int open_named(struct output *output, const char *name, mode_t mode)
+/* -EAGAIN: before it was locked it was taken for one that nobody needs. */
+static int try_named(struct output *output, const char *name, mode_t mode)
 {
 	cleanup_free char *temporary = NULL;
+	cleanup_fd int fd = -EBADF;
+	struct stat st;
 	int r = find_temporary(name, &temporary);
 
 	if (r < 0)
 		return r;
-	output->fd = openat(output->dirfd, temporary,
-			    O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-	if (output->fd < 0)
+	fd = openat(output->dirfd, temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+		    mode);
+	if (fd < 0)
 		return -errno;
+	/* Where there are no locks, nobody takes it for such a one. */
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		return -EAGAIN;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_nlink == 0)
+		return -EAGAIN;
+	output->fd = TAKE_FD(fd);
 	output->temporary = TAKE_PTR(temporary);
 	return 0;
+}
+
+static int open_named(struct output *output, const char *name, mode_t mode)
+{
+	int r = -EAGAIN;
+
+	remove_all_stale(output->dirfd, name);
+	for (unsigned i = 0; r == -EAGAIN && i < TRIES_MAX; i++)
+		r = try_named(output, name, mode);
+	return r;
 }
 
 int output_open(struct output *output, int dirfd, const char *name, mode_t mode)
@@ -80,6 +156,8 @@ static int link_file(struct output *output, const char *name)
 		return 0;
 	if (errno != EEXIST)
 		return -errno;
+	remove_all_stale(output->dirfd, name);
+	(void)flock(output->fd, LOCK_EX | LOCK_NB);
 	r = find_temporary(name, &temporary);
 	if (r < 0)
 		return r;

@@ -6,7 +6,8 @@
 
 #include "base/cleanup.h"
 
-/* A file that gets its name when it is complete, and leaves nothing behind where it never is. */
+/* A file that gets its name when it is complete, and leaves nothing behind where it never is; of a
+ * killed process, what the next one of the same name removes. */
 struct output {
 	int dirfd;
 	int fd;

@@ -32,3 +32,4 @@ extern const struct command command_uninstall;
 extern const struct command command_doctor;
 extern const struct command command_fleet;
 extern const struct command command_image;
+extern const struct command command_vm;

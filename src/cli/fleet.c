@@ -327,6 +327,7 @@ const struct command command_fleet = {
 		"  audit                who changed what\n"
 		"  watch                what changes, as it changes\n"
 		"  import               upload bundles: BUNDLE…\n"
+		"  pull                 have affixd fetch bundles from a registry: REF…\n"
 		"  approve              let hosts have a package: ADDON VERSION\n"
 		"  revoke               let no host have it any more: ADDON VERSION; or --host HOST\n"
 		"  assign               have hosts run a version: ADDON VERSION; or change: [VERSION]\n"

@@ -97,8 +97,9 @@ int fleet_send_change(struct fleet_call *call, const char *method, const char *p
 /* POST; for people *what* and the number of what was made. *body* is taken over. */
 int fleet_send_creation(struct fleet_call *call, const char *path, json_t *body, const char *what);
 
-/* The verb `import`, in a file of its own. */
+/* The verbs `import` and `pull`, in a file of their own. */
 int fleet_run_import(struct fleet_call *call);
+int fleet_run_pull(struct fleet_call *call);
 
 /* "a,b" as an array. NULL: no memory, or not UTF-8. */
 json_t *fleet_split_list(const char *text);

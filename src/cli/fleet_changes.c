@@ -285,11 +285,12 @@ static int run_confirm_removal(struct fleet_call *call)
 
 const struct fleet_verb fleet_changes[] = {
 	{"import",		    fleet_run_import, FLEET_BIT(FLEET_SIGNATURE), 1, 64, "BUNDLE… or REF…"},
-	{"approve", run_approve, FLEET_BIT(FLEET_CAPABILITIES), 2, 2, "ADDON VERSION"},
-	{"revoke",			 run_revoke, FLEET_BIT(FLEET_HOST) | FLEET_BIT(FLEET_REASON), 0, 2,
+	{"pull", fleet_run_pull, 0, 1, 64, "REF…"},
+	{"approve",			 run_approve, FLEET_BIT(FLEET_CAPABILITIES), 2, 2, "ADDON VERSION"},
+	{"revoke",			   run_revoke, FLEET_BIT(FLEET_HOST) | FLEET_BIT(FLEET_REASON), 0, 2,
 	 "ADDON VERSION"},
-	{"assign",			   run_assign, ASSIGN, 0, 2, "ADDON VERSION, or --id ID [VERSION]"},
-	{"unassign",                run_unassign, 0, 1, 1, "ASSIGNMENT"},
-	{"confirm-removal",                          run_confirm_removal, 0, 1, 64, "HOST [ADDON…]"},
-	{0	   },
+	{"assign",             run_assign, ASSIGN, 0, 2, "ADDON VERSION, or --id ID [VERSION]"},
+	{"unassign",			  run_unassign, 0, 1, 1, "ASSIGNMENT"},
+	{"confirm-removal",                   run_confirm_removal, 0, 1, 64, "HOST [ADDON…]"},
+	{0		  },
 };

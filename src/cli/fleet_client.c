@@ -314,7 +314,8 @@ int fleet_client_call(struct fleet_client *client, const char *method, const cha
 		return command_broke(-ENOMEM, "the request could not be made");
 	}
 	curl->easy_reset(handle);
-	(void)curl->easy_setopt(handle, CURLOPT_TIMEOUT, CALL_SECONDS);
+	(void)curl->easy_setopt(handle, CURLOPT_TIMEOUT,
+				client->is_patient ? UPLOAD_SECONDS : CALL_SECONDS);
 	if (strcmp(method, "GET") != 0) {
 		(void)curl->easy_setopt(handle, CURLOPT_POST, 1L);
 		(void)curl->easy_setopt(handle, CURLOPT_POSTFIELDS, text);

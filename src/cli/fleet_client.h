@@ -2,6 +2,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -15,6 +16,7 @@ struct fleet_client {
 	char *server;
 	char *token;
 	char *ca_file;
+	bool is_patient; /* answers may take as long as an upload */
 };
 
 /*

@@ -3,6 +3,7 @@
 /*
  * `affix fleet import`: bundles from files, or from an OCI registry with all platforms that it has.
  * What comes from there is not looked at here: affixd verifies every bundle that it takes in.
+ * `affix fleet pull` has affixd itself go to the registry, where its affixd.yaml allows it.
  */
 
 #include <errno.h>
@@ -27,15 +28,37 @@ static int out_of_memory(void)
 	return command_broke(-ENOMEM, "the request could not be made");
 }
 
+/* Whether one of its bundles came after the approval. */
+static bool has_unapproved(const json_t *package)
+{
+	const json_t *artifacts = json_object_get(package, "artifacts");
+
+	for (size_t i = 0; i < json_array_size(artifacts); i++) {
+		if (json_is_null(json_object_get(json_array_get(artifacts, i), "approved")))
+			return true;
+	}
+	return false;
+}
+
+static void print_package(const json_t *package)
+{
+	cleanup_free char *addon = fleet_value_text(package, "addon");
+	cleanup_free char *version = fleet_value_text(package, "version");
+	cleanup_free char *state = fleet_value_text(package, "state");
+
+	(void)printf("%s %s: %s%s\n", addon ? addon : "?", version ? version : "?",
+		     state ? state : "?",
+		     str_equal(state, "approved") && has_unapproved(package)
+			     ? ", but for a bundle that waits for 'affix fleet approve'"
+			     : "");
+}
+
 /* Sends one bundle with its signature. */
 static int send_bundle(struct fleet_call *call, int fd, const char *signature, size_t size)
 {
 	cleanup_buffer struct buffer path = BUFFER_INIT;
 	cleanup_buffer struct buffer query = BUFFER_INIT;
 	cleanup_json json_t *answer = NULL;
-	cleanup_free char *addon = NULL;
-	cleanup_free char *version = NULL;
-	cleanup_free char *state = NULL;
 	char encoded[SIGNATURE_ENCODED];
 	struct stat st = {0};
 	int code;
@@ -52,11 +75,7 @@ static int send_bundle(struct fleet_call *call, int fd, const char *signature, s
 		return code;
 	if (fleet_has(call, FLEET_JSON))
 		return command_print_json(answer);
-	addon = fleet_value_text(answer, "addon");
-	version = fleet_value_text(answer, "version");
-	state = fleet_value_text(answer, "state");
-	(void)printf("%s %s: %s\n", addon ? addon : "?", version ? version : "?",
-		     state ? state : "?");
+	print_package(answer);
 	return COMMAND_DONE;
 }
 
@@ -83,7 +102,7 @@ static int import_reference(struct fleet_call *call, const char *where)
 	cleanup_oci_pulled_list struct oci_pulled_list pulled = {0};
 	cleanup_oci_origin struct oci_origin origin = OCI_ORIGIN_INIT;
 	cleanup_transfer struct transfer transfer = {0};
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	int code = COMMAND_DONE;
 	int r;
 
@@ -123,5 +142,35 @@ int fleet_run_import(struct fleet_call *call)
 		return command_usage(&command_fleet, "--signature is for one bundle");
 	for (int i = 0; i < call->n_operands && code == COMMAND_DONE; i++)
 		code = import_one(call, call->operands[i]);
+	return code;
+}
+
+static int pull_one(struct fleet_call *call, const char *reference)
+{
+	cleanup_json json_t *answer = NULL;
+	cleanup_json json_t *body = json_object();
+	const json_t *items;
+	int code;
+
+	if (json_add_string(body, "reference", reference) < 0)
+		return out_of_memory();
+	code = fleet_client_call(&call->client, "POST", "/api/v1/packages/pull", body, &answer);
+	if (code != COMMAND_DONE)
+		return code;
+	if (fleet_has(call, FLEET_JSON))
+		return command_print_json(answer);
+	items = json_object_get(answer, "items");
+	for (size_t i = 0; i < json_array_size(items); i++)
+		print_package(json_array_get(items, i));
+	return COMMAND_DONE;
+}
+
+int fleet_run_pull(struct fleet_call *call)
+{
+	int code = COMMAND_DONE;
+
+	call->client.is_patient = true;
+	for (int i = 0; i < call->n_operands && code == COMMAND_DONE; i++)
+		code = pull_one(call, call->operands[i]);
 	return code;
 }

@@ -80,14 +80,15 @@ static const struct fleet_column package_columns[] = {
 };
 
 static const struct fleet_column artifact_columns[] = {
-	{"OS",      "os"      },
-        {"ARCH",    "arch"    },
-        {"SIZE",    "size"    },
-        {"KEY",     "key_name"},
-	{"CREATED", "created" },
-        {"EXPIRES", "expires" },
-        {"SHA-256", "sha256"  },
-        {NULL,      NULL      },
+	{"OS",       "os"      },
+	{"ARCH",     "arch"    },
+	{"SIZE",     "size"    },
+	{"KEY",      "key_name"},
+	{"CREATED",  "created" },
+	{"EXPIRES",  "expires" },
+	{"APPROVED", "approved"},
+	{"SHA-256",  "sha256"  },
+	{NULL,       NULL      },
 };
 
 static const struct fleet_column assignment_columns[] = {

@@ -23,6 +23,7 @@
 #include "cli/image_bundles.h"
 #include "cli/image_options.h"
 #include "cli/image_overlay.h"
+#include "cli/image_own.h"
 #include "cli/image_source.h"
 #include "ext4/replace.h"
 #include "ext4/writer.h"
@@ -34,6 +35,7 @@ struct build {
 	bool has_trust;
 	struct strv add_ons;
 	struct image_bundles bundles;
+	struct image_own own;
 	struct image_overlay overlay;
 	struct ext4_options options;
 	struct ext4_edit shadow;
@@ -50,6 +52,7 @@ static struct build *build_free(struct build *build)
 		return NULL;
 	image_source_done(&build->source);
 	image_bundles_done(&build->bundles);
+	image_own_done(&build->own);
 	strv_done(&build->add_ons);
 	transfer_done(&build->transfer);
 	free(build->modules_prefix);
@@ -70,6 +73,8 @@ enum {
 	OPTION_ADD_ON,
 	OPTION_CONFIG,
 	OPTION_TRUST,
+	OPTION_WITH_AFFIX,
+	OPTION_PROFILE,
 	OPTION_JSON,
 	OPTION_PLATFORM
 };
@@ -88,6 +93,11 @@ static int take_add_on_option(int option, struct build *build)
 		build->bundles.trust = optarg;
 		build->has_trust = true;
 		return COMMAND_DONE;
+	case OPTION_WITH_AFFIX:
+		build->own.with_affix = true;
+		return COMMAND_DONE;
+	case OPTION_PROFILE:
+		return image_own_set_profile(&build->own, &command_image_build, optarg);
 	default:
 		return COMMAND_USAGE;
 	}
@@ -155,9 +165,11 @@ static int parse_options(int argc, char **argv, struct build *build)
 		{"add-on",                    required_argument, NULL, OPTION_ADD_ON},
 		{"config",                required_argument, NULL, OPTION_CONFIG},
 		{"trust",          required_argument, NULL, OPTION_TRUST},
+		{"with-affix",     no_argument, NULL, OPTION_WITH_AFFIX},
+		{"profile",                required_argument, NULL, OPTION_PROFILE},
 		TRANSFER_OPTIONS,
-		{"json",     no_argument, NULL, OPTION_JSON},
-		{0               },
+		{"json",                    no_argument, NULL, OPTION_JSON},
+		{0  },
 	};
 	int option;
 
@@ -247,14 +259,21 @@ static int open_add_ons(struct build *build)
 	struct image_bundles_need need = {0};
 	int r;
 
-	if (build->add_ons.count == 0)
-		return build->has_trust || bundles->configs.count > 0
-			       ? command_usage(&command_image_build,
-					       "--config and --trust are for what --add-on names")
-			       : COMMAND_DONE;
-	r = image_bundles_open(bundles, build->add_ons.items, build->add_ons.count);
+	if (build->add_ons.count == 0 && !build->own.with_affix &&
+	    (build->has_trust || bundles->configs.count > 0))
+		return command_usage(&command_image_build,
+				     "--config and --trust are for what --add-on names, --trust "
+				     "also for --with-affix");
+	build->own.trust = bundles->trust;
+	r = image_own_open(&build->own, &bundles->ids);
+	if (r == COMMAND_DONE && build->add_ons.count > 0)
+		r = image_bundles_open(bundles, build->add_ons.items, build->add_ons.count);
 	if (r == COMMAND_DONE)
 		r = image_bundles_measure(bundles, EXT4_BLOCK_SIZE, &need);
+	if (r == COMMAND_DONE)
+		r = image_own_measure(&build->own, EXT4_BLOCK_SIZE, &need);
+	if (bundles->ids.count == 0)
+		return r;
 	build->options.later_blocks = need.blocks;
 	build->options.later_inodes = need.inodes;
 	/* The same input gives the same bytes, whenever. */
@@ -271,11 +290,15 @@ static int install_add_ons(struct build *build, int fd, struct ext4_summary *sum
 	uint64_t inodes = 0;
 	int r;
 
-	if (build->bundles.count == 0)
+	if (build->bundles.count + build->own.count == 0)
 		return COMMAND_DONE;
 	r = image_begin_new(&work, fd, build->output, &build->bundles.ids);
 	if (r == COMMAND_DONE)
+		r = image_own_install(&build->own, &work);
+	if (r == COMMAND_DONE)
 		r = image_bundles_install(&build->bundles, &work);
+	if (r == COMMAND_DONE)
+		r = image_end(&work, &build->bundles.ids);
 	if (r != COMMAND_DONE)
 		return r;
 	edit_room(&work.edit, &blocks, &inodes);
@@ -300,13 +323,15 @@ static int print_summary(const struct build *build, const struct ext4_summary *s
 	    json_add_uint(json, "free", summary->free) < 0 ||
 	    json_add_uint(json, "inodes", summary->inodes) < 0 ||
 	    json_add_uint(json, "content", summary->content) < 0 ||
+	    (build->own.count > 0 && image_own_to_json(&build->own, json) < 0) ||
 	    (build->bundles.count > 0 && image_bundles_to_json(&build->bundles, json) < 0))
 		return command_broke(-ENOMEM, "the answer could not be made");
 	return command_print_json(json);
 }
 
+/* *ret_published*: it has the name, also where something failed behind that. */
 static int publish(const struct build *build, struct output *output, int dirfd, const char *name,
-		   struct image_problem *problem)
+		   bool *ret_published, struct problem *problem)
 {
 	cleanup_image_replace struct image_replace replace = IMAGE_REPLACE_INIT;
 	int r;
@@ -314,6 +339,7 @@ static int publish(const struct build *build, struct output *output, int dirfd, 
 	r = image_replace_begin(dirfd, name, build->output, output->fd, &replace, problem);
 	if (r == 0)
 		r = output_publish(output, name);
+	*ret_published = r == 0;
 	if (r == 0)
 		r = image_replace_end(&replace);
 	return r == 0 ? dir_sync(dirfd) : r;
@@ -323,9 +349,10 @@ static int write_image(struct build *build)
 {
 	cleanup_fd int dirfd = -EBADF;
 	cleanup_output struct output output = OUTPUT_INIT;
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	struct ext4_summary summary = {0};
 	const char *name = NULL;
+	bool published = false;
 	int code;
 	int r = command_open_parent(build->output, &dirfd, &name);
 
@@ -338,9 +365,15 @@ static int write_image(struct build *build)
 	if (r == 0 && (code = install_add_ons(build, output.fd, &summary)) != COMMAND_DONE)
 		return code;
 	if (r == 0)
-		r = publish(build, &output, dirfd, name, &problem);
+		r = publish(build, &output, dirfd, name, &published, &problem);
 	if (r > 0)
 		return image_complain(&problem, NULL, r);
+	if (r < 0 && published) {
+		ignore_result(command_broke(
+			r, "'%s' is the new image, but a power cut may undo that; build it again",
+			build->output));
+		return COMMAND_TRY_AGAIN;
+	}
 	if (r < 0)
 		return command_broke(r, "'%s' could not be written", build->output);
 	command_note_change();
@@ -368,7 +401,7 @@ const struct command command_image_build = {
 	.synopsis =
 		"REF|DIR|TAR… -o IMAGE [--size SIZE] [--hostname NAME] [--root-password-hash HASH] "
 		"[--ssh-key FILE] [--kernel-modules DIR] [--uuid UUID] [--add-on BUNDLE]… "
-		"[--config ID=FILE]… [--trust DIR]",
+		"[--config ID=FILE]… [--trust DIR] [--with-affix] [--profile vm]",
 	.summary = "make an ext4 file system of layers, without root",
 	.options =
 		"  -o IMAGE                   the file to be made, in place of what had its name\n"
@@ -382,6 +415,8 @@ const struct command command_image_build = {
 		"  --add-on BUNDLE            install this add-on; may be given several times\n"
 		"  --config ID=FILE           the configuration of one of them, one JSON object\n"
 		"  --trust DIR                keys to trust, instead of those in /etc/affix/trust.d here\n"
+		"  --with-affix               put affix itself in, with those keys as the image's\n"
+		"  --profile vm               what the guest of a virtual machine wants\n"
 		"  --platform OS/ARCH         of an image for several; the default is this machine's\n" TRANSFER_HELP
 		"  --json                     print the image's size, free space and inodes\n"
 		"\n"

@@ -187,7 +187,7 @@ int image_bundles_measure(const struct image_bundles *bundles, uint64_t block_si
 	struct refusal refusal = REFUSAL_INIT;
 	struct image_bundles_need need = {0};
 	struct verdict verdict = {0};
-	int r = verify_load_trust(NULL, bundles->trust, &trust, &refusal);
+	int r = bundles->count == 0 ? 0 : verify_load_trust(NULL, bundles->trust, &trust, &refusal);
 
 	if (r < 0)
 		r = refuse(&refusal, REFUSAL_NO_TRUSTED_KEY,
@@ -219,33 +219,27 @@ int image_bundles_install(struct image_bundles *bundles, struct image_work *work
 			return item->result.message ? host_show(&item->call, &item->result, code)
 						    : code;
 	}
-	return image_end(work, &bundles->ids);
+	return COMMAND_DONE;
 }
 
 int image_bundles_to_json(const struct image_bundles *bundles, json_t *json)
 {
-	json_t *list = json_array();
-	int r = json_add(json, "results", list);
+	json_t *list = json_object_get(json, "results");
+	int r = 0;
 
+	if (!list) {
+		list = json_array();
+		r = json_add(json, "results", list);
+	}
 	for (size_t i = 0; r == 0 && i < bundles->count; i++)
 		r = json_append(list, result_to_json(&bundles->items[i].result));
 	return r;
-}
-
-static int show_json(const struct image_bundles *bundles)
-{
-	cleanup_json json_t *json = command_json_new();
-	int r = json ? image_bundles_to_json(bundles, json) : -ENOMEM;
-
-	return r < 0 ? command_broke(r, "the answer could not be shown") : command_print_json(json);
 }
 
 int image_bundles_show(struct image_bundles *bundles)
 {
 	int code = COMMAND_DONE;
 
-	if (bundles->is_json)
-		return show_json(bundles);
 	for (size_t i = 0; i < bundles->count; i++)
 		code = host_show(&bundles->items[i].call, &bundles->items[i].result, code);
 	return code;

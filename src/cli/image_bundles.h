@@ -58,9 +58,9 @@ struct image_bundles_need {
 must_check int image_bundles_measure(const struct image_bundles *bundles, uint64_t block_size,
 				     struct image_bundles_need *ret);
 
-/* Has the engine install them in the copy, and brings that into the image. */
+/* Has the engine install them in the copy; image_end() brings that into the image. */
 must_check int image_bundles_install(struct image_bundles *bundles, struct image_work *work);
 
-/* The answers: "results" of *json*, or for people. */
+/* The answers: added to "results" of *json*, or for people. */
 must_check int image_bundles_to_json(const struct image_bundles *bundles, json_t *json);
 must_check int image_bundles_show(struct image_bundles *bundles);

@@ -6,60 +6,117 @@
 
 #include "cli/image.h"
 #include "cli/image_bundles.h"
+#include "cli/image_own.h"
 
-static int read_options(struct image_bundles *bundles, int argc, char **argv)
+struct inject {
+	struct image_bundles bundles;
+	struct image_own own;
+};
+
+static void inject_done(struct inject *inject)
+{
+	image_bundles_done(&inject->bundles);
+	image_own_done(&inject->own);
+}
+
+static int take_option(struct inject *inject, int option)
+{
+	struct image_bundles *bundles = &inject->bundles;
+
+	switch (option) {
+	case 'c':
+		return image_bundles_add_config(bundles, optarg);
+	case 'p':
+		return image_own_set_profile(&inject->own, bundles->command, optarg);
+	case 't':
+		bundles->trust = optarg;
+		return COMMAND_DONE;
+	case 'a':
+		inject->own.with_affix = true;
+		return COMMAND_DONE;
+	case 'd':
+		bundles->allow_downgrade = true;
+		return COMMAND_DONE;
+	case 'j':
+		bundles->is_json = true;
+		return COMMAND_DONE;
+	default:
+		return COMMAND_USAGE;
+	}
+}
+
+static int read_options(struct inject *inject, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"config",           required_argument, NULL, 'c'},
 		{"trust",              required_argument, NULL, 't'},
-		{"allow-downgrade",                  no_argument, NULL, 'd'},
-		{"json",no_argument, NULL, 'j'},
-		{0              },
+		{"with-affix",                  no_argument, NULL, 'a'},
+		{"profile",required_argument, NULL, 'p'},
+		{"allow-downgrade",               no_argument, NULL, 'd'},
+		{"json",       no_argument, NULL, 'j'},
+		{0             },
 	};
+	int code = COMMAND_DONE;
 	int option;
 
-	while ((option = command_option(bundles->command, argc, argv, ":", options)) != -1) {
-		int code = COMMAND_DONE;
-
-		if (option == '?')
-			return COMMAND_USAGE;
-		if (option == 'c')
-			code = image_bundles_add_config(bundles, optarg);
-		if (code != COMMAND_DONE)
-			return code;
-		if (option == 't')
-			bundles->trust = optarg;
-		bundles->is_json |= option == 'j';
-		bundles->allow_downgrade |= option == 'd';
-	}
-	return COMMAND_DONE;
+	while (code == COMMAND_DONE &&
+	       (option = command_option(inject->bundles.command, argc, argv, ":", options)) != -1)
+		code = take_option(inject, option);
+	inject->own.trust = inject->bundles.trust;
+	inject->own.allow_downgrade = inject->bundles.allow_downgrade;
+	return code;
 }
 
-static int run(struct image_bundles *bundles, const char *image)
+static int show(struct inject *inject)
+{
+	cleanup_json json_t *json = NULL;
+	int r;
+
+	if (!inject->bundles.is_json) {
+		image_own_show(&inject->own);
+		return image_bundles_show(&inject->bundles);
+	}
+	json = command_json_new();
+	r = json ? image_own_to_json(&inject->own, json) : -ENOMEM;
+	if (r == 0)
+		r = image_bundles_to_json(&inject->bundles, json);
+	return r < 0 ? command_broke(r, "the answer could not be shown") : command_print_json(json);
+}
+
+static int run(struct inject *inject, const char *image)
 {
 	cleanup_image_work struct image_work work = IMAGE_WORK_INIT;
-	int code = image_begin(&work, image, true, &bundles->ids);
+	const struct strv *ids = &inject->bundles.ids;
+	int code = image_begin(&work, image, true, ids);
 
 	if (code == COMMAND_DONE)
-		code = image_bundles_install(bundles, &work);
+		code = image_own_install(&inject->own, &work);
+	if (code == COMMAND_DONE)
+		code = image_bundles_install(&inject->bundles, &work);
+	if (code == COMMAND_DONE)
+		code = image_end(&work, ids);
 	if (code != COMMAND_DONE)
 		return code;
 	command_note_change();
-	return image_bundles_show(bundles);
+	return show(inject);
 }
 
 static int run_inject(int argc, char **argv)
 {
-	cleanup_image_bundles struct image_bundles bundles =
-		IMAGE_BUNDLES_INIT(&command_image_inject);
-	int code = read_options(&bundles, argc, argv);
+	CLEANUP(inject_done)
+	struct inject inject = {.bundles = IMAGE_BUNDLES_INIT(&command_image_inject)};
+	int code = read_options(&inject, argc, argv);
+	bool has_own = inject.own.with_affix || inject.own.is_vm;
 
-	if (code == COMMAND_DONE && argc - optind < 2)
+	if (code == COMMAND_DONE && argc - optind < (has_own ? 1 : 2))
 		code = command_usage(&command_image_inject,
 				     "an image and the bundles to be put into it are wanted");
 	if (code == COMMAND_DONE)
-		code = image_bundles_open(&bundles, argv + optind + 1, (size_t)(argc - optind - 1));
-	return code == COMMAND_DONE ? run(&bundles, argv[optind]) : code;
+		code = image_own_open(&inject.own, &inject.bundles.ids);
+	if (code == COMMAND_DONE)
+		code = image_bundles_open(&inject.bundles, argv + optind + 1,
+					  (size_t)(argc - optind - 1));
+	return code == COMMAND_DONE ? run(&inject, argv[optind]) : code;
 }
 
 static int run_rm_add_on(int argc, char **argv)
@@ -102,11 +159,13 @@ static int run_rm_add_on(int argc, char **argv)
 const struct command command_image_inject = {
 	.name = "image inject",
 	.run = run_inject,
-	.synopsis = "[OPTION…] IMAGE[:PARTITION] BUNDLE…",
+	.synopsis = "[OPTION…] IMAGE[:PARTITION] [BUNDLE…]",
 	.summary = "install add-ons into an image: all of them, or none",
 	.options =
 		"  --config ID=FILE     the configuration of one of them, one JSON object\n"
 		"  --trust DIR          keys to trust, instead of those in /etc/affix/trust.d here\n"
+		"  --with-affix         put affix itself in, with those keys as the image's\n"
+		"  --profile vm         what the guest of a virtual machine wants\n"
 		"  --allow-downgrade    install an older version than was installed there before\n"
 		"  --json               print the results as JSON\n",
 };

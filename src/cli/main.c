@@ -23,7 +23,8 @@ static const struct command *const commands[] = {
 	&command_pull,      &command_plan,      &command_install, &command_rollback,
 	&command_uninstall, &command_configure, &command_status,  &command_drift,
 	&command_repair,    &command_prune,     &command_hold,    &command_clear_quarantine,
-	&command_doctor,    &command_fleet,     &command_image,   &command_help,
+	&command_doctor,    &command_fleet,     &command_image,   &command_vm,
+	&command_help,
 };
 
 static const struct command *find(const char *name)

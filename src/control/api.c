@@ -18,6 +18,7 @@
 #include "control/api_call.h"
 
 #define UPLOAD_PATH "/api/v1/packages"
+#define PULL_PATH   "/api/v1/packages/pull"
 #define JSON_TYPE   "application/json"
 
 static int hex_value(char c)
@@ -62,6 +63,12 @@ static int decode(const char *text, size_t size, bool is_query, char **ret)
 bool api_is_upload(const char *method, const char *path)
 {
 	return str_equal(method, "POST") && str_equal(path, UPLOAD_PATH);
+}
+
+bool api_is_patient(const char *method, const char *path)
+{
+	return api_is_upload(method, path) ||
+	       (str_equal(method, "POST") && str_equal(path, PULL_PATH));
 }
 
 /* Whether *path* is one of the route's; its variable segments go to the call. */
@@ -319,6 +326,7 @@ void api_handle(struct fleet *fleet, const struct api_request *request, struct a
 		explain_failure(&call, r);
 	if (r != 0)
 		answer_problem(&call);
+	ret->is_proven = call.role != TOKEN_ROLE_NONE;
 	call_done(&call);
 }
 

@@ -42,6 +42,7 @@ struct api_response {
 	size_t body_size;
 	char artifact[65];    /* not "": send DATA/artifacts/<this> instead of a body */
 	unsigned retry_after; /* seconds; 0: no such header */
+	bool is_proven;       /* whoever asked showed a token that is good */
 };
 
 #define API_RESPONSE_INIT     \
@@ -52,6 +53,9 @@ struct api_response {
 /* Whether a request's body is to be spooled to DATA/incoming (up to BUNDLE_SIZE_MAX) instead of
  * being handed over in memory. */
 bool api_is_upload(const char *method, const char *path);
+
+/* Whether an answer may take minutes, as bundles are verified for it. */
+bool api_is_patient(const char *method, const char *path);
 
 /*
  * Answers *request*: always with a whole response, errors too. What it changed is on disk when it

@@ -115,6 +115,7 @@ int api_status_list(struct api_call *call);
 int api_drift_list(struct api_call *call);
 int api_package_list(struct api_call *call);
 int api_package_import(struct api_call *call);
+int api_package_pull(struct api_call *call);
 int api_package_get(struct api_call *call);
 int api_package_schema(struct api_call *call);
 int api_package_artifact(struct api_call *call);

@@ -64,6 +64,8 @@ static const char *presence(const struct fleet *fleet, struct store_rows *rows)
 		return "revoked";
 	if (fleet_is_stale(fleet, id, (uint64_t)store_int(rows, AT_SEEN)))
 		return "stale";
+	if (fleet_is_duplicate(fleet, id))
+		return "duplicate";
 	return fleet_session_of_host(fleet, id) ? "connected" : "away";
 }
 

@@ -9,6 +9,8 @@
 #include "base/str.h"
 #include "control/api_call.h"
 
+/* Add-ons that nobody imported here: hosts make those names up. No add-on is called so. */
+#define OTHER_ADDON  "(other)"
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 int api_healthz(struct api_call *call)
@@ -109,7 +111,12 @@ int api_metrics(struct api_call *call)
 		r = add_rows(call, &text, "affixd_addons", "gauge",
 			     "Add-ons on hosts, by what the hosts said last.",
 			     (const char *const[]){"addon", "state", NULL},
-			     "SELECT count(*), addon, state FROM observed GROUP BY addon, state");
+			     "SELECT sum(n), known, state FROM ("
+			     "SELECT n, state, CASE WHEN addon IN (SELECT addon FROM package) "
+			     "THEN addon ELSE '" OTHER_ADDON "' END AS known FROM ("
+			     "SELECT count(*) AS n, addon, state FROM observed "
+			     "GROUP BY addon, state) AS counted) AS named "
+			     "GROUP BY known, state");
 	if (r == 0)
 		r = add_rows(call, &text, "affixd_packages", "gauge", "Packages.",
 			     (const char *const[]){"state", NULL},

@@ -28,6 +28,7 @@ const struct api_route api_routes[] = {
 	{"GET",    V1 "/drift",                       VIEWER,   api_drift_list,        false},
 	{"GET",    V1 "/packages",                    VIEWER,   api_package_list,      false},
 	{"POST",   V1 "/packages",                    OPERATOR, api_package_import,    false},
+	{"POST",   V1 "/packages/pull",               OPERATOR, api_package_pull,      true},
 	{"GET",    PACKAGE,                           VIEWER,   api_package_get,       false},
 	{"GET",    PACKAGE "/schema",                 VIEWER,   api_package_schema,    false},
 	{"GET",    ARTIFACT,                          VIEWER,   api_package_artifact,  false},

@@ -6,7 +6,8 @@
  * not silently get what another assignment would have given it. What it runs it keeps.
  *
  * `latest` is the newest approved version, pre-releases left out, that passes all gates on this
- * host; where none does, the newest of all tells why.
+ * host; where none does, the newest of all tells why. A pre-release counts on a host that runs it:
+ * the release before it would be a downgrade.
  */
 
 #include "control/assign.h"
@@ -71,8 +72,8 @@ static int load_facts(struct store *store, struct assign_host *host)
 	int r;
 
 	r = store_select(store, &rows,
-			 "SELECT name, os, arch, agent_version, agent_capabilities FROM host "
-			 "WHERE id = $1",
+			 "SELECT name, os, arch, agent_version, agent_capabilities, "
+			 "removal_confirmed IS NOT NULL FROM host WHERE id = $1",
 			 STORE_INT(host->id));
 	if (r == 0)
 		r = store_next(rows, &row);
@@ -84,6 +85,7 @@ static int load_facts(struct store *store, struct assign_host *host)
 	host->os = strdup(store_text(rows, 1));
 	host->arch = strdup(store_text(rows, 2));
 	host->agent_version = strdup(store_text(rows, 3));
+	host->has_confirmed = store_int(rows, 5) != 0;
 	if (!host->name || !host->os || !host->arch || !host->agent_version)
 		return -ENOMEM;
 	return add_words(&host->agent_capabilities, store_text(rows, 4));
@@ -193,6 +195,12 @@ static void ask_gates(const struct assign_package *package, const struct assign_
 		       version, host->os, host->arch);
 		return;
 	}
+	if (!choice->artifact->is_approved) {
+		decide(choice, ASSIGN_NOT_APPROVED,
+		       "the bundle of %s for %.32s/%.32s came after the approval; approve it again",
+		       version, host->os, host->arch);
+		return;
+	}
 	if (version_satisfies(host->agent_version, package->base_agent, &holds) != 0 || !holds) {
 		decide(choice, ASSIGN_BASE_AGENT,
 		       "%s needs an agent '%.64s', and the host's is '%.64s'", version,
@@ -233,6 +241,7 @@ static int decide_revoked(struct store *store, const struct assign_package *pack
 	bool running = false;
 	int r;
 
+	choice->hangs_on_running = true;
 	r = is_running(store, host, package, &running);
 	if (r != 0)
 		return r;
@@ -275,9 +284,22 @@ static int decide_exact(const struct assign_catalog *catalog, struct store *stor
 	return 0;
 }
 
-static bool is_prerelease(const char *version)
+/* ASSIGN_NOT_ASSIGNED: a pre-release that the host does not run. */
+static int decide_release(struct store *store, const struct assign_package *package,
+			  const struct assign_host *host, struct assign_choice *choice)
 {
-	return version[strcspn(version, "-+")] == '-';
+	bool running = true;
+	int r = 0;
+
+	if (assign_is_prerelease(package->version)) {
+		choice->hangs_on_running = true;
+		r = is_running(store, host, package, &running);
+	}
+	if (running)
+		ask_gates(package, host, choice);
+	else
+		decide(choice, ASSIGN_NOT_ASSIGNED, "%s is a pre-release", package->version);
+	return r;
 }
 
 /* Newest first: whatever passes is it, and so is a revoked one that the host runs, because what is
@@ -286,6 +308,7 @@ static int decide_latest(const struct assign_catalog *catalog, struct store *sto
 			 const struct assign_host *host, struct assign_choice *choice)
 {
 	struct assign_choice newest = *choice;
+	bool hangs_on_running = false;
 	bool is_found = false;
 	int r = 0;
 
@@ -299,12 +322,14 @@ static int decide_latest(const struct assign_catalog *catalog, struct store *sto
 			continue;
 		if (package->state == PACKAGE_REVOKED)
 			r = decide_revoked(store, package, host, &one);
-		else if (is_prerelease(package->version))
-			continue;
 		else
-			ask_gates(package, host, &one);
+			r = decide_release(store, package, host, &one);
+		hangs_on_running = hangs_on_running || one.hangs_on_running;
+		if (one.verdict == ASSIGN_NOT_ASSIGNED)
+			continue;
 		if (r == 0 && one.verdict == ASSIGN_OFFERED) {
 			*choice = one;
+			choice->hangs_on_running = hangs_on_running;
 			return 0;
 		}
 		if (!is_found && package->state == PACKAGE_APPROVED) {
@@ -313,6 +338,7 @@ static int decide_latest(const struct assign_catalog *catalog, struct store *sto
 		}
 	}
 	*choice = newest;
+	choice->hangs_on_running = hangs_on_running;
 	return r;
 }
 
@@ -360,6 +386,7 @@ static int keep_running(const struct assign_catalog *catalog, struct store *stor
 	bool row = false;
 	int r;
 
+	choice->hangs_on_running = true;
 	r = store_select(store, &rows,
 			 "SELECT running FROM observed WHERE host = $1 AND addon = $2 AND "
 			 "running IS NOT NULL",
@@ -370,7 +397,7 @@ static int keep_running(const struct assign_catalog *catalog, struct store *stor
 		package = assign_catalog_find(catalog, addon, store_text(rows, 0));
 	if (package && package->state != PACKAGE_IMPORTED)
 		artifact = find_artifact(package, host);
-	if (artifact)
+	if (artifact && artifact->is_approved)
 		offer_instead(package, artifact, "stays where it runs", choice);
 	return r;
 }
@@ -383,6 +410,7 @@ static int fall_back(const struct assign_catalog *catalog, struct store *store,
 	int r;
 
 	r = decide_exact(catalog, store, host, choice->assignment->version, &old);
+	choice->hangs_on_running = choice->hangs_on_running || old.hangs_on_running;
 	if (r == 0 && old.verdict == ASSIGN_OFFERED)
 		offer_instead(old.package, old.artifact, "is offered", choice);
 	return r;
@@ -417,6 +445,17 @@ static int decide_winner(const struct assign_catalog *catalog, struct store *sto
 	if (r == 0)
 		*ret = choice;
 	return r;
+}
+
+const char *assign_config(const struct assign_choice *choice)
+{
+	const struct assignment *assignment = choice->assignment;
+
+	for (size_t i = 0; choice->package && i < assignment->n_kept; i++) {
+		if (assignment->kept[i].package == choice->package->id)
+			return assignment->kept[i].config;
+	}
+	return assignment->config;
 }
 
 int assign_decide(const struct assign_catalog *catalog, struct store *store,

@@ -19,6 +19,7 @@ struct assign_host {
 	struct strv words; /* the texts that *labels* borrow */
 	struct selector_label *labels;
 	size_t n_labels;
+	bool has_confirmed; /* a removal: fleet_removal.h */
 };
 
 #define ASSIGN_HOST_INIT     \
@@ -57,6 +58,7 @@ struct assign_choice {
 	enum assign_verdict verdict;            /* on what the assignment says */
 	bool is_revoked;                        /* offered all the same, because the host runs it */
 	bool by_rollout;                        /* the version is the rollout's */
+	bool hangs_on_running;                  /* another if the host ran something else */
 	char reason[ASSIGN_REASON_MAX];         /* one sentence */
 };
 
@@ -67,6 +69,10 @@ static inline bool assign_is_offered(const struct assign_choice *choice)
 {
 	return choice->artifact != NULL;
 }
+
+/* The configuration for what is offered: the assignment's, or the last one before it that fits this
+ * version, where that does not. NULL: none. */
+const char *assign_config(const struct assign_choice *choice);
 
 /* Whether the assignment is for that host. */
 bool assign_matches(const struct assignment *assignment, const struct assign_host *host);

@@ -106,6 +106,7 @@ static int read_artifact(struct store_rows *rows, struct assign_artifact *artifa
 	if (r < 0)
 		return r;
 	artifact->size = (uint64_t)store_int(rows, 4);
+	artifact->is_approved = store_int(rows, 5) != 0;
 	if (sodium_hex2bin(artifact->digest, sizeof(artifact->digest), artifact->sha256,
 			   strlen(artifact->sha256), NULL, &size, NULL) != 0 ||
 	    size != sizeof(artifact->digest))
@@ -120,7 +121,7 @@ static int load_artifacts(struct store *store, struct assign_package *package)
 	int r;
 
 	r = store_select(store, &rows,
-			 "SELECT os, arch, sha256, signature, size FROM artifact "
+			 "SELECT os, arch, sha256, signature, size, approved FROM artifact "
 			 "WHERE package = $1 ORDER BY os, arch",
 			 STORE_INT(package->id));
 	while (r == 0) {
@@ -195,6 +196,11 @@ static int load_packages(struct store *store, struct assign_catalog *catalog)
 		qsort(catalog->packages, catalog->n_packages, sizeof(*catalog->packages),
 		      compare_packages);
 	return r;
+}
+
+bool assign_is_prerelease(const char *version)
+{
+	return version[strcspn(version, "-+")] == '-';
 }
 
 int assign_compare(const struct assignment *a, const struct assignment *b)
@@ -279,6 +285,45 @@ static int load_assignments(struct store *store, struct assign_catalog *catalog)
 	return r;
 }
 
+static int add_kept(struct assign_catalog *catalog, struct store_rows *rows)
+{
+	int64_t id = store_int(rows, 0);
+	struct assignment *assignment = NULL;
+	struct assign_kept *list;
+
+	for (size_t i = 0; i < catalog->n_assignments && !assignment; i++) {
+		if (catalog->assignments[i].id == id)
+			assignment = &catalog->assignments[i];
+	}
+	if (!assignment)
+		return 0;
+	list = reallocarray(assignment->kept, assignment->n_kept + 1, sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	assignment->kept = list;
+	list[assignment->n_kept] = (struct assign_kept){.package = store_int(rows, 1)};
+	return copy(store_text(rows, 2), &list[assignment->n_kept++].config);
+}
+
+static int load_kept(struct store *store, struct assign_catalog *catalog)
+{
+	cleanup_rows struct store_rows *rows = NULL;
+	bool row = false;
+	int r;
+
+	r = store_select(store, &rows,
+			 "SELECT k.assignment, k.package, k.config FROM assignment_config k "
+			 "JOIN assignment a ON a.id = k.assignment "
+			 "WHERE coalesce(k.config, '') <> coalesce(a.config, '')");
+	while (r == 0) {
+		r = store_next(rows, &row);
+		if (r != 0 || !row)
+			break;
+		r = add_kept(catalog, rows);
+	}
+	return r;
+}
+
 int assign_catalog_load(struct store *store, struct assign_catalog **ret)
 {
 	cleanup_assign_catalog struct assign_catalog *catalog = calloc(1, sizeof(*catalog));
@@ -289,6 +334,8 @@ int assign_catalog_load(struct store *store, struct assign_catalog **ret)
 	r = load_packages(store, catalog);
 	if (r == 0)
 		r = load_assignments(store, catalog);
+	if (r == 0)
+		r = load_kept(store, catalog);
 	if (r == 0)
 		*ret = TAKE_PTR(catalog);
 	return r;
@@ -318,6 +365,9 @@ static void assignment_done(struct assignment *assignment)
 	free(assignment->version);
 	(void)selector_free(assignment->selector);
 	free(assignment->config);
+	for (size_t i = 0; i < assignment->n_kept; i++)
+		free(assignment->kept[i].config);
+	free(assignment->kept);
 	strv_done(&assignment->capabilities);
 	free(assignment->limits);
 	free(assignment->rollout_version);

@@ -34,6 +34,7 @@ struct assign_artifact {
 	uint8_t digest[32];
 	char *signature; /* the minisign file */
 	uint64_t size;
+	bool is_approved; /* it was there when the package was approved last */
 };
 
 /* One version of an add-on. */
@@ -52,6 +53,12 @@ struct assign_package {
 	size_t n_artifacts;
 };
 
+/* What an assignment said before, for a version that its configuration does not fit any more. */
+struct assign_kept {
+	int64_t package;
+	char *config; /* or NULL */
+};
+
 struct assignment {
 	int64_t id;
 	char *addon;
@@ -59,6 +66,8 @@ struct assignment {
 	int64_t host;  /* or 0: *selector* says */
 	struct selector *selector;
 	char *config; /* canonical JSON, or NULL */
+	struct assign_kept *kept;
+	size_t n_kept;
 	bool is_narrowed;
 	struct strv capabilities;
 	char *limits; /* canonical JSON, or NULL */
@@ -87,6 +96,9 @@ const struct assign_package *assign_catalog_find(const struct assign_catalog *ca
 						 const char *addon, const char *version);
 const struct assignment *assign_catalog_find_assignment(const struct assign_catalog *catalog,
 							int64_t id);
+
+/* Whether ASSIGN_LATEST leaves it out, but where it runs. */
+bool assign_is_prerelease(const char *version);
 
 /* Which of two assignments of one add-on wins: <0 the first. affix-rest(7), "Which assignment
  * wins". */

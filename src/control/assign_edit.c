@@ -64,7 +64,7 @@ static bool is_given(const json_t *object, const char *key)
 }
 
 /* The package that configuration and grants are judged by: the version itself, or the newest
- * approved one. */
+ * approved one that is no pre-release. */
 static int find_package(struct fleet *fleet, const struct wanted *wanted,
 			const struct assign_package **ret, struct api_problem *reterr)
 {
@@ -86,14 +86,15 @@ static int find_package(struct fleet *fleet, const struct wanted *wanted,
 
 		if (strcmp(package->addon, wanted->addon) == 0 &&
 		    package->state == PACKAGE_APPROVED &&
-		    (is_latest || strcmp(package->version, wanted->version) == 0)) {
+		    (is_latest ? !assign_is_prerelease(package->version)
+			       : strcmp(package->version, wanted->version) == 0)) {
 			*ret = package;
 			return 0;
 		}
 	}
 	return api_refuse(reterr, 409, "not-approved", "/version",
 			  "there is no approved package '%s' %s; import and approve it first",
-			  wanted->addon, is_latest ? "" : wanted->version);
+			  wanted->addon, is_latest ? "that is no pre-release" : wanted->version);
 }
 
 static int read_target(struct fleet *fleet, const json_t *object, struct wanted *wanted,
@@ -361,6 +362,33 @@ static int check_addon(const json_t *before, const json_t *body, struct api_prob
 			  (long long)json_integer_value(json_object_get(before, "rollout")));
 }
 
+/* Before and after a change: the versions that some hosts go on to run stay with what fits them. */
+static int keep_config(struct fleet *fleet, int64_t id, const json_t *object)
+{
+	const json_t *config =
+		is_given(object, "config") ? json_object_get(object, "config") : NULL;
+
+	return assign_keep_config(fleet, id, json_string_value(json_object_get(object, "addon")),
+				  config);
+}
+
+/* Nothing but {"enabled": false}: that gives nobody anything, and must go for what could not be
+ * assigned any more, too. */
+static bool only_disables(const json_t *body)
+{
+	return json_object_size(body) == 1 && json_is_false(json_object_get(body, "enabled"));
+}
+
+static int disable(struct fleet *fleet, int64_t id, const struct audit_actor *actor,
+		   const json_t *before)
+{
+	int r = store_run(fleet->store,
+			  "UPDATE assignment SET enabled = 0, updated = $1 WHERE id = $2",
+			  STORE_INT(actor->time), STORE_INT(id));
+
+	return r == 0 ? audit(fleet, actor, "change", id, before) : r;
+}
+
 int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 		  const struct audit_actor *actor, struct api_problem *reterr)
 {
@@ -376,6 +404,8 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 		r = check_addon(before, body, reterr);
 	if (r != 0)
 		return r;
+	if (only_disables(body))
+		return disable(fleet, id, actor, before);
 	object = json_copy(before);
 	if (!object || json_object_update(object, (json_t *)body) < 0)
 		return -ENOMEM;
@@ -384,6 +414,8 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 		ignore_result(
 			json_object_del(object, is_given(body, "host") ? "selector" : "host"));
 	r = judge(fleet, object, &wanted, reterr);
+	if (r == 0)
+		r = keep_config(fleet, id, before);
 	if (r == 0)
 		r = json_object_get(body, "version") ? rollout_supersede(fleet, id, actor)
 						     : judge_rollout(fleet, id, object, reterr);
@@ -398,6 +430,8 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 			      STORE_TEXT(wanted.capabilities), STORE_TEXT(wanted.limits),
 			      STORE_INT(wanted.priority), STORE_INT(wanted.enabled),
 			      STORE_INT(actor->time), STORE_INT(id));
+	if (r == 0)
+		r = keep_config(fleet, id, object);
 	return r == 0 ? audit(fleet, actor, "change", id, before) : r;
 }
 

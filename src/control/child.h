@@ -24,6 +24,10 @@ enum child_fd {
 	STORE_FD_END,
 };
 
+/* How files in DATA/incoming begin that front %u writes. */
+#define CHILD_UPLOAD_NAME     "upload-%u-"
+#define CHILD_UPLOAD_NAME_MAX 24U
+
 /*
  * The control socket (SOCK_SEQPACKET): for each front that starts, the parent sends its number and
  * the store's end of its link; once it can serve, the store sends one byte. Its end tells the store

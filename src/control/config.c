@@ -16,6 +16,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "manifest/yaml_fields.h"
+#include "oci/reference.h"
 
 #define LISTEN_DEFAULT      "127.0.0.1:4320"
 #define FRONTS_DEFAULT      2U
@@ -52,6 +53,9 @@ struct config *config_free(struct config *config)
 	free(config->tls_certificate);
 	free(config->tls_key);
 	free(config->client_ca);
+	strv_done(&config->registries);
+	free(config->registry_auth);
+	free(config->registry_ca);
 	free(config);
 	return NULL;
 }
@@ -82,6 +86,16 @@ bool config_is_url(const char *text)
 	       !str_ends_with(text, "/") && !strpbrk(text, " \t\r\n\"?#");
 }
 
+static bool is_registry(const char *text)
+{
+	cleanup_free char *name = NULL;
+	struct oci_reference reference;
+
+	return str_format(&name, "%s/name", text) == 0 &&
+	       oci_reference_parse(name, &reference, NULL) == 0 &&
+	       strcmp(reference.host, text) == 0;
+}
+
 static bool is_listen(const char *text)
 {
 	cleanup_free char *address = NULL;
@@ -108,6 +122,10 @@ static const struct yaml_field config_fields[] = {
 	PATH_FIELD("tls_certificate", tls_certificate),
 	PATH_FIELD("tls_key", tls_key),
 	PATH_FIELD("client_ca", client_ca),
+	YAML_FIELD("registries", YAML_FIELD_TEXTS, AT(registries), .is_valid = is_registry,
+		   .expected = "HOST[:PORT] of a registry, such as 'registry.example'"),
+	PATH_FIELD("registry_auth", registry_auth),
+	PATH_FIELD("registry_ca", registry_ca),
 	YAML_FIELD("client_certificate", YAML_FIELD_CHOICE, AT(client_certificate),
 		   .choices = certificate_choices),
 	YAML_FIELD("certificate_is_credential", YAML_FIELD_BOOL, AT(certificate_is_credential)),

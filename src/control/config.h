@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "ipc/diagnostic.h"
 
 #define CONFIG_SIZE_MAX   65536U /* 64 KiB */
@@ -22,10 +23,14 @@ struct config {
 	char *data;   /* directory */
 	char *listen; /* ADDRESS:PORT, [ADDRESS]:PORT; port 0 takes a free one */
 	char *public_url;
-	char *trust; /* directory of keys, NULL: trust.d in the data directory */
+	bool is_url_guessed; /* public_url was not said: hosts may know us by another */
+	char *trust;         /* directory of keys, NULL: trust.d in the data directory */
 	char *tls_certificate;
 	char *tls_key;
 	char *client_ca;
+	struct strv registries; /* HOST[:PORT] that add-ons may be pulled from */
+	char *registry_auth;    /* credentials for them, as Docker's config.json */
+	char *registry_ca;
 	enum config_client_certificate client_certificate;
 	bool certificate_is_credential; /* a client certificate's CN stands for the credential */
 	unsigned fronts;

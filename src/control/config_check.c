@@ -119,6 +119,10 @@ int config_check(const struct config *config, char **reterr)
 	if (r == 0)
 		r = check_path("client_ca", config->client_ca, S_IFREG, reterr);
 	if (r == 0)
+		r = check_path("registry_auth", config->registry_auth, S_IFREG, reterr);
+	if (r == 0)
+		r = check_path("registry_ca", config->registry_ca, S_IFREG, reterr);
+	if (r == 0)
 		r = check_path("trust", config->trust, S_IFDIR, reterr);
 	return r == 0 ? check_tls(config, reterr) : r;
 }

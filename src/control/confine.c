@@ -10,6 +10,7 @@
 #include "control/confine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
@@ -31,9 +32,15 @@
 
 /* Every right over files that the first version of Landlock knows. */
 #define FILES_ALL ((1ULL << 13) - 1)
-/* Since its third: linux/landlock.h may be older. */
+/* Since its second and third: linux/landlock.h may be older. */
+#define FILES_REFER            (1ULL << 13)
+#define FILES_REFER_VERSION    2
 #define FILES_TRUNCATE         (1ULL << 14)
 #define FILES_TRUNCATE_VERSION 3
+#define FILES_READ             (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define FILES_KEEP                                                                  \
+	(FILES_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | \
+	 LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | FILES_REFER)
 
 static int allow_below(int ruleset, int directory, uint64_t rights)
 {
@@ -71,58 +78,103 @@ static int confine_files(int artifacts_fd, int incoming_fd, bool *ret_has_files)
 	return syscall(SYS_landlock_restrict_self, ruleset, 0) < 0 ? -errno : 0;
 }
 
+/* What of the system TLS and the resolving of names read; what is not there is not needed. */
+static int allow_system(int ruleset, const char *auth_file, const char *ca_file)
+{
+	const char *const paths[] = {"/etc", "/usr", "/lib", "/lib64", "/run", auth_file, ca_file};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths) && r == 0; i++) {
+		cleanup_fd int fd = paths[i] ? open(paths[i], O_PATH | O_CLOEXEC) : -EBADF;
+		bool is_file = paths[i] == auth_file || paths[i] == ca_file;
+
+		if (fd >= 0)
+			r = allow_below(ruleset, fd,
+					is_file ? LANDLOCK_ACCESS_FS_READ_FILE : FILES_READ);
+	}
+	return r;
+}
+
+static int confine_puller_files(int cache_fd, int incoming_fd, const char *auth_file,
+				const char *ca_file, bool *ret_has_files)
+{
+	struct landlock_ruleset_attr rules = {.handled_access_fs = FILES_ALL | FILES_REFER};
+	cleanup_fd int ruleset = -EBADF;
+	uint64_t keep = FILES_KEEP;
+	long version;
+	int r;
+
+	version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	/* Files move from one directory to another here, which the first version knows not of. */
+	*ret_has_files = version >= FILES_REFER_VERSION;
+	if (!*ret_has_files)
+		return 0;
+	if (version >= FILES_TRUNCATE_VERSION) {
+		rules.handled_access_fs |= FILES_TRUNCATE;
+		keep |= FILES_TRUNCATE;
+	}
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules), 0);
+	if (ruleset < 0)
+		return -errno;
+	r = allow_below(ruleset, cache_fd, keep);
+	if (r == 0)
+		r = allow_below(ruleset, incoming_fd, keep);
+	if (r == 0)
+		r = allow_system(ruleset, auth_file, ca_file);
+	if (r < 0)
+		return r;
+	return syscall(SYS_landlock_restrict_self, ruleset, 0) < 0 ? -errno : 0;
+}
+
 /* Skips the next statement unless the number in the accumulator is *call*. */
 #define REFUSE(call)                                                 \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)(call), 0, 1), \
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
 
-static const struct sock_filter statements[] = {
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, arch)),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CONFINE_ARCH, 1, 0),
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, nr)),
+#define LOAD(member) \
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)offsetof(struct seccomp_data, member))
+
+/* Of this machine, and what neither of the two has a use for. */
+#define FILTER_COMMON                                                                           \
+	LOAD(arch), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, CONFINE_ARCH, 1, 0),                    \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS), LOAD(nr),                  \
+		FILTER_MACHINE REFUSE(SYS_execve), REFUSE(SYS_execveat), REFUSE(SYS_ptrace),    \
+		REFUSE(SYS_process_vm_readv), REFUSE(SYS_process_vm_writev),                    \
+		REFUSE(SYS_pidfd_open), REFUSE(SYS_pidfd_getfd), REFUSE(SYS_pidfd_send_signal), \
+		REFUSE(SYS_kill), REFUSE(SYS_bpf), REFUSE(SYS_perf_event_open),                 \
+		REFUSE(SYS_userfaultfd), REFUSE(SYS_io_uring_setup), REFUSE(SYS_keyctl),        \
+		REFUSE(SYS_add_key), REFUSE(SYS_request_key), REFUSE(SYS_unshare),              \
+		REFUSE(SYS_setns), REFUSE(SYS_mount), REFUSE(SYS_open_by_handle_at),            \
+		REFUSE(SYS_shmget), REFUSE(SYS_msgget)
+
 #if defined(__x86_64__)
-	/* The other numbering of the same machine. */
-	BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000U, 0, 1),
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-	REFUSE(SYS_fork),
-	REFUSE(SYS_vfork),
+/* The other numbering of the same machine. */
+#define FILTER_MACHINE                                                                  \
+	BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000U, 0, 1),                         \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM), REFUSE(SYS_fork), \
+		REFUSE(SYS_vfork),
+#else
+#define FILTER_MACHINE
 #endif
-	REFUSE(SYS_execve),
-	REFUSE(SYS_execveat),
-	REFUSE(SYS_clone),
-	REFUSE(SYS_clone3),
-	REFUSE(SYS_socket),
-	REFUSE(SYS_socketpair),
-	REFUSE(SYS_connect),
-	REFUSE(SYS_bind),
-	REFUSE(SYS_ptrace),
-	REFUSE(SYS_process_vm_readv),
-	REFUSE(SYS_process_vm_writev),
-	REFUSE(SYS_pidfd_open),
-	REFUSE(SYS_pidfd_getfd),
-	REFUSE(SYS_pidfd_send_signal),
-	REFUSE(SYS_kill),
-	REFUSE(SYS_bpf),
-	REFUSE(SYS_perf_event_open),
-	REFUSE(SYS_userfaultfd),
-	REFUSE(SYS_io_uring_setup),
-	REFUSE(SYS_keyctl),
-	REFUSE(SYS_add_key),
-	REFUSE(SYS_request_key),
-	REFUSE(SYS_unshare),
-	REFUSE(SYS_setns),
-	REFUSE(SYS_mount),
-	REFUSE(SYS_open_by_handle_at),
-	REFUSE(SYS_shmget),
-	REFUSE(SYS_msgget),
+
+static const struct sock_filter front_statements[] = {
+	FILTER_COMMON,          REFUSE(SYS_clone),
+	REFUSE(SYS_clone3),     REFUSE(SYS_socket),
+	REFUSE(SYS_socketpair), REFUSE(SYS_connect),
+	REFUSE(SYS_bind),       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+static const struct sock_filter puller_statements[] = {
+	FILTER_COMMON,
+	REFUSE(SYS_listen),
+	REFUSE(SYS_accept),
+	REFUSE(SYS_accept4),
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };
 
-static int confine_calls(void)
+static int confine_calls(const struct sock_filter *statements, size_t count)
 {
-	const struct sock_fprog program = {ARRAY_SIZE(statements),
-					   (struct sock_filter *)statements};
+	const struct sock_fprog program = {(unsigned short)count, (struct sock_filter *)statements};
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) < 0)
@@ -137,5 +189,16 @@ int confine(int artifacts_fd, int incoming_fd, bool *ret_has_files)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	r = confine_files(artifacts_fd, incoming_fd, ret_has_files);
-	return r == 0 ? confine_calls() : r;
+	return r == 0 ? confine_calls(front_statements, ARRAY_SIZE(front_statements)) : r;
+}
+
+int confine_puller(int cache_fd, int incoming_fd, const char *auth_file, const char *ca_file,
+		   bool *ret_has_files)
+{
+	int r;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return -errno;
+	r = confine_puller_files(cache_fd, incoming_fd, auth_file, ca_file, ret_has_files);
+	return r == 0 ? confine_calls(puller_statements, ARRAY_SIZE(puller_statements)) : r;
 }

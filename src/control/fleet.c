@@ -29,12 +29,14 @@
 
 #define DATABASE_NAME     "affixd.db"
 #define LOCK_NAME         "lock"
+#define LOCK_TRIES        20U
+#define LOCK_PAUSE_USEC   (100U * CLOCK_USEC_PER_MSEC)
 #define TOKEN_NAME        "admin-token"
 #define HEARTBEAT_SECONDS 30U
 #define URL_SECONDS       3600U
 #define RETRY_SECONDS     15U
 #define RETRY_SPREAD      30U
-#define OFFERS_PER_TICK   256U
+#define OFFERS_PER_TICK   2048U
 #define TICK_MS           1000U
 #define ROLLOUT_REST      20U /* times as long as looking took */
 #define AUDIT_SECONDS     3600U
@@ -70,17 +72,22 @@ static int make_directories(int dirfd)
 	return 0;
 }
 
-/* Two of us on one database would each keep half of the fleet in memory. */
+/* Two of us on one database would each keep half of the fleet in memory. Of one that was killed the
+ * store goes a moment after its parent. */
 static int lock(struct fleet *fleet, char *reterr)
 {
 	fleet->lock_fd = openat(fleet->options.data_dirfd, LOCK_NAME,
 				O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fleet->lock_fd < 0)
 		return -errno;
-	if (flock(fleet->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return -errno;
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (i > 0)
+			clock_sleep_usec(LOCK_PAUSE_USEC);
+		if (flock(fleet->lock_fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return -errno;
+	}
 	(void)snprintf(reterr, FLEET_PROBLEM_MAX,
 		       "another affixd uses this data directory; stop it first");
 	return 1;
@@ -277,6 +284,7 @@ void fleet_changed(struct fleet *fleet)
 	fleet->catalog = assign_catalog_free(fleet->catalog);
 	fleet->generation++;
 	fleet->is_offering = true;
+	fleet->offers_to_all = false;
 	fleet->offer_cursor = 0;
 }
 
@@ -373,11 +381,14 @@ static int finish(struct fleet *fleet, int r)
 	return r;
 }
 
+bool fleet_has_news(const struct fleet *fleet)
+{
+	return store_is_changing(fleet->store) || fleet->n_said > 0;
+}
+
 int fleet_flush(struct fleet *fleet)
 {
-	if (!store_is_changing(fleet->store) && fleet->n_said == 0)
-		return 0;
-	return finish(fleet, 0);
+	return fleet_has_news(fleet) ? finish(fleet, 0) : 0;
 }
 
 /* Tells a slice of the connected hosts what a change means for them. */
@@ -389,14 +400,20 @@ static int offer_slice(struct fleet *fleet)
 		struct fleet_session *session = fleet->sessions[fleet->offer_cursor++];
 		int r;
 
-		if (session->generation == fleet->generation || !session->has_described)
+		if (session->generation == fleet->generation || !session->has_described ||
+		    (!fleet->offers_to_all && !session->is_polling))
 			continue;
 		left--;
 		r = fleet_offer(fleet, session, false, 0);
 		if (r != 0)
 			return r;
 	}
-	fleet->is_offering = fleet->offer_cursor < fleet->n_sessions;
+	if (fleet->offer_cursor < fleet->n_sessions)
+		return 0;
+	fleet->is_offering = !fleet->offers_to_all;
+	fleet->offers_to_all = true;
+	if (fleet->is_offering)
+		fleet->offer_cursor = 0;
 	return 0;
 }
 
@@ -477,13 +494,16 @@ int fleet_tick(struct fleet *fleet, unsigned *ret_wait_ms)
 
 	if (r == 0 && fleet->has_rollouts && now >= fleet->rollouts_next)
 		r = look_at_rollouts(fleet, now);
+	/* What is read for many is read at one time, and locked once. */
+	if (r == 0 && fleet->is_offering)
+		r = store_begin(fleet->store);
 	if (r == 0 && fleet->is_offering)
 		r = offer_slice(fleet);
 	if (r == 0)
 		r = prune_audit(fleet, now);
 	if (r == 0)
 		r = fleet_write_seen(fleet);
-	if (r != 0 || store_is_changing(fleet->store) || fleet->n_said > 0)
+	if (r != 0 || fleet_has_news(fleet))
 		r = finish(fleet, r);
 	*ret_wait_ms = r == 0 && fleet->is_offering ? 0 : TICK_MS;
 	return r;

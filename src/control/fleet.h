@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "control/fleet_report.h"
 
 /*
@@ -35,9 +36,8 @@ struct fleet_output {
 	void (*message)(void *userdata, uint64_t connection, const void *data, size_t size,
 			bool close_after);
 	/* The connection is not, or no longer, wanted: HTTP status and, unless 0, Retry-After in
-	 * seconds: 401 unknown, 403 revoked, 409 the same host came by another connection, 503 try
-	 * again. It ends; no fleet_gone() is expected for it, and one does no
-	 * harm. */
+	 * seconds: 401 unknown, 403 revoked, 409 the same host is connected by another connection,
+	 * 503 try again. It ends; no fleet_gone() is expected for it, and one does no harm. */
 	void (*refuse)(void *userdata, uint64_t connection, unsigned status, unsigned retry_after);
 };
 
@@ -45,14 +45,17 @@ struct fleet_options {
 	int data_dirfd;  /* borrowed for the life of the fleet */
 	int trust_dirfd; /* keys that bundles are verified with; -EBADF: trust.d in the data */
 	const char *public_url;  /* what hosts reach us by: "https://fleet.example:4320"; no '/' at
-				    the end */
+				    the end; NULL: as each host did */
 	bool trust_certificates; /* a client certificate's CN may stand for a credential */
 	unsigned heartbeat_seconds; /* offered to hosts; 0: 30 */
 	unsigned poll_seconds;      /* the same to those that poll; 0, or more: heartbeat_seconds */
 	unsigned stale_seconds;     /* silence after which a host is stale; 0: three heartbeats */
 	unsigned url_seconds;       /* life of a download URL; 0: 3600 */
-	unsigned audit_keep_days;   /* older entries of the audit log are removed; 0: none is */
-	uint64_t (*clock)(void);    /* seconds since 1970; NULL: the real clock */
+	const struct strv *registries; /* HOST[:PORT] that add-ons may be pulled from; borrowed */
+	const char *registry_auth;     /* file of credentials for them, or NULL; borrowed */
+	const char *registry_ca;       /* file of their authorities, or NULL; borrowed */
+	unsigned audit_keep_days;      /* older entries of the audit log are removed; 0: none is */
+	uint64_t (*clock)(void);       /* seconds since 1970; NULL: the real clock */
 };
 
 /*
@@ -87,6 +90,8 @@ void fleet_front_gone(struct fleet *fleet, unsigned front);
 /* Commits and lets outputs out. 0; -errno: all that was to be committed is dropped, and its
  * connections are refused with 503 instead, so that their hosts say it again. */
 must_check int fleet_flush(struct fleet *fleet);
+/* Whether there is anything to commit or to let out. */
+bool fleet_has_news(const struct fleet *fleet);
 
 /*
  * What time does: rollouts, staleness, offers to hosts that a change concerns (a slice of them per

@@ -39,6 +39,7 @@ struct draft {
 	char *own_text;
 	uint8_t packages_hash[FLEET_HASH_SIZE];
 	uint8_t config_hash[FLEET_HASH_SIZE];
+	bool hangs_on_running;
 };
 
 static void draft_done(struct draft *draft)
@@ -125,6 +126,16 @@ static int hash_package(const struct assign_choice *choice, const json_t *own,
 	return 0;
 }
 
+/* What download URLs of a host begin with: what the operator says, else as it reached us. */
+static const char *base_url(const struct fleet *fleet, int64_t host)
+{
+	const struct fleet_session *session = fleet_session_of_host(fleet, host);
+
+	if (*fleet->public_url != '\0' || !session || !session->base_url)
+		return fleet->public_url;
+	return session->base_url;
+}
+
 static int add_package(struct fleet *fleet, int64_t host, const struct assign_choice *choice,
 		       const json_t *own, struct draft *draft)
 {
@@ -138,7 +149,7 @@ static int add_package(struct fleet *fleet, int64_t host, const struct assign_ch
 	int r;
 
 	memcpy(what.sha256, choice->artifact->sha256, PACKAGE_SHA256_TEXT);
-	r = package_url_format(fleet->url_key, fleet->public_url, &what, &url);
+	r = package_url_format(fleet->url_key, base_url(fleet, host), &what, &url);
 	if (r == 0)
 		r = hash_package(choice, own, hash);
 	if (r == 0)
@@ -171,6 +182,7 @@ static int add_choice(struct fleet *fleet, int64_t host, const struct assign_cho
 	json_t *own = NULL;
 	int r;
 
+	draft->hangs_on_running = draft->hangs_on_running || choice->hangs_on_running;
 	if (!assign_is_offered(choice) && choice->verdict != ASSIGN_DISABLED)
 		return 0;
 	r = own_entry(choice, &own);
@@ -179,8 +191,8 @@ static int add_choice(struct fleet *fleet, int64_t host, const struct assign_cho
 	r = json_add(addons, choice->assignment->addon, own);
 	if (r < 0 || !assign_is_offered(choice))
 		return r;
-	if (choice->assignment->config)
-		add_config(draft, choice->assignment->addon, choice->assignment->config);
+	if (assign_config(choice))
+		add_config(draft, choice->assignment->addon, assign_config(choice));
 	return add_package(fleet, host, choice, own, draft);
 }
 
@@ -246,7 +258,7 @@ static int make_draft(struct fleet *fleet, int64_t host_id, struct draft *draft)
 		r = add_choice(fleet, host_id, &draft->choices[i], draft);
 	if (r == 0) {
 		hash_packages(draft);
-		r = add_confirmation(fleet, host_id, draft);
+		r = host.has_confirmed ? add_confirmation(fleet, host_id, draft) : 0;
 	}
 	if (r != 0)
 		return r;
@@ -362,6 +374,14 @@ int fleet_offer_hash(struct fleet *fleet, int64_t host, uint8_t ret[FLEET_HASH_S
 	return r;
 }
 
+/* Whether the offer would be the one that it has: most reports say what came of that. */
+static bool has_it(const struct fleet *fleet, const struct fleet_session *session)
+{
+	return session->is_settled && session->generation == fleet->generation &&
+	       (session->has_packages || !(session->capabilities & FLEET_AGENT_TAKES_PACKAGES)) &&
+	       (session->has_config || !(session->capabilities & FLEET_AGENT_TAKES_CONFIG));
+}
+
 int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answer, uint64_t flags)
 {
 	static const char *const custom_capabilities[] = {"io.affix.status"};
@@ -374,11 +394,12 @@ int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answ
 	bool is_first = is_answer && !session->has_greeted;
 	int r;
 
-	if (session->has_described) {
+	if (session->has_described && !has_it(fleet, session)) {
 		r = make_draft(fleet, session->host, &draft);
 		if (r != 0)
 			return r > 0 ? -EIO : r;
 		fill_offer(session, &draft, &offer);
+		session->is_settled = !draft.hangs_on_running;
 	}
 	if (is_first) {
 		session->has_greeted = true;

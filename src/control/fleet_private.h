@@ -39,10 +39,15 @@ struct fleet_session {
 	bool names_other_offer; /* than the one it was sent */
 	bool has_greeted;       /* was told what we understand */
 	bool has_described;     /* told all of itself on this connection */
+	bool is_settled;        /* its offer hangs on nothing that it says from now on */
 	uint8_t uid[FLEET_UID_SIZE];
 	uint8_t packages_hash[FLEET_HASH_SIZE];
 	uint8_t config_hash[FLEET_HASH_SIZE];
-	char *credential; /* to be handed over, or NULL */
+	char *credential;     /* to be handed over, or NULL */
+	char *base_url;       /* how the host reached us, or NULL */
+	uint64_t rival_seen;  /* when another with the same credential was last turned away */
+	uint64_t taken_since; /* since when *takeovers* are counted */
+	unsigned takeovers;   /* by which it came to this connection */
 };
 
 /* Something to be said once the transaction is on disk. */
@@ -75,21 +80,19 @@ struct fleet {
 	struct fleet_output output;
 	uint8_t url_key[FLEET_KEY_SIZE];
 	int lock_fd;
-
 	struct fleet_session **sessions;
 	size_t n_sessions;
 	size_t sessions_size;
 	struct fleet_map by_connection;
 	struct fleet_map by_host;
-
 	struct fleet_said *said;
 	size_t n_said;
 	size_t said_size;
-
 	struct assign_catalog *catalog; /* NULL: to be loaded */
 	uint64_t generation;            /* counts its changes, from 1 */
 	size_t offer_cursor;            /* sessions before it know of this generation */
 	bool is_offering;
+	bool offers_to_all; /* or first to those that poll: theirs waits for the next poll anyway */
 	size_t seen_cursor;
 	bool has_rollouts;      /* one may be running */
 	uint64_t rollouts_next; /* when to look at them again */
@@ -102,7 +105,6 @@ struct fleet {
 uint64_t fleet_now(const struct fleet *fleet);
 /* RFC 3339, or null for 0. NULL: no memory. */
 json_t *fleet_time_json(uint64_t time);
-
 /* The catalog as the database has it now. */
 must_check int fleet_catalog(struct fleet *fleet, const struct assign_catalog **ret);
 /* Packages, assignments or rollouts changed: every host is to be looked at again. */
@@ -119,12 +121,13 @@ struct fleet_session *fleet_session_find(const struct fleet *fleet, uint64_t con
 struct fleet_session *fleet_session_of_host(const struct fleet *fleet, int64_t host);
 void fleet_session_end(struct fleet *fleet, struct fleet_session *session);
 void fleet_sessions_done(struct fleet *fleet);
+/* Whether two take turns with the credential of a host. */
+bool fleet_is_duplicate(const struct fleet *fleet, int64_t host);
 /* Writes the times of a slice of hosts that only sent heartbeats. */
 must_check int fleet_write_seen(struct fleet *fleet);
 /* fleet_report.c: whether the host is to be offered its packages once more, as it names others. */
 must_check bool fleet_forget_other_offer(struct fleet_session *session);
-/* When a host was last heard of, and whether it has gone silent: time in which nobody could be
- * heard is no silence. */
+/* When a host was last heard of; whether it is silent, beyond when nobody could be heard. */
 uint64_t fleet_last_seen(const struct fleet *fleet, int64_t host, uint64_t stored);
 bool fleet_is_stale(const struct fleet *fleet, int64_t host, uint64_t stored);
 /* When every host had its chance to be back after the start. */
@@ -136,7 +139,6 @@ bool fleet_has_told(const struct fleet *fleet, int64_t host, uint64_t stored);
  * there is nothing new. */
 must_check int fleet_offer(struct fleet *fleet, struct fleet_session *session, bool is_answer,
 			   uint64_t flags);
-
 /* The digest of the packages that a host is offered now. 0; 1: no such host; -errno. */
 must_check int fleet_offer_hash(struct fleet *fleet, int64_t host, uint8_t ret[FLEET_HASH_SIZE]);
 /* One host is to be looked at again. */

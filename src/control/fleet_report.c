@@ -30,6 +30,7 @@
 #define OFFER_AGAIN_SECONDS     30U
 #define OFFER_AGAIN_MAX_SECONDS 3600U
 #define RETRY_SECONDS           30U
+#define DIGEST_UNKNOWN          1U /* as good as none, but not never */
 
 /* A text of the host's for a column: not longer than TEXT_MAX. */
 struct store_value fleet_bounded_text(const char *text)
@@ -139,15 +140,19 @@ static int put_description(struct fleet *fleet, int64_t host, const struct fleet
 	return r == 0 ? put_labels(fleet->store, host, report) : r;
 }
 
+static int forget_health(struct store *store, int64_t host)
+{
+	return store_run(store,
+			 "UPDATE observed SET health_ok = NULL, health_status = NULL, "
+			 "health_error = NULL WHERE host = $1",
+			 STORE_INT(host));
+}
+
 static int put_health(struct store *store, int64_t host, const struct fleet_report *report)
 {
 	size_t n = 0;
-	int r;
+	int r = 0;
 
-	r = store_run(store,
-		      "UPDATE observed SET health_ok = NULL, health_status = NULL, "
-		      "health_error = NULL WHERE host = $1",
-		      STORE_INT(host));
 	for (size_t i = 0; i < report->n_health && r == 0; i++) {
 		const struct fleet_health *health = &report->health[i];
 
@@ -202,28 +207,26 @@ static int put_package(struct store *store, int64_t host,
 		str_is_empty(package->error) ? STORE_NULL : fleet_bounded_text(package->error));
 }
 
+static int forget_packages(struct store *store, int64_t host)
+{
+	return store_run(store,
+			 "UPDATE observed SET package_version = NULL, package_hash = NULL, "
+			 "package_offered = NULL, package_offered_hash = NULL, "
+			 "package_status = NULL, package_error = NULL WHERE host = $1",
+			 STORE_INT(host));
+}
+
 static int put_packages(struct store *store, int64_t host, const struct fleet_report *report)
 {
 	size_t n = 0;
-	int r;
+	int r = 0;
 
-	r = store_run(store,
-		      "UPDATE observed SET package_version = NULL, package_hash = NULL, "
-		      "package_offered = NULL, package_offered_hash = NULL, "
-		      "package_status = NULL, package_error = NULL WHERE host = $1",
-		      STORE_INT(host));
 	for (size_t i = 0; i < report->n_packages && r == 0; i++) {
 		const struct fleet_package_status *package = &report->packages[i];
 
 		if (package->name && manifest_id_is_valid(package->name) && n++ < ADDONS_MAX)
 			r = put_package(store, host, package);
 	}
-	if (r == 0)
-		r = store_run(
-			store,
-			"UPDATE host SET packages_hash = $1, packages_error = $2 WHERE id = $3",
-			hash_value(&report->packages_hash),
-			bounded_or_empty(report->packages_error), STORE_INT(host));
 	return r;
 }
 
@@ -284,7 +287,16 @@ static int update_row(struct store *store, int64_t host, struct store_rows *rows
 			 STORE_TEXT(store_text(rows, 0)));
 }
 
-/* What follows from all the places, and away with what no place speaks of any more. */
+/* What no place speaks of any more. */
+static int remove_unsaid(struct store *store, int64_t host)
+{
+	return store_run(store,
+			 "DELETE FROM observed WHERE host = $1 AND said_restarts IS NULL AND "
+			 "health_ok IS NULL AND package_status IS NULL",
+			 STORE_INT(host));
+}
+
+/* What follows from all the places. */
 static int update_states(struct fleet *fleet, int64_t host)
 {
 	cleanup_rows struct store_rows *rows = NULL;
@@ -292,16 +304,11 @@ static int update_states(struct fleet *fleet, int64_t host)
 	bool row = false;
 	int r;
 
-	r = store_run(fleet->store,
-		      "DELETE FROM observed WHERE host = $1 AND said_restarts IS NULL AND "
-		      "health_ok IS NULL AND package_status IS NULL",
-		      STORE_INT(host));
-	if (r == 0)
-		r = store_select(fleet->store, &rows,
-				 "SELECT addon, state, running, said_state, said_version, "
-				 "health_ok, health_status, package_status, package_version "
-				 "FROM observed WHERE host = $1",
-				 STORE_INT(host));
+	r = store_select(fleet->store, &rows,
+			 "SELECT addon, state, running, said_state, said_version, "
+			 "health_ok, health_status, package_status, package_version "
+			 "FROM observed WHERE host = $1",
+			 STORE_INT(host));
 	while (r == 0) {
 		r = store_next(rows, &row);
 		if (r != 0 || !row)
@@ -309,6 +316,20 @@ static int update_states(struct fleet *fleet, int64_t host)
 		r = update_row(fleet->store, host, rows, now);
 	}
 	return r;
+}
+
+/* Away with what was said before of add-ons, where anything was. */
+static int forget_part(struct store *store, int64_t host, enum fleet_part part)
+{
+	switch (part) {
+	case FLEET_PART_HEALTH:
+		return forget_health(store, host);
+	case FLEET_PART_PACKAGES:
+		return forget_packages(store, host);
+	default:
+		/* It has tables of its own, or does so itself. */
+		return 0;
+	}
 }
 
 static int put_part(struct fleet *fleet, int64_t host, const struct fleet_report *report,
@@ -349,65 +370,78 @@ static int load_digests(struct store *store, int64_t host, struct fleet_digests 
 	data = store_blob(rows, 0, &size);
 	if (size == sizeof(*ret))
 		memcpy(ret, data, sizeof(*ret));
+	/* Of another kind: all was said, and nobody knows what. */
+	for (unsigned i = 0; size > 0 && size != sizeof(*ret) && i < FLEET_PART_N; i++)
+		ret->parts[i] = DIGEST_UNKNOWN;
 	return 0;
 }
 
-/* Writes the parts whose digests are others than those in *digests*, which is brought up to date.
- */
-static int put_parts(struct fleet *fleet, struct fleet_session *session,
-		     const struct fleet_report *report, struct fleet_digests *digests)
+/* When the host was seen is written now and then only, not with every word (fleet_session.c). */
+static int put_digests(struct store *store, int64_t host, const struct fleet_report *report,
+		       const struct fleet_digests *digests)
 {
+	if (!report->has_packages)
+		return store_run(store, "UPDATE host SET digests = $1 WHERE id = $2",
+				 STORE_BLOB(digests, sizeof(*digests)), STORE_INT(host));
+	return store_run(store,
+			 "UPDATE host SET digests = $1, packages_hash = $2, packages_error = $3 "
+			 "WHERE id = $4",
+			 STORE_BLOB(digests, sizeof(*digests)), hash_value(&report->packages_hash),
+			 bounded_or_empty(report->packages_error), STORE_INT(host));
+}
+
+static bool is_of_addons(enum fleet_part part)
+{
+	return part == FLEET_PART_HEALTH || part == FLEET_PART_PACKAGES ||
+	       part == FLEET_PART_CUSTOM;
+}
+
+/* Writes the parts that are news: digests in *fresh* that are others than those in *known*. */
+static int put_parts(struct fleet *fleet, int64_t host, const struct fleet_report *report,
+		     const struct fleet_digests *known, const struct fleet_digests *fresh)
+{
+	bool may_be_unsaid = false;
 	bool is_state = false;
 	int r = 0;
 
 	for (unsigned i = 0; i < FLEET_PART_N && r == 0; i++) {
-		uint64_t digest;
-
-		if (!fleet_part_is_present(report, i))
+		if (fresh->parts[i] == known->parts[i])
 			continue;
-		digest = fleet_part_digest(report, i);
-		if (digest == digests->parts[i])
-			continue;
-		digests->parts[i] = digest;
-		is_state = is_state || i == FLEET_PART_HEALTH || i == FLEET_PART_PACKAGES ||
-			   i == FLEET_PART_CUSTOM;
-		r = put_part(fleet, session->host, report, i);
+		is_state = is_state || is_of_addons(i);
+		may_be_unsaid = may_be_unsaid || (is_of_addons(i) && known->parts[i] != 0);
+		if (known->parts[i] != 0)
+			r = forget_part(fleet->store, host, i);
+		if (r == 0)
+			r = put_part(fleet, host, report, i);
 	}
+	if (r == 0 && may_be_unsaid)
+		r = remove_unsaid(fleet->store, host);
 	if (r == 0 && is_state)
-		r = update_states(fleet, session->host);
-	if (r == 0)
-		r = store_run(fleet->store,
-			      "UPDATE host SET last_seen = $1, digests = $2 WHERE id = $3",
-			      STORE_INT(session->last_seen), STORE_BLOB(digests, sizeof(*digests)),
-			      STORE_INT(session->host));
-	if (r == 0)
-		session->last_written = session->last_seen;
-	return r;
+		r = update_states(fleet, host);
+	return r == 0 ? put_digests(fleet->store, host, report, fresh) : r;
 }
 
-static bool has_news(const struct fleet_report *report, const struct fleet_digests *digests)
-{
-	for (unsigned i = 0; i < FLEET_PART_N; i++) {
-		if (fleet_part_is_present(report, i) &&
-		    fleet_part_digest(report, i) != digests->parts[i])
-			return true;
-	}
-	return false;
-}
-
-static int take_report(struct fleet *fleet, struct fleet_session *session,
+static int take_report(struct fleet *fleet, const struct fleet_session *session,
 		       const struct fleet_report *report)
 {
-	struct fleet_digests digests = {0};
+	struct fleet_digests known = {0};
+	struct fleet_digests fresh;
 	int r;
 
-	r = load_digests(fleet->store, session->host, &digests);
-	if (r != 0 || !has_news(report, &digests))
+	r = load_digests(fleet->store, session->host, &known);
+	if (r != 0)
 		return r;
+	fresh = known;
+	for (unsigned i = 0; i < FLEET_PART_N; i++) {
+		if (fleet_part_is_present(report, i))
+			fresh.parts[i] = fleet_part_digest(report, i);
+	}
+	if (memcmp(&known, &fresh, sizeof(known)) == 0)
+		return 0;
 	r = store_mark(fleet->store);
 	if (r != 0)
 		return r;
-	r = put_parts(fleet, session, report, &digests);
+	r = put_parts(fleet, session->host, report, &known, &fresh);
 	if (r == 0)
 		r = store_keep(fleet->store);
 	if (r != 0)
@@ -452,12 +486,16 @@ int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 	if (!session)
 		return fleet_say_refusal(fleet, report->connection, 401, 0);
 	session->last_seen = fleet_now(fleet);
+	if (session->capabilities != (uint32_t)report->capabilities)
+		session->is_settled = false;
 	session->capabilities = (uint32_t)report->capabilities;
 	if (report->is_after_gap ||
 	    (session->has_described && report->sequence <= session->sequence))
 		flags = REPORT_FULL;
-	if (report->has_description)
+	if (report->has_description) {
 		session->has_described = true;
+		session->is_settled = false;
+	}
 	/* Who leaves need not tell everything first. */
 	if (!session->has_described && !report->disconnect)
 		flags = REPORT_FULL;

@@ -6,7 +6,11 @@
  * which is given its credential with the first answer. As long as that credential was never used,
  * the same token and UID get the same host and another credential: the answer may have been lost.
  *
- * Of two connections with one credential the newer stays. Times of heartbeats are kept in memory
+ * Of two connections with one credential the newer stays: the older one is half open, most often.
+ * Where they take turns, there are two hosts with one credential, such as a disk and its copy. Then
+ * who is connected stays, the other is told to come back much later, and an operator is told.
+ *
+ * Times of heartbeats are kept in memory
  * and written now and then: at 100,000 hosts every one of them would be a write per host and
  * heartbeat.
  */
@@ -24,6 +28,12 @@
 #define WRITE_SEEN_SECONDS  300U
 #define WRITE_SEEN_PER_TICK 512U
 #define WAIT_SECONDS        5U
+/* So many takeovers in that time are more than a bad network makes. */
+#define TAKEOVERS_MAX     4U
+#define TAKEOVERS_SECONDS 300U
+/* When the other may try again, and for how long it is remembered. */
+#define RIVAL_WAIT_SECONDS 60U
+#define RIVAL_SECONDS      600U
 /* The longest pause of an agent between attempts to connect, unless it is told another. */
 #define RETURN_SECONDS 300U
 
@@ -43,6 +53,7 @@ static struct fleet_session *session_free(struct fleet_session *session)
 		sodium_memzero(session->credential, strlen(session->credential));
 		free(session->credential);
 	}
+	free(session->base_url);
 	free(session);
 	return NULL;
 }
@@ -96,7 +107,11 @@ static int add_session(struct fleet *fleet, const struct fleet_hello *hello, int
 	session->last_written = session->last_seen;
 	session->is_polling = str_equal(hello->transport, "http");
 	memcpy(session->uid, hello->instance_uid, FLEET_UID_SIZE);
-	r = fleet_map_put(&fleet->by_connection, session->connection, session);
+	if (hello->base_url)
+		session->base_url = strdup(hello->base_url);
+	r = hello->base_url && !session->base_url ? -ENOMEM : 0;
+	if (r == 0)
+		r = fleet_map_put(&fleet->by_connection, session->connection, session);
 	if (r == 0)
 		r = fleet_map_put(&fleet->by_host, (uint64_t)host, session);
 	if (r < 0) {
@@ -232,27 +247,85 @@ static int identify(struct fleet *fleet, const struct fleet_hello *hello, struct
 	return r == 0 && visitor->host == 0 ? insert_host(fleet, hello, 0, visitor) : r;
 }
 
+bool fleet_is_duplicate(const struct fleet *fleet, int64_t host)
+{
+	const struct fleet_session *session = fleet_session_of_host(fleet, host);
+
+	return session && session->rival_seen > 0 &&
+	       fleet_now(fleet) < session->rival_seen + RIVAL_SECONDS;
+}
+
+/* Whether who is connected is to stay. One that was not heard in its time has gone. */
+static bool is_contested(const struct fleet *fleet, const struct fleet_session *session)
+{
+	uint64_t now = fleet_now(fleet);
+
+	return session->takeovers >= TAKEOVERS_MAX &&
+	       now < session->taken_since + TAKEOVERS_SECONDS + RIVAL_SECONDS &&
+	       now <= session->last_seen + 2UL * fleet->options.heartbeat_seconds;
+}
+
+static int turn_away(struct fleet *fleet, const struct fleet_hello *hello,
+		     struct fleet_session *session)
+{
+	const struct audit_actor actor = {"affixd", hello->peer, fleet_now(fleet)};
+	bool is_known = fleet_is_duplicate(fleet, session->host);
+	char object[64];
+	int r = 0;
+
+	session->rival_seen = actor.time;
+	(void)snprintf(object, sizeof(object), "host %lld", (long long)session->host);
+	if (!is_known)
+		r = store_begin(fleet->store);
+	if (!is_known && r == 0)
+		r = audit_add(fleet->store, &actor, "duplicate", object, NULL, NULL);
+	return r == 0 ? fleet_say_refusal(fleet, hello->connection, 409, RIVAL_WAIT_SECONDS) : r;
+}
+
+/* Polls come by any front, each of which makes another connection of it. */
+static void count_takeover(const struct fleet *fleet, const struct fleet_session *old,
+			   unsigned *takeovers, uint64_t *since)
+{
+	uint64_t now = fleet_now(fleet);
+	bool is_again;
+
+	if (old->is_polling)
+		return;
+	is_again = old->takeovers > 0 && now < old->taken_since + TAKEOVERS_SECONDS;
+
+	*takeovers = is_again ? old->takeovers + 1 : 1;
+	*since = is_again ? old->taken_since : now;
+}
+
 static int welcome(struct fleet *fleet, const struct fleet_hello *hello,
 		   const struct visitor *visitor)
 {
 	struct fleet_session *old = fleet_session_of_host(fleet, visitor->host);
 	struct fleet_session *session = NULL;
 	char *credential = NULL;
+	unsigned takeovers = 0;
+	uint64_t since = 0;
 	int r = 0;
 
+	if (old && is_contested(fleet, old))
+		return turn_away(fleet, hello, old);
 	if (visitor->credential.text[0] != '\0') {
 		credential = strdup(visitor->credential.text);
 		if (!credential)
 			return -ENOMEM;
 	}
 	if (old) {
+		count_takeover(fleet, old, &takeovers, &since);
 		r = fleet_say_refusal(fleet, old->connection, 409, 0);
 		fleet_session_end(fleet, old);
 	}
 	if (r == 0)
 		r = add_session(fleet, hello, visitor->host, &session);
-	if (r == 0)
+	if (r == 0) {
 		session->credential = TAKE_PTR(credential);
+		session->takeovers = takeovers;
+		session->taken_since = since;
+	}
 	free(credential);
 	return r;
 }

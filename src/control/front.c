@@ -35,6 +35,7 @@
 #include "control/front_rest.h"
 #include "control/log.h"
 
+#define HOST_MAX          261U      /* a name, ':' and a port */
 #define ACCEPTS_MAX       64U       /* in a row */
 #define CONGESTED_BYTES   16777216U /* 16 MiB wait for the store */
 #define TICK_MSEC         250U
@@ -80,6 +81,21 @@ char *front_header(struct lws *wsi, enum lws_token_indexes token)
 	return value;
 }
 
+char *front_base_url(const struct front *front, struct lws *wsi)
+{
+	cleanup_free char *host = front_header(wsi, WSI_TOKEN_HOST);
+	char *url = NULL;
+
+	/* A name or an address, and a port: nothing that would say something else in a URL. */
+	if (!host || strlen(host) > HOST_MAX ||
+	    host[strspn(host,
+			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")])
+		return NULL;
+	ignore_result(str_format(&url, "%s://%s", front->config->tls_certificate ? "https" : "http",
+				 host));
+	return url;
+}
+
 void front_prove(struct front *front, struct lws *wsi)
 {
 	struct front_peer *peer = lws_get_opaque_user_data(wsi);
@@ -89,6 +105,13 @@ void front_prove(struct front *front, struct lws *wsi)
 		return;
 	peer->is_proven = true;
 	limit_prove(peer->address);
+}
+
+bool front_is_proven(struct lws *wsi)
+{
+	const struct front_peer *peer = lws_get_opaque_user_data(wsi);
+
+	return peer && peer->is_proven;
 }
 
 /* What libwebsockets tells us */
@@ -388,6 +411,9 @@ static int open_context(struct front *front)
 		{0},
 	};
 	const struct config *config = front->config;
+	/* Who is still there is looked at by agent_sweep(). The library would keep a timer of five
+	 * minutes for each connection, behind those of all others in its list. */
+	static const lws_retry_bo_t no_timers = {0};
 	void *loops[] = {&front->loop};
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
@@ -405,6 +431,7 @@ static int open_context(struct front *front)
 		.max_http_header_pool2 = HEADS_MAX,
 		.pt_serv_buf_size = SERVICE_BYTES,
 		.alpn = "http/1.1",
+		.retry_and_idle_policy = &no_timers,
 	};
 
 	lws_set_log_level(LLL_ERR, emit_library_log);

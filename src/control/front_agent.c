@@ -54,6 +54,7 @@ struct agent *agent_free(struct agent *agent)
 	}
 	buffer_done(&agent->received);
 	free(agent->authorization);
+	free(agent->base_url);
 	free(agent);
 	return NULL;
 }
@@ -133,7 +134,7 @@ struct outgoing *agent_take_queued(struct agent *agent)
 static void wake(struct agent *agent)
 {
 	if (agent->wsi)
-		lws_callback_on_writable(agent->wsi);
+		agent_push(agent);
 	else if (agent->waits)
 		agent_answer_poll(agent);
 }
@@ -189,6 +190,8 @@ static int greet(struct agent *agent, struct lws *wsi)
 	hello.instance_uid.len = AGENT_UID_SIZE;
 	if (agent->authorization)
 		hello.authorization = agent->authorization;
+	if (agent->base_url)
+		hello.base_url = agent->base_url;
 	hello.peer = peer;
 	hello.transport = agent->is_poller ? LINK__TRANSPORT__HTTP : LINK__TRANSPORT__WEBSOCKET;
 	hello.certificate_name = certificate.name;
@@ -202,6 +205,8 @@ static int greet(struct agent *agent, struct lws *wsi)
 	agent->is_greeted = true;
 	free(agent->authorization);
 	agent->authorization = NULL;
+	free(agent->base_url);
+	agent->base_url = NULL;
 	return 0;
 }
 
@@ -323,6 +328,9 @@ static const char *sentence_of(unsigned status)
 		return "the join token or credential is not known here, or is used up";
 	case HTTP_STATUS_FORBIDDEN:
 		return "this host was revoked";
+	case HTTP_STATUS_CONFLICT:
+		return "this host came by another connection; where two have one credential, as "
+		       "copied disks do, remove credential and instance-uid from the state of one";
 	case HTTP_TOO_MANY:
 		return "there are too many messages";
 	default:

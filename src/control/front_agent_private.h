@@ -30,6 +30,7 @@ struct agent {
 	struct lws *wsi;        /* of a WebSocket */
 	struct exchange *waits; /* a poll that is to be answered */
 	char *authorization;    /* until the store was asked */
+	char *base_url;         /* how it reached us, or NULL; likewise */
 	struct outgoing *queue;
 	size_t queued;
 	struct buffer received;  /* of a message that is not whole yet */
@@ -93,6 +94,8 @@ must_check int agent_take_message(struct agent *agent, struct lws *wsi,
 /* front_socket.c: tells the agent why, in OpAMP's words, before it closes. */
 void agent_fail(struct agent *agent, Opamp__Proto__ServerErrorResponseType type,
 		const char *sentence, uint64_t retry_after, uint16_t code);
+/* Writes what is queued, as far as the connection takes it now; the rest when it does. */
+void agent_push(struct agent *agent);
 /* Half-open connections and those without a first message. */
 void agent_sweep_socket(struct agent *agent);
 

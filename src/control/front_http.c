@@ -26,17 +26,18 @@
 #include "control/front_reuse.h"
 #include "opamp/gzip.h"
 
-#define HEAD_MAX       4096U
-#define CHUNK_MAX      32768U
-#define GZIP_WORTH     1024U
-#define MSEC_PER_SEC   1000U
-#define BODY_SECONDS   20U    /* for a body, and a second more for each ... */
-#define BODY_RATE      16384U /* ... of these bytes */
-#define ANSWER_SECONDS 30     /* without any progress */
-#define FRAGMENT_MAX   4096
-#define DISCARD_MAX    4194304U /* 4 MiB */
-#define STATUS_OK_END  300U
-#define LENGTH_DIGITS  18U
+#define HEAD_MAX         4096U
+#define CHUNK_MAX        32768U
+#define GZIP_WORTH       1024U
+#define MSEC_PER_SEC     1000U
+#define BODY_SECONDS     20U    /* for a body, and a second more for each ... */
+#define BODY_RATE        16384U /* ... of these bytes */
+#define ANSWER_SECONDS   30     /* without any progress */
+#define FRAGMENT_MAX     4096
+#define DISCARD_MAX      4194304U /* 4 MiB */
+#define STATUS_OK_END    300U
+#define STRANGER_SECONDS 10
+#define LENGTH_DIGITS    18U
 
 static const struct {
 	int number;
@@ -410,7 +411,7 @@ void exchange_answer(struct exchange *exchange, unsigned status, const char *con
 	if (body)
 		compress_answer(exchange);
 	exchange->is_answered = true;
-	if (status < STATUS_OK_END && (exchange->authorization || exchange->file_fd >= 0))
+	if (status < STATUS_OK_END && (exchange->is_proven || exchange->file_fd >= 0))
 		front_prove(exchange->front, exchange->wsi);
 	lws_set_timeout(exchange->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_SECONDS);
 	/* Else when the rest of the request is here. */
@@ -531,16 +532,11 @@ int exchange_write(struct front_session *session)
 	    (!exchange->is_complete && !exchange->must_close))
 		return 0;
 	wsi = exchange->wsi;
-	if (!exchange->is_started) {
-		if (write_head(exchange) != 0)
-			return -1;
-		if (!is_done(exchange)) {
-			lws_callback_on_writable(wsi);
-			return 0;
-		}
-	} else if (!is_done(exchange) && write_chunk(exchange) != 0) {
+	if (!exchange->is_started && write_head(exchange) != 0)
 		return -1;
-	}
+	/* With its head, if the connection took that: most answers are small. */
+	if (!is_done(exchange) && !lws_partial_buffered(wsi) && write_chunk(exchange) != 0)
+		return -1;
 	if (!is_done(exchange)) {
 		lws_callback_on_writable(wsi);
 		return 0;
@@ -548,7 +544,12 @@ int exchange_write(struct front_session *session)
 	must_close = exchange->must_close;
 	session->exchange = exchange_free(exchange);
 	reuse_note(wsi);
-	return must_close || lws_http_transaction_completed(wsi) ? -1 : 0;
+	if (must_close || lws_http_transaction_completed(wsi))
+		return -1;
+	/* Strangers are not waited for as long as those who will ask again. */
+	if (!front_is_proven(wsi))
+		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_KEEPALIVE_IDLE, STRANGER_SECONDS);
+	return 0;
 }
 
 void exchange_expire(struct exchange *exchange)

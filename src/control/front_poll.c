@@ -37,6 +37,7 @@ void agent_answer_poll(struct agent *agent)
 
 	agent->waits = NULL;
 	exchange->agent = NULL;
+	exchange->is_proven = agent->is_accepted;
 	if (!body) {
 		exchange_refuse(exchange, HTTP_STATUS_SERVICE_UNAVAILABLE, "busy",
 				"the server is out of memory; try again");
@@ -93,6 +94,7 @@ static int find_poller(struct exchange *exchange, const uint8_t *uid, struct age
 		if (!fresh->authorization)
 			return -ENOMEM;
 	}
+	fresh->base_url = front_base_url(front, exchange->wsi);
 	if (!tsearch(fresh, &front->polled, agent_compare_keys))
 		return -ENOMEM;
 	fresh->is_poller = true;

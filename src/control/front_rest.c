@@ -25,7 +25,7 @@
 #include "control/front_artifact.h"
 
 #define ANSWER_MSEC               30000U
-#define UPLOAD_MSEC               300000U /* a bundle is verified by then */
+#define UPLOAD_MSEC               300000U /* a bundle is pulled, and verified, by then */
 #define PEER_MAX                  64U
 #define STATUS_CONTINUE           100U
 #define HTTP_INSUFFICIENT_STORAGE 507U
@@ -84,7 +84,9 @@ static int ask(struct exchange *exchange, bool is_question)
 	frame.body_case = LINK__FRAME__BODY_HTTP_REQUEST;
 	frame.http_request = &request;
 	r = front_send(exchange->front, &frame);
-	exchange->deadline = front_msec() + (is_upload(exchange) ? UPLOAD_MSEC : ANSWER_MSEC);
+	exchange->deadline =
+		front_msec() +
+		(api_is_patient(exchange->method, exchange->path) ? UPLOAD_MSEC : ANSWER_MSEC);
 	return r;
 }
 
@@ -149,8 +151,8 @@ static void grant(struct exchange *exchange)
 {
 	struct front *front = exchange->front;
 
-	(void)snprintf(exchange->spool_name, sizeof(exchange->spool_name), "upload-%u-%" PRIu64,
-		       front->number, ++front->upload_count);
+	(void)snprintf(exchange->spool_name, sizeof(exchange->spool_name),
+		       CHILD_UPLOAD_NAME "%" PRIu64, front->number, ++front->upload_count);
 	exchange->spool_fd = openat(FRONT_FD_INCOMING, exchange->spool_name,
 				    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	exchange->is_spool_granted = true;
@@ -208,6 +210,7 @@ void rest_on_response(struct front *front, const Link__HttpResponse *response)
 		return;
 	}
 	add_headers(exchange, response);
+	exchange->is_proven = response->is_proven;
 	exchange->answer_type_copy = strdup(response->content_type);
 	if (response->body.len > 0) {
 		body = malloc(response->body.len);

@@ -2,8 +2,8 @@
 
 /*
  * Agents that hold a WebSocket. A message is handled when its last piece is here and may be no
- * larger than OpAMP's messages are for us; what is said to an agent waits in its queue until
- * libwebsockets takes it, one message at a time.
+ * larger than OpAMP's messages are for us; what is said to an agent is written at once, and waits
+ * in its queue only while the connection does not take it.
  */
 
 #include "control/front_agent.h"
@@ -69,6 +69,7 @@ int agent_open(struct front *front, struct lws *wsi, struct front_session *sessi
 	if (r < 0)
 		return -1;
 	agent->authorization = front_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
+	agent->base_url = front_base_url(front, wsi);
 	session->agent = TAKE_PTR(agent);
 	return 0;
 }
@@ -203,15 +204,42 @@ void agent_alive(struct agent *agent)
 	agent_mark_seen(agent);
 }
 
-int agent_write(struct agent *agent)
+/* The first of the queue. -1: the connection is lost. */
+static int write_first(struct agent *agent)
 {
 	cleanup_free struct outgoing *first = agent_take_queued(agent);
 
-	if (first) {
-		if (lws_write(agent->wsi, first->bytes + LWS_PRE, first->size, LWS_WRITE_BINARY) <
-		    (int)first->size)
+	return lws_write(agent->wsi, first->bytes + LWS_PRE, first->size, LWS_WRITE_BINARY) <
+			       (int)first->size
+		       ? -1
+		       : 0;
+}
+
+static bool has_more(const struct agent *agent)
+{
+	return agent->queue || agent->close_code != 0 || agent->wants_ping;
+}
+
+/* Most connections take at once what there is to say: to be told that they do would cost more calls
+ * than saying it. */
+void agent_push(struct agent *agent)
+{
+	while (agent->queue && !lws_partial_buffered(agent->wsi)) {
+		if (write_first(agent) < 0) {
+			lws_set_timeout(agent->wsi, PENDING_TIMEOUT_CLOSE_ACK, LWS_TO_KILL_ASYNC);
+			return;
+		}
+	}
+	if (has_more(agent))
+		lws_callback_on_writable(agent->wsi);
+}
+
+int agent_write(struct agent *agent)
+{
+	if (agent->queue) {
+		if (write_first(agent) < 0)
 			return -1;
-		if (agent->queue || agent->close_code != 0 || agent->wants_ping)
+		if (has_more(agent))
 			lws_callback_on_writable(agent->wsi);
 		return 0;
 	}

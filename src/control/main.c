@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "control/config.h"
 #include "control/log.h"
+#include "control/puller.h"
 #include "control/supervise.h"
 
 #define EXIT_USAGE  2
@@ -208,6 +209,8 @@ int main(int argc, char **argv)
 		return print_help();
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		return printf("affixd %s\n", AFFIX_VERSION) > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (argc > 2 && strcmp(argv[1], PULLER_NAME) == 0)
+		return sodium_init() < 0 ? EXIT_FAILURE : puller_run(argc, argv);
 	if (argc < 2)
 		return usage("'serve' is what it does", "");
 	if (strcmp(argv[1], "serve") != 0)

@@ -72,21 +72,31 @@ static int write_state(struct fleet *fleet, const struct assign_package *package
 		       uint64_t now)
 {
 	cleanup_free char *text = NULL;
+	int r;
 
 	if (state == PACKAGE_REVOKED)
 		return store_run(fleet->store,
 				 "UPDATE package SET state = 'revoked', revoked = $1, reason = $2 "
 				 "WHERE id = $3",
 				 STORE_INT(now), STORE_TEXT(reason), STORE_INT(package->id));
-	if (capabilities) {
+	if (json_is_array(capabilities)) {
 		text = json_dumps(capabilities, JSON_COMPACT);
 		if (!text)
 			return -ENOMEM;
 	}
-	return store_run(fleet->store,
-			 "UPDATE package SET state = 'approved', approved = $1, revoked = 0, "
-			 "reason = '', capabilities = $2 WHERE id = $3",
-			 STORE_INT(now), STORE_TEXT(text), STORE_INT(package->id));
+	r = store_run(fleet->store,
+		      "UPDATE package SET state = 'approved', approved = $1, revoked = 0, "
+		      "reason = '' WHERE id = $2",
+		      STORE_INT(now), STORE_INT(package->id));
+	if (r == 0 && capabilities)
+		r = store_run(fleet->store, "UPDATE package SET capabilities = $1 WHERE id = $2",
+			      STORE_TEXT(text), STORE_INT(package->id));
+	if (r == 0)
+		r = store_run(fleet->store,
+			      "UPDATE artifact SET approved = $1 WHERE package = $2 AND "
+			      "approved = 0",
+			      STORE_INT(now), STORE_INT(package->id));
+	return r;
 }
 
 static int enter(struct fleet *fleet, const struct assign_package *package,
@@ -137,7 +147,9 @@ int package_approve(struct fleet *fleet, const char *addon, const char *version,
 	int r;
 
 	r = find(fleet, addon, version, &package, reterr);
-	if (r == 0 && capabilities)
+	if (r == 0 && json_is_null(capabilities))
+		names = json_null();
+	else if (r == 0 && capabilities)
 		r = package_read_capabilities(capabilities, &package->os_capabilities,
 					      "/capabilities", &names, reterr);
 	return r == 0 ? enter(fleet, package, PACKAGE_APPROVED, "", names, actor) : r;
@@ -164,24 +176,25 @@ static int add_artifacts(struct fleet *fleet, int64_t id, json_t *object)
 		return -ENOMEM;
 	r = store_select(fleet->store, &rows,
 			 "SELECT os, arch, sha256, digest, size, key_id, key_name, created, "
-			 "expires, epoch, imported FROM artifact WHERE package = $1 "
+			 "expires, epoch, imported, approved FROM artifact WHERE package = $1 "
 			 "ORDER BY os, arch",
 			 STORE_INT(id));
 	while (r == 0) {
 		r = store_next(rows, &row);
 		if (r != 0 || !row)
 			break;
-		r = json_append(list,
-				json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:I, s:o}",
-					  "os", store_text(rows, 0), "arch", store_text(rows, 1),
-					  "sha256", store_text(rows, 2), "digest",
-					  store_text(rows, 3), "size",
-					  (json_int_t)store_int(rows, 4), "key_id",
-					  store_text(rows, 5), "key_name", store_text(rows, 6),
-					  "created", fleet_time_json(store_int(rows, 7)), "expires",
-					  fleet_time_json(store_int(rows, 8)), "epoch",
-					  (json_int_t)store_int(rows, 9), "imported",
-					  fleet_time_json(store_int(rows, 10))));
+		r = json_append(
+			list,
+			json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:I, s:o, s:o}",
+				  "os", store_text(rows, 0), "arch", store_text(rows, 1), "sha256",
+				  store_text(rows, 2), "digest", store_text(rows, 3), "size",
+				  (json_int_t)store_int(rows, 4), "key_id", store_text(rows, 5),
+				  "key_name", store_text(rows, 6), "created",
+				  fleet_time_json(store_int(rows, 7)), "expires",
+				  fleet_time_json(store_int(rows, 8)), "epoch",
+				  (json_int_t)store_int(rows, 9), "imported",
+				  fleet_time_json(store_int(rows, 10)), "approved",
+				  fleet_time_json(store_int(rows, 11))));
 	}
 	return r == 0 ? json_add(object, "artifacts", TAKE_PTR(list)) : r;
 }

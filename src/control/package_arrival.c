@@ -34,10 +34,8 @@
 #define POLICY_NAME "updater.yaml"
 #define READ_SIZE   65536U
 
-struct package_arrival *package_arrival_free(struct package_arrival *arrival)
+static void free_one(struct package_arrival *arrival)
 {
-	if (!arrival)
-		return NULL;
 	if (arrival->dirfd >= 0 && arrival->name)
 		ignore_result(file_remove(arrival->dirfd, arrival->name, NULL));
 	(void)fd_close(arrival->data_dirfd);
@@ -49,7 +47,18 @@ struct package_arrival *package_arrival_free(struct package_arrival *arrival)
 	free(arrival->name);
 	free(arrival->signature);
 	free(arrival->facts);
+	(void)package_pull_free(arrival->pull);
 	free(arrival);
+}
+
+struct package_arrival *package_arrival_free(struct package_arrival *arrival)
+{
+	while (arrival) {
+		struct package_arrival *next = arrival->next;
+
+		free_one(arrival);
+		arrival = next;
+	}
 	return NULL;
 }
 
@@ -80,8 +89,7 @@ static int take_file(struct package_arrival *arrival, uint64_t number, const cha
 				 &arrival->fd);
 }
 
-int package_arrival_new(struct fleet *fleet, const struct package_upload *upload,
-			struct package_arrival **ret)
+static int begin(int data_dirfd, int trust_dirfd, uint64_t now, struct package_arrival **ret)
 {
 	cleanup_package_arrival struct package_arrival *arrival = calloc(1, sizeof(*arrival));
 	int r;
@@ -89,16 +97,38 @@ int package_arrival_new(struct fleet *fleet, const struct package_upload *upload
 	if (!arrival)
 		return -ENOMEM;
 	arrival->data_dirfd = arrival->trust_dirfd = arrival->dirfd = arrival->fd = -EBADF;
-	arrival->now = fleet_now(fleet);
+	arrival->now = now;
+	r = duplicate(data_dirfd, &arrival->data_dirfd);
+	if (r == 0)
+		r = duplicate(trust_dirfd, &arrival->trust_dirfd);
+	if (r == 0)
+		*ret = TAKE_PTR(arrival);
+	return r;
+}
+
+int package_arrival_begin(const struct fleet *fleet, struct package_arrival **ret)
+{
+	return begin(fleet->options.data_dirfd, fleet->options.trust_dirfd, fleet_now(fleet), ret);
+}
+
+int package_arrival_begin_like(const struct package_arrival *other, struct package_arrival **ret)
+{
+	return begin(other->data_dirfd, other->trust_dirfd, other->now, ret);
+}
+
+int package_arrival_new(struct fleet *fleet, const struct package_upload *upload,
+			struct package_arrival **ret)
+{
+	cleanup_package_arrival struct package_arrival *arrival = NULL;
+	int r = package_arrival_begin(fleet, &arrival);
+
+	if (r != 0)
+		return r;
 	arrival->signature = strndup(upload->signature, upload->signature_size);
 	arrival->signature_size = upload->signature_size;
 	if (!arrival->signature)
 		return -ENOMEM;
-	r = duplicate(fleet->options.data_dirfd, &arrival->data_dirfd);
-	if (r == 0)
-		r = duplicate(fleet->options.trust_dirfd, &arrival->trust_dirfd);
-	if (r == 0)
-		r = take_file(arrival, ++fleet->imports, upload->name);
+	r = take_file(arrival, ++fleet->imports, upload->name);
 	if (r == 0)
 		*ret = TAKE_PTR(arrival);
 	return r;
@@ -201,7 +231,7 @@ static int verify(struct package_arrival *arrival, struct refusal *refusal)
 		r = trust_verify(arrival->trust, &signature, &arrival->digest, arrival->now,
 				 &arrival->key, &arrival->identity, refusal);
 	if (r == 0)
-		r = bundle_open(arrival->fd, &arrival->identity, -EBADF, &arrival->bundle, refusal);
+		r = bundle_open(arrival->fd, &arrival->identity, NULL, &arrival->bundle, refusal);
 	if (r != 0)
 		return r;
 	arrival->bundle->digest = arrival->digest;
@@ -264,6 +294,10 @@ void package_arrival_check(struct package_arrival *arrival)
 	struct refusal refusal = REFUSAL_INIT;
 	int r;
 
+	if (arrival->pull) {
+		package_pull_check(arrival);
+		return;
+	}
 	r = measure(arrival, &refusal);
 	if (r == 0)
 		r = verify(arrival, &refusal);

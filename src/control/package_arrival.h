@@ -11,6 +11,7 @@
 #include "control/api_problem.h"
 #include "control/fleet.h"
 #include "control/package.h"
+#include "control/package_pull.h"
 #include "control/package_url.h"
 
 /* A bundle that is to be taken in. */
@@ -23,6 +24,8 @@ struct package_arrival {
 	int dirfd; /* DATA/incoming */
 	int fd;
 	uint64_t now;
+	struct package_pull *pull; /* not NULL: there is no bundle yet, and then those of *next* */
+	struct package_arrival *next; /* owned: what was pulled beside it */
 
 	/* What was found, once it is checked. */
 	bool is_checked;
@@ -45,6 +48,11 @@ struct package_arrival *package_arrival_free(struct package_arrival *arrival);
 
 DEFINE_CLEANUP(struct package_arrival *, package_arrival, package_arrival_free)
 #define cleanup_package_arrival CLEANUP(cleanup_package_arrival)
+
+/* One that has no bundle yet; with the same directories as *other*, for any thread. 0 or -errno. */
+must_check int package_arrival_begin(const struct fleet *fleet, struct package_arrival **ret);
+must_check int package_arrival_begin_like(const struct package_arrival *other,
+					  struct package_arrival **ret);
 
 /* Verifies it as a host would, and has its bytes on disk. May run on another thread. */
 void package_arrival_check(struct package_arrival *arrival);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "control/rollout.h"
 #include "control/rollout_private.h"
@@ -256,13 +257,29 @@ static int complete(struct fleet *fleet, const struct rollout *rollout,
 	return r == 0 ? rollout_enter(fleet, rollout, "completed", "", "complete", actor) : r;
 }
 
-static int begin_wave(struct fleet *fleet, const struct rollout *rollout)
+static int audit_wave(struct fleet *fleet, const struct rollout *rollout,
+		      const struct audit_actor *actor)
+{
+	cleanup_json json_t *before = json_pack("{s:I}", "wave", (json_int_t)rollout->wave);
+	cleanup_json json_t *after = json_pack("{s:I}", "wave", (json_int_t)rollout->wave + 1);
+	char object[64];
+
+	if (!before || !after)
+		return -ENOMEM;
+	(void)snprintf(object, sizeof(object), "rollout %lld", (long long)rollout->id);
+	return audit_add(fleet->store, actor, "wave", object, before, after);
+}
+
+static int begin_wave(struct fleet *fleet, const struct rollout *rollout,
+		      const struct audit_actor *actor)
 {
 	int r;
 
 	r = store_run(fleet->store,
 		      "UPDATE rollout SET wave = wave + 1, wave_started = $1 WHERE id = $2",
 		      STORE_INT(fleet_now(fleet)), STORE_INT(rollout->id));
+	if (r == 0)
+		r = audit_wave(fleet, rollout, actor);
 	fleet_changed(fleet);
 	return r;
 }
@@ -298,7 +315,7 @@ static int end_wave(struct fleet *fleet, const struct rollout *rollout,
 	if (healthy == 0 && accepted == 0 && all > 0)
 		return halt(fleet, rollout,
 			    "no host proved the version: all failed or were left out", actor);
-	return left > 0 ? begin_wave(fleet, rollout) : complete(fleet, rollout, actor);
+	return left > 0 ? begin_wave(fleet, rollout, actor) : complete(fleet, rollout, actor);
 }
 
 /* What nobody is to get any more is not rolled out. */

@@ -9,7 +9,6 @@
  * sense ends the front, not the store.
  */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -24,6 +23,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
+#include "base/str.h"
 #include "bundle/bundle.h"
 #include "control/api.h"
 #include "control/child.h"
@@ -31,16 +31,20 @@
 #include "control/link.h"
 #include "control/log.h"
 #include "control/serve_import.h"
+#include "control/serve_incoming.h"
 #include "control/serve_report.h"
 
-#define FLUSH_USEC     (50 * CLOCK_USEC_PER_MSEC)
-#define TICK_ACCURACY  (5 * CLOCK_USEC_PER_MSEC)
-#define QUEUED_MAX     67108864U /* 64 MiB wait for one front: no more is read from it */
-#define NUMBER_MASK    0xffffffffffffULL
-#define FRONT_SHIFT    48U
-#define HTTP_CONTINUE  100U
-#define UPLOAD_PATH    "/api/v1/packages"
-#define RETRY_TEXT_MAX 16U
+#define FLUSH_USEC      (50 * CLOCK_USEC_PER_MSEC)
+#define GATHER_USEC     (10 * CLOCK_USEC_PER_MSEC)
+#define TICK_ACCURACY   (5 * CLOCK_USEC_PER_MSEC)
+#define GATHER_ACCURACY CLOCK_USEC_PER_MSEC
+#define QUEUED_MAX      67108864U /* 64 MiB wait for one front: no more is read from it */
+#define AHEAD_MAX       4194304U  /* 4 MiB: it is not offered more just now */
+#define NUMBER_MASK     0xffffffffffffULL
+#define FRONT_SHIFT     48U
+#define HTTP_CONTINUE   100U
+#define UPLOAD_PATH     "/api/v1/packages"
+#define RETRY_TEXT_MAX  16U
 
 struct store;
 
@@ -56,11 +60,14 @@ struct front_link {
 struct store {
 	sd_event *event;
 	sd_event_source *tick;
+	sd_event_source *idle;
+	sd_event_source *gathered;
 	struct fleet *fleet;
 	struct serve_imports *imports;
 	int incoming_fd;
 	struct front_link fronts[CONFIG_FRONTS_MAX + 1]; /* by number */
 	uint64_t flushed;                                /* when, usec */
+	uint64_t ticked;                                 /* likewise */
 };
 
 static void front_done(struct front_link *front)
@@ -71,6 +78,7 @@ static void front_done(struct front_link *front)
 	front->link = link_free(front->link);
 	fleet_front_gone(front->store->fleet, front->number);
 	serve_imports_front_gone(front->store->imports, front->number);
+	serve_incoming_forget(front->store->incoming_fd, front->number);
 }
 
 static void store_done(struct store *store)
@@ -78,6 +86,8 @@ static void store_done(struct store *store)
 	for (unsigned i = 0; i < ARRAY_SIZE(store->fronts); i++)
 		front_done(&store->fronts[i]);
 	store->tick = sd_event_source_unref(store->tick);
+	store->idle = sd_event_source_unref(store->idle);
+	store->gathered = sd_event_source_unref(store->gathered);
 	store->imports = serve_imports_free(store->imports);
 	store->fleet = fleet_free(store->fleet);
 	store->event = sd_event_unref(store->event);
@@ -165,6 +175,7 @@ static int take_hello(struct front_link *front, const Link__AgentHello *from)
 		.peer = from->peer,
 		.transport = from->transport == LINK__TRANSPORT__HTTP ? "http" : "ws",
 		.certificate_name = *from->certificate_name ? from->certificate_name : NULL,
+		.base_url = *from->base_url ? from->base_url : NULL,
 	};
 
 	if (from->instance_uid.len != sizeof(hello.instance_uid))
@@ -195,6 +206,7 @@ static void answer_http(struct front_link *front, uint64_t id, const struct api_
 	response.body.data = (uint8_t *)answer->body;
 	response.body.len = answer->body_size;
 	response.artifact = (char *)answer->artifact;
+	response.is_proven = answer->is_proven;
 	if (answer->retry_after > 0) {
 		(void)snprintf(seconds, sizeof(seconds), "%u", answer->retry_after);
 		retry.name = (char *)"retry-after";
@@ -345,12 +357,39 @@ static int on_link(sd_event_source *source, int fd, uint32_t events, void *userd
 	return 0;
 }
 
+/* Soon after one commit the next one waits for what else comes: else each host of a crowd that
+ * enrols would have a sync of its own. */
+static int flush_in_time(struct store *store)
+{
+	uint64_t due = store->flushed + GATHER_USEC;
+	int r;
+
+	if (!fleet_has_news(store->fleet))
+		return 0;
+	if (clock_monotonic_usec() >= due) {
+		flush(store);
+		return 0;
+	}
+	r = sd_event_source_set_time(store->gathered, due);
+	return r < 0 ? r : sd_event_source_set_enabled(store->gathered, SD_EVENT_ONESHOT);
+}
+
+static int on_gathered(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	return flush_in_time(userdata);
+}
+
 /* Nothing more is waiting to be read. */
 static int on_idle(sd_event_source *source, void *userdata)
 {
+	struct store *store = userdata;
+	int r = flush_in_time(store);
+
 	(void)source;
-	flush(userdata);
-	return 0;
+	flush_links(store);
+	return r;
 }
 
 /* The fleet counts in whole seconds: what a second brings is seen when it begins, not up to another
@@ -363,21 +402,41 @@ static uint64_t next_second_usec(sd_event *event)
 	return CLOCK_USEC_PER_SEC - now % CLOCK_USEC_PER_SEC;
 }
 
+/* Offers are made faster than fronts hand them out. One that does not read at all holds up no more
+ * than what comes of time more often than once a second. */
+static bool is_ahead(const struct store *store)
+{
+	if (clock_monotonic_usec() - store->ticked >= CLOCK_USEC_PER_SEC)
+		return false;
+	for (unsigned i = 0; i < ARRAY_SIZE(store->fronts); i++) {
+		if (store->fronts[i].link && link_queued(store->fronts[i].link) > AHEAD_MAX)
+			return true;
+	}
+	return false;
+}
+
+static int tick_after(sd_event_source *source, uint64_t wait)
+{
+	int r = sd_event_source_set_time_relative(source, wait);
+
+	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
 static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct store *store = userdata;
 	unsigned wait_ms = 0;
-	uint64_t wait;
 	int r;
 
 	(void)usec;
+	if (is_ahead(store))
+		return tick_after(source, GATHER_USEC);
+	store->ticked = clock_monotonic_usec();
 	r = fleet_tick(store->fleet, &wait_ms);
 	if (r < 0)
 		log_line(LOG_ERR, "the database is not usable now: %s, retrying",
 			 strerrordesc_np(-r));
-	wait = r < 0 || wait_ms > 0 ? next_second_usec(store->event) : 0;
-	r = sd_event_source_set_time_relative(source, wait);
-	return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return tick_after(source, r < 0 || wait_ms > 0 ? next_second_usec(store->event) : 0);
 }
 
 static void send_secret(struct front_link *front)
@@ -432,11 +491,14 @@ static int open_fleet(struct store *store, const struct config *config)
 	const struct fleet_options options = {
 		.data_dirfd = STORE_FD_DATA,
 		.trust_dirfd = config->trust ? STORE_FD_TRUST : -EBADF,
-		.public_url = config->public_url,
+		.public_url = config->is_url_guessed ? NULL : config->public_url,
 		.trust_certificates = config->certificate_is_credential,
 		.heartbeat_seconds = config->heartbeat_seconds,
 		.poll_seconds = config->poll_seconds,
 		.stale_seconds = config->stale_seconds,
+		.registries = &config->registries,
+		.registry_auth = config->registry_auth,
+		.registry_ca = config->registry_ca,
 		.audit_keep_days = config->audit_keep_days,
 	};
 	const struct fleet_output output = {store, on_message, on_refuse};
@@ -472,32 +534,14 @@ static int add_sources(struct store *store)
 		r = sd_event_add_time(store->event, &store->tick, CLOCK_MONOTONIC, 0, TICK_ACCURACY,
 				      on_tick, store);
 	if (r >= 0)
+		r = sd_event_add_time(store->event, &store->gathered, CLOCK_MONOTONIC, 0,
+				      GATHER_ACCURACY, on_gathered, store);
+	if (r >= 0)
 		r = serve_imports_new(store->event, &output, &store->imports);
 	if (r >= 0)
-		r = sd_event_add_post(store->event, NULL, on_idle, store);
-	return r;
-}
-
-/* What was on its way in when affixd ended is nobody's any more. */
-static int empty_incoming(const struct store *store)
-{
-	int fd = dup(store->incoming_fd);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
-	int r = 0;
-
-	if (!directory) {
-		r = -errno;
-		(void)fd_close(fd);
-		return r;
-	}
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (r == 0 && (entry = readdir(directory))) {
-		if (path_is_safe_name(entry->d_name))
-			r = file_remove(store->incoming_fd, entry->d_name, NULL);
-	}
-	(void)closedir(directory);
-	return r;
+		r = sd_event_add_post(store->event, &store->idle, on_idle, store);
+	/* After all that can be read: what comes together is one commit. */
+	return r < 0 ? r : sd_event_source_set_priority(store->idle, SD_EVENT_PRIORITY_IDLE);
 }
 
 static int run(struct store *store, const struct config *config)
@@ -511,7 +555,7 @@ static int run(struct store *store, const struct config *config)
 	if (path_open_beneath(STORE_FD_DATA, "incoming", O_RDONLY | O_DIRECTORY, 0,
 			      &store->incoming_fd) < 0)
 		return -ENOENT;
-	r = empty_incoming(store);
+	r = serve_incoming_empty(store->incoming_fd);
 	if (r < 0)
 		return r;
 	r = add_sources(store);

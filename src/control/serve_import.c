@@ -33,6 +33,8 @@ struct serve_imports {
 	pthread_t thread;
 	bool is_busy;     /* with the first job */
 	struct job *jobs; /* in the order in which they came */
+	/* For what comes from registries, which may be slow: they stand in nobody's way. */
+	struct serve_imports *pulls;
 };
 
 static struct job *job_free(struct job *job)
@@ -95,8 +97,8 @@ static int on_checked(sd_event_source *source, int fd, uint32_t events, void *us
 	return 0;
 }
 
-int serve_imports_new(sd_event *event, const struct serve_imports_output *output,
-		      struct serve_imports **ret)
+static int new_queue(sd_event *event, const struct serve_imports_output *output,
+		     struct serve_imports **ret)
 {
 	cleanup_serve_imports struct serve_imports *imports = calloc(1, sizeof(*imports));
 	int r;
@@ -114,15 +116,31 @@ int serve_imports_new(sd_event *event, const struct serve_imports_output *output
 	return 0;
 }
 
-struct serve_imports *serve_imports_free(struct serve_imports *imports)
+int serve_imports_new(sd_event *event, const struct serve_imports_output *output,
+		      struct serve_imports **ret)
 {
-	if (!imports)
-		return NULL;
+	cleanup_serve_imports struct serve_imports *imports = NULL;
+	struct serve_imports *pulls = NULL;
+	int r;
+
+	r = new_queue(event, output, &imports);
+	if (r == 0)
+		r = new_queue(event, output, &pulls);
+	/* Without an error it is there, which the analyzer does not see. */
+	if (r != 0 || !imports)
+		return r;
+	imports->pulls = pulls;
+	*ret = TAKE_PTR(imports);
+	return 0;
+}
+
+static void free_queue(struct serve_imports *imports)
+{
 	(void)sd_event_source_disable_unref(imports->io);
 	if (imports->is_busy) {
 		/* It owns what it uses until the process ends. */
 		(void)pthread_detach(imports->thread);
-		return NULL;
+		return;
 	}
 	while (imports->jobs) {
 		struct job *job = imports->jobs;
@@ -132,6 +150,15 @@ struct serve_imports *serve_imports_free(struct serve_imports *imports)
 	}
 	(void)fd_close(imports->eventfd);
 	free(imports);
+}
+
+struct serve_imports *serve_imports_free(struct serve_imports *imports)
+{
+	if (!imports)
+		return NULL;
+	if (imports->pulls)
+		free_queue(imports->pulls);
+	free_queue(imports);
 	return NULL;
 }
 
@@ -152,7 +179,8 @@ void serve_imports_add(struct serve_imports *imports, unsigned front,
 {
 	cleanup_package_arrival struct package_arrival *owned = arrival;
 	cleanup_job struct job *job = calloc(1, sizeof(*job));
-	struct job **last = &imports->jobs;
+	struct serve_imports *queue = arrival->pull ? imports->pulls : imports;
+	struct job **last = &queue->jobs;
 
 	if (!job || copy_request(request, &job->request) < 0) {
 		package_arrival_check(owned);
@@ -164,13 +192,21 @@ void serve_imports_add(struct serve_imports *imports, unsigned front,
 	while (*last)
 		last = &(*last)->next;
 	*last = TAKE_PTR(job);
-	begin_next(imports);
+	begin_next(queue);
+}
+
+static void forget_front(struct serve_imports *imports, unsigned front)
+{
+	for (struct job *job = imports->jobs; job; job = job->next) {
+		if (job->front == front)
+			job->front = 0;
+	}
 }
 
 void serve_imports_front_gone(struct serve_imports *imports, unsigned front)
 {
-	for (struct job *job = imports ? imports->jobs : NULL; job; job = job->next) {
-		if (job->front == front)
-			job->front = 0;
-	}
+	if (!imports)
+		return;
+	forget_front(imports, front);
+	forget_front(imports->pulls, front);
 }

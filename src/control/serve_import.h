@@ -8,7 +8,8 @@
 
 struct package_arrival;
 
-/* Uploads that are checked beside the loop, one after another. */
+/* Uploads that are checked beside the loop, one after another; and beside both what is pulled from
+ * registries. */
 struct serve_imports;
 
 /* An upload was checked. *front*: the number of the front that asked, 0 if it is gone. */

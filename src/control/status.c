@@ -238,8 +238,7 @@ static int make_drift(const struct entry *entry, enum status_state state, json_t
 		r = add_drift(list, STATUS_DRIFT_VERSION);
 	if (r == 0 && is_unassigned && *running != '\0' && !str_equal(origin, "local"))
 		r = add_drift(list, STATUS_DRIFT_UNASSIGNED);
-	if (r == 0 && entry->is_config_failed && *wanted != '\0' &&
-	    entry->choice->assignment->config)
+	if (r == 0 && entry->is_config_failed && *wanted != '\0' && assign_config(entry->choice))
 		r = add_drift(list, STATUS_DRIFT_CONFIG);
 	if (r == 0 && entry->observed && store_int(entry->observed, AT_HELD) != 0)
 		r = add_drift(list, STATUS_DRIFT_HELD);

@@ -127,5 +127,19 @@ static const char fourth_step[] = "CREATE TABLE addon_event ("
 				  " addon TEXT NOT NULL, kind TEXT NOT NULL, count BIGINT NOT NULL,"
 				  " PRIMARY KEY (addon, kind));";
 
-const char *const store_schema_steps[] = {first_step, second_step, third_step, fourth_step};
+/* A bundle that joins a package which was approved already is not approved with it. */
+static const char fifth_step[] =
+	"ALTER TABLE artifact ADD COLUMN approved BIGINT NOT NULL DEFAULT 0;"
+	"UPDATE artifact SET approved ="
+	" (SELECT approved FROM package WHERE package.id = artifact.package);";
+
+/* The last configuration of each assignment that fits a version, NULL for none at all. */
+static const char sixth_step[] =
+	"CREATE TABLE assignment_config ("
+	" assignment BIGINT NOT NULL REFERENCES assignment (id) ON DELETE CASCADE,"
+	" package BIGINT NOT NULL REFERENCES package (id) ON DELETE CASCADE,"
+	" config TEXT, PRIMARY KEY (assignment, package));";
+
+const char *const store_schema_steps[] = {first_step,  second_step, third_step,
+					  fourth_step, fifth_step,  sixth_step};
 const size_t store_schema_n_steps = sizeof(store_schema_steps) / sizeof(store_schema_steps[0]);

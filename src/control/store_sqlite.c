@@ -24,6 +24,8 @@
 #include "control/store_schema.h"
 
 #define STATEMENTS_MAX  192U
+#define PARAMETERS_MAX  32U
+#define HINTS           256U
 #define BUSY_TIMEOUT_MS 2000
 #define MARKS_MAX       8U
 
@@ -33,12 +35,14 @@ struct store_rows {
 	bool in_use;
 	bool is_kept; /* one of the store's own, not to be finalized */
 	uint64_t hash;
+	uint8_t places[PARAMETERS_MAX]; /* of $1, $2, … as SQLite counts them; 0: not in the text */
 };
 
 struct store {
 	sqlite3 *db;
 	struct store_rows statements[STATEMENTS_MAX];
 	size_t n_statements;
+	uint8_t hints[HINTS]; /* by the address of a text, which statement had it last */
 	bool in_transaction;
 	int lost; /* -errno with which the database gave the transaction up, or 0 */
 	unsigned marks;
@@ -120,44 +124,75 @@ static uint64_t hash_text(const char *text)
 	return hash;
 }
 
-static int prepare(struct store *store, const char *sql, unsigned flags, sqlite3_stmt **ret)
+/* Looked up once: a report binds some forty values. */
+static void find_places(struct store_rows *rows)
 {
-	int code = sqlite3_prepare_v3(store->db, sql, -1, flags, ret, NULL);
+	int n = sqlite3_bind_parameter_count(rows->statement);
 
-	return code == SQLITE_OK ? 0 : fail(store, code);
+	for (int i = 1; i <= n && i <= UINT8_MAX; i++) {
+		const char *name = sqlite3_bind_parameter_name(rows->statement, i);
+		unsigned long number = name ? strtoul(name + 1, NULL, 10) : 0;
+
+		if (number > 0 && number <= PARAMETERS_MAX)
+			rows->places[number - 1] = (uint8_t)i;
+	}
+}
+
+static int prepare(struct store *store, const char *sql, unsigned flags, struct store_rows *rows)
+{
+	int code = sqlite3_prepare_v3(store->db, sql, -1, flags, &rows->statement, NULL);
+
+	if (code != SQLITE_OK)
+		return fail(store, code);
+	rows->store = store;
+	find_places(rows);
+	return 0;
+}
+
+static bool is_free(const struct store_rows *rows, const char *sql)
+{
+	return !rows->in_use && strcmp(sqlite3_sql(rows->statement), sql) == 0;
+}
+
+/* One that is kept; NULL: none. The same text mostly comes from the same place. */
+static struct store_rows *find_kept(struct store *store, const char *sql, uint64_t *ret_hash)
+{
+	uint8_t *hint = &store->hints[(uintptr_t)sql / sizeof(uint64_t) % HINTS];
+
+	if (*hint < store->n_statements && is_free(&store->statements[*hint], sql))
+		return &store->statements[*hint];
+	*ret_hash = hash_text(sql);
+	for (size_t i = 0; i < store->n_statements; i++) {
+		struct store_rows *rows = &store->statements[i];
+
+		if (rows->hash != *ret_hash || !is_free(rows, sql))
+			continue;
+		*hint = (uint8_t)i;
+		return rows;
+	}
+	return NULL;
 }
 
 /* A statement of this text that nobody uses. */
 static int get_rows(struct store *store, const char *sql, struct store_rows **ret)
 {
-	uint64_t hash = hash_text(sql);
-	struct store_rows *rows;
+	uint64_t hash = 0;
+	struct store_rows *rows = find_kept(store, sql, &hash);
 	int r;
 
-	for (size_t i = 0; i < store->n_statements; i++) {
-		rows = &store->statements[i];
-		if (rows->hash == hash && !rows->in_use &&
-		    strcmp(sqlite3_sql(rows->statement), sql) == 0) {
-			rows->in_use = true;
-			*ret = rows;
-			return 0;
-		}
-	}
-	if (store->n_statements < STATEMENTS_MAX) {
+	if (!rows && store->n_statements < STATEMENTS_MAX) {
 		rows = &store->statements[store->n_statements];
-		r = prepare(store, sql, SQLITE_PREPARE_PERSISTENT, &rows->statement);
+		r = prepare(store, sql, SQLITE_PREPARE_PERSISTENT, rows);
 		if (r != 0)
 			return r;
-		rows->store = store;
 		rows->is_kept = true;
 		rows->hash = hash;
 		store->n_statements++;
-	} else {
+	} else if (!rows) {
 		rows = calloc(1, sizeof(*rows));
 		if (!rows)
 			return -ENOMEM;
-		rows->store = store;
-		r = prepare(store, sql, 0, &rows->statement);
+		r = prepare(store, sql, 0, rows);
 		if (r != 0) {
 			free(rows);
 			return r;
@@ -183,18 +218,17 @@ struct store_rows *store_rows_free(struct store_rows *rows)
 	return NULL;
 }
 
-static int bind(struct store_rows *rows, unsigned number, const struct store_value *value)
+/* *until*: whether the value has to be copied, because the statement is used for longer. */
+static int bind(struct store_rows *rows, size_t at, const struct store_value *value,
+		sqlite3_destructor_type until)
 {
 	sqlite3_stmt *statement = rows->statement;
-	char name[16];
-	int index;
+	int index = at < PARAMETERS_MAX ? rows->places[at] : 0;
 	int code;
 
-	(void)snprintf(name, sizeof(name), "$%u", number);
-	index = sqlite3_bind_parameter_index(statement, name);
 	if (index == 0) {
 		(void)snprintf(rows->store->problem, sizeof(rows->store->problem),
-			       "a statement has no parameter %s", name);
+			       "a statement has no parameter $%zu", at + 1);
 		return -EINVAL;
 	}
 	switch (value->type) {
@@ -202,12 +236,12 @@ static int bind(struct store_rows *rows, unsigned number, const struct store_val
 		code = sqlite3_bind_int64(statement, index, value->number);
 		break;
 	case STORE_VALUE_TEXT:
-		code = sqlite3_bind_text64(statement, index, value->data, value->size,
-					   SQLITE_TRANSIENT, SQLITE_UTF8);
+		code = sqlite3_bind_text64(statement, index, value->data, value->size, until,
+					   SQLITE_UTF8);
 		break;
 	case STORE_VALUE_BLOB:
 		code = sqlite3_bind_blob64(statement, index, value->size > 0 ? value->data : "",
-					   value->size, SQLITE_TRANSIENT);
+					   value->size, until);
 		break;
 	case STORE_VALUE_NULL:
 	default:
@@ -217,8 +251,8 @@ static int bind(struct store_rows *rows, unsigned number, const struct store_val
 	return code == SQLITE_OK ? 0 : fail(rows->store, code);
 }
 
-int store_select_values(struct store *store, struct store_rows **ret, const char *sql,
-			const struct store_value *values, size_t n)
+static int open_rows(struct store *store, const char *sql, const struct store_value *values,
+		     size_t n, sqlite3_destructor_type until, struct store_rows **ret)
 {
 	cleanup_rows struct store_rows *rows = NULL;
 	int r;
@@ -234,11 +268,17 @@ int store_select_values(struct store *store, struct store_rows **ret, const char
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < n && r == 0; i++)
-		r = bind(rows, (unsigned)i + 1, &values[i]);
+		r = bind(rows, i, &values[i], until);
 	if (r != 0)
 		return r;
 	*ret = TAKE_PTR(rows);
 	return 0;
+}
+
+int store_select_values(struct store *store, struct store_rows **ret, const char *sql,
+			const struct store_value *values, size_t n)
+{
+	return open_rows(store, sql, values, n, SQLITE_TRANSIENT, ret);
 }
 
 int store_next(struct store_rows *rows, bool *ret_row)
@@ -260,7 +300,7 @@ int store_run_values(struct store *store, const char *sql, const struct store_va
 	bool row;
 	int r;
 
-	r = store_select_values(store, &rows, sql, values, n);
+	r = open_rows(store, sql, values, n, SQLITE_STATIC, &rows);
 	if (r == 0)
 		r = store_next(rows, &row);
 	if (r == 0)
@@ -303,7 +343,7 @@ int store_number_values(struct store *store, int64_t *ret, int64_t fallback, con
 	bool row = false;
 	int r;
 
-	r = store_select_values(store, &rows, sql, values, n);
+	r = open_rows(store, sql, values, n, SQLITE_STATIC, &rows);
 	if (r == 0)
 		r = store_next(rows, &row);
 	if (r != 0)
@@ -356,7 +396,7 @@ static int run_mark(struct store *store, const char *verb, unsigned number)
 	char sql[64];
 
 	(void)snprintf(sql, sizeof(sql), "%s m%u", verb, number);
-	return run_text(store, sql);
+	return store_run_values(store, sql, NULL, 0);
 }
 
 int store_mark(struct store *store)
@@ -449,13 +489,10 @@ static int migrate(struct store *store, char *reterr)
 static int prepare_database(struct store *store, char *reterr)
 {
 	static const char *const settings[] = {
-		"PRAGMA journal_mode = WAL",
-		"PRAGMA synchronous = FULL",
-		"PRAGMA foreign_keys = ON",
-		"PRAGMA trusted_schema = OFF",
-		"PRAGMA temp_store = MEMORY",
-		"PRAGMA cache_size = -16384",
-		"PRAGMA journal_size_limit = 67108864",
+		"PRAGMA journal_mode = WAL",        "PRAGMA synchronous = FULL",
+		"PRAGMA foreign_keys = ON",         "PRAGMA trusted_schema = OFF",
+		"PRAGMA temp_store = MEMORY",       "PRAGMA cache_size = -32768",
+		"PRAGMA wal_autocheckpoint = 8192", "PRAGMA journal_size_limit = 67108864",
 	};
 	int r = 0;
 
@@ -501,6 +538,9 @@ int store_open(int dirfd, const char *name, struct store **ret, char *reterr)
 
 	if (!store)
 		return -ENOMEM;
+	/* Of no effect once the library is in use. */
+	(void)sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	r = make_file(dirfd, name);
 	if (r < 0)
 		return r;

@@ -145,6 +145,7 @@ static int open_sockets(struct supervisor *supervisor)
 		supervisor->fronts[i].listen_fd = fds[i];
 	if (config->public_url)
 		return 0;
+	supervisor->effective->is_url_guessed = true;
 	return listen_default_url(config->listen, config->tls_certificate, supervisor->port,
 				  &supervisor->effective->public_url);
 }

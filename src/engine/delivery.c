@@ -37,8 +37,10 @@ static int load_trust(struct operation *operation, struct trust **ret)
 	if (r == -ENOENT)
 		return refuse(
 			&operation->refusal, REFUSAL_NO_TRUSTED_KEY,
-			"'" TRUST_PATH
-			"' does not exist; put the public key (NAME.pub) of whoever signs your bundles there");
+			"'%s" TRUST_PATH
+			"' does not exist; put the public key (NAME.pub) of whoever signs your bundles there%s",
+			call->root ? call->root : "",
+			call->root ? ", or name a directory of keys with --trust" : "");
 	return r < 0 ? r : trust_load(fd, true, ret, &operation->refusal);
 }
 
@@ -71,15 +73,22 @@ static int verify(struct operation *operation, const struct trust *trust,
 		  struct bundle_receipt *ret)
 {
 	cleanup_free char *signature = NULL;
+	cleanup_fd int spool = -EBADF;
 	struct bundle_verify how = {
 		.trust = trust,
 		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
 		.private_dirfd = operation->store.dirfd,
 	};
-	int r;
+	int r = 0;
 
-	r = read_descriptor(operation, REQUEST_FD_SIGNATURE, "signature", MINISIGN_FILE_MAX,
-			    &signature, &how.signature_size);
+	/* The copy has no name. Only to plan, no store is made. */
+	if (how.private_dirfd < 0) {
+		r = apply_open_spool(&operation->tree, &spool);
+		how.private_dirfd = spool;
+	}
+	if (r == 0)
+		r = read_descriptor(operation, REQUEST_FD_SIGNATURE, "signature", MINISIGN_FILE_MAX,
+				    &signature, &how.signature_size);
 	if (r == 0)
 		r = operation_now(operation, &how.now);
 	if (r != 0)
@@ -114,6 +123,7 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 {
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int spool = -EBADF;
+	struct bundle_spool place = {.is_fleeting = operation->tree.is_copy};
 	int r;
 
 	if (operation->call->fds[REQUEST_FD_BUNDLE] < 0 ||
@@ -128,9 +138,10 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 		r = platform_check(&operation->tree, &receipt.identity, &operation->refusal);
 	if (r == 0 && keep_bytes)
 		r = apply_open_spool(&operation->tree, &spool);
+	place.dirfd = spool;
 	if (r == 0)
-		r = bundle_open(receipt.fd, &receipt.identity, spool, &ret->bundle,
-				&operation->refusal);
+		r = bundle_open(receipt.fd, &receipt.identity, keep_bytes ? &place : NULL,
+				&ret->bundle, &operation->refusal);
 	if (r != 0)
 		return r;
 	ret->key = receipt.key;
@@ -264,6 +275,24 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 		r = delivery_validate(delivery->bundle, plan, &operation->refusal);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
+	return r;
+}
+
+int delivery_renew_config(struct operation *operation, struct plan *plan)
+{
+	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
+	cleanup_json json_t *local = NULL;
+	bool is_changed = false;
+	int r;
+
+	r = delivery_load_installed(operation, plan, &delivery);
+	if (r == 0)
+		r = load_local_config(operation, plan->identity.id, &local);
+	if (r == 0)
+		r = plan_renew_config(plan, delivery.bundle, local, &is_changed,
+				      &operation->refusal);
+	if (r == 0 && is_changed)
+		r = delivery_validate(delivery.bundle, plan, &operation->refusal);
 	return r;
 }
 

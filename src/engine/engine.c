@@ -26,7 +26,7 @@ static const struct verb *find_verb(enum request_verb verb)
 		[REQUEST_STATUS] = {operation_status,           false, false},
 		[REQUEST_DRIFT] = {operation_drift,            false, false},
 		[REQUEST_REPAIR] = {operation_repair,           true,  false},
-		[REQUEST_PLAN] = {operation_plan,             true,  true },
+		[REQUEST_PLAN] = {operation_plan,             false, true },
 		[REQUEST_PRUNE] = {operation_prune,            true,  false},
 		[REQUEST_HOLD] = {operation_hold,             true,  false},
 		[REQUEST_CLEAR_QUARANTINE] = {operation_clear_quarantine, true,  false},
@@ -70,6 +70,10 @@ static int refuse_error(struct operation *operation, int error)
 		return refuse(
 			&operation->refusal, REFUSAL_NO_SPACE,
 			"a file system is full; nothing was changed, free some space and try again");
+	if (error == -EFBIG)
+		return refuse(
+			&operation->refusal, REFUSAL_UNSUPPORTED,
+			"the record of the add-on would have more than 8 MiB; nothing was changed, use a smaller configuration or smaller units");
 	if (error == -EROFS)
 		return refuse(&operation->refusal, REFUSAL_UNSUPPORTED_FILESYSTEM,
 			      "a file system of '%s' is mounted read-only; nothing was changed, "

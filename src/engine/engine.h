@@ -4,8 +4,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bundle/bundle.h"
 #include "ipc/request.h"
 #include "ipc/result.h"
+#include "plan/plan.h"
 
 /*
  * One request carried out on one host or tree: the same code behind the updater's sockets and
@@ -20,6 +22,15 @@ struct engine_call {
 	bool is_admin;    /* the administrator's socket, or --root */
 	bool carry_logs;  /* log lines may go into the result */
 	int trust_dirfd;  /* --trust; -EBADF: TRUST_PATH of the tree */
+	/* REQUEST_INSTALL into a copy, in place of what would come in descriptors: affix itself. */
+	struct engine_own *own;
+};
+
+/* What nobody signed: a plan of affix itself (plan/plan_own.h), and its entries, with spooled
+ * content. Both are the caller's; the plan's place is NULL once it is taken. */
+struct engine_own {
+	struct plan *plan;
+	struct bundle *bundle;
 };
 
 /* engine_execute(): a transaction could not be ended and is left open; somebody has to settle it.

@@ -195,10 +195,15 @@ int health_watch(struct manager *manager, const struct plan *plan, const struct 
 int health_look(struct manager *manager, const struct plan *plan, const struct tree *tree,
 		struct health *ret)
 {
-	CLEANUP(subject_done) struct subject subject;
+	CLEANUP(subject_done) struct subject subject = {.is_timer = false};
 	struct health health = {.state = HEALTH_WAITING};
 	int r;
 
+	/* A plan of affix itself has nothing that is watched. */
+	if (plan->n_units == 0) {
+		ret->state = HEALTH_GOOD;
+		return 0;
+	}
 	subject_init(&subject, manager, plan, tree, false);
 	for (;;) {
 		r = subject_look(&subject, &health);

@@ -75,6 +75,25 @@ static bool is_gone(int r)
 	return r == -ENOENT || r == -ESRCH;
 }
 
+/*
+ * The file may not let itself be looked at: a process can run one of a file system of its own
+ * making, in a user namespace. That is for nobody but its add-on to suffer from; where not even the
+ * link can be read, it is us who may not look.
+ */
+static int look_failed(int pid_fd, int error, char reterr_reason[HEALTH_REASON_MAX])
+{
+	char target[1];
+
+	if (is_gone(error))
+		return HEALTH_PROCESS_E_GONE;
+	if (readlinkat(pid_fd, "exe", target, sizeof(target)) < 0)
+		return is_gone(-errno) ? HEALTH_PROCESS_E_GONE : error;
+	(void)snprintf(reterr_reason, HEALTH_REASON_MAX,
+		       "what its main process runs cannot be looked at: %s",
+		       strerrordesc_np(-error));
+	return HEALTH_PROCESS_E_OTHER;
+}
+
 static int check_binary(const struct plan *plan, const struct tree *tree, int pid_fd,
 			char reterr_reason[HEALTH_REASON_MAX])
 {
@@ -87,7 +106,7 @@ static int check_binary(const struct plan *plan, const struct tree *tree, int pi
 
 	/* A magic link: what it names is the file itself, whatever the path says by now. */
 	if (fstatat(pid_fd, "exe", &running, 0) < 0)
-		return is_gone(-errno) ? HEALTH_PROCESS_E_GONE : -errno;
+		return look_failed(pid_fd, -errno, reterr_reason);
 	r = path_open_in_root(tree->rootfd, plan->binary, O_PATH, 0, &fd);
 	if (r < 0 && r != -ENOENT)
 		return r;

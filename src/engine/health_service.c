@@ -64,6 +64,22 @@ static const struct {
 	{"resources",       "systemd could not start it (resources)"  },
 };
 
+/* A reason may hold foreign text, also cut in the middle of a character: JSON takes UTF-8 only. */
+static void clean(char *text)
+{
+	size_t left = strlen(text);
+
+	for (;;) {
+		size_t good = str_utf8_length(text, left);
+
+		if (good == left)
+			return;
+		text[good] = '?';
+		text += good + 1;
+		left -= good + 1;
+	}
+}
+
 void health_set(struct health *health, enum health_state state, const char *unit,
 		const char *format, ...)
 {
@@ -74,6 +90,7 @@ void health_set(struct health *health, enum health_state state, const char *unit
 	va_start(arguments, format);
 	(void)vsnprintf(health->reason, sizeof(health->reason), format, arguments);
 	va_end(arguments);
+	clean(health->reason);
 }
 
 static void describe_exit(int status, char ret[HEALTH_REASON_MAX])

@@ -3,16 +3,19 @@
 /* install, configure, repair: the verbs that make a new plan, and what must hold before one is
  * tried. */
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "engine/delivery.h"
 #include "engine/operation.h"
+#include "engine/platform.h"
 #include "engine/running.h"
 #include "engine/transaction.h"
 #include "plan/apply.h"
 #include "plan/diff.h"
+#include "plan/plan_own.h"
 
 /* An id is bound to the key of its first install; another needs a policy that names the id, or the
  * administrator. */
@@ -31,11 +34,15 @@ static int check_binding(struct operation *operation, const struct delivery *del
 		record->id, record->bound_key, delivery->bundle->key_id, delivery->key->name);
 }
 
-static int check_floor(struct operation *operation, const struct identity *identity)
+/* The bundle that runs, after a rollback perhaps, is no step back: it may be granted less. */
+static int check_floor(struct operation *operation, const struct plan *plan)
 {
 	const struct record *record = operation->record;
 	const struct identity *floor = &record->floor.identity;
+	const struct identity *identity = &plan->identity;
 
+	if (record->current && digest_is_equal(&record->current->bundle, &plan->bundle))
+		return 0;
 	if (!record->floor.is_set || operation->call->request->allow_downgrade ||
 	    identity_compare(identity, floor) >= 0)
 		return 0;
@@ -134,6 +141,37 @@ static int run_plan(struct operation *operation, struct delivery *delivery, stru
 	return r == 0 ? report_dropped(operation, &delivery->dropped) : r;
 }
 
+/* Whether the request leaves the fleet's part of the configuration as it is; none is an empty one.
+ */
+static bool keeps_config(const struct operation *operation, const struct delivery *delivery)
+{
+	const json_t *kept = operation->record->config;
+
+	if (!delivery->config)
+		return true;
+	if (!kept)
+		return json_object_size(delivery->config) == 0;
+	return json_equal(delivery->config, kept);
+}
+
+/* An install of what is there, or with another configuration, is a configure by another name. */
+static int check_protected(struct operation *operation, const struct delivery *delivery,
+			   const struct plan *plan)
+{
+	const struct record *record = operation->record;
+
+	if (operation->call->is_admin || !record->current ||
+	    !strv_has(&operation->policy->protected_ids, record->id))
+		return 0;
+	if (keeps_config(operation, delivery) &&
+	    !digest_is_equal(&record->current->bundle, &plan->bundle))
+		return 0;
+	return refuse(
+		&operation->refusal, REFUSAL_PROTECTED,
+		"'%s' is protected on this host: the fleet may bring another version of it, with the configuration that it has; its administrator can change that in " HOST_POLICY_PATH,
+		record->id);
+}
+
 static int check_install(struct operation *operation, const struct delivery *delivery,
 			 const struct plan *plan)
 {
@@ -141,9 +179,11 @@ static int check_install(struct operation *operation, const struct delivery *del
 
 	r = operation_check_fleet(operation, plan->identity.id, false);
 	if (r == 0)
+		r = check_protected(operation, delivery, plan);
+	if (r == 0)
 		r = check_binding(operation, delivery);
 	if (r == 0)
-		r = check_floor(operation, &plan->identity);
+		r = check_floor(operation, plan);
 	if (r == 0)
 		r = check_rebuild(operation, plan);
 	if (r == 0)
@@ -168,6 +208,56 @@ static int check_expected(struct operation *operation, const struct delivery *de
 		      delivery->bundle->identity.id);
 }
 
+/* Older programs read what newer ones wrote, in the guest of an image that was in use. */
+static int check_own(struct operation *operation, const struct plan *plan)
+{
+	const struct plan *current = operation->record->current;
+	int r = plan_check_own(plan);
+
+	if (r == 0 && current && !operation->call->request->allow_downgrade &&
+	    version_compare(plan->identity.version, current->identity.version) < 0)
+		return refuse(&operation->refusal, REFUSAL_DOWNGRADE,
+			      "'%s' %s is older than %s, which is installed there; use the newer "
+			      "affix, or allow it with --allow-downgrade",
+			      plan->identity.id, plan->identity.version, current->identity.version);
+	if (r == 0)
+		r = platform_check(&operation->tree, &plan->identity, &operation->refusal);
+	if (r == 0 && plan_owns_user(plan))
+		r = tree_check_user(&operation->tree, plan->user, &operation->refusal);
+	return r != 0 ? r : apply_preflight(&operation->tree, plan, current, &operation->refusal);
+}
+
+/* affix itself: its own files, that nobody signed, and only into the copy of an image. */
+static int install_own(struct operation *operation, struct engine_own *own)
+{
+	struct transaction_order order = {.operation = RECORD_INSTALL, .bundle = own->bundle};
+	const struct plan *plan = own->plan;
+	bool same = false;
+	int r;
+
+	assert(operation->call->is_copy);
+	r = operation_lock(operation, plan->identity.id);
+	if (r == 0)
+		r = operation_set_subject(operation, plan);
+	if (r == 0)
+		r = is_current(operation, plan, &same);
+	if (r == 0 && same)
+		return result_set(operation->result, RESULT_DONE, "",
+				  "'%s' %s is installed already, nothing changed",
+				  plan->identity.id, plan->identity.version);
+	if (r == 0)
+		r = check_own(operation, plan);
+	/* What was removed once left a machine its own files. */
+	if (r == 0 && (operation->record->current || !operation->record->floor.is_set))
+		r = apply_clear_seeds(&operation->tree, plan, operation->record->current);
+	if (r != 0)
+		return r;
+	order.to = TAKE_PTR(own->plan);
+	r = transaction_run(operation, &order);
+	(void)plan_free(order.to);
+	return r;
+}
+
 int operation_install(struct operation *operation)
 {
 	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
@@ -175,6 +265,8 @@ int operation_install(struct operation *operation)
 	bool same = false;
 	int r;
 
+	if (operation->call->own)
+		return install_own(operation, operation->call->own);
 	r = delivery_receive(operation, true, &delivery);
 	if (r == 0)
 		r = check_expected(operation, &delivery);
@@ -214,7 +306,7 @@ int operation_configure(struct operation *operation)
 	if (r == 0)
 		r = operation_check_fleet(operation, id, true);
 	if (r == 0)
-		r = delivery_load_installed(operation, &delivery);
+		r = delivery_load_installed(operation, operation->record->current, &delivery);
 	if (r == 0)
 		r = delivery_make_plan(operation, &delivery, operation->record->config, &plan);
 	if (r == 0)

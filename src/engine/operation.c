@@ -129,6 +129,11 @@ int operation_lock(struct operation *operation, const char *id)
 {
 	int r;
 
+	if (operation->manager && manifest_id_is_own(id))
+		return refuse(&operation->refusal, REFUSAL_PROTECTED,
+			      "'%s' is affix itself, which a running host does not change; 'affix "
+			      "image inject --with-affix' does, in its image",
+			      id);
 	r = check_known(operation, id);
 	if (r != 0)
 		return r;

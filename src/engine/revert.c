@@ -33,16 +33,18 @@ static int record_evidence(struct operation *operation, const char *name, const 
 			   const char *unit, uint64_t since_usec)
 {
 	struct record_transaction *transaction = operation->record->transaction;
+	/* It ends in the name of a file, perhaps in the middle of a character. */
+	cleanup_free char *shown = str_escape(reason, strlen(reason), strlen(reason));
 	cleanup_json json_t *evidence = json_object();
 	cleanup_strv struct strv lines = STRV_INIT;
 	json_t *log = NULL;
 	int r;
 
-	if (!evidence)
+	if (!evidence || !shown)
 		return -ENOMEM;
 	r = json_add_string(evidence, "name", name);
 	if (r == 0)
-		r = json_add_string(evidence, "reason", reason);
+		r = json_add_string(evidence, "reason", shown);
 	if (r == 0 && unit && operation->manager &&
 	    manager_log_tail(unit, since_usec, LOG_LINES, &lines) == 0) {
 		log = json_array();

@@ -278,13 +278,12 @@ int operation_status(struct operation *operation)
 	const char *wanted = operation->call->request->id;
 	cleanup_strv struct strv ids = STRV_INIT;
 	json_t *list = json_array();
-	int r = 0;
+	int r;
 
 	operation->result->data = json_object();
 	if (!operation->result->data || json_add(operation->result->data, "addons", list) < 0)
 		return -ENOMEM;
-	if (operation->store.dirfd >= 0)
-		r = store_list(&operation->store, &ids);
+	r = store_list(&operation->store, &ids);
 	if (r == 0 && wanted[0] && !strv_has(&ids, wanted))
 		return refuse(&operation->refusal, REFUSAL_NOT_INSTALLED,
 			      "'%s' is not installed on this host; 'affix status' lists what is",

@@ -27,6 +27,7 @@
 #include "engine/units.h"
 #include "plan/apply.h"
 #include "plan/apply_objects.h"
+#include "plan/plan_own.h"
 #include "plan/plan_paths.h"
 
 /* gcc 12's analyzer takes for lost what is kept behind the record. */
@@ -76,15 +77,17 @@ static int stage(struct operation *operation, struct bundle *bundle)
 {
 	const struct plan *to = operation->record->transaction->to;
 	char gecos[128];
-	int r;
+	int r = 0;
 
 	if (!to)
 		return 0;
 	(void)snprintf(gecos, sizeof(gecos), "affix add-on %s", to->identity.id);
 	if (operation->manager)
 		r = units_make_user(operation->manager, to);
-	else
-		r = plan_owns_user(to) ? tree_add_user(&operation->tree, to->user, gecos) : 0;
+	else if (plan_owns_user(to))
+		r = plan_is_own(to) ? tree_add_user_at(&operation->tree, to->user,
+						       PLAN_OWN_USER_NAME, PLAN_OWN_USER_HOME)
+				    : tree_add_user(&operation->tree, to->user, gecos);
 	if (r == 0 && bundle) {
 		r = apply_stage(&operation->tree, to, bundle);
 		bundle_close_spool(bundle);
@@ -223,7 +226,8 @@ static int commit(struct operation *operation)
 			"/%s, " PLAN_CACHE_BASE "/%s and " PLAN_LOGS_BASE "/%s",
 			operation->record->id, strerrordesc_np(-r), operation->record->id,
 			operation->record->id, operation->record->id);
-	return 0;
+	/* Of an image there may be no later request: nothing of it is brought in. */
+	return operation->tree.is_copy ? r : 0;
 }
 
 /* Starts and watches the new plan. 0 committed or reverted, the result says which. */

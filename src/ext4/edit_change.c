@@ -8,6 +8,7 @@
  */
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,22 +38,81 @@ static int make_room(struct edit *edit, ext2_ino_t dir, errcode_t *error)
 	return *error ? edit_error(edit, *error) : -EAGAIN;
 }
 
+/* What is behind the name in a record: nobody's. Records of an index are no names. */
+static int clear_slack(struct ext2_dir_entry *dirent, int offset, int blocksize, char *buf,
+		       void *user)
+{
+	const struct edit *edit = user;
+	size_t n = (size_t)ext2fs_dirent_name_len(dirent);
+	size_t used = offsetof(struct ext2_dir_entry, name) + n;
+	unsigned length = 0;
+	int changed = 0;
+
+	if (dirent->inode == 0 || (n <= 2 && memcmp(dirent->name, "..", n) == 0) ||
+	    ext2fs_get_rec_len(edit->fs, dirent, &length) != 0 || offset + (int)length > blocksize)
+		return 0;
+	for (size_t i = used; i < length; i++) {
+		changed |= buf[(size_t)offset + i] != 0 ? DIRENT_CHANGED : 0;
+		buf[(size_t)offset + i] = 0;
+	}
+	return changed;
+}
+
+static int get_size(struct edit *edit, ext2_ino_t dir, uint64_t *ret)
+{
+	struct ext2_inode inode;
+	int r = edit_error(edit, ext2fs_read_inode(edit->fs, dir, &inode));
+
+	if (r == 0)
+		*ret = EXT2_I_SIZE(&inode);
+	return r;
+}
+
+/*
+ * Splitting a leaf of an index, libext2fs 1.47 writes memory that it did not clear behind the
+ * names: what this process had there would be in the image, and the same input would not give the
+ * same bytes. A directory that was split is larger than before.
+ */
+static int clear_new(struct edit *edit, ext2_ino_t dir, uint64_t old_size)
+{
+	uint64_t size = 0;
+	int r = get_size(edit, dir, &size);
+
+	if (r < 0 || size == old_size)
+		return r;
+	return edit_error(edit, ext2fs_dir_iterate(edit->fs, dir, 0, NULL, clear_slack, edit));
+}
+
 int edit_link(struct edit *edit, ext2_ino_t dir, const char *name, ext2_ino_t ino, int type)
 {
-	errcode_t error = ext2fs_link(edit->fs, dir, name, ino, type);
-	int r = make_room(edit, dir, &error);
+	uint64_t size = 0;
+	errcode_t error = 0;
+	int r = get_size(edit, dir, &size);
 
-	return r == -EAGAIN ? edit_error(edit, ext2fs_link(edit->fs, dir, name, ino, type)) : r;
+	if (r < 0)
+		return r;
+	error = ext2fs_link(edit->fs, dir, name, ino, type);
+	r = make_room(edit, dir, &error);
+	if (r == -EAGAIN)
+		r = edit_error(edit, ext2fs_link(edit->fs, dir, name, ino, type));
+	return r < 0 ? r : clear_new(edit, dir, size);
 }
 
 int edit_make_directory(struct edit *edit, ext2_ino_t dir, const char *name,
 			const struct edit_attributes *attributes, ext2_ino_t *ret)
 {
-	errcode_t error = ext2fs_mkdir(edit->fs, dir, 0, name);
-	int r = make_room(edit, dir, &error);
+	uint64_t size = 0;
+	errcode_t error = 0;
+	int r = get_size(edit, dir, &size);
 
+	if (r < 0)
+		return r;
+	error = ext2fs_mkdir(edit->fs, dir, 0, name);
+	r = make_room(edit, dir, &error);
 	if (r == -EAGAIN)
 		r = edit_error(edit, ext2fs_mkdir(edit->fs, dir, 0, name));
+	if (r == 0)
+		r = clear_new(edit, dir, size);
 	if (r == 0)
 		r = edit_lookup(edit, dir, name, ret);
 	return r < 0 ? r : edit_set_attributes(edit, *ret, attributes);
@@ -60,10 +120,17 @@ int edit_make_directory(struct edit *edit, ext2_ino_t dir, const char *name,
 
 int edit_make_link(struct edit *edit, ext2_ino_t dir, const char *name, const char *target)
 {
-	errcode_t error = ext2fs_symlink(edit->fs, dir, 0, name, target);
-	int r = make_room(edit, dir, &error);
+	uint64_t size = 0;
+	errcode_t error = 0;
+	int r = get_size(edit, dir, &size);
 
-	return r == -EAGAIN ? edit_error(edit, ext2fs_symlink(edit->fs, dir, 0, name, target)) : r;
+	if (r < 0)
+		return r;
+	error = ext2fs_symlink(edit->fs, dir, 0, name, target);
+	r = make_room(edit, dir, &error);
+	if (r == -EAGAIN)
+		r = edit_error(edit, ext2fs_symlink(edit->fs, dir, 0, name, target));
+	return r < 0 ? r : clear_new(edit, dir, size);
 }
 
 static int set_capability(struct edit *edit, ext2_ino_t ino,

@@ -23,6 +23,8 @@
 #include "ext4/redo_private.h"
 
 #define MAP_SIZE_MIN 1024U
+#define AHEAD_SIZE   262144UL
+#define FLUSH_MIN    65536U /* less is left to the sync */
 
 static size_t hash(uint64_t cell, size_t map_size)
 {
@@ -122,6 +124,33 @@ static size_t count_run(const struct redo *redo, uint64_t cell, size_t n, int64_
 	return run;
 }
 
+/* Bytes of the image. libext2fs asks for block after block: what follows is read with it. */
+static int read_image(struct redo *redo, uint64_t position, char *data, size_t size)
+{
+	bool is_next = position == redo->read_end;
+	int r;
+
+	redo->read_end = position + size;
+	if (redo->ahead_size > 0 && position >= redo->ahead_position && size <= redo->ahead_size &&
+	    position - redo->ahead_position <= redo->ahead_size - size) {
+		memcpy(data, redo->ahead + (position - redo->ahead_position), size);
+		return 0;
+	}
+	if (is_next && size < AHEAD_SIZE && !redo->ahead)
+		redo->ahead = malloc(AHEAD_SIZE);
+	if (!is_next || size >= AHEAD_SIZE || !redo->ahead)
+		return redo_read_exactly(redo->image_fd, data, size, redo->place.offset + position);
+	redo->ahead_size = 0;
+	redo->ahead_position = position;
+	r = fd_pread_full(redo->image_fd, redo->ahead,
+			  (size_t)MIN(AHEAD_SIZE, redo->place.size - position),
+			  redo->place.offset + position, &redo->ahead_size);
+	if (r < 0 || redo->ahead_size < size)
+		return r < 0 ? r : -ENODATA;
+	memcpy(data, redo->ahead, size);
+	return 0;
+}
+
 static int read_cells(struct redo *redo, uint64_t cell, char *data, size_t n)
 {
 	while (n > 0) {
@@ -133,8 +162,7 @@ static int read_cells(struct redo *redo, uint64_t cell, char *data, size_t n)
 			r = redo_read_exactly(redo->fd, data, run * REDO_CELL_SIZE,
 					      staged_offset(index));
 		else
-			r = redo_read_exactly(redo->image_fd, data, run * REDO_CELL_SIZE,
-					      redo->place.offset + cell * REDO_CELL_SIZE);
+			r = read_image(redo, cell * REDO_CELL_SIZE, data, run * REDO_CELL_SIZE);
 		if (r < 0)
 			return r;
 		cell += run;
@@ -203,8 +231,17 @@ int redo_read(struct redo *redo, uint64_t position, void *data, size_t size)
 /* Past the staging, into the image. */
 static int write_past(struct redo *redo, uint64_t position, const void *data, size_t size)
 {
+	uint64_t offset = redo->place.offset + position;
+	int r;
+
 	redo->is_unsettled = true;
-	return fd_pwrite_full(redo->image_fd, data, size, redo->place.offset + position);
+	redo->ahead_size = 0;
+	r = fd_pwrite_full(redo->image_fd, data, size, offset);
+	/* The disk is at it while more is made: a hint, the sync to come says what went wrong. */
+	if (r == 0 && size >= FLUSH_MIN)
+		(void)sync_file_range(redo->image_fd, (off_t)offset, (off_t)size,
+				      SYNC_FILE_RANGE_WRITE);
+	return r;
 }
 
 int redo_write(struct redo *redo, uint64_t position, const void *data, size_t size)
@@ -254,13 +291,13 @@ static bool is_staged(const struct redo *redo, uint64_t position, size_t size)
 	return false;
 }
 
-static int note_written(struct redo *redo, uint64_t cell, size_t n)
+static int note_written(struct redo *redo, uint64_t cell, const char *data, size_t n)
 {
 	if (n > REDO_CELLS_MAX - redo->n_written)
 		return -EFBIG;
 	if (redo->n_written + n > redo->n_written_allocated) {
 		size_t wanted = MAX(redo->n_written_allocated * 2, redo->n_written + n);
-		uint64_t *larger = reallocarray(redo->written, wanted, sizeof(*larger));
+		struct redo_row *larger = reallocarray(redo->written, wanted, sizeof(*larger));
 
 		if (!larger)
 			return -ENOMEM;
@@ -268,7 +305,10 @@ static int note_written(struct redo *redo, uint64_t cell, size_t n)
 		redo->n_written_allocated = wanted;
 	}
 	for (size_t i = 0; i < n; i++)
-		redo->written[redo->n_written++] = cell + i;
+		redo_table_set(&redo->written[redo->n_written++], cell + i,
+			       data + i * REDO_CELL_SIZE);
+	redo->is_rewritten = redo->is_rewritten || cell < redo->written_end;
+	redo->written_end = MAX(redo->written_end, cell + n);
 	return 0;
 }
 
@@ -285,8 +325,10 @@ int redo_write_through(struct redo *redo, uint64_t position, const void *data, s
 	if (position % REDO_CELL_SIZE != 0 || size % REDO_CELL_SIZE != 0 ||
 	    is_staged(redo, position, size))
 		return redo_write(redo, position, data, size);
-	r = note_written(redo, position / REDO_CELL_SIZE, size / REDO_CELL_SIZE);
-	return r < 0 ? r : write_past(redo, position, data, size);
+	/* First to the disk, which works while the digests are made. */
+	r = write_past(redo, position, data, size);
+	return r < 0 ? r
+		     : note_written(redo, position / REDO_CELL_SIZE, data, size / REDO_CELL_SIZE);
 }
 
 int redo_settle(struct redo *redo)
@@ -296,6 +338,7 @@ int redo_settle(struct redo *redo)
 	if (fdatasync(redo->image_fd) < 0)
 		return -errno;
 	redo->is_unsettled = false;
+	redo->ahead_size = 0; /* it is to be read from the disk */
 	(void)posix_fadvise(redo->image_fd, 0, 0, POSIX_FADV_DONTNEED);
 	return 0;
 }
@@ -360,6 +403,7 @@ struct redo *redo_free(struct redo *redo)
 	free(redo->cells);
 	free(redo->map);
 	free(redo->written);
+	free(redo->ahead);
 	free(redo);
 	return NULL;
 }
@@ -377,5 +421,6 @@ int redo_commit(struct redo *redo, bool *ret_committed)
 	if (r == 0)
 		r = redo_file_commit(redo, ret_committed);
 	redo->is_done = *ret_committed;
+	redo->ahead_size = 0;
 	return r < 0 ? r : redo_file_apply(redo->image_fd, redo->dirfd, redo->name, redo->fd);
 }

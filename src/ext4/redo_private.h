@@ -30,9 +30,15 @@ struct redo {
 	size_t n_allocated;
 	uint32_t *map; /* hash table: index into cells plus one, 0: empty; a power of two long */
 	size_t map_size;
-	uint64_t *written; /* cells that were written past the file */
+	struct redo_row *written; /* cells that were written past the file */
 	size_t n_written;
 	size_t n_written_allocated;
+	uint64_t written_end; /* behind the last of them */
+	bool is_rewritten;    /* one may be there twice: the digests are not to be relied on */
+	char *ahead;          /* what follows the last read of the image, or NULL */
+	uint64_t ahead_position;
+	size_t ahead_size;
+	uint64_t read_end; /* of the last read */
 	bool is_direct;    /* nothing is staged: what is written is the image's at once */
 	bool is_unsettled; /* something was written through that may not be on the disk yet */
 	bool is_done;      /* the file is not ours to remove any more */
@@ -55,7 +61,9 @@ must_check int redo_file_commit(struct redo *redo, bool *ret_committed);
 /* Copies a committed redo file into the image and removes it. */
 must_check int redo_file_apply(int image_fd, int dirfd, const char *name, int fd);
 
-/* redo_table.c: the rows of all cells, staged and then written past the file, with what the image
+/* redo_table.c: one row, of a cell whose bytes are at hand. */
+void redo_table_set(struct redo_row *row, uint64_t cell, const char *data);
+/* The rows of all cells, staged and then written past the file, with what the image
  * holds now; the caller frees them. */
 must_check int redo_table_make(const struct redo *redo, struct redo_row **ret, size_t *ret_n);
 must_check int redo_table_read(int fd, uint64_t n_cells, uint64_t n, struct redo_row **ret);

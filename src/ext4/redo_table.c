@@ -38,6 +38,13 @@ static void digest_sector(const char *data, uint8_t *ret)
 	memcpy(ret, digest.bytes, REDO_DIGEST_SIZE);
 }
 
+void redo_table_set(struct redo_row *row, uint64_t cell, const char *data)
+{
+	row->cell = htole64(cell);
+	for (size_t k = 0; k < SECTORS; k++)
+		digest_sector(data + k * REDO_SECTOR_SIZE, row->digests[k]);
+}
+
 static int add_digests(const struct redo *redo, struct redo_row *rows, size_t n)
 {
 	cleanup_free char *buffer = malloc(REDO_RUN_MAX * REDO_CELL_SIZE);
@@ -68,10 +75,10 @@ int redo_table_make(const struct redo *redo, struct redo_row **ret, size_t *ret_
 		rows[i].cell = htole64(redo->cells[i]);
 	/* What was written past the file and then staged after all is among the cells. */
 	for (size_t i = 0; i < redo->n_written; i++) {
-		if (!redo_has_cell(redo, redo->written[i]))
-			rows[n++].cell = htole64(redo->written[i]);
+		if (!redo_has_cell(redo, le64toh(redo->written[i].cell)))
+			rows[n++] = redo->written[i];
 	}
-	r = add_digests(redo, rows, n);
+	r = add_digests(redo, rows, redo->is_rewritten ? n : redo->n_cells);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(rows);

@@ -140,6 +140,8 @@ static int add_plan(struct attributes *attributes, const struct plan *plan, bool
 	for (size_t i = 0; plan && r == 0 && i < plan->n_objects; i++) {
 		const struct plan_object *object = &plan->objects[i];
 
+		if (object->seed)
+			continue;
 		r = add_parked(attributes, plan, object);
 		if (r == 0 && (is_current || object->entry))
 			r = add_item(attributes, object->path, plan->identity.id, object,

@@ -27,6 +27,7 @@
 #define ENTRIES_MAX (1U << 17)
 #define HEAD_SIZE   4096U
 #define DEPTH_MAX   8U
+#define NAMED_MAX   (256ULL << 10) /* of a file that need not be ours: no text of ours is larger */
 #define SMALL_MAX   (256ULL << 20) /* of all files together but those of versions */
 
 /* What of a place is copied. */
@@ -37,36 +38,48 @@ enum how {
 	HOW_OURS,  /* a directory; what of it may be affix's whole, of the rest the names */
 	HOW_TREE,  /* a directory and all below it */
 	HOW_LARGE, /* the same, whatever the size of its files */
-	HOW_UNITS, /* a directory, and of the names in it those that affix could have given */
+	HOW_NAMED, /* a directory, and what in it has affix's name */
+	HOW_SMALL, /* what is in one of that name: of large files the names */
 };
 
 static const struct {
 	const char *path;
 	enum how how;
 } places[] = {
-	{"/usr/lib/systemd/systemd",      HOW_HEAD },
-	{"/lib/systemd/systemd",          HOW_HEAD },
-	{"/bin/sh",		       HOW_HEAD },
-	{"/etc/passwd",                   HOW_FILE },
-	{"/etc/group",                    HOW_FILE },
-	{"/etc/shadow",                   HOW_FILE },
-	{"/etc/gshadow",                  HOW_FILE },
-	{"/etc/affix",                    HOW_TREE },
-	{"/etc/systemd/system",           HOW_OURS },
-	{"/etc/systemd/system.control",   HOW_OURS },
-	{"/run/systemd/system",           HOW_OURS },
-	{"/etc/sysusers.d",               HOW_OURS },
-	{"/etc/tmpfiles.d",               HOW_OURS },
-	{"/usr/lib/systemd/system",       HOW_UNITS},
-	{"/lib/systemd/system",           HOW_UNITS},
-	{"/usr/local/lib/systemd/system", HOW_UNITS},
-	{"/opt",			  HOW_NAMES},
-	{PLAN_OPT_BASE,                   HOW_NAMES},
-	{PLAN_STATE_BASE,                 HOW_NAMES},
-	{PLAN_CACHE_BASE,                 HOW_NAMES},
-	{PLAN_LOGS_BASE,                  HOW_NAMES},
-	{PLAN_RUN_BASE,                   HOW_NAMES},
-	{RECORD_DIRECTORY,                HOW_TREE },
+	{"/usr/lib/systemd/systemd",       HOW_HEAD },
+	{"/lib/systemd/systemd",           HOW_HEAD },
+	{"/bin/sh",			HOW_HEAD },
+	{"/etc/passwd",                    HOW_FILE },
+	{"/etc/group",                     HOW_FILE },
+	{"/etc/shadow",                    HOW_FILE },
+	{"/etc/gshadow",                   HOW_FILE },
+	{"/etc/affix",                     HOW_TREE },
+	{"/etc/systemd/system",            HOW_OURS },
+	{"/etc/systemd/system.control",    HOW_OURS },
+	{"/run/systemd/system",            HOW_OURS },
+	{"/etc/sysusers.d",                HOW_OURS },
+	{"/etc/tmpfiles.d",                HOW_OURS },
+	{"/usr/lib/systemd/system",        HOW_NAMED},
+	{"/lib/systemd/system",            HOW_NAMED},
+	{"/usr/local/lib/systemd/system",  HOW_NAMED},
+	{"/etc/fstab",                     HOW_FILE },
+	{"/etc/hostname",                  HOW_FILE },
+	{"/etc/machine-id",                HOW_FILE },
+	{"/etc/resolv.conf",               HOW_FILE },
+	{"/etc/systemd/network",           HOW_NAMED},
+	{"/usr/bin",		       HOW_NAMED},
+	{"/usr/lib",		       HOW_NAMED},
+	{"/usr/lib/systemd/system-preset", HOW_NAMED},
+	{"/usr/lib/sysusers.d",            HOW_NAMED},
+	{"/usr/lib/tmpfiles.d",            HOW_NAMED},
+	{"/usr/share",                     HOW_NAMED},
+	{"/opt",			   HOW_NAMES},
+	{PLAN_OPT_BASE,                    HOW_NAMES},
+	{PLAN_STATE_BASE,                  HOW_NAMES},
+	{PLAN_CACHE_BASE,                  HOW_NAMES},
+	{PLAN_LOGS_BASE,                   HOW_NAMES},
+	{PLAN_RUN_BASE,                    HOW_NAMES},
+	{RECORD_DIRECTORY,                 HOW_TREE },
 };
 
 static int compare_entries(const void *a, const void *b)
@@ -222,7 +235,18 @@ static enum how how_below(enum how how, const char *name, bool is_directory)
 {
 	if (how == HOW_OURS && str_starts_with(name, "affix-"))
 		return HOW_TREE;
+	if (how == HOW_NAMED)
+		return HOW_SMALL;
 	return how == HOW_OURS && !is_directory ? HOW_NAMES : how;
+}
+
+/* How much of a file is copied. */
+static uint64_t size_of(enum how how, const struct edit_stat *st)
+{
+	bool is_whole =
+		how == HOW_TREE || how == HOW_LARGE || (how == HOW_SMALL && st->size <= NAMED_MAX);
+
+	return is_whole ? UINT64_MAX : 0;
 }
 
 static int copy_child(struct excerpt *excerpt, struct queue *queue, const char *directory,
@@ -234,7 +258,7 @@ static int copy_child(struct excerpt *excerpt, struct queue *queue, const char *
 	enum how below_it;
 	int r;
 
-	if (how == HOW_UNITS && !str_starts_with(name, "affix-"))
+	if (how == HOW_NAMED && !strstr(name, "affix"))
 		return 0;
 	r = edit_lookup(excerpt->edit, dir, name, &ino);
 	if (r == 0)
@@ -244,10 +268,8 @@ static int copy_child(struct excerpt *excerpt, struct queue *queue, const char *
 	if (r < 0 || !path)
 		return r < 0 ? r : -ENOMEM;
 	below_it = how_below(how, name, S_ISDIR(st.mode));
-	r = copy_object(excerpt, path, &st,
-			below_it == HOW_TREE || below_it == HOW_LARGE ? UINT64_MAX : 0,
-			below_it == HOW_LARGE);
-	if (r < 0 || !S_ISDIR(st.mode) || how == HOW_NAMES || how == HOW_UNITS)
+	r = copy_object(excerpt, path, &st, size_of(below_it, &st), below_it == HOW_LARGE);
+	if (r < 0 || !S_ISDIR(st.mode) || how == HOW_NAMES)
 		return r;
 	return depth < DEPTH_MAX ? queue_add(queue, path, below_it, depth + 1) : -E2BIG;
 }
@@ -342,7 +364,7 @@ static int make_directory(struct excerpt *excerpt, const char *base)
 }
 
 int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
-		 struct image_problem *reterr_problem)
+		 struct problem *reterr_problem)
 {
 	cleanup_excerpt struct excerpt excerpt = EXCERPT_INIT;
 	const char *base = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): read only */
@@ -353,21 +375,22 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 	excerpt.edit = edit;
 	r = make_directory(&excerpt, base);
 	if (r < 0)
-		return image_refuse(reterr_problem, "no-workspace",
-				    "no directory for what is worked on can be made in '%s': %s; "
-				    "name another with TMPDIR",
-				    base, strerrordesc_np(-r));
+		return problem_refuse(reterr_problem, "no-workspace",
+				      "no directory for what is worked on can be made in '%s': %s; "
+				      "name another with TMPDIR",
+				      base, strerrordesc_np(-r));
 	r = copy_all(&excerpt, ids);
 	if (r == -EFBIG)
-		return image_refuse(reterr_problem, "bad-image",
-				    "what '%s' has below /etc/affix and in files of affix's names "
-				    "is too large to be affix's; look with 'affix image ls'",
-				    edit->path);
+		return problem_refuse(
+			reterr_problem, "bad-image",
+			"what '%s' has below /etc/affix and in files of affix's names "
+			"is too large to be affix's; look with 'affix image ls'",
+			edit->path);
 	if (r == -EUCLEAN || r == -E2BIG)
-		return image_refuse(reterr_problem, "bad-image",
-				    "the file system in '%s' cannot be read (%s); check it with "
-				    "'e2fsck -f'",
-				    edit->path, edit_describe(edit, r));
+		return problem_refuse(reterr_problem, "bad-image",
+				      "the file system in '%s' cannot be read (%s); check it with "
+				      "'e2fsck -f'",
+				      edit->path, edit_describe(edit, r));
 	if (r < 0)
 		return r;
 	*ret = excerpt;

@@ -74,6 +74,9 @@ static bool is_own(const char *path, const char *root, const char *id, bool stri
 static void check_state_dirs(struct yaml_reader *reader, const struct yaml_node *list,
 			     const struct manifest *manifest)
 {
+	if (list && list->count > MANIFEST_STATE_DIRS_MAX)
+		yaml_problem(reader, list, "'state_dirs' may have at most %u entries",
+			     MANIFEST_STATE_DIRS_MAX);
 	for (const struct yaml_node *item = list ? list->first : NULL; item; item = item->next) {
 		bool found = false;
 

@@ -9,10 +9,11 @@
 #include "base/str.h"
 #include "ipc/diagnostic.h"
 
-#define MANIFEST_NAME       "addon.yaml"
-#define MANIFEST_SIZE_MAX   262144U /* 256 KiB */
-#define MANIFEST_ID_MAX     25U
-#define MANIFEST_WINDOW_MAX 900U
+#define MANIFEST_STATE_DIRS_MAX 64U
+#define MANIFEST_NAME           "addon.yaml"
+#define MANIFEST_SIZE_MAX       262144U /* 256 KiB */
+#define MANIFEST_ID_MAX         25U
+#define MANIFEST_WINDOW_MAX     900U
 
 enum manifest_delivery {
 	MANIFEST_DELIVERY_COMPILED_IN,
@@ -92,6 +93,13 @@ DEFINE_CLEANUP(struct manifest *, manifest, manifest_free)
 
 /* `[a-z][a-z0-9]*(-[a-z0-9]+)*`, at most MANIFEST_ID_MAX bytes, not reserved. */
 bool manifest_id_is_valid(const char *id);
+
+/* Whether affix itself is recorded under it, in images: "affix", its programs, and "vm", what the
+ * guest of a virtual machine wants. No add-on can have it. */
+bool manifest_id_is_own(const char *id);
+
+/* Whether there can be a record of that id: an add-on's, or affix's own. */
+bool manifest_id_is_recorded(const char *id);
 
 /* `linux`/`amd64` and friends, as bundles and comments spell them. */
 bool manifest_platform_is_known(const char *os, const char *arch);

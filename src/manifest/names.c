@@ -182,6 +182,18 @@ bool manifest_id_is_valid(const char *id)
 	return name_is_words(id, MANIFEST_ID_MAX) && !is_program(id) && !is_one_of(id, reserved);
 }
 
+bool manifest_id_is_own(const char *id)
+{
+	static const char *const own[] = {"affix", "vm", NULL};
+
+	return is_one_of(id, own);
+}
+
+bool manifest_id_is_recorded(const char *id)
+{
+	return manifest_id_is_valid(id) || manifest_id_is_own(id);
+}
+
 bool manifest_platform_is_known(const char *os, const char *arch)
 {
 	static const char *const archs[] = {"amd64", "arm64", NULL};

@@ -120,7 +120,7 @@ static int remove_rest(const struct tree *tree, const struct plan *from, const s
 	for (size_t i = from->n_objects; r == 0 && i > 0; i--) {
 		const struct plan_object *object = &from->objects[i - 1];
 
-		if ((to && plan_find(to, object->path)) ||
+		if (object->seed || (to && plan_find(to, object->path)) ||
 		    (!is_single(from, object) && !is_current(object)))
 			continue;
 		r = apply_forget_object(tree, object);

@@ -67,7 +67,16 @@ must_check int apply_missing_directories(const struct tree *tree, const struct p
  * -errno. */
 must_check int apply_has_bytes(const struct tree *tree, const struct plan *plan, bool *ret);
 
+/*
+ * Takes away what stands in place of the seeds of *plan* that *old* (may be NULL) does not have, so
+ * that the switch makes them: a file that says nothing (no line but comments), and a machine's id,
+ * which must not be that of every machine of an image. 0 or -errno.
+ */
+must_check int apply_clear_seeds(const struct tree *tree, const struct plan *plan,
+				 const struct plan *old);
+
 /* Removes version directories (parked ones too) and leftovers of *id* that none of the *n* plans
- * needs. */
+ * needs; keep[0] is the current one, if there is any. Bytes that one needs are never removed,
+ * whatever name they got. */
 must_check int apply_prune(const struct tree *tree, const char *id, const struct plan *const *keep,
 			   size_t n);

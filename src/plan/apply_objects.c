@@ -128,12 +128,15 @@ int apply_prepare_object(const struct tree *tree, const struct plan_object *obje
 {
 	cleanup_fd int parent = -EBADF;
 	const char *name = NULL;
+	struct stat st;
 	int r;
 
 	*ret_pending = false;
 	r = tree_open_parent(tree, object->path, &parent, &name);
 	if (r < 0)
 		return r;
+	if (object->seed && fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return file_forget(parent, name);
 	if (object->type == PLAN_LINK)
 		r = prepare_link(parent, name, object, ret_pending, ret_written);
 	else

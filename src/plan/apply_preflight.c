@@ -207,7 +207,7 @@ int apply_preflight(const struct tree *tree, const struct plan *plan, const stru
 
 		/* What is below the versions directory is affix's own, from one transaction or
 		 * another. */
-		if (is_ours(old, object) || object->entry ||
+		if (is_ours(old, object) || object->entry || object->seed ||
 		    (old && strcmp(object->path, version_path) == 0))
 			continue;
 		r = check_foreign(tree, object, reterr_refusal);

@@ -230,6 +230,8 @@ static int compare_object(const struct tree *tree, const struct plan_object *obj
 		return add(diff, DIFF_MISSING, object->path, NULL, NULL);
 	if (r < 0)
 		return r;
+	if (object->seed)
+		return 0;
 	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? add(diff, DIFF_MISSING, object->path, NULL, NULL) : -errno;
 	/* A shared directory is only ever needed, not owned. */

@@ -35,6 +35,8 @@ struct plan_object {
 	struct digest digest;  /* files */
 	uint64_t capabilities; /* file capabilities, permitted and effective: a mask; 0: no xattr */
 	bool shared; /* a directory that others use as well: made if missing, left if not empty */
+	bool seed;   /* made where nothing stands; from then on the machine's own: neither compared
+			nor removed */
 };
 
 /* A unit of the plan and what a running system does with it. */
@@ -91,6 +93,13 @@ struct plan_config {
 must_check int plan_make(const struct bundle *bundle, const struct host_policy *policy,
 			 const struct plan_config *config, const struct plan_narrowing *narrowing,
 			 struct plan **ret, struct refusal *reterr_refusal);
+/*
+ * Makes the configuration of *plan*, which was made of *bundle* before, with the administrator's
+ * own keys as they are now (NULL: none). Not validated either. 0; refused; -errno.
+ */
+must_check int plan_renew_config(struct plan *plan, const struct bundle *bundle,
+				 const json_t *local, bool *ret_changed,
+				 struct refusal *reterr_refusal);
 struct plan *plan_free(struct plan *plan);
 
 DEFINE_CLEANUP(struct plan *, plan, plan_free)
@@ -104,6 +113,8 @@ const struct plan_object *plan_find_entry(const struct plan *plan, const char *n
 const struct plan_unit *plan_primary(const struct plan *plan);
 /* Whether the plan's user is the add-on's own, `affix-<id>`, which affix makes. */
 bool plan_owns_user(const struct plan *plan);
+/* Whether it is of affix itself and not of an add-on (plan_own.h). */
+bool plan_is_own(const struct plan *plan);
 /* `/opt/affix/<id>/versions/<version>`; the caller frees it. NULL: no memory. */
 char *plan_version_path(const struct plan *plan);
 

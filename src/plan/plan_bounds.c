@@ -48,7 +48,7 @@ static bool is_named(const char *path, const char *prefix, const char *id, const
 	return strncmp(path, id, length) == 0 && strcmp(path + length, suffix) == 0;
 }
 
-/* Whether `/etc/systemd/system/NAME` is a directory of enablement links. */
+/* Whether `/etc/systemd/system/NAME` is a directory of enablement links of a target. */
 static bool is_wants_name(const char *name)
 {
 	return !strchr(name, '/') &&
@@ -74,16 +74,27 @@ bool plan_bounds_is_own_unit(const char *id, const char *name)
 	return str_ends_with(rest, ".service") || str_ends_with(rest, ".timer");
 }
 
-/* Whether *name* is `UNIT.d` of a unit of *id*. */
-static bool is_drop_in_name(const char *id, const char *name)
+/* Whether *name* is `UNITSUFFIX` of a unit of *id*. */
+static bool is_of_own_unit(const char *id, const char *name, const char *suffix)
 {
 	char unit[PATH_NAME_MAX + 1];
 	size_t length = strlen(name);
 
-	if (length > PATH_NAME_MAX || !str_ends_with(name, ".d"))
+	if (length > PATH_NAME_MAX || !str_ends_with(name, suffix))
 		return false;
-	(void)snprintf(unit, sizeof(unit), "%.*s", (int)(length - 2), name);
+	(void)snprintf(unit, sizeof(unit), "%.*s", (int)(length - strlen(suffix)), name);
 	return plan_bounds_is_own_unit(id, unit);
+}
+
+static bool is_drop_in_name(const char *id, const char *name)
+{
+	return is_of_own_unit(id, name, ".d");
+}
+
+/* A unit of the add-on may be what another one of it is enabled by. */
+static bool is_own_wants_name(const char *id, const char *name)
+{
+	return is_of_own_unit(id, name, ".wants") || is_of_own_unit(id, name, ".requires");
 }
 
 /* Splits `DIRECTORY/NAME`, exactly two names, into *directory* and the name, or NULL. */
@@ -115,7 +126,9 @@ bool plan_bounds_allow_directory(const char *id, const char *path)
 	if (plan_bounds_is_shared(path) || behind_home(id, path) ||
 	    is_named(path, PLAN_OPT_BASE "/", id, ""))
 		return true;
-	return name && is_drop_in_name(id, name);
+	if (manifest_id_is_own(id))
+		return plan_bounds_allow_own_directory(path);
+	return name && (is_drop_in_name(id, name) || is_own_wants_name(id, name));
 }
 
 bool plan_bounds_is_key_id(const char *text)
@@ -184,8 +197,8 @@ static bool allow_enablement(const char *id, const struct plan_object *object)
 	const char *name = rest ? split_two(rest, directory) : NULL;
 	const char *target = behind(object->target, PLAN_UNIT_BASE);
 
-	return name && target && is_wants_name(directory) && plan_bounds_is_own_unit(id, name) &&
-	       strcmp(target, name) == 0;
+	return name && target && (is_wants_name(directory) || is_own_wants_name(id, directory)) &&
+	       plan_bounds_is_own_unit(id, name) && strcmp(target, name) == 0;
 }
 
 static bool allow_link(const struct plan *plan, const struct plan_object *object)
@@ -204,6 +217,10 @@ bool plan_bounds_allow_object(const struct plan *plan, const struct plan_object 
 	const char *id = plan->identity.id;
 
 	if (!path_is_normal_absolute(object->path))
+		return false;
+	if (plan_is_own(plan) && !path_is_below(object->path, "/opt"))
+		return plan_bounds_allow_own(object);
+	if (object->seed)
 		return false;
 	if (object->type == PLAN_LINK)
 		return allow_link(plan, object);

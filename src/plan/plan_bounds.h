@@ -30,6 +30,12 @@ bool plan_bounds_allow_binary(const char *id, const char *path);
 /* Whether uninstall --purge may remove *path* as state of *id*. */
 bool plan_bounds_allow_state(const char *id, const char *path);
 
+/* Whether *object*, which is not below /opt, stands where a plan of affix itself may
+ * put one (plan_bounds_own.c). */
+bool plan_bounds_allow_own(const struct plan_object *object);
+/* Whether it may make the directory *path*, to be shared by all. */
+bool plan_bounds_allow_own_directory(const char *path);
+
 /* Whether *object* stands where *plan* may put an object of its type, a link also to what it
  * points. */
 bool plan_bounds_allow_object(const struct plan *plan, const struct plan_object *object);

@@ -24,10 +24,9 @@
 #include "plan/json_reader.h"
 #include "plan/plan_bounds.h"
 
-#define PLAN_OBJECTS_MAX    1024U
-#define PLAN_UNITS_MAX      BUNDLE_ENTRIES_MAX
-#define PLAN_STATE_DIRS_MAX 64U
-#define CAPABILITIES_MAX    64 /* bits of a mask */
+#define PLAN_OBJECTS_MAX 1024U
+#define PLAN_UNITS_MAX   BUNDLE_ENTRIES_MAX
+#define CAPABILITIES_MAX 64 /* bits of a mask */
 
 static const char *const object_types[] = {
 	[PLAN_DIRECTORY] = "directory",
@@ -146,7 +145,8 @@ static json_t *object_to_json(const struct plan_object *object)
 		return NULL;
 	if ((object->type == PLAN_FILE && add_file(json, object) < 0) ||
 	    (object->type == PLAN_LINK && json_add_string(json, "target", object->target) < 0) ||
-	    (object->shared && json_add(json, "shared", json_true()) < 0))
+	    (object->shared && json_add(json, "shared", json_true()) < 0) ||
+	    (object->seed && json_add(json, "seed", json_true()) < 0))
 		return NULL;
 	return TAKE_PTR(json);
 }
@@ -271,7 +271,7 @@ static void read_addon(struct json_reader *reader, const json_t *json, struct pl
 	identity->epoch = json_reader_uint(reader, json, "epoch", INT64_MAX);
 	read_digest(reader, json, "bundle", &plan->bundle);
 	read_supervision(reader, json, plan);
-	if (!manifest_id_is_valid(identity->id))
+	if (!manifest_id_is_recorded(identity->id))
 		json_reader_fail_value(reader, "bad id", identity->id);
 	if (!version_is_valid(identity->version))
 		json_reader_fail_value(reader, "bad version", identity->version);
@@ -319,7 +319,8 @@ static void read_limits(struct json_reader *reader, const json_t *json, struct p
 						.tasks_max = values[3]};
 }
 
-/* Every object belongs to root; only the binary with file capabilities to the group of the user. */
+/* Every object belongs to root; only the binary with file capabilities to the group of the user,
+ * and a directory of affix's own programs to their user. */
 static void read_owner(struct json_reader *reader, const json_t *json, const struct plan *plan,
 		       struct plan_object *object)
 {
@@ -334,7 +335,8 @@ static void read_owner(struct json_reader *reader, const json_t *json, const str
 	object->mode = (mode_t)strtoul(mode, NULL, 8);
 	if (object->mode > 0777 || (object->type != PLAN_LINK && object->mode & 022))
 		json_reader_fail_value(reader, "mode out of bounds", mode);
-	if (strcmp(object->owner, "root") != 0)
+	if (strcmp(object->owner, "root") != 0 &&
+	    (!plan_is_own(plan) || !object->shared || strcmp(object->owner, plan->user) != 0))
 		json_reader_fail_value(reader, "foreign owner", object->owner);
 	if (strcmp(object->group, "root") != 0 && strcmp(object->group, plan->user) != 0)
 		json_reader_fail_value(reader, "foreign group", object->group);
@@ -347,7 +349,7 @@ static void read_file(struct json_reader *reader, const json_t *json, const stru
 		"path",         "type",  "mode", "owner",  "group",
 		"capabilities", "entry", "size", "digest", NULL};
 	static const char *const written[] = {"path",  "type",    "mode", "owner",
-					      "group", "content", NULL};
+					      "group", "content", "seed", NULL};
 	bool is_entry = json_object_get(json, "entry");
 
 	json_reader_keys(reader, json, is_entry ? from_bundle : written);
@@ -384,20 +386,28 @@ static void read_object_type(struct json_reader *reader, const json_t *json,
 	json_reader_fail_value(reader, "unknown type", name);
 }
 
+/* What is there only where it is true. */
+static bool read_true(struct json_reader *reader, const json_t *json, const char *key)
+{
+	if (!json_object_get(json, key))
+		return false;
+	if (!json_reader_bool(reader, json, key))
+		json_reader_fail(reader, "'%s' is not true", key);
+	return true;
+}
+
 static void read_object(struct json_reader *reader, const json_t *json, const struct plan *plan,
 			struct plan_object *object)
 {
 	static const char *const directory[] = {"path",  "type",   "mode", "owner",
 						"group", "shared", NULL};
 	static const char *const link[] = {"path",  "type",   "mode", "owner",
-					   "group", "target", NULL};
+					   "group", "target", "seed", NULL};
 
 	read_object_type(reader, json, object);
 	if (object->type == PLAN_DIRECTORY) {
 		json_reader_keys(reader, json, directory);
-		object->shared = json_object_get(json, "shared") != NULL;
-		if (object->shared && !json_reader_bool(reader, json, "shared"))
-			json_reader_fail(reader, "'shared' is not true");
+		object->shared = read_true(reader, json, "shared");
 	} else if (object->type == PLAN_LINK) {
 		json_reader_keys(reader, json, link);
 		object->target = json_reader_copy(reader, json, "target");
@@ -405,6 +415,7 @@ static void read_object(struct json_reader *reader, const json_t *json, const st
 		read_file(reader, json, plan, object);
 	}
 	object->path = json_reader_copy(reader, json, "path");
+	object->seed = read_true(reader, json, "seed");
 	read_owner(reader, json, plan, object);
 	if (reader->result != 0)
 		return;
@@ -481,7 +492,7 @@ static void read_units(struct json_reader *reader, const json_t *json, struct pl
 		plan->n_units++;
 	}
 	reader->number = 0;
-	if (primaries != 1)
+	if (primaries != (plan_is_own(plan) ? 0 : 1))
 		json_reader_fail(reader, "%zu are primary, not one", primaries);
 }
 
@@ -492,7 +503,7 @@ static void read_process(struct json_reader *reader, const json_t *json, struct 
 	plan->binary = json_reader_copy(reader, json, "binary");
 	plan->capabilities = read_capabilities(reader, json, "capabilities");
 	plan->file_capabilities = json_reader_bool(reader, json, "file_capabilities");
-	json_reader_strings(reader, json, "state_dirs", PLAN_STATE_DIRS_MAX, &plan->state_dirs);
+	json_reader_strings(reader, json, "state_dirs", MANIFEST_STATE_DIRS_MAX, &plan->state_dirs);
 	if (reader->result != 0)
 		return;
 	if (!name_is_user(plan->user))

@@ -9,8 +9,15 @@
 
 #include "plan/plan_paths.h"
 
+bool plan_is_own(const struct plan *plan)
+{
+	return manifest_id_is_own(plan->identity.id);
+}
+
 bool plan_owns_user(const struct plan *plan)
 {
+	if (plan_is_own(plan))
+		return strcmp(plan->user, PLAN_ROOT_USER) != 0;
 	return str_starts_with(plan->user, "affix-") &&
 	       strcmp(plan->user + strlen("affix-"), plan->identity.id) == 0;
 }

@@ -46,5 +46,9 @@ must_check int tree_check_user(const struct tree *tree, const char *name,
  */
 must_check int tree_add_user(const struct tree *tree, const char *name, const char *gecos);
 
+/* The same with another home. */
+must_check int tree_add_user_at(const struct tree *tree, const char *name, const char *gecos,
+				const char *home);
+
 /* Removes what a killed tree_add_user() left beside these files. */
 must_check int tree_forget_user(const struct tree *tree);

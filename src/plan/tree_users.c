@@ -305,7 +305,7 @@ static int write_user(int etc, const struct accounts_file *passwd,
 	return r < 0 ? r : add_line(etc, shadow, name, line);
 }
 
-static int add_user_in(int etc, bool is_copy, const char *name, const char *gecos)
+static int add_user_in(int etc, bool is_copy, const char *name, const char *gecos, const char *home)
 {
 	cleanup_accounts struct accounts_file passwd = {.name = "passwd"};
 	cleanup_accounts struct accounts_file shadow = {.name = "shadow"};
@@ -328,7 +328,8 @@ static int add_user_in(int etc, bool is_copy, const char *name, const char *geco
 	if (r == 0)
 		r = choose_ids(passwd.text, group.text, name, &uid, &gid);
 	if (r == 0)
-		r = str_format(&entry, "%s:x:%u:%u:%s:/:/usr/sbin/nologin", name, uid, gid, gecos);
+		r = str_format(&entry, "%s:x:%u:%u:%s:%s:/usr/sbin/nologin", name, uid, gid, gecos,
+			       home);
 	if (r == 0)
 		r = write_group(etc, &group, &gshadow, name, gid);
 	if (r == 0)
@@ -350,18 +351,24 @@ static int open_accounts(const struct tree *tree, int *ret_etc, int *ret_lock)
 
 int tree_add_user(const struct tree *tree, const char *name, const char *gecos)
 {
+	return tree_add_user_at(tree, name, gecos, "/");
+}
+
+int tree_add_user_at(const struct tree *tree, const char *name, const char *gecos, const char *home)
+{
 	cleanup_fd int etc = -EBADF;
 	cleanup_fd int lock = -EBADF;
 	int r;
 
-	if (!path_is_safe_name(name) || strpbrk(name, ":,+") || strpbrk(gecos, ":\n"))
+	if (!path_is_safe_name(name) || strpbrk(name, ":,+") || strpbrk(gecos, ":\n") ||
+	    !(path_is_normal_absolute(home) || strcmp(home, "/") == 0) || strchr(home, ':'))
 		return -EINVAL;
 	/* A tree may be begun by what is put into it: users come before all other files. */
 	if (mkdirat(tree->rootfd, "etc", 0755) < 0 && errno != EEXIST)
 		return -errno;
 	r = open_accounts(tree, &etc, &lock);
 	if (r == 0)
-		r = add_user_in(etc, tree->is_copy, name, gecos);
+		r = add_user_in(etc, tree->is_copy, name, gecos, home);
 	return r < 0 || tree->is_copy ? r : dir_sync(etc);
 }
 

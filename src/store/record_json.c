@@ -378,7 +378,7 @@ static void read_head(struct json_reader *reader, const json_t *json, struct rec
 	record->is_stopped = json_reader_bool(reader, json, "stopped");
 	record->is_purging = json_reader_bool(reader, json, "purging");
 	record->hold_reason = read_string_or_null(reader, json, "hold_reason");
-	if (!manifest_id_is_valid(record->id))
+	if (!manifest_id_is_recorded(record->id))
 		json_reader_fail_value(reader, "bad id", record->id);
 	if (!plan_bounds_is_key_id(record->bound_key))
 		json_reader_fail_value(reader, "bad key id", record->bound_key);

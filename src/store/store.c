@@ -25,13 +25,21 @@
 
 #define RECORD_SUFFIX ".json"
 
-/* Opens *name* in *dirfd* as a directory; makes it, durably, if it is missing and *make*. */
-static int open_directory(int dirfd, const char *name, mode_t mode, bool make, int *ret_fd)
+/* What becomes of a directory that is missing. */
+enum missing {
+	MISSING_STAYS,
+	MISSING_IS_MADE,
+	MISSING_IS_MADE_DURABLY,
+};
+
+/* Opens *name* in *dirfd* as a directory. */
+static int open_directory(int dirfd, const char *name, mode_t mode, enum missing missing,
+			  int *ret_fd)
 {
 	cleanup_fd int fd = -EBADF;
 	int r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
 
-	if (r != -ENOENT || !make) {
+	if (r != -ENOENT || missing == MISSING_STAYS) {
 		if (r == 0)
 			*ret_fd = TAKE_FD(fd);
 		return r;
@@ -43,7 +51,7 @@ static int open_directory(int dirfd, const char *name, mode_t mode, bool make, i
 		return r;
 	if (fchmod(fd, mode) < 0)
 		return -errno;
-	r = dir_sync(dirfd);
+	r = missing == MISSING_IS_MADE_DURABLY ? dir_sync(dirfd) : 0;
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(fd);
@@ -62,21 +70,21 @@ static int check_owner(int fd)
 
 /* /var/lib, which a tree that was made by hand may not have yet; both may be links inside the tree.
  */
-static int open_base(const struct tree *tree, bool make, int *ret_fd)
+static int open_base(const struct tree *tree, enum missing missing, int *ret_fd)
 {
 	cleanup_fd int var = -EBADF;
 	cleanup_fd int root = -EBADF;
 	int r;
 
 	r = path_open_in_root(tree->rootfd, "/var/lib", O_RDONLY | O_DIRECTORY, 0, ret_fd);
-	if (r != -ENOENT || !make)
+	if (r != -ENOENT || missing == MISSING_STAYS)
 		return r;
 	r = path_open_in_root(tree->rootfd, "/var", O_RDONLY | O_DIRECTORY, 0, &var);
 	if (r == -ENOENT)
 		r = path_open_in_root(tree->rootfd, "/", O_RDONLY | O_DIRECTORY, 0, &root);
 	if (r == 0 && root >= 0)
-		r = open_directory(root, "var", 0755, true, &var);
-	return r < 0 ? r : open_directory(var, "lib", 0755, true, ret_fd);
+		r = open_directory(root, "var", 0755, missing, &var);
+	return r < 0 ? r : open_directory(var, "lib", 0755, missing, ret_fd);
 }
 
 int store_open(const struct tree *tree, bool make, struct store *ret)
@@ -84,13 +92,16 @@ int store_open(const struct tree *tree, bool make, struct store *ret)
 	cleanup_fd int base = -EBADF;
 	cleanup_fd int affix = -EBADF;
 	cleanup_fd int fd = -EBADF;
+	enum missing missing = MISSING_STAYS;
 	int r;
 
-	r = open_base(tree, make, &base);
+	if (make)
+		missing = tree->is_copy ? MISSING_IS_MADE : MISSING_IS_MADE_DURABLY;
+	r = open_base(tree, missing, &base);
 	if (r == 0)
-		r = open_directory(base, "affix", 0755, make, &affix);
+		r = open_directory(base, "affix", 0755, missing, &affix);
 	if (r == 0)
-		r = open_directory(affix, path_last_name(RECORD_DIRECTORY), 0700, make, &fd);
+		r = open_directory(affix, path_last_name(RECORD_DIRECTORY), 0700, missing, &fd);
 	if (r == 0)
 		r = check_owner(fd);
 	if (r == 0)
@@ -106,7 +117,7 @@ void store_done(struct store *store)
 /* `<id>.json`; the caller frees it. An id that is none is never looked for. */
 static int record_name(const char *id, char **ret)
 {
-	return manifest_id_is_valid(id) ? str_format(ret, "%s" RECORD_SUFFIX, id) : -EINVAL;
+	return manifest_id_is_recorded(id) ? str_format(ret, "%s" RECORD_SUFFIX, id) : -EINVAL;
 }
 
 static int refuse_record(struct refusal *refusal, const char *id, const char *why)
@@ -143,22 +154,31 @@ static int read_record_file(const struct store *store, const char *id, char **re
 	return r == -EFBIG ? refuse_record(reterr_refusal, id, "it is larger than 8 MiB") : r;
 }
 
+/* 0; 1 with *reterr_problem*; -errno. */
+static int parse_record(const char *text, size_t size, struct record **ret,
+			struct json_problem *reterr_problem)
+{
+	cleanup_json json_t *json = NULL;
+	int r = json_parse_kept(text, size, &json, reterr_problem);
+
+	return r != 0 ? r : record_from_json(json, ret, reterr_problem);
+}
+
 int store_load(const struct store *store, const char *id, struct record **ret,
 	       struct refusal *reterr_refusal)
 {
 	cleanup_record struct record *record = NULL;
 	cleanup_free char *text = NULL;
-	cleanup_json json_t *json = NULL;
 	struct json_problem problem = {0};
 	size_t size = 0;
 	int r;
 
+	if (store->dirfd < 0)
+		return -ENOENT;
 	r = read_record_file(store, id, &text, &size, reterr_refusal);
 	if (r != 0)
 		return r;
-	r = json_parse_object(text, size, &json, &problem);
-	if (r == 0)
-		r = record_from_json(json, &record, &problem);
+	r = parse_record(text, size, &record, &problem);
 	if (r < 0)
 		return r;
 	if (r > 0)
@@ -170,10 +190,10 @@ int store_load(const struct store *store, const char *id, struct record **ret,
 }
 
 /* A record that could not be read again would be as bad as none: it must not replace a good one. */
-static int check_readable(const json_t *json)
+static int check_readable(const char *text)
 {
 	cleanup_record struct record *again = NULL;
-	int r = record_from_json(json, &again, NULL);
+	int r = parse_record(text, strlen(text), &again, NULL);
 
 	return r > 0 ? -EBADMSG : r;
 }
@@ -195,7 +215,7 @@ int store_save(const struct store *store, const struct record *record)
 		return -ENOMEM;
 	if (strlen(text) > RECORD_SIZE_MAX)
 		return -EFBIG;
-	r = check_readable(json);
+	r = check_readable(text);
 	if (r == 0)
 		r = record_name(record->id, &name);
 	if (r == 0)
@@ -212,7 +232,7 @@ static bool id_of_name(const char *name, char id[MANIFEST_ID_MAX + 1])
 		return false;
 	memcpy(id, name, length - strlen(RECORD_SUFFIX));
 	id[length - strlen(RECORD_SUFFIX)] = '\0';
-	return manifest_id_is_valid(id);
+	return manifest_id_is_recorded(id);
 }
 
 /* The same for the temporary file of one. */
@@ -276,7 +296,7 @@ static int list_ids(const struct store *store, bool (*id_of)(const char *name, c
 
 int store_list(const struct store *store, struct strv *ret)
 {
-	return list_ids(store, id_of_name, ret);
+	return store->dirfd < 0 ? 0 : list_ids(store, id_of_name, ret);
 }
 
 int store_list_unfinished(const struct store *store, struct strv *ret)

@@ -20,6 +20,9 @@ must_check int store_open(const struct tree *tree, bool make, struct store *ret)
 void store_done(struct store *store);
 #define cleanup_store CLEANUP(store_done)
 
+/* A store that was not opened, since there is none, has no records: store_load(), store_list(),
+ * store_time_floor(). */
+
 /* 0 with *ret*; -ENOENT: no record; refused with REFUSAL_BAD_RECORD; -errno. */
 must_check int store_load(const struct store *store, const char *id, struct record **ret,
 			  struct refusal *reterr_refusal);

@@ -43,7 +43,7 @@ static int open_id_file(const struct store *store, const char *id, const char *s
 	cleanup_free char *name = NULL;
 	int r;
 
-	if (!manifest_id_is_valid(id))
+	if (!manifest_id_is_recorded(id))
 		return -EINVAL;
 	r = str_format(&name, "%s%s", id, suffix);
 	return r < 0 ? r : open_lock_file(store, name, ret_fd);
@@ -124,7 +124,7 @@ int store_is_locked(const struct store *store, const char *id, bool *ret)
 	cleanup_fd int fd = -EBADF;
 	int r;
 
-	if (!manifest_id_is_valid(id))
+	if (!manifest_id_is_recorded(id))
 		return -EINVAL;
 	r = str_format(&path, LOCK_DIRECTORY "/%s.lock", id);
 	if (r == 0)

@@ -74,11 +74,27 @@ static bool is_own_writable(const struct unit_check *check, const char *path)
 	return false;
 }
 
+/*
+ * What the kernel says of one process: its `root`, `cwd` and `fd` are links to anywhere. systemd
+ * follows them as root, and what it mounts from there is no longer behind the directories that hid
+ * it.
+ */
+static bool is_of_a_process(const char *path)
+{
+	static const char *const names[] = {"/proc/self", "/proc/thread-self"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (path_is_below(path, names[i]))
+			return true;
+	}
+	return str_starts_with(path, "/proc/") && path[6] >= '0' && path[6] <= '9';
+}
+
 static bool is_listed(const struct unit_check *check, const char *path)
 {
 	const struct strv *listed = &check->policy->read_only_paths;
 
-	if (!is_plain_path(path))
+	if (!is_plain_path(path) || is_of_a_process(path))
 		return false;
 	for (size_t i = 0; i < listed->count; i++) {
 		if (path_is_below(path, listed->items[i]))

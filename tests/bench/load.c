@@ -33,7 +33,7 @@
 
 #define EVENTS_MAX    512
 #define TICK_USEC     10000U
-#define CONNECTS_TICK 20U /* per process in 10 ms */
+#define CONNECTS_TICK 40U /* per process in 10 ms */
 #define PROCESSES_MAX 32U
 
 uint64_t now_usec(void)
@@ -120,6 +120,8 @@ static void run(struct load *load)
 
 		for (int i = 0; i < n; i++)
 			agent_on_event(load, &events[i]);
+		if (tick == now / TICK_USEC)
+			continue;
 		for (; tick < now / TICK_USEC; tick++)
 			beat(load, tick);
 		heed_round(load);

@@ -13,8 +13,8 @@ import live
 
 
 class HostileAddon(live.Case):
-    def hostile(self, identifier, version='1.0.0', **manifest):
-        addon = self.addon(identifier, version)
+    def hostile(self, identifier, version='1.0.0', options='', **manifest):
+        addon = self.addon(identifier, version, options)
         addon.manifest['state_dirs'] = [f'/var/lib/affix/{identifier}']
         addon.manifest.update(manifest)
         return addon
@@ -98,6 +98,20 @@ class HostileAddon(live.Case):
         self.assertRolledBack(result)
         self.assertIn('/run/affix/sock/s', result['message'])
         self.assertRuns('sock', '1.0.0')
+
+    def test_name_of_what_runs_instead_silences_neither_the_way_back_nor_status(self):
+        # What is said of a program's name ends behind 200 bytes: in the middle of a character of this one.
+        path = f'/var/lib/affix/alias/somebody-else-xx{"é" * 100}'
+        self.assertDone(self.install(self.hostile('alias')))
+        self.as_addon('alias', f"cp /bin/sleep '{path}'")
+        other = self.hostile('alias', '1.1.0', options=f'--exec {path}')
+        # The signals that the daemon has blocked stay so.
+        other.service['Service']['KillSignal'] = 'SIGKILL'
+        result = self.install(other)
+        self.assertRolledBack(result)
+        self.assertIn('/var/lib/affix/alias/', result['message'])
+        self.assertIsNone(self.status('alias')['transaction'])
+        self.assertRuns('alias', '1.0.0')
 
     def test_log_lines_reach_the_fleet_only_where_the_host_says_so(self):
         bad = '--die-after 0 --log last-words'

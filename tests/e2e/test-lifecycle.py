@@ -62,12 +62,15 @@ class Lifecycle(live.Case):
     def test_upgrade_that_drops_a_unit_stops_and_removes_it(self):
         old = self.addon('drop', '1.0.0')
         old.units['affix-drop_extra.service'] = json.loads(json.dumps(old.service))
-        old.units['affix-drop_extra.service']['Install'] = {'WantedBy': 'multi-user.target'}
-        old.manifest['x-primary'] = 'affix-drop.service'
         del old.units['affix-drop_extra.service']['Install']
+        old.service['Unit']['Wants'] = 'affix-drop_extra.service'
+        old.service['Install']['RequiredBy'] = 'affix-drop_extra.service'
         self.assertDone(self.install(old))
+        self.assertEqual(self.show('affix-drop_extra.service', 'ActiveState'), 'active')
+        self.assertIn('affix-drop.service', self.show('affix-drop_extra.service', 'Requires').split())
         self.assertDone(self.install(self.addon('drop', '1.1.0')))
         self.assertEqual(self.show('affix-drop_extra.service', 'LoadState'), 'not-found')
+        self.assertEqual(list(self.host.path('/etc/systemd/system').glob('affix-drop_extra*')), [])
 
     def test_same_version_with_other_bytes_is_an_upgrade_when_it_was_made_later(self):
         self.assertDone(self.install(self.addon('same', '1.0.0')))
@@ -78,6 +81,17 @@ class Lifecycle(live.Case):
         self.assertRefused(self.install(self.work.sign(earlier, created=1_700_000_000)), 'same-version')
         self.assertDone(self.affix('rollback', 'same'))
         self.assertRuns('same', '1.0.0')
+
+    def test_failed_build_of_a_recorded_version_leaves_the_recorded_one_its_files(self):
+        for version in ('2.0.0', '3.0.0'):
+            self.assertDone(self.install(self.addon('third', version)))
+        versions = self.host.path('/opt/affix/third/versions')
+        before = sorted(versions.rglob('*'))
+        self.assertRolledBack(self.install(self.addon('third', '2.0.0', '--die-after 1 --exit 1'), '--allow-downgrade'))
+        self.assertRuns('third', '3.0.0')
+        self.assertEqual(sorted(versions.rglob('*')), before)
+        self.assertDone(self.affix('rollback', 'third'))
+        self.assertRuns('third', '2.0.0')
 
     def test_rollback_goes_back_and_not_forth(self):
         for version in ('1.0.0', '1.1.0'):

@@ -237,9 +237,29 @@ class Floods(Hostile):
         # The rest holds a place for the time of a request's head, not longer.
         wait_for(lambda: self.can_connect(), 25, 'a free place')
 
+    def ask_and_stay(self, path, token):
+        """How many of a hundred connections are answered, all of which stay open."""
+        answered = 0
+        for _ in range(100):
+            connection = socket.create_connection(self.server.address, 5)
+            self.addCleanup(connection.close)
+            try:
+                connection.sendall(f'GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n'.encode())
+                answered += connection.recv(4096).startswith(b'HTTP/1.1 200')
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+        return answered
+
+    def test_only_who_shows_a_credential_that_is_good_counts_as_known(self):
+        self.assertEqual(self.ask_and_stay('/api/v1/hosts', self.server.token()), 100)
+        self.assertLessEqual(self.ask_and_stay('/healthz', 'whatever'), 64)
+        wait_for(lambda: self.can_connect(), 25, 'a free place')
+
     def test_front_without_descriptors_waits_for_some_and_does_not_spin(self):
         server = start(self)
         front = server.children()[-1]
+        # Not while it is still being set up.
+        self.assertEqual(server.request('GET', '/healthz', token='')[0], 200)
         room = len(os.listdir(f'/proc/{front}/fd')) + 8
         resource.prlimit(front, resource.RLIMIT_NOFILE, (room, room))
         connections = [socket.create_connection(server.address, 10) for _ in range(20)]

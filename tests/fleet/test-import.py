@@ -5,6 +5,7 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -106,6 +107,20 @@ class Hanging(unittest.TestCase):
         self.release()
         wait_for(lambda: later, 60, 'its answer')
         self.assertEqual(self.packages(), ['1.0.0', '1.1.0'])
+
+    def test_what_a_front_that_died_had_written_of_an_upload_goes_with_it(self):
+        incoming = self.server.data / 'incoming'
+        token = self.server.token()
+        connection = socket.create_connection(self.server.address, 10)
+        self.addCleanup(connection.close)
+        connection.sendall(f'POST /api/v1/packages?signature=AAAA HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n'
+                           'Content-Type: application/octet-stream\r\nContent-Length: 100000\r\n\r\n'.encode() + bytes(5000))
+        wait_for(lambda: list(incoming.glob('upload-1-*')), 20, 'the upload')
+        os.kill(self.server.children()[1], signal.SIGKILL)
+        wait_for(lambda: not list(incoming.iterdir()), 10, 'its end')
+        # A front that is started anew counts its uploads anew.
+        wait_for(lambda: len(self.server.children()) == 2, 20, 'another front')
+        self.assertEqual(self.server.import_bundle(self.bundle)['version'], '1.0.0')
 
 
 if __name__ == '__main__':

@@ -259,6 +259,95 @@ class Bytes(Images):
         self.check()
 
 
+class Large(Images):
+    def made_of(self, tar, *options):
+        """Builds an image, and says how much memory that took, in MiB."""
+        # time(1) starts it: what a process was forked from counts as its memory, too.
+        done = subprocess.run(['/usr/bin/time', '-f', '%M', AFFIX, 'image', 'build', tar, '-o', self.image, *options], text=True,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.check()
+        return int(done.stderr.split()[-1]) / 1024
+
+    def test_two_hundred_thousand_files_cost_some_memory_each(self):
+        tar = self.directory / 'many.tar'
+        expected = []
+        with open(tar, 'wb') as out:
+            for number in range(500):
+                out.write(header(f'd{number:03d}', kind=tarfile.DIRTYPE))
+            for number in range(200000):
+                name, data = f'd{number % 500:03d}/f{number:06d}', b'%d\n' % number
+                out.write(small_header(name, len(data)) + data.ljust(512, b'\0'))
+                expected.append(f'{name} {len(data)} 644 1\n')
+            out.write(bytes(1024))
+        memory = self.made_of(tar)
+        print(f'{memory:.0f} MiB', file=sys.stderr)
+        self.assertLess(memory, 100)
+        with L.mounted(self.image) as root:
+            done = subprocess.run(['find', root, '-type', 'f', '-printf', '%P %s %m %n\\n'], text=True, stdout=subprocess.PIPE, check=True)
+            self.assertEqual(sorted(done.stdout.splitlines(True)), sorted(expected))
+            for number in range(0, 200000, 997):
+                self.assertEqual(pathlib.Path(root, f'd{number % 500:03d}/f{number:06d}').read_bytes(), b'%d\n' % number)
+
+    def test_sizes_at_the_borders_of_31_and_32_bits_are_kept(self):
+        files = {'least': (1 << 31, 'pax'), 'below': ((1 << 32) - 1, 'octal'), 'above': ((1 << 32) + 1, 'gnu')}
+        zeros = zstd(bytes(MIB))
+        tar = self.directory / 'large.tar.zst'
+        with open(tar, 'wb') as out:
+            for name, (size, how) in files.items():
+                out.write(zstd(header(name, size, how)))
+                # Bytes on both sides of 2 GiB, and the last ones: all else is zero.
+                out.write(zeros * 2047 + zstd(b'before'.rjust(MIB, b'\0')))
+                if size > 1 << 31:
+                    out.write(zstd(b'after'.ljust(MIB, b'\0')) + zeros * 2046 + zstd(b'x'.rjust(MIB - (size < 1 << 32), b'\0')))
+                if size > 1 << 32:
+                    out.write(zstd(b'y'))
+                out.write(zstd(bytes(-size % 512)))
+            out.write(zstd(bytes(1024)))
+        self.assertLess(self.made_of(tar), 64)
+        self.assertLess(self.image.stat().st_blocks * 512, 20 * MIB)
+        with L.mounted(self.image) as root:
+            for name, (size, _) in files.items():
+                with open(f'{root}/{name}', 'rb') as file, self.subTest(name):
+                    self.assertEqual(os.fstat(file.fileno()).st_size, size)
+                    self.assertLess(os.fstat(file.fileno()).st_blocks * 512, MIB)
+                    self.assertEqual(os.pread(file.fileno(), 8, (1 << 31) - 6), b'before' + (b'af' if size > 1 << 31 else b''))
+                    last = {'least': b'e', 'below': b'x', 'above': b'y'}[name]
+                    self.assertEqual(os.pread(file.fileno(), 8, size - 1), last)
+                    if name == 'above':
+                        self.assertEqual(os.pread(file.fileno(), 8, size - 3), b'\0xy')
+
+
+def header(name, size=0, how='octal', kind=tarfile.REGTYPE):
+    """The header of an entry: its size in octal, in GNU's binary form, or in a header of pax."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.mode = size, kind, 0o755 if kind == tarfile.DIRTYPE else 0o644
+    if how == 'pax':
+        info.pax_headers = {'size': str(size)}
+        info.size = 0
+        return info.tobuf(tarfile.PAX_FORMAT)
+    data = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
+    if how == 'gnu':
+        data[124:136] = b'\x80' + size.to_bytes(11, 'big')
+        data[148:156] = b' ' * 8
+        data[148:156] = b'%06o\0 ' % sum(data)
+    return bytes(data)
+
+
+SMALL = header('', 0)
+
+
+def small_header(name, size):
+    """The same, made a hundred thousand times in a second."""
+    head = name.encode().ljust(100, b'\0') + SMALL[100:124] + b'%011o\0' % size + SMALL[136:148] + b' ' * 8 + SMALL[156:]
+    return head[:148] + b'%06o\0 ' % sum(head) + head[156:]
+
+
+def zstd(data):
+    """A frame of its own."""
+    return subprocess.run(['zstd', '-q', '-c'], input=data, stdout=subprocess.PIPE, check=True).stdout if data else b''
+
+
 class Options(Images):
     def test_size_is_what_was_asked_for_or_what_is_needed(self):
         tar, = self.tars([[L.Entry('data', data=os.urandom(8 * MIB))]])

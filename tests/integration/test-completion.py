@@ -83,6 +83,19 @@ class Bash(Scratch):
         self.assertEqual(self.complete('affix', 'image', 'inject', 'some'), {'some-file'})
         self.assertEqual(self.complete('affix', 'image', 'inject', '--trust', 'ro'), {'root'})
 
+    def test_every_verb_of_images_has_its_options_and_operands(self):
+        verbs = {word for word in help_words('image') if not word.startswith('-')}
+        self.assertIn('build', verbs)
+        for verb in verbs:
+            with self.subTest(verb):
+                options = {word for word in help_words('image', verb) if word.startswith('-')}
+                self.assertEqual(self.complete('affix', 'image', verb, '-'), options | {'--help'})
+        self.assertEqual(self.complete('affix', 'image', 'build', ''), {'root', 'some-file'})
+        self.assertEqual(self.complete('affix', 'image', 'build', 'some-file', '-o', 'some'), {'some-file'})
+        self.assertEqual(self.complete('affix', 'image', 'build', '--platform', ''), {'linux/amd64', 'linux/arm64'})
+        self.assertEqual(self.complete('affix', 'image', 'cache', ''), {'ls', 'prune'})
+        self.assertEqual(self.complete('affix', 'image', 'cache', 'p'), {'prune'})
+
     def test_netprobe_s_commands_options_and_values_are_those_of_its_help(self):
         text = subprocess.run([BUILD / 'bin/affix-netprobe', '--help'], capture_output=True, text=True, check=True).stdout
         self.assertEqual(self.complete('affix-netprobe', ''), set(re.findall(r'^  ([a-z]+) ', text, re.MULTILINE)))
@@ -149,6 +162,10 @@ class Zsh(Scratch):
         self.complete('affix keygen -p s', 'some-file')
         self.assertIn('--config', self.complete('affix image inject --', '--trust'))
         self.complete('affix image ls s', 'some-file')
+        self.complete('affix image build s', 'some-file')
+        self.assertIn('arm64', self.complete('affix image build --platform linux/', 'linux/amd64'))
+        # One candidate is shown by being there.
+        self.complete('affix image cache ', 'prune')
 
     def test_netprobe_s_commands_and_options_are_offered_with_their_descriptions(self):
         self.start()

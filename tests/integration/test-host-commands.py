@@ -123,10 +123,11 @@ class Trees(unittest.TestCase):
                     self.assertEqual([name for name in sorted(wanted) if not re.search(rf'\b{name}\b', manual)], [])
 
     def test_a_plan_names_every_object_and_makes_none(self):
+        before = sorted(self.tree.rglob('*'))
         lines = self.affix('plan', self.one).stdout.splitlines()
         self.assertIn('0755 root:root file /opt/affix/probe/versions/1.0.0/probe', lines)
         self.assertIn('0777 root:root link /opt/affix/probe/current -> versions/1.0.0', lines)
-        self.assertFalse((self.tree / 'opt/affix').exists())
+        self.assertEqual(sorted(self.tree.rglob('*')), before)
 
     def break_policy(self):
         policy = self.tree / 'etc/affix/updater.yaml'
@@ -260,6 +261,47 @@ class Trees(unittest.TestCase):
         self.assertFails(self.affix('rollback', 'probe', '--to', '9.9.9'), 1, 'no-previous', '9.9.9')
         self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
 
+    def test_what_was_rolled_back_to_can_be_granted_less(self):
+        drop_in = self.tree / 'etc/systemd/system/affix-probe.service.d/50-affix.conf'
+        self.affix('install', self.one)
+        self.affix('install', self.two)
+        self.affix('rollback', 'probe')
+        self.assertEqual(self.affix('install', self.one, '--limit', 'tasks_max=3').returncode, 0)
+        self.assertIn('TasksMax=3\n', drop_in.read_text())
+        self.assertEqual(self.history(), ['1.0.0', '1.1.0'])
+        # Any other that is older than what was installed is none that runs.
+        self.assertFails(self.affix('install', self.work.bundle(self.work.addon('probe', '1.0.5'))), 1, 'downgrade')
+
+    def test_a_rollback_has_the_administrators_keys_of_today(self):
+        own = self.tree / 'etc/affix/addons.d/probe.json'
+        own.parent.mkdir()
+        merged = lambda: json.loads((self.tree / 'etc/affix/addons/probe.json').read_text())
+        own.write_text('{"secret": "old", "level": 1}')
+        for bundle in self.one, self.two:
+            self.assertEqual(self.affix('install', bundle).returncode, 0)
+        own.write_text('{"level": 2}')
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+        self.assertEqual(merged(), {'level': 2})
+        self.assertFalse(self.result('drift')['data']['addons'][0]['drifted'])
+        # What the version does not take does not bar the way back.
+        own.write_text('{"level": -1}')
+        self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
+        self.assertEqual(merged(), {'secret': 'old', 'level': 1})
+
+    def test_another_build_of_a_recorded_version_leaves_the_recorded_one_its_files(self):
+        again = self.work.addon('probe', '1.0.0')
+        again.service['Unit']['Description'] = 'another build'
+        again = self.work.bundle(again)
+        for words in [self.one], [self.two], [again, '--allow-downgrade']:
+            self.assertEqual(self.affix('install', *words).returncode, 0)
+        unit = self.tree / 'etc/systemd/system/affix-probe.service'
+        self.assertIn('another build', unit.read_text())
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+        self.assertNotIn('another build', unit.read_text())
+        self.assertEqual(self.affix('drift', 'probe').stdout, 'probe 1.0.0: as installed\n')
+        self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+
     def history(self):
         addon = self.result('status', 'probe')['data']['addons'][0]
         return [plan['version'] if plan else None for plan in (addon['current'], addon['previous'], *addon['older'])]
@@ -384,6 +426,8 @@ class Trees(unittest.TestCase):
 
     def test_a_directory_of_keys_that_is_not_there_is_named(self):
         self.assertFails(self.affix('install', self.one, '--trust', '/nonexistent'), 1, 'no-trusted-key', "'/nonexistent'")
+        shutil.rmtree(self.tree / 'etc/affix')
+        self.assertFails(self.affix('plan', self.one), 1, 'no-trusted-key', f"'{self.tree}/etc/affix/trust.d'", '--trust')
 
     def test_root_option_without_the_right_to_set_owners_is_a_usage_error(self):
         readable = pathlib.Path(tempfile.mkdtemp(prefix='affix-test-'))

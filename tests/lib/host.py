@@ -87,7 +87,8 @@ def scratch_root():
 def process_field(pid, field):
     """A field of /proc/PID/stat, numbered as in proc(5), or None when the process is gone."""
     try:
-        text = pathlib.Path(f'/proc/{pid}/stat').read_text()
+        # Its name is of bytes, and cut at 15 of them.
+        text = pathlib.Path(f'/proc/{pid}/stat').read_text(errors='replace')
     except OSError:
         return None
     return text[text.rindex(')') + 2 :].split()[field - 3]
@@ -105,7 +106,7 @@ def children_of(pid):
 
 def is_namespace_init(pid):
     try:
-        status = pathlib.Path(f'/proc/{pid}/status').read_text()
+        status = pathlib.Path(f'/proc/{pid}/status').read_text(errors='replace')
     except OSError:
         return False
     for line in status.splitlines():

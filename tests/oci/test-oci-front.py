@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'fleet'))
@@ -277,6 +278,34 @@ class Answers(Fronted):
                 pull.kill()
         # The first try brought something: 0.5 s, then as if it had failed, 1 s and 2 s.
         self.assertGreater(asked[3] - asked[0], 2.9)
+
+    def test_a_registry_that_stops_sending_is_given_up_and_asked_again(self):
+        asked = []
+        ended = threading.Event()
+        self.addCleanup(ended.set)
+
+        def stall(handler):
+            asked.append((time.monotonic(), handler.headers.get('Range')))
+            if len(asked) > 1:
+                return False
+            # Half of it, and then a byte now and then: it is no answer that nothing comes at all.
+            handler.answer(200, self.LAYER[:20000], Content_Length=len(self.LAYER))
+            handler.wfile.flush()
+            for number in range(20000, 20200):
+                if ended.wait(1):
+                    break
+                handler.wfile.write(self.LAYER[number:number + 1])
+            handler.close_connection = True
+            return True
+
+        self.changes[self.layer_digest()] = stall
+        said = self.affix(*self.start()).stderr
+        self.assertRegex(said, r'sha256:[0-9a-f]{12}: [^\n]+, retrying\n')
+        # 30 s, of which not a byte of what had come is asked for again.
+        self.assertGreater(asked[1][0] - asked[0][0], 25)
+        self.assertLess(asked[1][0] - asked[0][0], 60)
+        self.assertRegex(asked[1][1], r'\Abytes=200[0-9][0-9]-\Z')
+        self.check_cache()
 
     def test_a_size_that_a_manifest_makes_up_costs_no_blob(self):
         self.affix(*self.start())

@@ -16,7 +16,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'fleet'))
 
 import registry
-from fleet import Workshop, start
+from fleet import Workshop, start, wait_for
 from registry import AFFIX, PASSWORD, Case, Layout, Link, scratch, skopeo, tar_of
 
 
@@ -344,6 +344,25 @@ class Addons(Case):
         self.refused('identity-mismatch', 'pull', f'oci:{layout.directory}:lie', '-p', self.workshop.public, '-o', into)
         self.assertEqual(list(into.iterdir()), [])
 
+    def test_refusals_are_the_same_for_programs(self):
+        """One line on stderr that begins with the name, nothing on stdout, and the exit code."""
+        into = scratch(self)
+        stranger = Workshop(scratch(self))
+        self.affix('push', self.made.ref('stranger:1'), stranger.bundle(name='stranger'))
+        broken = self.workshop.bundle('9.9.9')
+        broken.write_bytes(b'no bundle')
+        for name, code, words in (
+                ('bad-reference', 1, ('pull', 'no reference')), ('not-found', 1, ('pull', self.made.ref('nothing:1'))),
+                ('untrusted-key', 1, ('pull', self.made.ref('stranger:1'))), ('unreachable', 4, ('pull', '127.0.0.1:1/nothing:1')),
+                ('bad-reference', 1, ('push', 'no reference', self.bundles[0])), ('unreachable', 4, ('push', '127.0.0.1:1/nothing:1', self.bundles[0])),
+                ('malformed-bundle', 1, ('push', self.ref, broken))):
+            with self.subTest(name=name, verb=words[0]):
+                key = ('-p', self.workshop.public, '-o', into) if words[0] == 'pull' else ()
+                done = self.affix(*words, *key, '--json', code=code)
+                self.assertEqual(done.stdout, '')
+                self.assertRegex(done.stderr, rf'\A{name}: [^\n]+\n\Z')
+        self.assertEqual(list(into.iterdir()), [])
+
     def test_bundles_that_do_not_belong_together_are_not_pushed(self):
         other = self.workshop.bundle('1.3.0')
         self.refused('error', 'push', self.ref, self.bundles[0], other)
@@ -389,14 +408,27 @@ class Full(Linked):
 
 
 class Import(Case):
+    def serve_fleet(self, **config):
+        """An affixd that trusts the workshop, and what an operator's environment has."""
+        server = start(self, config=json.dumps(config))
+        server.trust(self.workshop)
+        return server, {'AFFIX_SERVER': server.url, 'AFFIX_TOKEN_FILE': str(server.data / 'admin-token')}
+
+    def setUp(self):
+        super().setUp()
+        self.workshop = Workshop(self.directory)
+
+    def refused_pull(self, name, ref, operator, code=1):
+        said = self.affix('fleet', 'pull', ref, code=code, **operator).stderr
+        self.assertRegex(said, rf'\A{name}: [^\n]+\n\Z')
+        return said
+
     def test_affixd_takes_what_a_registry_has(self):
-        server = start(self)
-        workshop = Workshop(self.directory)
-        server.trust(workshop)
+        server, operator = self.serve_fleet()
+        workshop = self.workshop
         made = self.serve()
         ref = made.ref('sensor:1.0.0')
         self.affix('push', ref, *(workshop.bundle(arch=arch) for arch in ('amd64', 'arm64')))
-        operator = {'AFFIX_SERVER': server.url, 'AFFIX_TOKEN_FILE': str(server.data / 'admin-token')}
         done = self.affix('fleet', 'import', ref, **operator)
         self.assertEqual(done.stdout, 'sensor 1.0.0: imported\n' * 2)
         package = json.loads(self.affix('fleet', 'packages', 'sensor', '1.0.0', '--json', **operator).stdout)
@@ -408,6 +440,89 @@ class Import(Case):
         self.assertRegex(said, r'\Auntrusted-key: ')
         self.assertRegex(self.affix('fleet', 'import', made.ref('nothing:1'), code=1, **operator).stderr, r'\Anot-found: ')
         self.assertRegex(self.affix('fleet', 'import', 'no-such-file', code=1, **operator).stderr, r'\Aerror: ')
+
+    def test_affixd_itself_fetches_from_registries_that_it_is_allowed(self):
+        made, forbidden = self.serve(), self.serve('forbidden')
+        server, operator = self.serve_fleet(registries=[f'127.0.0.1:{made.port}'])
+        bundles = [self.workshop.bundle(arch=arch, size=3 << 20) for arch in ('amd64', 'arm64')]
+        self.affix('push', made.ref('sensor:1.0.0'), *bundles)
+        self.affix('push', forbidden.ref('sensor:1.0.0'), *bundles)
+        self.assertIn('affixd.yaml', self.refused_pull('registry-not-allowed', forbidden.ref('sensor:1.0.0'), operator))
+        for nothing in ('oci:/etc', f'{made.ref("sensor:1.0.0")} ', '../etc/passwd', 'http://127.0.0.1/x', ''):
+            self.refused_pull('bad-reference', nothing, operator)
+        self.assertEqual(self.affix('fleet', 'pull', made.ref('sensor:1.0.0'), **operator).stdout, 'sensor 1.0.0: imported\n')
+        package = json.loads(self.affix('fleet', 'packages', 'sensor', '1.0.0', '--json', **operator).stdout)
+        self.assertEqual(sorted(item['arch'] for item in package['artifacts']), ['amd64', 'arm64'])
+        for bundle in bundles:
+            self.assertIn(registry.digest_of(bundle.read_bytes())[7:], [path.name for path in (server.data / 'artifacts').iterdir()])
+        # Once more changes nothing; nothing is left over; who did it is on record.
+        again = json.loads(self.affix('fleet', 'pull', made.ref('sensor:1.0.0'), '--json', **operator).stdout)
+        self.assertEqual([item['version'] for item in again['items']], ['1.0.0'])
+        self.assertEqual(list((server.data / 'incoming').iterdir()), [])
+        self.assertEqual([path for path in (server.data / 'pulled').rglob('*') if path.is_file() and path.name != 'lock'], [])
+        entries = [entry for entry in server.api('GET', '/audit')['items'] if entry['action'] == 'pull']
+        self.assertEqual([(entry['object'], entry['who']) for entry in entries], [(made.ref('sensor:1.0.0'), "token 'first'")] * 2)
+        viewer = server.api('POST', '/api-tokens', {'name': 'looker', 'role': 'viewer'})['token']
+        self.assertEqual(server.request('POST', '/api/v1/packages/pull', {'reference': made.ref('sensor:1.0.0')}, token=viewer)[0], 403)
+
+    def test_what_affixd_fetches_is_believed_no_more_than_an_upload(self):
+        made = self.serve()
+        server, operator = self.serve_fleet(registries=[f'127.0.0.1:{made.port}'])
+        stranger = Workshop(scratch(self))
+        self.affix('push', made.ref('stranger:1'), stranger.bundle(name='stranger'))
+        self.refused_pull('untrusted-key', made.ref('stranger:1'), operator)
+        self.refused_pull('not-found', made.ref('nothing:1'), operator)
+        self.put(made, self.image(tar_of({'a': b'x'})))
+        self.refused_pull('bad-image', made.ref('image:v1'), operator)
+        self.affix('push', made.ref('sensor:1'), self.workshop.bundle())
+        made.stop()
+        began = time.monotonic()
+        self.refused_pull('unreachable', made.ref('sensor:1'), operator, code=4)
+        self.assertLess(time.monotonic() - began, 60)
+        self.assertEqual(server.api('GET', '/packages')['items'], [])
+        self.assertEqual(list((server.data / 'incoming').iterdir()), [])
+
+    def test_affixd_has_credentials_of_its_own_and_no_others(self):
+        users = self.directory / 'htpasswd'
+        users.write_text(f'ann:{PASSWORD}\n')
+        made = self.serve(auth=users)
+        config = self.log_in(made.port)
+        self.affix('push', made.ref('sensor:1'), self.workshop.bundle())
+        _, operator = self.serve_fleet(registries=[f'127.0.0.1:{made.port}'])
+        self.assertIn("'registry_auth'", self.refused_pull('unauthorized', made.ref('sensor:1'), operator))
+        _, operator = self.serve_fleet(registries=[f'127.0.0.1:{made.port}'], registry_auth=str(config))
+        self.affix('fleet', 'pull', made.ref('sensor:1'), **operator)
+
+    def test_a_registry_that_stands_still_is_in_nobodys_way(self):
+        link = Link(self.serve().port)
+        self.addCleanup(link.close)
+        server, operator = self.serve_fleet(registries=[f'127.0.0.1:{link.port}'])
+        ref = f'127.0.0.1:{link.port}/sensor:1.0.0'
+        bundle = self.workshop.bundle()
+        self.affix('push', ref, bundle)
+        link.rate = 1
+        with subprocess.Popen([AFFIX, 'fleet', 'pull', ref], env={**self.environment, **operator}) as pull:
+            try:
+                wait_for(lambda: self.pullers(ref), 20, 'the process that fetches')
+                self.assertEqual(server.import_bundle(bundle)['version'], '1.0.0')
+            finally:
+                pull.kill()
+        # The process that fetches ends with its server.
+        server.stop()
+        wait_for(lambda: not self.pullers(ref), 20, 'its end')
+
+    @staticmethod
+    def pullers(ref):
+        found = []
+        for process in pathlib.Path('/proc').iterdir():
+            try:
+                words = (process / 'cmdline').read_bytes().split(b'\0') if process.name.isdigit() else []
+            except OSError:
+                continue
+            if words[:3] == [b'affixd', b'pull', ref.encode()]:
+                found.append(process)
+        return found
+
 
 
 class Cache(Case):

@@ -37,9 +37,9 @@ static void control_on_refuse(void *userdata, uint64_t connection, unsigned stat
 {
 	struct control *c = userdata;
 
-	(void)retry_after;
 	assert_true(c->n_said < CONTROL_SAID_MAX);
-	c->said[c->n_said++] = (struct control_said){.connection = connection, .status = status};
+	c->said[c->n_said++] = (struct control_said){
+		.connection = connection, .status = status, .retry_after = retry_after};
 }
 
 void control_forget(struct control *c)

@@ -32,6 +32,7 @@
 struct control_said {
 	uint64_t connection;
 	unsigned status; /* of a refusal, else 0 */
+	unsigned retry_after;
 	uint8_t *data;
 	size_t size;
 };

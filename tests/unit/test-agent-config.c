@@ -70,9 +70,9 @@ static void every_key_is_read(void **state)
 		     "labels: {env: prod, number: 7}\n"
 		     "intervals: {heartbeat_seconds: 1, status_seconds: 2, drift_seconds: 3,\n"
 		     "  reconnect_max_seconds: 4}\n"
-		     "removal: {delay_seconds: 5, mass_seconds: 6}\n"
+		     "removal: {delay_seconds: 5, mass_seconds: 6, ignore_confirmation: true}\n"
 		     "downloads: {max_bytes: 7, min_bytes_per_second: 8, max_seconds: 9,\n"
-		     "  slow_seconds: 10, keep_free_bytes: 0}\n"
+		     "  slow_seconds: 10, keep_free_bytes: 0, origins: ['https://cdn:8443']}\n"
 		     "repair: true\n"
 		     "x-mine: anything\n");
 
@@ -84,9 +84,11 @@ static void every_key_is_read(void **state)
 	assert_string_equal(json_string_value(json_object_get(config->labels, "number")), "7");
 	assert_int_equal(config->reconnect_max_seconds, 4);
 	assert_int_equal(config->policy.mass_removal, 6);
+	assert_true(config->policy.ignores_confirmation);
 	assert_int_equal(config->download_max_seconds, 9);
 	assert_int_equal(config->download_slow_seconds, 10);
 	assert_int_equal(config->download_keep_free, 0);
+	assert_string_equal(config->download_origins.items[0], "https://cdn:8443");
 	assert_true(config->policy.repair);
 }
 
@@ -116,6 +118,9 @@ static void what_is_wrong_is_said(void **state)
 	bad("server: {url: 'wss://a'}\nintervals: {heartbeat_seconds: 0}", "heartbeat_seconds");
 	bad("server: {url: 'wss://a'}\nremoval: {delay_seconds: 0}", "delay_seconds");
 	bad("server: {url: 'wss://a'}\ndownloads: {max_bytes: 2000000000}", "max_bytes");
+	bad("server: {url: 'wss://a'}\ndownloads: {origins: ['https://cdn/x']}", "an origin");
+	bad("server: {url: 'wss://a'}\ndownloads: {origins: ['ftp://cdn']}", "an origin");
+	bad("server: {url: 'wss://a'}\ndownloads: {origins: ['https://a@cdn']}", "an origin");
 	bad("server: {url: 'wss://a'}\nrepair: maybe", "repair");
 	bad("server: [", "");
 }

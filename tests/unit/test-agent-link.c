@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "agent/download.h"
+#include "agent/download_origin.h"
 #include "agent/websocket_answer.h"
 #include "base/clock.h"
 
@@ -107,6 +108,44 @@ static void a_path_is_the_servers_own(void **state)
 	}
 }
 
+static void bundles_come_from_the_server_and_from_what_the_administrator_names(void **state)
+{
+	static const struct {
+		const char *url;
+		bool is_allowed;
+	} cases[] = {
+		{"https://fleet:4320/a",             true },
+		{"https://FLEET:4320/v1?x",          true },
+		{"https://cdn/a",                    true },
+		{"https://cdn:443/a",                true },
+		{"http://fleet:4320/a",              false},
+		{"https://fleet/a",                  true },
+		{"https://fleet:9/a",                true },
+		{"https://fleet:4320@169.254.1.1/a", false},
+		{"https://fleet.evil:4320/a",        false},
+		{"https://user@fleet:4320/a",        false},
+		{"https://cdn:8443/a",               false},
+		{"http://169.254.169.254/a",         false},
+		{"file:///etc/passwd",               false},
+		{"https://",                         false},
+	};
+
+	char *origin = (char *)"https://cdn";
+	struct config config = {
+		.url = (char *)"https://fleet:4320/v1/opamp",
+		.download_origins = {.items = &origin, .count = 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		bool is_allowed = !cases[i].is_allowed;
+
+		assert_int_equal(download_is_allowed(&config, cases[i].url, &is_allowed), 0);
+		if (is_allowed != cases[i].is_allowed)
+			fail_msg("%s", cases[i].url);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -116,6 +155,8 @@ int main(void)
 		cmocka_unit_test(an_answer_is_read_as_far_as_it_matters),
 		cmocka_unit_test(what_is_no_answer_is_refused),
 		cmocka_unit_test(a_path_is_the_servers_own),
+		cmocka_unit_test(
+			bundles_come_from_the_server_and_from_what_the_administrator_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,6 +144,29 @@ static void nothing_but_the_version_before_is_gone_back_to(void **state)
 	assert_step(world, "probe", STEP_INSTALL);
 }
 
+static void what_ran_before_is_gone_back_to_where_the_updater_calls_it_older(void **state)
+{
+	struct world *world = *state;
+
+	/* 2.0.0, and then 1.0.0 of a later epoch. */
+	world_offer(world, LIST("probe=2.0.0"));
+	world_applied(world, "probe", "p2");
+	world_offer(world, LIST("probe"));
+	world_applied(world, "probe", "p1");
+	world_host(world, LIST("probe 1.0.0 p1 {\"previous\":{\"version\":\"2.0.0\"}}"));
+	world_offer(world, LIST("probe=2.0.0"));
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_INSTALL);
+	world_failed(world, "probe",
+		     (struct reconcile_failure){.kind = MEMORY_PERMANENT, .name = "downgrade"});
+	world_step(world, 1);
+	assert_step(world, "probe", STEP_ROLLBACK);
+	world_failed(world, "probe",
+		     (struct reconcile_failure){.kind = MEMORY_PERMANENT, .name = "no-previous"});
+	world_step(world, 1);
+	assert_wait(world, "probe", "no-previous");
+}
+
 static void a_rollback_that_is_refused_is_not_tried_again(void **state)
 {
 	struct world *world = *state;
@@ -460,6 +483,7 @@ int main(void)
 		TEST(what_ran_before_is_gone_back_to_and_then_configured),
 		TEST(what_is_gone_back_to_keeps_its_rights_and_that_is_not_hidden),
 		TEST(nothing_but_the_version_before_is_gone_back_to),
+		TEST(what_ran_before_is_gone_back_to_where_the_updater_calls_it_older),
 		TEST(a_rollback_that_is_refused_is_not_tried_again),
 		TEST(narrower_capabilities_and_limits_need_an_installation),
 		TEST(what_somebody_changed_on_the_host_is_put_back),

@@ -164,6 +164,23 @@ static void a_mass_removal_by_another_server_waits_a_day(void **state)
 	assert_step(world, "two", STEP_UNINSTALL);
 }
 
+static void where_the_servers_word_does_not_count_a_confirmed_mass_removal_waits_a_day(void **state)
+{
+	struct world *world = *state;
+
+	world->policy.ignores_confirmation = true;
+	world_settings(world,
+		       "{\"configs\":{},\"is_affix\":true,\"confirm_removal\":[\"one\",\"two\"]}");
+	world_host(world, LIST("one 1.0.0 p1", "two 1.0.0 p2"));
+	world_offer(world, NOTHING);
+	world_step(world, 0);
+	world->connection = 2;
+	world_step(world, WORLD_MASS - 1);
+	assert_wait(world, "one", "mass-removal");
+	world_step(world, 1);
+	assert_step(world, "one", STEP_UNINSTALL);
+}
+
 static void half_of_two_is_no_mass_removal(void **state)
 {
 	struct world *world = *state;
@@ -249,6 +266,7 @@ int main(void)
 		TEST(all_but_one_waits_for_a_confirmation),
 		TEST(a_confirmation_does_not_shorten_the_delay),
 		TEST(a_mass_removal_by_another_server_waits_a_day),
+		TEST(where_the_servers_word_does_not_count_a_confirmed_mass_removal_waits_a_day),
 		TEST(half_of_two_is_no_mass_removal),
 		TEST(what_the_administrator_installed_is_neither_removed_nor_counted),
 		TEST(disabled_by_the_server_is_as_unassigned),

@@ -125,6 +125,70 @@ static int probe_calls(const struct place *place)
 	return r;
 }
 
+/* The same for what talks to registries, with the two directories as cache and incoming. */
+static int confined_puller(const struct place *place, int (*probe)(const struct place *place))
+{
+	bool has_files = false;
+	int status = 0;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (confine_puller(place->artifacts, place->incoming, NULL, NULL, &has_files) < 0)
+			_exit(99);
+		_exit(has_files ? probe(place) : 100);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 100)
+		skip();
+	return WEXITSTATUS(status);
+}
+
+static int probe_puller_files(const struct place *place)
+{
+	int r = failed_with(open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), EACCES);
+
+	r |= failed_with(openat(place->artifacts, "../secret", O_RDONLY | O_CLOEXEC), EACCES);
+	r |= failed_with(open("/etc/passwd", O_WRONLY | O_CLOEXEC), EACCES);
+	r |= failed_with(open("/etc/affix-new", O_WRONLY | O_CREAT | O_CLOEXEC, 0600), EACCES);
+	if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) < 0)
+		return 2;
+	if (linkat(place->artifacts, "bundle", place->incoming, "upload", 0) < 0)
+		return 3;
+	return unlinkat(place->incoming, "upload", 0) < 0 ? 4 : r;
+}
+
+static int probe_puller_calls(const struct place *place)
+{
+	char *const none[] = {NULL};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int r = failed_with(listen(fd, 1), EPERM);
+
+	(void)place;
+	r |= failed_with(execve("/bin/true", none, none), EPERM);
+	r |= failed_with(kill(getppid(), 0), EPERM);
+	return fd < 0 ? 2 : r;
+}
+
+static void who_pulls_reads_the_system_and_keeps_what_came(void **state)
+{
+	const struct place *place = *state;
+	int fd = openat(place->artifacts, "../secret", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int r;
+
+	assert_true(fd >= 0);
+	(void)close(fd);
+	r = confined_puller(place, probe_puller_files);
+	(void)unlinkat(place->artifacts, "../secret", 0);
+	assert_int_equal(r, 0);
+}
+
+static void who_pulls_connects_and_starts_nothing(void **state)
+{
+	assert_int_equal(confined_puller(*state, probe_puller_calls), 0);
+}
+
 static void other_files_are_out_of_reach(void **state)
 {
 	assert_int_equal(confined(*state, probe_strange_files), 0);
@@ -144,6 +208,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(other_files_are_out_of_reach, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(who_pulls_reads_the_system_and_keeps_what_came,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(who_pulls_connects_and_starts_nothing, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(bundles_are_read_and_uploads_made, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(nothing_is_started_connected_or_signalled, set_up,

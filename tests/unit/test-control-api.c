@@ -482,6 +482,7 @@ static void metrics_are_numbers_with_help(void **state)
 	cleanup_json json_t *text = NULL;
 	const char *metrics;
 
+	control_package(c, "1.0.0");
 	control_enrol(c, &agent, "web1");
 	control_say_status(c, &agent, "1.0.0", "running");
 	text = control_ask(c, 200, "GET", "/metrics", NULL);

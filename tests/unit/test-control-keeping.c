@@ -42,6 +42,125 @@ static void a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned(void
 	explained(c, "revoked", "");
 }
 
+/* Version 2.0.0, which has another configuration. */
+static void import_other_schema(struct control *c)
+{
+	struct bundle_maker maker;
+	char manifest[512];
+
+	bundle_maker_init(&maker);
+	control_manifest(manifest, sizeof(manifest), "2.0.0", "");
+	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	bundle_maker_set_text(&maker, "config.schema.json",
+			      "{\"type\": \"object\", \"additionalProperties\": false, "
+			      "\"properties\": {\"grade\": {\"type\": \"integer\"}}}");
+	json_decref(control_upload(c, 201, &maker, "2.0.0", "amd64"));
+	control_do(c, 200, "POST", "/api/v1/packages/demo/2.0.0/approve", "{}");
+}
+
+/* What the host was told last of version and configuration. */
+static void told(struct control *c, struct control_agent *agent, const char *config)
+{
+	cleanup_opamp_arena struct opamp_arena *arena = NULL;
+	const Opamp__Proto__ServerToAgent *message;
+	const Opamp__Proto__AgentConfigMap *map;
+	const Opamp__Proto__AgentConfigFile *file = NULL;
+
+	control_tick(c);
+	message = control_decode(control_last(c, agent), &arena);
+	assert_non_null(message->remote_config);
+	map = message->remote_config->config;
+	for (size_t i = 0; i < map->n_config_map; i++) {
+		if (strcmp(map->config_map[i]->key, "demo") == 0)
+			file = map->config_map[i]->value;
+	}
+	assert_non_null(file);
+	/* A line. */
+	assert_int_equal(file->body.len, strlen(config) + 1);
+	assert_memory_equal(file->body.data, config, strlen(config));
+}
+
+static void what_a_host_keeps_it_keeps_with_the_configuration_that_fits(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+
+	control_package(c, "1.0.0");
+	import_other_schema(c);
+	control_enrol(c, &agent, "web1");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", "
+		   "\"config\": {\"level\": 3}}");
+	control_say_status(c, &agent, "1.0.0", "running");
+	told(c, &agent, "{\"level\":3}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1",
+		   "{\"version\": \"2.0.0\", \"config\": {\"grade\": 1}}");
+	told(c, &agent, "{\"grade\":1}");
+	control_do(c, 200, "POST", "/api/v1/packages/demo/2.0.0/revoke", "{}");
+	told(c, &agent, "{\"level\":3}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1",
+		   "{\"version\": \"1.0.0\", \"config\": {\"level\": 4}}");
+	told(c, &agent, "{\"level\":4}");
+}
+
+static void what_could_not_be_assigned_any_more_can_be_disabled(void **state)
+{
+	struct control *c = *state;
+	cleanup_json json_t *assignment = NULL;
+
+	control_package(c, "1.0.0");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/revoke", "{}");
+	control_refused(c, 409, "not-approved", "PATCH", "/api/v1/assignments/1",
+			"{\"enabled\": false, \"priority\": 1}");
+	assignment = control_ask(c, 200, "PATCH", "/api/v1/assignments/1", "{\"enabled\": false}");
+	assert_true(json_is_false(json_object_get(assignment, "enabled")));
+	control_refused(c, 409, "not-approved", "PATCH", "/api/v1/assignments/1",
+			"{\"enabled\": true}");
+}
+
+static void a_bundle_that_joins_an_approved_package_waits_for_its_own_approval(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {.arch = "aarch64"};
+	struct bundle_maker maker;
+	char manifest[512];
+
+	bundle_maker_init(&maker);
+	control_manifest(manifest, sizeof(manifest), "1.0.0", "");
+	bundle_maker_set_text(&maker, "addon.yaml", manifest);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "amd64"));
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve", "{}");
+	bundle_maker_elf(maker.binary, EM_AARCH64);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "arm64"));
+	control_enrol(c, &agent, "web1");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	explained(c, "not-approved", "");
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve", "{}");
+	explained(c, "offered", "1.0.0");
+}
+
+static void a_pre_release_is_the_latest_only_where_it_runs(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+
+	control_package(c, "2.0.0-rc.1");
+	control_enrol(c, &agent, "web1");
+	control_refused(c, 409, "not-approved", "POST", "/api/v1/assignments",
+			"{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	control_package(c, "1.0.0");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"latest\", \"selector\": \"\"}");
+	explained(c, "offered", "1.0.0");
+	control_say_status(c, &agent, "2.0.0-rc.1", "running");
+	explained(c, "offered", "2.0.0-rc.1");
+	control_package(c, "2.0.0");
+	explained(c, "offered", "2.0.0");
+}
+
 static void where_the_new_version_is_revoked_the_old_one_is_offered(void **state)
 {
 	struct control *c = *state;
@@ -183,6 +302,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned),
+		TEST(what_a_host_keeps_it_keeps_with_the_configuration_that_fits),
+		TEST(what_could_not_be_assigned_any_more_can_be_disabled),
+		TEST(a_bundle_that_joins_an_approved_package_waits_for_its_own_approval),
+		TEST(a_pre_release_is_the_latest_only_where_it_runs),
 		TEST(where_the_new_version_is_revoked_the_old_one_is_offered),
 		TEST(revoking_the_new_version_stops_it),
 		TEST(disabling_the_assignment_halts_it),

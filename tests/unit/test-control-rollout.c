@@ -33,6 +33,27 @@ static void waves_follow_each_other_when_hosts_were_healthy_for_long_enough(void
 	assert_true(json_is_null(json_object_get(assignment, "rollout")));
 }
 
+static void what_it_does_by_itself_is_in_the_audit_log(void **state)
+{
+	static const char *const actions[] = {"complete", "wave", "create"};
+	struct control *c = *state;
+	cleanup_json json_t *audit = NULL;
+
+	rollout_make_hosts(c);
+	rollout_start(c, "\"waves\": [1]");
+	for (unsigned wave = 0; wave < 2; wave++) {
+		rollout_follow(c, "2.0.0", "running");
+		rollout_live_for(c, 20);
+	}
+	audit = control_ask(c, 200, "GET", "/api/v1/audit?object=rollout+1", NULL);
+	assert_int_equal(control_count(audit), ARRAY_SIZE(actions));
+	for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
+		assert_string_equal(control_text(control_item(audit, i), "action"), actions[i]);
+	assert_string_equal(control_text(control_item(audit, 1), "who"), "affixd");
+	assert_int_equal(control_number(json_object_get(control_item(audit, 1), "after"), "wave"),
+			 2);
+}
+
 static void a_failure_halts_it_and_the_others_keep_the_old_version(void **state)
 {
 	struct control *c = *state;
@@ -508,6 +529,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(waves_follow_each_other_when_hosts_were_healthy_for_long_enough),
+		TEST(what_it_does_by_itself_is_in_the_audit_log),
 		TEST(a_failure_halts_it_and_the_others_keep_the_old_version),
 		TEST(a_failure_can_give_everybody_the_old_version_back),
 		TEST(as_many_may_fail_as_were_allowed),

@@ -241,9 +241,31 @@ static void effective_configuration_is_kept_as_the_host_said_it(void **state)
 	assert_string_equal(control_text(control_item(list, 0), "body"), "{\"level\":1}");
 }
 
+static void hosts_make_up_no_labels_of_addons(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	cleanup_json json_t *text = NULL;
+	const char *metrics;
+
+	control_package(c, "1.0.0");
+	control_enrol(c, &agent, "web1");
+	control_say(c, &agent,
+		    "{\"id\": \"demo\", \"version\": \"1.0.0\", \"state\": \"running\"}, "
+		    "{\"id\": \"made\", \"version\": \"1.0.0\", \"state\": \"running\"}, "
+		    "{\"id\": \"up\", \"version\": \"1.0.0\", \"state\": \"running\"}");
+	text = control_ask(c, 200, "GET", "/metrics", NULL);
+	metrics = json_string_value(text);
+	assert_non_null(strstr(metrics, "\naffixd_addons{addon=\"demo\",state=\"running\"} 1\n"));
+	assert_non_null(
+		strstr(metrics, "\naffixd_addons{addon=\"(other)\",state=\"running\"} 2\n"));
+	assert_null(strstr(metrics, "made"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(hosts_make_up_no_labels_of_addons),
 		cmocka_unit_test(our_own_message_comes_before_packages_and_health),
 		cmocka_unit_test(every_name_is_read_as_it_is_written),
 		TEST(drift_is_what_differs_from_what_is_wanted),

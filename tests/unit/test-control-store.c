@@ -149,6 +149,21 @@ static void values_come_back_as_they_went_in(void **state)
 	assert_false(row);
 }
 
+static void parameters_go_by_their_number_and_not_by_their_place(void **state)
+{
+	struct fixture *f = *state;
+	int64_t n = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(store_number(f->store, &n, 0, "SELECT $2 * 100 + $1 * 10 + $2",
+					      STORE_INT(3), STORE_INT(7)),
+				 0);
+		assert_int_equal(n, 737);
+	}
+	assert_int_equal(store_number(f->store, &n, 0, "SELECT $1", STORE_INT(1), STORE_INT(2)),
+			 -EINVAL);
+}
+
 static void taken_keys_and_missing_rows_are_conditions(void **state)
 {
 	struct fixture *f = *state;
@@ -312,6 +327,7 @@ int main(void)
 		TEST(what_is_committed_is_there_after_a_restart_and_the_rest_is_not),
 		TEST(a_part_is_taken_back_alone),
 		TEST(values_come_back_as_they_went_in),
+		TEST(parameters_go_by_their_number_and_not_by_their_place),
 		TEST(taken_keys_and_missing_rows_are_conditions),
 		TEST(one_text_may_run_inside_its_own_rows),
 		TEST(a_database_that_is_held_by_another_is_busy),

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,33 @@ static char self[512];
 static char root[] = "root";
 static char nobody[] = "affix-nobody-made";
 static char missing[] = "/nonexistent/daemon";
+
+/* Errors that the next looks at a program end with; 0: none. With 64-bit offsets the call is
+ * fstatat64(). */
+static int stat_error;
+static int link_error;
+
+int __real_fstatat64(int dirfd, const char *path, struct stat *st, int flags);
+int __wrap_fstatat64(int dirfd, const char *path, struct stat *st, int flags);
+
+int __wrap_fstatat64(int dirfd, const char *path, struct stat *st, int flags)
+{
+	if (stat_error == 0 || strcmp(path, "exe") != 0)
+		return __real_fstatat64(dirfd, path, st, flags);
+	errno = stat_error;
+	return -1;
+}
+
+ssize_t __real_readlinkat(int dirfd, const char *path, char *target, size_t size);
+ssize_t __wrap_readlinkat(int dirfd, const char *path, char *target, size_t size);
+
+ssize_t __wrap_readlinkat(int dirfd, const char *path, char *target, size_t size)
+{
+	if (link_error == 0)
+		return __real_readlinkat(dirfd, path, target, size);
+	errno = link_error;
+	return -1;
+}
 
 static const struct plan *sample_plan(void)
 {
@@ -158,6 +186,22 @@ static void other_program_is_named(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+static void program_that_cannot_be_looked_at_is_another_one(void **state)
+{
+	char reason[HEALTH_REASON_MAX] = "";
+
+	(void)state;
+	stat_error = EACCES;
+	assert_int_equal(check(sample_plan(), getpid(), reason), HEALTH_PROCESS_E_OTHER);
+	assert_non_null(strstr(reason, "cannot be looked at"));
+	/* Somebody who may look at no process has nothing to say about this one. */
+	link_error = EACCES;
+	assert_int_equal(check(sample_plan(), getpid(), reason), -EACCES);
+	link_error = ENOENT;
+	assert_int_equal(check(sample_plan(), getpid(), reason), HEALTH_PROCESS_E_GONE);
+	stat_error = link_error = 0;
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -167,6 +211,7 @@ int main(void)
 		cmocka_unit_test(missing_binary_is_wrong),
 		cmocka_unit_test(process_that_ended_is_gone_also_as_a_zombie),
 		cmocka_unit_test(other_program_is_named),
+		cmocka_unit_test(program_that_cannot_be_looked_at_is_another_one),
 	};
 
 	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -142,6 +143,59 @@ static void file_gets_its_name_and_takes_over_one_that_is_taken(void **state)
 	}
 }
 
+/* A file under a temporary name of "name". */
+static int leave(const struct fixture *f, const char *temporary)
+{
+	int fd = openat(f->dir, temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void what_a_killed_process_left_goes_and_what_a_live_one_has_stays(void **state)
+{
+	static const char *const others[] = {
+		".other.0123456789abcdef" FILE_TEMPORARY_SUFFIX,
+		".name.0123456789abcde" FILE_TEMPORARY_SUFFIX,
+		".name.0123456789abcdeg" FILE_TEMPORARY_SUFFIX,
+		".name.0123456789abcdef.affix-old",
+	};
+	const struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		(void)fd_close(leave(f, others[i]));
+	for (int i = 0; i < 2; i++) {
+		cleanup_fd int held = leave(f, ".name.0123456789abcdef" FILE_TEMPORARY_SUFFIX);
+
+		has_no_unnamed_files = i == 1;
+		(void)fd_close(leave(f, ".name.00000000000000ff" FILE_TEMPORARY_SUFFIX));
+		assert_int_equal(flock(held, LOCK_EX), 0);
+		write_output(f, "one");
+		write_output(f, "two");
+		assert_true(exists(f, ".name.0123456789abcdef" FILE_TEMPORARY_SUFFIX));
+		assert_false(exists(f, ".name.00000000000000ff" FILE_TEMPORARY_SUFFIX));
+		held = fd_close(held);
+		write_output(f, "three");
+		assert_false(exists(f, ".name.0123456789abcdef" FILE_TEMPORARY_SUFFIX));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		assert_true(exists(f, others[i]));
+}
+
+/* Two that are made at once do not take each other's. */
+static void two_at_once_keep_their_temporary_names(void **state)
+{
+	cleanup_output struct output first = OUTPUT_INIT;
+	const struct fixture *f = *state;
+
+	has_no_unnamed_files = true;
+	assert_int_equal(output_open(&first, f->dir, "name", 0644), 0);
+	assert_int_equal(fd_write_full(first.fd, "first", 5), 0);
+	write_output(f, "second");
+	assert_int_equal(output_publish(&first, "name"), 0);
+	assert_content(f, "name", "first");
+}
+
 static void file_that_is_given_up_leaves_nothing(void **state)
 {
 	const struct fixture *f = *state;
@@ -264,6 +318,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(file_gets_its_name_and_takes_over_one_that_is_taken),
 		TEST(file_that_is_given_up_leaves_nothing),
+		TEST(two_at_once_keep_their_temporary_names),
+		TEST(what_a_killed_process_left_goes_and_what_a_live_one_has_stays),
 		TEST(file_that_cannot_be_synced_gets_no_name),
 		TEST(what_a_killed_process_left_is_no_obstacle),
 		TEST(files_of_one_name_are_not_taken_for_each_other),

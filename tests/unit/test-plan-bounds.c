@@ -36,6 +36,8 @@ static void directories_are_own_or_shared(void **state)
 					   "/etc/systemd/system/affix-foo_a.timer.d",
 					   "/etc/systemd/system/multi-user.target.wants",
 					   "/etc/systemd/system/timers.target.requires",
+					   "/etc/systemd/system/affix-foo.service.wants",
+					   "/etc/systemd/system/affix-foo_a.timer.requires",
 					   "/etc/affix/addons"};
 	static const char *const bad[] = {"/",
 					  "/opt/affix/foo-bar",
@@ -47,6 +49,8 @@ static void directories_are_own_or_shared(void **state)
 					  "/etc/systemd/system/affix-foo.service.d/x",
 					  "/etc/systemd/system/affix-foo-bar.service.d",
 					  "/etc/systemd/system/sshd.service.wants",
+					  "/etc/systemd/system/affix-foo-bar.service.wants",
+					  "/etc/systemd/system/affix-foo.service.upholds",
 					  "/etc/systemd/system/a.target.wants/b.target.wants",
 					  "/var/lib/affix/foo",
 					  "/usr"};
@@ -133,6 +137,8 @@ static void links_are_current_and_enablement_only(void **state)
 {
 	static const char enabled[] =
 		"/etc/systemd/system/multi-user.target.wants/affix-foo.service";
+	static const char own[] =
+		"/etc/systemd/system/affix-foo_a.service.requires/affix-foo.service";
 	static const char unit[] = "/etc/systemd/system/affix-foo.service";
 
 	(void)state;
@@ -140,6 +146,8 @@ static void links_are_current_and_enablement_only(void **state)
 	assert_false(allows(PLAN_LINK, "/opt/affix/foo/current", NULL, "versions/2.0.0"));
 	assert_false(allows(PLAN_LINK, "/opt/affix/foo/other", NULL, "versions/1.0.0"));
 	assert_true(allows(PLAN_LINK, enabled, NULL, unit));
+	assert_true(allows(PLAN_LINK, own, NULL, unit));
+	assert_false(allows(PLAN_LINK, own, NULL, "/etc/systemd/system/ssh.service"));
 	assert_false(allows(PLAN_LINK, enabled, NULL, "/etc/systemd/system/ssh.service"));
 	assert_false(allows(PLAN_LINK, enabled, NULL, "../affix-foo.service"));
 	assert_false(allows(PLAN_LINK, unit, NULL, unit));
@@ -154,6 +162,121 @@ static void shared_directories_are_marked_as_such(void **state)
 	assert_true(allows(PLAN_DIRECTORY, "/opt/affix/foo", NULL, NULL));
 }
 
+/* Whether a plan of affix itself, of the id "vm", may have it. */
+static bool allows_own(const struct plan_object *object)
+{
+	const struct plan plan = {
+		.identity = {.id = "vm", .version = "1.0.0"}
+        };
+
+	return plan_bounds_allow_object(&plan, object);
+}
+
+static bool allows_own_file(const char *path)
+{
+	const struct plan_object object = {.type = PLAN_FILE, .path = (char *)path};
+
+	return allows_own(&object);
+}
+
+static bool allows_own_link(const char *path, const char *target)
+{
+	const struct plan_object object = {
+		.type = PLAN_LINK, .path = (char *)path, .target = (char *)target};
+
+	return allows_own(&object);
+}
+
+static void affixs_own_files_have_its_name(void **state)
+{
+	static const char *const good[] = {
+		"/usr/lib/systemd/system/affix-vm.target",
+		"/usr/lib/systemd/system/affix-updater@.service",
+		"/usr/lib/tmpfiles.d/affix.conf",
+		"/etc/systemd/network/80-affix-vm.network",
+		"/etc/affix/trust.d/a.pub",
+	};
+	static const char *const bad[] = {
+		"/usr/lib/systemd/system/ssh.service",
+		"/usr/lib/systemd/system/affix-vm.target/x.service",
+		"/usr/lib/systemd/system/../affix-vm.target",
+		"/usr/lib/systemd/system/affix-vm.mount",
+		"/usr/bin/affix",
+		"/etc/fstab",
+		"/etc/passwd",
+		"/etc/affix/trust.d/.a.pub",
+		"/etc/affix/updater.yaml",
+		"/var/lib/affix/x",
+	};
+	const struct plan_object entry = {.type = PLAN_FILE,
+					  .path = (char *)"/usr/lib/tmpfiles.d/affix.conf",
+					  .entry = (char *)"affix.conf"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_true(allows_own_file(good[i]));
+		assert_false(allows(PLAN_FILE, good[i], NULL, NULL));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(allows_own_file(bad[i]));
+	assert_false(allows_own(&entry));
+}
+
+static void affixs_own_links_lead_to_its_programs_and_units(void **state)
+{
+	static const char guestd[] = "/usr/lib/affix/affix-guestd";
+	static const char wants[] = "/etc/systemd/system/multi-user.target.wants/affix-vm.target";
+
+	(void)state;
+	assert_true(allows_own_link(guestd, "/opt/affix/vm/current/affix-guestd"));
+	assert_false(allows_own_link(guestd, "/opt/affix/foo/current/affix-guestd"));
+	assert_false(allows_own_link(guestd, "/opt/affix/vm/current/../../../../bin/sh"));
+	assert_false(allows_own_link("/usr/lib/affix/x", "/opt/affix/vm/current/affix-guestd"));
+	assert_true(allows_own_link(wants, "/usr/lib/systemd/system/affix-vm.target"));
+	assert_false(allows_own_link(wants, "/usr/lib/systemd/system/ssh.service"));
+	assert_false(allows_own_link(wants, "/etc/systemd/system/affix-vm.target"));
+	assert_true(allows_own_link("/opt/affix/vm/current", "versions/1.0.0"));
+	assert_false(allows_own_link("/opt/affix/foo/current", "versions/1.0.0"));
+}
+
+static void seeds_are_files_of_the_machine(void **state)
+{
+	struct plan_object seed = {.type = PLAN_FILE, .path = (char *)"/etc/fstab", .seed = true};
+	const struct plan addon = {
+		.identity = {.id = "foo", .version = "1.0.0"}
+        };
+
+	(void)state;
+	assert_true(allows_own(&seed));
+	assert_false(plan_bounds_allow_object(&addon, &seed));
+	seed.path = (char *)"/etc/shadow";
+	assert_false(allows_own(&seed));
+	seed.path = (char *)"/opt/affix/vm/current";
+	seed.type = PLAN_LINK;
+	seed.target = (char *)"versions/1.0.0";
+	assert_false(allows_own(&seed));
+	seed.path = (char *)"/etc/fstab";
+	seed.type = PLAN_DIRECTORY;
+	assert_false(allows_own(&seed));
+}
+
+static void affixs_own_directories_are_shared(void **state)
+{
+	struct plan_object directory = {
+		.type = PLAN_DIRECTORY, .path = (char *)"/usr/lib/affix", .shared = true};
+
+	(void)state;
+	assert_true(allows_own(&directory));
+	assert_true(plan_bounds_allow_directory("vm", "/usr/lib/affix"));
+	assert_false(plan_bounds_allow_directory("foo", "/usr/lib/affix"));
+	assert_false(plan_bounds_allow_directory("vm", "/opt/affix/foo"));
+	directory.shared = false;
+	assert_false(allows_own(&directory));
+	directory.shared = true;
+	directory.path = (char *)"/usr/lib/systemd/system/ssh.service.d";
+	assert_false(allows_own(&directory));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +287,10 @@ int main(void)
 		cmocka_unit_test(inline_files_stand_in_etc),
 		cmocka_unit_test(links_are_current_and_enablement_only),
 		cmocka_unit_test(shared_directories_are_marked_as_such),
+		cmocka_unit_test(affixs_own_files_have_its_name),
+		cmocka_unit_test(affixs_own_links_lead_to_its_programs_and_units),
+		cmocka_unit_test(seeds_are_files_of_the_machine),
+		cmocka_unit_test(affixs_own_directories_are_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

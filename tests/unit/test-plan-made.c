@@ -138,12 +138,65 @@ static void timer_with_its_service_reads_back(void **state)
 			  2);
 }
 
+static void manifest_may_have_as_many_state_directories_as_a_plan(void **state)
+{
+	static const char most[] = "state_dirs: [/var/lib/affix/demo]\n";
+	cleanup_diagnostics struct diagnostics problems = DIAGNOSTICS_INIT;
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	cleanup_manifest struct manifest *manifest = NULL;
+	const char *rest = strstr(manifest_head, most);
+
+	(void)state;
+	assert_int_equal(buffer_format(&text, "%.*s%s", (int)(rest - manifest_head), manifest_head,
+				       rest + strlen(most)),
+			 0);
+	assert_int_equal(buffer_format(&text,
+				       "supervision: systemd-service\nexec: {binary: demo}\n"
+				       "requires: {base_agent: '>=0.1.0', platforms: [linux]}\n"
+				       "state_dirs:\n"),
+			 0);
+	for (unsigned i = 0; i < MANIFEST_STATE_DIRS_MAX + 1; i++)
+		assert_int_equal(buffer_format(&text, "- /var/lib/affix/demo/%02u\n", i), 0);
+	assert_int_equal(manifest_parse(text.data, text.size, "addon.yaml", &manifest, &problems),
+			 1);
+	assert_non_null(strstr(problems.items[0].message, "at most 64"));
+	assert_int_equal(manifest_parse(text.data, text.size - strlen("- /var/lib/affix/demo/64\n"),
+					"addon.yaml", &manifest, &problems),
+			 0);
+}
+
+/* Our own mistake, or the author's: found before anything is begun. */
+static void plan_that_would_not_read_back_is_refused_by_name(void **state)
+{
+	cleanup_free char *unit = NULL;
+	cleanup_bundle struct bundle *bundle = NULL;
+	cleanup_host_policy struct host_policy *policy = NULL;
+	const struct plan_config config = {0};
+	const struct plan_narrowing narrowing = {0};
+	struct refusal refusal = REFUSAL_INIT;
+	struct plan *plan = NULL;
+
+	(void)state;
+	assert_int_equal(str_format(&unit, "%s%s", service, wanted), 0);
+	bundle = make_bundle("supervision: systemd-service\nexec: {binary: demo}\n"
+			     "requires: {base_agent: '>=0.1.0', platforms: [linux]}\n",
+			     (const char *const[]){"affix-demo.service", unit, NULL});
+	assert_int_equal(strv_add(&bundle->manifest->state_dirs, "/etc/ssh"), 0);
+	assert_int_equal(host_policy_default(&policy), 0);
+	assert_int_equal(plan_make(bundle, policy, &config, &narrowing, &plan, &refusal),
+			 REFUSAL_UNSUPPORTED);
+	assert_non_null(strstr(refusal.text, "cannot be kept on a host: foreign state directory"));
+	assert_null(plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(service_with_ambient_capabilities_reads_back),
 		cmocka_unit_test(service_with_file_capabilities_reads_back),
 		cmocka_unit_test(timer_with_its_service_reads_back),
+		cmocka_unit_test(manifest_may_have_as_many_state_directories_as_a_plan),
+		cmocka_unit_test(plan_that_would_not_read_back_is_refused_by_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

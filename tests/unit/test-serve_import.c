@@ -19,6 +19,7 @@
 
 static int begun[2]; /* a pipe: a byte for each check that hangs */
 static bool hangs;
+static bool pull_hangs;
 
 void __wrap_package_arrival_check(struct package_arrival *arrival);
 
@@ -26,6 +27,8 @@ void __wrap_package_arrival_check(struct package_arrival *arrival)
 {
 	const char byte = 1;
 
+	while (pull_hangs && arrival->pull)
+		(void)pause();
 	while (hangs) {
 		if (write(begun[1], &byte, sizeof(byte)) < 0)
 			_exit(EXIT_FAILURE);
@@ -68,6 +71,44 @@ static void an_upload_is_checked_and_its_front_is_told(void **state)
 	assert_int_equal(front, 3);
 	imports = serve_imports_free(imports);
 	(void)sd_event_unref(event);
+}
+
+/* Neither waits for the other. */
+static void what_is_pulled_is_in_no_uploads_way(void **state)
+{
+	Link__HttpRequest request = LINK__HTTP_REQUEST__INIT;
+	struct package_arrival *pulled = arrival_new();
+	unsigned front = 0;
+	const struct serve_imports_output output = {&front, on_checked};
+	struct serve_imports *imports = NULL;
+	sd_event *event = NULL;
+	pid_t pid;
+
+	(void)state;
+	pulled->pull = calloc(1, sizeof(*pulled->pull));
+	assert_non_null(pulled->pull);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid > 0) {
+		int status = -1;
+
+		(void)package_arrival_free(pulled);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		assert_int_equal(WEXITSTATUS(status), EXIT_SUCCESS);
+		return;
+	}
+	(void)alarm(PATIENCE_SECONDS);
+	pull_hangs = true;
+	if (sd_event_new(&event) < 0 || serve_imports_new(event, &output, &imports) < 0)
+		_exit(EXIT_FAILURE);
+	serve_imports_add(imports, 2, &request, pulled);
+	serve_imports_add(imports, 3, &request, arrival_new());
+	while (front == 0) {
+		if (sd_event_run(event, UINT64_MAX) < 0)
+			_exit(EXIT_FAILURE);
+	}
+	_exit(front == 3 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
 /* As the store ends on SIGTERM; whether it came that far. */
@@ -117,6 +158,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_end_does_not_wait_for_a_check_that_hangs),
 		cmocka_unit_test(an_upload_is_checked_and_its_front_is_told),
+		cmocka_unit_test(what_is_pulled_is_in_no_uploads_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

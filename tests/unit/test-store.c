@@ -293,6 +293,50 @@ static void record_that_could_not_be_read_again_is_not_written(void **state)
 	assert_int_equal(saved_created(fixture, "foo"), 1);
 }
 
+/* `{"a":{"a":…{}…}}`, *depth* objects in all. */
+static json_t *make_nested(unsigned depth)
+{
+	json_t *json = json_object();
+
+	while (json && --depth > 0)
+		json = json_pack("{s:o}", "a", json);
+	assert_non_null(json);
+	return json;
+}
+
+/* What json_parse_object() takes from a stranger must not cost us the record that keeps it. */
+static void configuration_as_deep_as_any_that_is_taken_is_kept(void **state)
+{
+	const struct fixture *fixture = *state;
+	cleanup_record struct record *record = make_record("foo", 1);
+	cleanup_record struct record *loaded = NULL;
+	cleanup_json json_t *taken = NULL;
+	cleanup_json json_t *nested = make_nested(64);
+	cleanup_free char *text = json_to_canonical(nested);
+
+	assert_int_equal(json_parse_object(text, strlen(text), &taken, NULL), 0);
+	record->config = json_incref(taken);
+	record->transaction = calloc(1, sizeof(*record->transaction));
+	record->transaction->operation = RECORD_UNINSTALL;
+	record->transaction->config = json_incref(taken);
+	record->transaction->request_id = strdup("");
+	record->transaction->boot_id = strdup("");
+	assert_int_equal(store_save(&fixture->store, record), 0);
+	assert_int_equal(store_load(&fixture->store, "foo", &loaded, NULL), 0);
+	assert_true(json_equal(loaded->transaction->config, nested));
+}
+
+static void record_whose_text_could_not_be_read_again_is_not_written(void **state)
+{
+	const struct fixture *fixture = *state;
+	cleanup_record struct record *record = make_record("foo", 2);
+
+	save(fixture, "foo", 1);
+	record->config = make_nested(100);
+	assert_int_equal(store_save(&fixture->store, record), -EBADMSG);
+	assert_int_equal(saved_created(fixture, "foo"), 1);
+}
+
 static void failing_save_leaves_the_old_record_and_nothing_else(void **state)
 {
 	static const struct {
@@ -434,6 +478,8 @@ int main(void)
 		TEST(what_is_no_private_regular_file_is_refused),
 		TEST(oversized_record_is_neither_read_nor_written),
 		TEST(record_that_could_not_be_read_again_is_not_written),
+		TEST(configuration_as_deep_as_any_that_is_taken_is_kept),
+		TEST(record_whose_text_could_not_be_read_again_is_not_written),
 		TEST(failing_save_leaves_the_old_record_and_nothing_else),
 		TEST(save_without_durable_rename_says_so_and_may_be_the_new_record),
 		TEST(leftover_of_a_killed_save_is_overwritten),

@@ -2,6 +2,8 @@
 
 #include "unit_fixture.h"
 
+#include <stdio.h>
+
 static void directories_are_the_add_ons_own_or_one_level_below(void **state)
 {
 	static const char *const keys[] = {"StateDirectory", "CacheDirectory", "LogsDirectory",
@@ -111,6 +113,28 @@ static void other_paths_are_own_or_listed(void **state)
 	assert_refused_in("Unit", "ConditionFileNotEmpty=proc", REFUSAL_UNIT_PATH);
 }
 
+/* /proc is listed, but /proc/1/root is another name of everything. */
+static void links_of_processes_lead_nowhere(void **state)
+{
+	static const char *const paths[] = {
+		"/proc/1/root/etc/shadow", "/proc/self/root",      "/proc/self",
+		"/proc/1234/cwd/x",        "/proc/thread-self/fd", "/proc/1",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		char line[128];
+
+		(void)snprintf(line, sizeof(line), "BindReadOnlyPaths=-%s", paths[i]);
+		assert_refused(line, REFUSAL_UNIT_PATH);
+		(void)snprintf(line, sizeof(line), "ReadOnlyPaths=%s", paths[i]);
+		assert_refused(line, REFUSAL_UNIT_PATH);
+		(void)snprintf(line, sizeof(line), "ConditionPathExists=%s", paths[i]);
+		assert_refused_in("Unit", line, REFUSAL_UNIT_PATH);
+	}
+	assert_accepted("BindReadOnlyPaths=/proc/sys/kernel /proc/selfish");
+}
+
 static void nothing_that_the_service_may_change_is_mounted(void **state)
 {
 	(void)state;
@@ -167,6 +191,7 @@ int main(void)
 		cmocka_unit_test(runtime_directory_is_not_for_add_ons_with_ipc),
 		cmocka_unit_test(writable_paths_are_own_directories),
 		cmocka_unit_test(other_paths_are_own_or_listed),
+		cmocka_unit_test(links_of_processes_lead_nowhere),
 		cmocka_unit_test(nothing_that_the_service_may_change_is_mounted),
 		cmocka_unit_test(working_directory_is_own),
 		cmocka_unit_test(files_of_others_are_not_read_or_written),

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * affix itself in an image. Nobody signed it: whoever runs this program trusts its files. All of it
+ * is brought into the image together with the add-ons, or not at all.
+ */
+
+#include "cli/image_own.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/path.h"
+#include "image/libraries.h"
+#include "plan/apply.h"
+
+/* What a file has besides its bytes: an inode, a name, its directory. */
+#define BESIDE_BLOCKS 4U
+#define RECORD_BYTES  (1ULL << 20)
+
+void image_own_done(struct image_own *own)
+{
+	for (size_t i = 0; i < own->count; i++)
+		result_done(&own->results[i]);
+	own_files_done(&own->files);
+	own->count = 0;
+}
+
+int image_own_set_profile(struct image_own *own, const struct command *command, const char *value)
+{
+	if (strcmp(value, OWN_SET_VM) != 0)
+		return command_usage(command, "there is no profile '%s', expected 'vm'", value);
+	own->is_vm = true;
+	return COMMAND_DONE;
+}
+
+static int add_set(struct image_own *own, const char *set, struct strv *ids)
+{
+	own->sets[own->count] = set;
+	own->results[own->count] = RESULT_INIT;
+	own->count++;
+	return strv_add(ids, set) < 0 ? command_broke(-ENOMEM, "the options could not be kept")
+				      : COMMAND_DONE;
+}
+
+int image_own_open(struct image_own *own, struct strv *ids)
+{
+	struct refusal refusal = REFUSAL_INIT;
+	int code;
+
+	if (!own->with_affix && !own->is_vm)
+		return COMMAND_DONE;
+	if (own->with_affix && own_plan_check_trust(own->trust, &refusal) > 0)
+		return command_refuse(&refusal);
+	code = own_files_load(&own->files);
+	if (code == COMMAND_DONE && own->with_affix)
+		code = add_set(own, OWN_SET_AFFIX, ids);
+	if (code == COMMAND_DONE && own->is_vm)
+		code = add_set(own, OWN_SET_VM, ids);
+	return code;
+}
+
+static bool has_set(const struct image_own *own, const char *set)
+{
+	for (size_t i = 0; i < own->count; i++) {
+		if (strcmp(own->sets[i], set) == 0)
+			return true;
+	}
+	return false;
+}
+
+int image_own_measure(const struct image_own *own, uint64_t block_size,
+		      struct image_bundles_need *need)
+{
+	struct identity identity;
+
+	for (size_t i = 0; i < own->files.count; i++) {
+		const struct own_file *file = &own->files.items[i];
+		struct stat st = {0};
+
+		if (!has_set(own, file->set))
+			continue;
+		if (file->kind != OWN_FILE_LINK && stat(file->source, &st) < 0)
+			return command_broke(-errno, "'%s' of affix's own files cannot be read",
+					     file->source);
+		/* A text is in the record, too; the directories above may all be new. */
+		need->blocks += 2 * (uint64_t)st.st_size / block_size + BESIDE_BLOCKS;
+		need->inodes += BESIDE_BLOCKS;
+	}
+	if (own->count > 0) {
+		need->blocks += own->count * RECORD_BYTES / block_size;
+		own_plan_identity(OWN_SET_AFFIX, &identity);
+		need->created = MAX(need->created, identity.created);
+	}
+	return COMMAND_DONE;
+}
+
+/* All that the programs would miss in the image, in one sentence. */
+static int check_libraries(struct edit *edit, const struct bundle *bundle)
+{
+	cleanup_strv struct strv missing = STRV_INIT;
+	cleanup_buffer struct buffer text = BUFFER_INIT;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < bundle->n_entries; i++)
+		r = libraries_find_missing(edit, bundle->entries[i].fd, &missing);
+	if (r == -EBADMSG)
+		return command_error("affix's own programs are no ELF files that can be read; "
+				     "install affix anew");
+	for (size_t i = 0; r == 0 && i < missing.count; i++)
+		r = buffer_format(&text, "%s%s", i > 0 ? ", " : "", missing.items[i]);
+	if (r < 0)
+		return command_broke(r, "the libraries of the image could not be looked for");
+	if (missing.count == 0)
+		return COMMAND_DONE;
+	return command_error("affix's programs need libraries that '%s' lacks: %s; install their "
+			     "packages in the image first",
+			     edit->path, text.data);
+}
+
+static int ask(struct image_own *own, size_t i, struct image_work *work, struct engine_own *engine)
+{
+	const int none[REQUEST_FD_N] = {-EBADF, -EBADF, -EBADF};
+	struct request request = {.verb = REQUEST_INSTALL, .allow_downgrade = own->allow_downgrade};
+	struct engine_call call = {.request = &request,
+				   .fds = none,
+				   .root = work->excerpt.path,
+				   .is_copy = true,
+				   .is_admin = true,
+				   .trust_dirfd = -EBADF,
+				   .own = engine};
+	int r;
+
+	(void)snprintf(request.id, sizeof(request.id), "%s", own->sets[i]);
+	r = engine_execute(&call, &own->results[i]);
+	if (r < 0)
+		return command_broke(r, "affix could not be put into the image");
+	if (own->results[i].outcome != RESULT_DONE)
+		command_complain(own->results[i].name, own->results[i].message);
+	return result_exit_code(&own->results[i]);
+}
+
+static int install(struct image_own *own, size_t i, struct image_work *work,
+		   const struct own_place *place)
+{
+	CLEANUP(own_plan_done) struct engine_own engine = {0};
+	struct refusal refusal = REFUSAL_INIT;
+	int code;
+	int r = own_plan_make(&own->files, own->sets[i], place, &engine, &refusal);
+
+	if (r > 0)
+		return command_refuse(&refusal);
+	if (r < 0)
+		return command_broke(r, "the plan of affix's own files could not be made");
+	code = check_libraries(&work->edit, engine.bundle);
+	return code == COMMAND_DONE ? ask(own, i, work, &engine) : code;
+}
+
+int image_own_install(struct image_own *own, struct image_work *work)
+{
+	cleanup_fd int spool = -EBADF;
+	struct own_place place = {.trust = own->trust};
+	int code = COMMAND_DONE;
+
+	if (own->count == 0)
+		return COMMAND_DONE;
+	place.uuid = work->edit.fs->super->s_uuid;
+	place.has_resolver = edit_resolve(&work->edit, "/usr/lib/systemd/systemd-resolved", NULL,
+					  NULL, NULL) == 0;
+	spool = openat(work->excerpt.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (spool < 0)
+		return command_broke(-errno, "the image's copy could not be opened");
+	place.spool_fd = spool;
+	(void)umask(S_IWGRP | S_IWOTH);
+	for (size_t i = 0; code == COMMAND_DONE && i < own->count; i++)
+		code = install(own, i, work, &place);
+	return code;
+}
+
+int image_own_to_json(const struct image_own *own, json_t *json)
+{
+	json_t *list = json_array();
+	int r = json_add(json, "results", list);
+
+	for (size_t i = 0; r == 0 && i < own->count; i++)
+		r = json_append(list, result_to_json(&own->results[i]));
+	return r;
+}
+
+void image_own_show(const struct image_own *own)
+{
+	for (size_t i = 0; i < own->count; i++)
+		(void)printf("%s\n", own->results[i].message);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * The parent: it listens, and has a process for each connection and one for the port, so that one
+ * that hangs, or is asked something that takes its time, is in nobody's way, and dies alone. What
+ * is not there yet, a module that loads late or a port that is plugged in, is looked for again.
+ */
+
+#include "guest/guest.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "guest/listen.h"
+#include "guest/port.h"
+#include "guest/serve.h"
+
+#define CONNECTIONS_MAX 8U
+/* Looking for what is not there: often while the guest boots, seldom later. */
+#define LOOK_SECONDS       1
+#define LOOK_SECONDS_LATER 30
+#define LOOKS_AT_BOOT      60U
+
+struct guest {
+	const struct guest_options *options;
+	int listener;
+	pid_t port_pid;      /* 0: nobody serves it */
+	uint64_t port_after; /* it is not looked for before */
+	unsigned connections;
+	unsigned looks;
+	int listen_error; /* what was said of it last */
+	sigset_t waiting; /* the signals that are blocked while it waits */
+};
+
+static void on_signal(int number)
+{
+	(void)number;
+}
+
+/* A death of a child is noticed while waiting and at no other time. SIGIO is for children. */
+static int prepare_signals(struct guest *guest)
+{
+	const struct sigaction action = {.sa_handler = on_signal};
+	sigset_t blocked;
+
+	(void)sigemptyset(&blocked);
+	(void)sigaddset(&blocked, SIGCHLD);
+	(void)sigaddset(&blocked, SIGIO);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (sigaction(SIGCHLD, &action, NULL) < 0)
+		return -errno;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
+	if (sigprocmask(SIG_BLOCK, &blocked, &guest->waiting) < 0)
+		return -errno;
+	(void)sigdelset(&guest->waiting, SIGCHLD);
+	(void)sigaddset(&guest->waiting, SIGIO);
+	return 0;
+}
+
+static void reap(struct guest *guest)
+{
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+		if (pid == guest->port_pid)
+			guest->port_pid = 0;
+		else
+			guest->connections--;
+	}
+}
+
+/* A child serves *fd*; the parent's copy is closed. Its pid, or -errno. */
+static pid_t serve_in_child(struct guest *guest, int fd, bool is_port)
+{
+	pid_t parent = getpid();
+	pid_t pid = fork();
+	int error = errno;
+
+	if (pid == 0) {
+		guest->listener = fd_close(guest->listener);
+		/* The parent may have ended before this is said. */
+		if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 || getppid() != parent)
+			_exit(EXIT_FAILURE);
+		_exit((is_port ? serve_port(fd) : serve_connection(fd, fd)) < 0 ? EXIT_FAILURE
+										: EXIT_SUCCESS);
+	}
+	return pid < 0 ? -error : pid;
+}
+
+static void look_for_vsock(struct guest *guest)
+{
+	int r = listen_on_vsock(guest->options->vsock_port, &guest->listener);
+
+	if (r == 0)
+		(void)fprintf(stderr, "listening on port %u of vsock\n",
+			      guest->options->vsock_port);
+	else if (r != guest->listen_error)
+		(void)fprintf(stderr, "vsock cannot be listened on: %s, retrying\n",
+			      strerrordesc_np(-r));
+	guest->listen_error = r;
+}
+
+static void look_for_port(struct guest *guest)
+{
+	cleanup_fd int fd = -EBADF;
+	char path[PORT_PATH_MAX];
+	pid_t pid;
+
+	guest->port_after = clock_monotonic_usec() + LOOK_SECONDS * CLOCK_USEC_PER_SEC;
+	if (port_open(guest->options->port_path, path, &fd) < 0)
+		return;
+	pid = serve_in_child(guest, fd, true);
+	if (pid <= 0)
+		return;
+	guest->port_pid = pid;
+	(void)fprintf(stderr, "serving '%s'\n", path);
+}
+
+static void take_connection(struct guest *guest)
+{
+	cleanup_fd int fd = -EBADF;
+	int r = listen_accept(guest->listener, guest->options->peer, &fd);
+
+	if (r == LISTEN_E_STRANGER)
+		(void)fprintf(stderr, "a connection was not the host's, and was closed\n");
+	if (r == 0 && serve_in_child(guest, fd, false) > 0)
+		guest->connections++;
+}
+
+static int wait_for_work(struct guest *guest)
+{
+	bool is_full = guest->connections >= CONNECTIONS_MAX;
+	bool is_looking = guest->listener < 0 || guest->port_pid == 0;
+	struct pollfd poller = {.fd = is_full ? -1 : guest->listener, .events = POLLIN};
+	const struct timespec soon = {.tv_sec = guest->looks < LOOKS_AT_BOOT ? LOOK_SECONDS
+									     : LOOK_SECONDS_LATER};
+	int r = ppoll(&poller, 1, is_looking ? &soon : NULL, &guest->waiting);
+
+	if (r < 0 && errno != EINTR)
+		return -errno;
+	if (r > 0)
+		take_connection(guest);
+	return 0;
+}
+
+int guest_run(const struct guest_options *options)
+{
+	struct guest guest = {.options = options, .listener = -EBADF};
+	int r = prepare_signals(&guest);
+
+	while (r == 0) {
+		reap(&guest);
+		if (guest.listener < 0)
+			look_for_vsock(&guest);
+		if (guest.port_pid == 0 && clock_monotonic_usec() >= guest.port_after)
+			look_for_port(&guest);
+		if (guest.looks < LOOKS_AT_BOOT)
+			guest.looks++;
+		r = wait_for_work(&guest);
+	}
+	(void)fd_close(guest.listener);
+	return r;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "base/cleanup.h"
+
+struct guest_options {
+	const char *port_path; /* of virtio-serial; NULL: the one that has our name */
+	unsigned vsock_port;
+	unsigned peer; /* the CID whose connections are taken */
+};
+
+/* Serves vsock and the port for ever, each when it is there. -errno where that cannot be. */
+must_check int guest_run(const struct guest_options *options);

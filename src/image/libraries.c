@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The libraries of a program, looked for in an image. libelf reads the program, which is ours. */
+
+#include "image/libraries.h"
+
+#include <errno.h>
+#include <gelf.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What Debian 12 calls the packages of the libraries that affix's programs load. */
+static const struct {
+	const char *library;
+	const char *package;
+} packages[] = {
+	{"libblkid.so.1",      "libblkid1"     },
+	{"libbpf.so.1",        "libbpf1"       },
+	{"libc.so.6",          "libc6"         },
+	{"libcom_err.so.2",    "libcom-err2"   },
+	{"libcrypto.so.3",     "libssl3"       },
+	{"libcurl.so.4",       "libcurl4"      },
+	{"libelf.so.1",        "libelf1"       },
+	{"libext2fs.so.2",     "libext2fs2"    },
+	{"libfyaml.so.0",      "libfyaml0"     },
+	{"libisal.so.2",       "libisal2"      },
+	{"libjansson.so.4",    "libjansson4"   },
+	{"libpcre2-8.so.0",    "libpcre2-8-0"  },
+	{"libprotobuf-c.so.1", "libprotobuf-c1"},
+	{"libsodium.so.23",    "libsodium23"   },
+	{"libssl.so.3",        "libssl3"       },
+	{"libsystemd.so.0",    "libsystemd0"   },
+	{"libwslay.so.1",      "libwslay1"     },
+	{"libzstd.so.1",       "libzstd1"      },
+};
+
+static const char *const places[] = {
+	"/usr/lib/x86_64-linux-gnu",
+	"/lib/x86_64-linux-gnu",
+	"/usr/lib/aarch64-linux-gnu",
+	"/lib/aarch64-linux-gnu",
+	"/usr/lib64",
+	"/lib64",
+	"/usr/lib",
+	"/lib",
+	"/usr/local/lib",
+};
+
+static void end_elf(Elf **elf)
+{
+	(void)elf_end(*elf);
+}
+
+static int add_missing(const char *name, struct strv *ret)
+{
+	const char *package = strncmp(name, "/lib", 4) == 0 ? "libc6" : NULL;
+	cleanup_free char *shown = NULL;
+	int r;
+
+	for (size_t i = 0; !package && i < ARRAY_SIZE(packages); i++) {
+		if (strcmp(packages[i].library, name) == 0)
+			package = packages[i].package;
+	}
+	r = package ? str_format(&shown, "%s (%s)", name, package) : str_format(&shown, "%s", name);
+	if (r < 0)
+		return r;
+	return strv_has(ret, shown) ? 0 : strv_add(ret, shown);
+}
+
+/* Whether the image has *path*: a link that leads nowhere is none. */
+static int has_path(struct edit *edit, const char *path, bool *ret)
+{
+	int r = edit_resolve(edit, path, NULL, NULL, NULL);
+
+	*ret = r == 0;
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+}
+
+static int look_for(struct edit *edit, const char *name, struct strv *ret)
+{
+	bool found = false;
+	char path[512];
+	int r = 0;
+
+	if (*name == '/') {
+		r = has_path(edit, name, &found);
+		return r < 0 || found ? r : add_missing(name, ret);
+	}
+	for (size_t i = 0; r == 0 && !found && i < ARRAY_SIZE(places); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", places[i], name);
+		r = has_path(edit, path, &found);
+	}
+	return r < 0 || found ? r : add_missing(name, ret);
+}
+
+static int look_at_needed(struct edit *edit, Elf *elf, Elf_Scn *section, struct strv *ret)
+{
+	Elf_Data *data = elf_getdata(section, NULL);
+	GElf_Shdr header;
+	GElf_Dyn entry;
+	int r = 0;
+
+	if (!data || !gelf_getshdr(section, &header))
+		return -EBADMSG;
+	for (int i = 0; r == 0 && gelf_getdyn(data, i, &entry) && entry.d_tag != DT_NULL; i++) {
+		const char *name;
+
+		if (entry.d_tag != DT_NEEDED)
+			continue;
+		name = elf_strptr(elf, header.sh_link, entry.d_un.d_val);
+		r = name ? look_for(edit, name, ret) : -EBADMSG;
+	}
+	return r;
+}
+
+static int look_at_section(struct edit *edit, Elf *elf, size_t names, Elf_Scn *section,
+			   struct strv *ret)
+{
+	const char *name;
+	GElf_Shdr header;
+	Elf_Data *data;
+
+	if (!gelf_getshdr(section, &header))
+		return -EBADMSG;
+	if (header.sh_type == SHT_DYNAMIC)
+		return look_at_needed(edit, elf, section, ret);
+	name = elf_strptr(elf, names, header.sh_name);
+	if (!name || strcmp(name, ".interp") != 0)
+		return 0;
+	data = elf_getdata(section, NULL);
+	if (!data || data->d_size == 0 || ((const char *)data->d_buf)[data->d_size - 1] != '\0')
+		return -EBADMSG;
+	return look_for(edit, data->d_buf, ret);
+}
+
+int libraries_find_missing(struct edit *edit, int fd, struct strv *ret)
+{
+	CLEANUP(end_elf) Elf *elf = NULL;
+	Elf_Scn *section = NULL;
+	size_t names = 0;
+	int r = 0;
+
+	if (elf_version(EV_CURRENT) == EV_NONE)
+		return -EBADMSG;
+	elf = elf_begin(fd, ELF_C_READ, NULL);
+	if (!elf || elf_kind(elf) != ELF_K_ELF || elf_getshdrstrndx(elf, &names) < 0)
+		return -EBADMSG;
+	while (r == 0 && (section = elf_nextscn(elf, section)))
+		r = look_at_section(edit, elf, names, section, ret);
+	return r;
+}

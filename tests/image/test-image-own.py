@@ -1,0 +1,339 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""affix itself in images: `--with-affix` and `--profile vm` of `affix image build` and `affix image inject`.
+
+The image is a Debian tree's. What is in it is held against what `make install` makes of the same build, against
+systemd-sysusers and systemd-tmpfiles, and against the same tree without affix.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import images
+from images import fixture
+
+LIB = images.HERE.parent / 'lib'
+LIST = 'usr/share/affix/host.list'
+# What `make install` brings that no host and no image runs, or that is for people.
+ELSEWHERE = ('usr/sbin/affixd', 'usr/lib/systemd/system/affixd.service', 'usr/share/man/', 'usr/share/bash-completion/',
+             'usr/share/zsh/', 'usr/share/affix/vm/', 'usr/share/affix/openapi.json')
+
+
+def listing(tree, *options):
+    return fixture.run([LIB / 'tree-list', *options, tree]).stdout.splitlines()
+
+
+def entries(tree):
+    """The lines of an installed list."""
+    return [line.split(' ') for line in (tree / LIST).read_text().splitlines()]
+
+
+class Case(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if os.getuid() != 0:
+            raise unittest.SkipTest('a Debian tree of the right owners needs root')
+        made = subprocess.run([LIB / 'scratch-root'], stdout=subprocess.PIPE, text=True, check=False)
+        if made.returncode != 0:
+            raise unittest.SkipTest('there is no scratch root')
+        cls.debian = pathlib.Path(made.stdout.strip())
+        cls.work = pathlib.Path(tempfile.mkdtemp(prefix='affix-own-'))
+        cls.addClassCleanup(shutil.rmtree, cls.work, ignore_errors=True)
+        # Half of its files are of no interest here.
+        cls.base = cls.work / 'debian.tar'
+        fixture.run(['tar', '-cf', cls.base, '-C', cls.debian, '--exclude=./usr/share/*', '--exclude=./var/lib/dpkg', '--exclude=./var/cache', '.'])
+        cls.trust = cls.work / 'trust'
+        cls.trust.mkdir()
+        fixture.affix(['keygen', '-W', '-p', cls.trust / 'own.pub', '-s', cls.work / 'own.sec'], check=True)
+        (cls.trust / 'own.policy.yaml').write_text('ids: [probe]\n')
+
+    def affix(self, *arguments, code=0, program=fixture.AFFIX):
+        done = fixture.run([program, *arguments], check=False)
+        self.assertEqual(done.returncode, code, f'{arguments}:\n{done.stdout}{done.stderr}')
+        return done
+
+    def build(self, *layers, options=('--with-affix', '--profile', 'vm'), name='own.img', code=0, program=fixture.AFFIX):
+        image = self.work / name
+        image.unlink(missing_ok=True)
+        own = ('--trust', self.trust) if '--with-affix' in options else ()
+        done = self.affix('image', 'build', self.base, *layers, '-o', image, '--size', '+64M', *own, *options, code=code,
+                          program=program)
+        return image if code == 0 else done
+
+    def inject(self, image, *options, code=0, program=fixture.AFFIX):
+        return self.affix('image', 'inject', image, '--with-affix', '--profile', 'vm', '--trust', self.trust, *options, code=code,
+                          program=program)
+
+    def cat(self, image, path):
+        return self.affix('image', 'cat', image, path).stdout
+
+    def layer(self, files, name='layer'):
+        """A directory that is a layer above the Debian tree."""
+        tree = self.work / name
+        shutil.rmtree(tree, ignore_errors=True)
+        for path, text in files.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text(text)
+        return tree
+
+    @contextlib.contextmanager
+    def installed(self):
+        """What `make install DESTDIR=` makes."""
+        with tempfile.TemporaryDirectory(dir=self.work) as directory:
+            fixture.run(['meson', 'install', '--quiet', '--no-rebuild', '-C', fixture.BUILD],
+                        env={**os.environ, 'DESTDIR': directory})
+            yield pathlib.Path(directory)
+
+
+class List(Case):
+    """One list for `make install` and for images."""
+
+    def test_what_is_installed_is_in_the_list_or_is_of_no_host(self):
+        with self.installed() as tree:
+            found = {str(path.relative_to(tree)) for path in tree.rglob('*') if path.is_symlink() or not path.is_dir()}
+            listed = {entry[2].lstrip('/') for entry in entries(tree) if entry[1] == 'affix'}
+            sources = {entry[3].lstrip('/') for entry in entries(tree) if entry[0] != 'link'}
+            self.assertEqual(sorted(path for path in found - listed - sources if not path.startswith(ELSEWHERE)), [])
+            self.assertEqual(sorted(listed - found), [])
+
+    def test_what_is_in_an_image_is_what_is_installed(self):
+        image = self.build()
+        images.check(image)
+        with self.installed() as tree, images.unpacked(image, self.work) as found:
+            for kind, _, path, source in entries(tree):
+                target = found / path.lstrip('/')
+                with self.subTest(path):
+                    if kind == 'link':
+                        self.assertEqual(os.readlink(target), source)
+                        continue
+                    real = target
+                    if kind == 'program':
+                        real = found / os.readlink(target).lstrip('/')
+                        real = real.parent.parent / os.readlink(real.parent) / real.name
+                    status, wanted = real.lstat(), (tree / source.lstrip('/')).stat()
+                    self.assertEqual((status.st_mode, status.st_uid, status.st_gid), (wanted.st_mode, 0, 0))
+                    self.assertEqual(real.read_bytes(), (tree / source.lstrip('/')).read_bytes())
+
+    def test_an_installed_affix_finds_its_files_and_names_one_that_is_missing(self):
+        with self.installed() as tree:
+            program = tree / 'usr/bin/affix'
+            # Bytes of equal programs are equal images.
+            first = self.build(program=program, name='first.img')
+            self.assertTrue(first.read_bytes() == self.build(program=program).read_bytes(), 'the bytes differ')
+            agent = tree / 'usr/lib/affix/affix-agent'
+            agent.unlink()
+            self.assertIn(str(agent), self.build(program=program, code=1).stderr)
+            (tree / LIST).unlink()
+            self.assertIn(str(tree / LIST), self.build(program=program, code=1).stderr)
+            self.assertFalse((self.work / 'own.img').exists())
+
+
+class Tree(Case):
+    """What the image is like."""
+
+    def test_systemd_finds_nothing_left_to_do(self):
+        with images.unpacked(self.build(), self.work) as found:
+            before = {name: (found / 'etc' / name).read_text() for name in ('passwd', 'group', 'shadow', 'gshadow')}
+            fixture.run(['systemd-sysusers', f'--root={found}', found / 'usr/lib/sysusers.d/affix.conf'], check=False)
+            for name, text in before.items():
+                after = (found / 'etc' / name).read_text()
+                self.assertEqual([line for line in after.splitlines() if 'affixd' not in line], text.splitlines(), name)
+            seen = listing(found, '--exclude', '/run', '--only', '/etc/affix', '--only', '/var', '--only', '/opt')
+            fixture.run(['systemd-tmpfiles', f'--root={found}', '--create', found / 'usr/lib/tmpfiles.d/affix.conf'], check=False)
+            self.assertEqual(listing(found, '--exclude', '/run', '--only', '/etc/affix', '--only', '/var', '--only', '/opt'), seen)
+            self.assertEqual((found / 'var/lib/affix/agent').stat().st_mode, stat.S_IFDIR | 0o700)
+            self.assertIn(f'affix:x:{(found / "var/lib/affix/agent").stat().st_uid}:', before['passwd'])
+            # What it would have made of the user itself.
+            ours = next(line for line in before['passwd'].splitlines() if line.startswith('affix:')).split(':')
+            for name, text in before.items():
+                (found / 'etc' / name).write_text(''.join(f'{line}\n' for line in text.splitlines() if not line.startswith('affix:')))
+            fixture.run(['systemd-sysusers', f'--root={found}', found / 'usr/lib/sysusers.d/affix.conf'], check=False)
+            theirs = next(line for line in (found / 'etc/passwd').read_text().splitlines() if line.startswith('affix:')).split(':')
+            self.assertEqual((ours[0], *ours[4:6]), (theirs[0], *theirs[4:6]))
+
+    def test_the_second_time_changes_nothing(self):
+        image = self.build()
+        before = image.read_bytes()
+        done = self.inject(image)
+        self.assertEqual(done.stdout.count('nothing changed'), 2, done.stdout)
+        self.assertTrue(image.read_bytes() == before, 'the image was changed')
+
+    def test_an_ordinary_user_makes_the_same_tree(self):
+        image = self.build()
+        plain = self.build(options=(), name='plain.img')
+        os.chown(plain, 65534, 65534)
+        self.work.chmod(0o755)
+        with tempfile.TemporaryDirectory(dir=self.work) as own:
+            os.chown(own, 65534, 65534)
+            fixture.run([fixture.AFFIX, 'image', 'inject', shutil.move(plain, own), '--with-affix', '--profile', 'vm', '--trust', self.trust],
+                        user=65534, group=65534, extra_groups=[], env={**os.environ, 'TMPDIR': own})
+            made = pathlib.Path(own) / 'plain.img'
+            images.check(made)
+            with images.unpacked(image, self.work) as wanted, images.unpacked(made, self.work) as found:
+                self.assertEqual(listing(found, '--affix'), listing(wanted, '--affix'))
+
+    def test_the_answers_are_json_too(self):
+        image = self.build(options=(), name='plain.img')
+        answer = json.loads(self.inject(image, '--json').stdout)
+        self.assertEqual([(result['id'], result['outcome'], result['verb']) for result in answer['results']],
+                         [('affix', 'done', 'install'), ('vm', 'done', 'install')])
+
+    def test_a_new_affix_replaces_the_old_one(self):
+        image = self.build()
+        with self.installed() as tree:
+            unit = tree / 'usr/lib/systemd/system/affix-agent.service'
+            unit.write_text(unit.read_text() + '# new\n')
+            with open(tree / 'usr/lib/affix/affix-agent', 'ab') as program:
+                program.write(b'new')
+            self.inject(image, program=tree / 'usr/bin/affix')
+            images.check(image)
+            self.assertEqual(self.cat(image, '/usr/lib/systemd/system/affix-agent.service'), unit.read_text())
+            with images.unpacked(image, self.work) as found:
+                self.assertEqual((found / 'opt/affix/affix/versions/0.1.0/affix-agent').read_bytes()[-3:], b'new')
+                self.assertEqual(os.listdir(found / 'opt/affix/affix/versions'), ['0.1.0'])
+        self.assertIn('as installed', self.affix('image', 'drift', image).stdout)
+
+    def test_an_older_affix_is_put_in_only_if_that_is_asked_for(self):
+        image = self.build()
+        record = self.cat(image, '/var/lib/affix/updater/affix.json')
+        self.assertIn('"0.1.0"', record)
+        with tempfile.NamedTemporaryFile('w', dir=self.work) as newer:
+            newer.write(record.replace('"0.1.0"', '"9.0.0"').replace('versions/0.1.0', 'versions/9.0.0'))
+            newer.flush()
+            images.debugfs(image, ['rm /var/lib/affix/updater/affix.json', f'write {newer.name} /var/lib/affix/updater/affix.json',
+                                   'set_inode_field /var/lib/affix/updater/affix.json mode 0100600'], write=True)
+        before = image.read_bytes()
+        self.assertTrue(self.inject(image, code=1).stderr.startswith("downgrade: 'affix' 0.1.0 is older than 9.0.0"))
+        self.assertTrue(image.read_bytes() == before, 'the image was changed')
+        self.inject(image, '--allow-downgrade')
+        images.check(image)
+        self.assertEqual(self.affix('image', 'ls', '--json', image, '/opt/affix/affix/versions').stdout.count('"name"'), 1)
+        self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
+
+    def test_killed_at_any_time_the_image_has_all_of_it_or_nothing(self):
+        plain = self.build(options=(), name='plain.img')
+        before = images.used_bytes(plain)
+        ends = set()
+        # Twice as long as it takes, in steps.
+        began = time.monotonic()
+        self.inject(shutil.copy(plain, self.work / 'killed.img'))
+        step = (time.monotonic() - began) / 10
+        for number in range(20):
+            image = pathlib.Path(shutil.copy(plain, self.work / 'killed.img'))
+            process = subprocess.Popen([fixture.AFFIX, 'image', 'inject', image, '--with-affix', '--profile', 'vm', '--trust', self.trust],
+                                       stdout=subprocess.DEVNULL)
+            time.sleep(number * step)
+            process.kill()
+            process.wait()
+            installed = {addon['id'] for addon in self.drift(image) if not addon['drifted']}
+            self.assertIn(installed, (set(), {'affix', 'vm'}))
+            images.check(image)
+            if not installed:
+                self.assertTrue(images.used_bytes(image) == before, 'the image was changed')
+            ends.add(bool(installed))
+        self.assertEqual(ends, {True, False})
+
+    def test_what_was_changed_in_the_image_is_drift(self):
+        image = self.build()
+        self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
+        images.debugfs(image, ['rm /usr/lib/systemd/system/affix-vm.target', 'set_inode_field /etc/hostname uid 5',
+                               'set_inode_field /usr/lib/systemd/system/affix-agent.service mode 0100666'], write=True)
+        found = {(addon['id'], item['kind'], item['path']) for addon in self.drift(image) for item in addon['items']}
+        self.assertEqual(found, {('vm', 'missing', '/usr/lib/systemd/system/affix-vm.target'),
+                                 ('affix', 'mode', '/usr/lib/systemd/system/affix-agent.service')})
+
+    def drift(self, image):
+        return json.loads(self.affix('image', 'drift', '--json', image).stdout)['data']['addons']
+
+    def test_removed_it_leaves_the_machines_own_files_and_its_user(self):
+        plain = self.build(options=(), name='plain.img')
+        image = self.build()
+        for name in ('vm', 'affix'):
+            self.affix('image', 'rm-add-on', image, name)
+        images.check(image)
+        options = ['--affix', '--exclude', '/etc/fstab', '--exclude', '/etc/hostname', '--exclude', '/etc/machine-id',
+                   '--exclude', '/etc/resolv.conf']
+        with images.unpacked(plain, self.work) as before, images.unpacked(image, self.work) as after:
+            self.assertEqual(listing(after, *options), listing(before, *options))
+            self.assertIn('UUID=', (after / 'etc/fstab').read_text())
+
+
+class Machine(Case):
+    """Files that an image may have already."""
+
+    def test_what_says_nothing_is_replaced_and_what_somebody_wrote_stays(self):
+        image = self.build(self.layer({'etc/fstab': '# UNCONFIGURED FSTAB FOR BASE SYSTEM\n', 'etc/hostname': 'web\n',
+                                       'etc/machine-id': '0123456789abcdef0123456789abcdef\n', 'etc/resolv.conf': '\n'}))
+        self.assertRegex(self.cat(image, '/etc/fstab'), r'^UUID=[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12} / ext4 ')
+        self.assertEqual(self.cat(image, '/etc/hostname'), 'web\n')
+        self.assertEqual(self.cat(image, '/etc/machine-id'), '')
+        self.assertIn('nameserver', self.cat(image, '/etc/resolv.conf'))
+        image = self.build(self.layer({'etc/fstab': '/dev/vda1 / ext4 defaults 0 1\n'}))
+        self.assertEqual(self.cat(image, '/etc/fstab'), '/dev/vda1 / ext4 defaults 0 1\n')
+
+    def test_a_machine_that_has_become_one_keeps_its_identity(self):
+        image = self.build()
+        with tempfile.NamedTemporaryFile('w', dir=self.work) as own:
+            own.write('fedcba9876543210fedcba9876543210\n')
+            own.flush()
+            images.debugfs(image, ['rm /etc/machine-id', f'write {own.name} /etc/machine-id', 'rm /etc/resolv.conf'], write=True)
+        (self.trust / 'second.pub').write_text((self.trust / 'own.pub').read_text())
+        self.addCleanup((self.trust / 'second.pub').unlink)
+        self.assertIn('bad-trust', self.inject(image, code=1).stderr)
+        self.inject(image, '--trust', self.trust_of_two())
+        self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
+        self.assertIn('minisign', self.cat(image, '/etc/affix/trust.d/other.pub'))
+
+    def test_what_was_removed_and_comes_again_leaves_the_machine_alone(self):
+        image = self.build()
+        self.affix('image', 'rm-add-on', image, 'vm')
+        with tempfile.NamedTemporaryFile('w', dir=self.work) as own:
+            own.write('fedcba9876543210fedcba9876543210\n')
+            own.flush()
+            images.debugfs(image, ['rm /etc/machine-id', f'write {own.name} /etc/machine-id'], write=True)
+        self.inject(image)
+        self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
+
+    def trust_of_two(self):
+        trust = self.work / 'two'
+        shutil.rmtree(trust, ignore_errors=True)
+        trust.mkdir()
+        shutil.copy(self.trust / 'own.pub', trust)
+        fixture.affix(['keygen', '-W', '-f', '-p', trust / 'other.pub', '-s', self.work / 'other.sec'], check=True)
+        return trust
+
+    def test_foreign_files_in_the_way_are_named(self):
+        done = self.build(self.layer({'usr/bin/affix': '#!/bin/sh\n'}), code=1)
+        self.assertTrue(done.stderr.startswith("foreign-file: '/usr/bin/affix' "), done.stderr)
+        done = self.build(self.layer({'etc/systemd/network/80-affix-vm.network': ''}), code=1)
+        self.assertTrue(done.stderr.startswith("foreign-file: '/etc/systemd/network/80-affix-vm.network' "), done.stderr)
+
+    def test_libraries_that_the_image_lacks_are_named_with_their_packages(self):
+        library = next(path for path in (self.debian / 'usr/lib').rglob('libisal.so.2'))
+        tree = self.layer({str((library.parent / '.wh.libisal.so.2').relative_to(self.debian)): ''})
+        archive = self.work / 'without.tar'
+        fixture.run(['tar', '-cf', archive, '-C', tree, '.'])
+        self.assertIn('libisal.so.2 (libisal2)', self.build(archive, code=1).stderr)
+        self.assertFalse((self.work / 'own.img').exists())
+
+    def test_without_keys_nothing_is_built(self):
+        empty = self.work / 'none'
+        empty.mkdir(exist_ok=True)
+        done = self.build(options=('--with-affix', '--trust', empty), code=1)
+        self.assertTrue(done.stderr.startswith('no-trusted-key: '), done.stderr)
+
+    def test_a_profile_that_is_none_is_a_mistake(self):
+        self.assertIn("'vm'", self.build(options=('--profile', 'pet'), code=2).stderr)
+
+
+if __name__ == '__main__':
+    unittest.main()
