@@ -49,7 +49,8 @@ static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 
 {
 	struct probe_record *record;
 
-	set_flags(socket, SOCKET_ENDED);
+	/* What another one changes at this moment is of no meaning any more. */
+	socket->flags |= SOCKET_ENDED;
 	record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
 	if (!record) {
 		end_lost(socket, cookie);

@@ -237,7 +237,8 @@ static __always_inline void established(struct sock *sk, int old)
 	if (!socket)
 		return;
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
-	set_flags(socket, SOCKET_ANNOUNCED | (old == TCP_SYN_RECV ? PROBE_INBOUND : 0));
+	/* Nobody has it yet, or who connects has its lock. */
+	socket->flags |= SOCKET_ANNOUNCED | (old == TCP_SYN_RECV ? PROBE_INBOUND : 0);
 	if (!tell_tcp(old == TCP_SYN_RECV ? PROBE_ACCEPT : PROBE_CONNECT, sk, socket,
 		      TCP_ESTABLISHED))
 		clear_flags(socket, SOCKET_ANNOUNCED);
