@@ -278,6 +278,24 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 	return r;
 }
 
+int delivery_renew_config(struct operation *operation, struct plan *plan)
+{
+	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
+	cleanup_json json_t *local = NULL;
+	bool is_changed = false;
+	int r;
+
+	r = delivery_load_installed(operation, plan, &delivery);
+	if (r == 0)
+		r = load_local_config(operation, plan->identity.id, &local);
+	if (r == 0)
+		r = plan_renew_config(plan, delivery.bundle, local, &is_changed,
+				      &operation->refusal);
+	if (r == 0 && is_changed)
+		r = delivery_validate(delivery.bundle, plan, &operation->refusal);
+	return r;
+}
+
 void delivery_done(struct delivery *delivery)
 {
 	json_decref(delivery->config);
