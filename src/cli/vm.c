@@ -173,8 +173,17 @@ static int show(const struct vm_call *call, const struct result *result, int cod
 		print_text(result);
 	}
 	if (result->outcome != RESULT_DONE)
-		command_complain(result->name[0] ? result->name : "error", result->message);
+		command_complain(result->name, result->message);
 	return code == COMMAND_DONE ? shown : code;
+}
+
+/* A name that programs may rely on: what a guest says that is none of ours is an error. */
+static void check_name(struct result *result)
+{
+	static const char error[] = "error";
+
+	if (result->outcome != RESULT_DONE && refusal_from_string(result->name) == REFUSAL_NONE)
+		memcpy(result->name, error, sizeof(error));
 }
 
 /* As `systemctl is-system-running`: whoever waits for a guest, or has one that is not well, is told
@@ -204,6 +213,8 @@ static int run(const struct command *command, enum guest_verb verb, int argc, ch
 	if (code != COMMAND_DONE)
 		return code;
 	r = vm_ask(&call.address, verb, call.timeout * CLOCK_USEC_PER_SEC, &result);
+	if (r == 0)
+		check_name(&result);
 	if (r < 0)
 		code = explain(&call, r, &result);
 	else

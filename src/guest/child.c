@@ -27,7 +27,12 @@ __attribute__((noreturn)) static void run(int (*work)(const void *context), cons
 					  int fd)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	sigset_t none;
 
+	/* The parent's signals are not what it executes expects. */
+	(void)sigemptyset(&none);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	/* With the parent gone, nobody ends it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || null < 0 ||
 	    dup2(null, STDIN_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0 ||

@@ -5,8 +5,10 @@
  * peer is a line of a kilobyte and one answer, and a flood waits in the kernel.
  *
  * A connection that ends is over. A port is for ever: there the other side going away is seen as a
- * hang-up, and what it had begun to send is forgotten; an answer that it did not take is cut, and
- * the next begins with an end of line, so that it stands on a line of its own.
+ * hang-up, which is not in step with the bytes (the kernel has queues for both), so that nothing is
+ * concluded from it. What somebody began to send ends where the next begins a line; an answer that
+ * it did not take is cut, and the next begins with an end of line, so that it stands on a line of
+ * its own.
  */
 
 #include "guest/serve.h"
@@ -37,7 +39,8 @@ struct stream {
 	int in;
 	int out;
 	bool is_port;
-	bool is_cut; /* the last answer was: the next begins a line */
+	bool is_cut;  /* the last answer was: the next begins a line */
+	uint64_t end; /* of a connection, unless a whole line comes before */
 	struct line line;
 };
 
@@ -71,21 +74,47 @@ static int wait_for(int fd, short events, uint64_t usec)
 	return -ETIMEDOUT;
 }
 
+/* Until somebody may be there: a port sends SIGIO when its other side comes. */
+static void wait_until_back(void)
+{
+	const struct timespec time = {.tv_sec = AWAY_USEC / CLOCK_USEC_PER_SEC};
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGIO);
+	(void)sigtimedwait(&set, NULL, &time);
+}
+
+/* Until more can be written. A port may deliver a request before it says that somebody is there:
+ * its hang-up is waited out. 0; SERVE_E_AWAY; -ETIMEDOUT; -errno. */
+static int wait_for_room(const struct stream *stream, uint64_t end)
+{
+	uint64_t now;
+	int r = -ETIMEDOUT;
+
+	while ((now = clock_monotonic_usec()) < end) {
+		r = wait_for(stream->out, POLLOUT, end - now);
+		if (r != SERVE_E_AWAY || !stream->is_port)
+			break;
+		wait_until_back();
+	}
+	return r;
+}
+
 /* 0; SERVE_E_AWAY; -ETIMEDOUT: it is not taken; -errno. */
-static int write_all(int fd, const char *data, size_t size)
+static int write_all(const struct stream *stream, const char *data, size_t size)
 {
 	uint64_t end = clock_monotonic_usec() + ANSWER_USEC;
 
 	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-		uint64_t now = clock_monotonic_usec();
+		ssize_t n = write(stream->out, data, size);
 		int r = 0;
 
 		if (n >= 0) {
 			data += n;
 			size -= (size_t)n;
 		} else if (errno == EAGAIN) {
-			r = now < end ? wait_for(fd, POLLOUT, end - now) : -ETIMEDOUT;
+			r = wait_for_room(stream, end);
 		} else if (errno == EPIPE || errno == ECONNRESET) {
 			return SERVE_E_AWAY;
 		} else if (errno != EINTR) {
@@ -106,9 +135,9 @@ static int send_answer(struct stream *stream, const struct result *result)
 	if (!text)
 		return -ENOMEM;
 	if (stream->is_cut)
-		r = write_all(stream->out, "\n", 1);
+		r = write_all(stream, "\n", 1);
 	if (r == 0)
-		r = write_all(stream->out, text, strlen(text));
+		r = write_all(stream, text, strlen(text));
 	stream->is_cut = r != 0;
 	return r;
 }
@@ -130,6 +159,7 @@ static int answer(struct stream *stream, int how)
 	if (ends)
 		answer_end_guest();
 	(void)alarm(0);
+	stream->end = clock_monotonic_usec() + IDLE_USEC;
 	return r;
 }
 
@@ -141,9 +171,8 @@ static int take(struct stream *stream, const char *data, size_t size)
 		if (r == LINE_E_MORE)
 			return 0;
 		r = answer(stream, r);
-		/* On a port, an answer that is not taken is lost; the next one to look finds the
-		 * port in order. */
-		if (r != 0 && (r != -ETIMEDOUT || !stream->is_port))
+		/* On a port, an answer that is not taken is lost, and that is all. */
+		if (r != 0 && (!stream->is_port || (r != -ETIMEDOUT && r != SERVE_E_AWAY)))
 			return r;
 	}
 }
@@ -165,8 +194,13 @@ static int serve(struct stream *stream)
 {
 	int r = 0;
 
+	stream->end = clock_monotonic_usec() + IDLE_USEC;
 	while (r == 0) {
-		r = wait_for(stream->in, POLLIN, IDLE_USEC);
+		uint64_t now = clock_monotonic_usec();
+		/* A port waits for ever, in pieces. */
+		uint64_t usec = stream->is_port ? IDLE_USEC : stream->end - MIN(now, stream->end);
+
+		r = wait_for(stream->in, POLLIN, usec);
 		/* Reading tells a port whose other side is away from one that is gone. */
 		if (r == 0 || (r == SERVE_E_AWAY && stream->is_port))
 			r = receive(stream);
@@ -191,17 +225,6 @@ int serve_connection(int in, int out)
 	return r > 0 ? 0 : r;
 }
 
-/* Until somebody may be there: a port sends SIGIO when its other side comes. */
-static void wait_until_back(void)
-{
-	const struct timespec time = {.tv_sec = AWAY_USEC / CLOCK_USEC_PER_SEC};
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGIO);
-	(void)sigtimedwait(&set, NULL, &time);
-}
-
 int serve_port(int fd)
 {
 	struct stream stream = {.in = fd, .out = fd, .is_port = true};
@@ -215,7 +238,6 @@ int serve_port(int fd)
 		r = serve(&stream);
 		if (r != SERVE_E_AWAY)
 			break;
-		line_reset(&stream.line);
 		wait_until_back();
 	}
 	line_done(&stream.line);

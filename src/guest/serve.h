@@ -9,9 +9,9 @@
 #define SERVE_ANSWER_SECONDS 40U
 
 /*
- * Answers a connection's requests, one after another, until its other side ends it, sends nothing
- * for half a minute, or does not take its answers. *in* and *out* may be the same; both are left
- * non-blocking. 0 or -errno.
+ * Answers a connection's requests, one after another, until its other side ends it, sends no
+ * whole line for half a minute, or does not take its answers. *in* and *out* may be the same; both
+ * are left non-blocking. 0 or -errno.
  */
 must_check int serve_connection(int in, int out);
 

@@ -79,9 +79,3 @@ int line_take(struct line *line, const char **data, size_t *size)
 	}
 	return LINE_E_MORE;
 }
-
-void line_reset(struct line *line)
-{
-	line->is_taken = true;
-	line->is_skipping = false;
-}

@@ -36,6 +36,3 @@ void line_done(struct line *line);
  * the next call; LINE_E_MORE; LINE_E_TOO_LONG.
  */
 must_check int line_take(struct line *line, const char **data, size_t *size);
-
-/* Forgets what has come of a line whose end has not. */
-void line_reset(struct line *line);

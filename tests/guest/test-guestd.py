@@ -441,6 +441,13 @@ class TheHostsSide(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (4, ''))
         self.assertEqual(done.stderr, 'no-manager: there is\\x0ano systemd\n')
 
+    def test_a_name_that_is_none_of_ours_is_an_error(self):
+        def play(connection):
+            connection.sendall(result(self.heard(connection)['request_id'], outcome='refused', name='\x1b]0;owned\x07'))
+
+        done = self.vm('shutdown', self.guest(play))
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, '', 'error: it answers\n'))
+
     def test_a_guest_that_says_nothing_is_not_waited_for_longer_than_was_asked(self):
         for play in (lambda connection: connection.recv(1) and time.sleep(3), lambda connection: None,
                      lambda connection: [connection.sendall(b'noise\n' * 1000) for _ in range(1_000_000)]):

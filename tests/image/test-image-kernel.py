@@ -16,11 +16,10 @@ import unittest
 
 import images
 import scenario
+import vm
 from images import fixture
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
 SKIP = 77
-MODULES = ('virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci', 'virtio_blk')
 # Run by busybox in the guest, and here, where the tree is. Of what the accounts and records say, tests/image/test-inject.py has more.
 LIST = '''cd "$1"
 find . -path ./lost+found -prune -o -path ./var/lib/affix -prune -o -print | sort | while read -r path; do
@@ -41,7 +40,7 @@ sh /list /mnt
 echo "@@ end"
 echo more >/mnt/etc/systemd/system/new-file && mkdir /mnt/opt/affix/new && rm -r /mnt/opt/affix/probe && umount /mnt && echo "@@ written"
 poweroff -f
-''' % ' '.join(MODULES)
+''' % ' '.join(vm.DISK_MODULES)
 
 
 def unavailable():
@@ -55,13 +54,6 @@ def unavailable():
     return None
 
 
-def kernel_tree():
-    """Debian 12's newest kernel for machines that are VMs, unpacked."""
-    listed = subprocess.run(['apt-cache', 'depends', 'linux-image-cloud-amd64'], stdout=subprocess.PIPE, text=True, check=True).stdout
-    package = re.search(r'Depends: (\S+)', listed).group(1)
-    return pathlib.Path(fixture.run([TOP / 'tests/setup', 'deb', package]).stdout.strip())
-
-
 def initramfs(directory, kernel):
     tree = directory / 'tree'
     for name in ('bin', 'proc', 'sys', 'dev', 'mnt', 'modules'):
@@ -72,7 +64,7 @@ def initramfs(directory, kernel):
         place = pathlib.Path(f'{tree}{target}')
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(os.path.realpath(path), place)
-    for module in MODULES:
+    for module in vm.DISK_MODULES:
         shutil.copy(next(kernel.glob(f'lib/modules/*/kernel/drivers/*/{module}.ko')), tree / 'modules')
     (tree / 'list').write_text(LIST)
     (tree / 'init').write_text(INIT)
@@ -84,7 +76,7 @@ def initramfs(directory, kernel):
 
 def boot(image):
     """What the guest prints that has the image."""
-    kernel = kernel_tree()
+    kernel = vm.kernel_tree()
     with tempfile.TemporaryDirectory(prefix='affix-vm-') as name:
         done = subprocess.run(
             ['qemu-system-x86_64', '-accel', 'tcg', '-machine', 'q35', '-cpu', 'max', '-m', '512', '-nodefaults',

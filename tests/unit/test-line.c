@@ -68,32 +68,12 @@ static void a_line_too_long_is_passed_over_once_and_the_next_is_whole(void **sta
 	check("1234567890123456789012345678901234567890\n\nnext\n123456789", "!|next|");
 }
 
-static void what_was_begun_can_be_forgotten(void **state)
-{
-	cleanup_line struct line line = LINE_INIT;
-	const char *pieces[] = {"half", "123456789", "whole\n"};
-
-	(void)state;
-	assert_int_equal(line_init(&line, MAX_SIZE), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
-		const char *data = pieces[i];
-		size_t size = strlen(data);
-
-		assert_int_equal(line_take(&line, &data, &size),
-				 i + 1 < ARRAY_SIZE(pieces) ? LINE_E_MORE : 0);
-		if (i + 1 < ARRAY_SIZE(pieces))
-			line_reset(&line);
-	}
-	assert_string_equal(line.text, "whole");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_stream_is_the_same_lines_however_it_is_cut),
 		cmocka_unit_test(empty_lines_are_none_and_a_carriage_return_is_not_of_it),
 		cmocka_unit_test(a_line_too_long_is_passed_over_once_and_the_next_is_whole),
-		cmocka_unit_test(what_was_begun_can_be_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
