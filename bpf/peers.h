@@ -34,8 +34,11 @@ static __always_inline enum peer_place place_of(struct probe_socket *socket,
 	if (is_first(socket, peer))
 		return PEER_FIRST;
 	if (socket->first_family != 0 || socket->flags & (SOCKET_MANY | PROBE_CONNECTED) ||
-	    counters->packets_sent != 0 || counters->packets_received != 0)
+	    counters->packets_sent != 0 || counters->packets_received != 0) {
+		if (peer->protocol != IPPROTO_UDP)
+			set_flags(socket, SOCKET_SEVERAL);
 		return PEER_OF_MANY;
+	}
 	/* One of several threads. */
 	if (__sync_val_compare_and_swap(&socket->first_tick, 0, tick_of(now_ns)) != 0)
 		return PEER_OF_MANY;

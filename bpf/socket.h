@@ -22,6 +22,7 @@
 #define IPPROTO_TCP     6
 #define IPPROTO_UDP     17
 #define IPPROTO_ICMPV6  58
+#define SOCK_DGRAM      2
 #define PROTOCOL_MAX    255 /* above are numbers of the kernel's own */
 #define SOCK_DONE       2UL /* in skc_flags: a FIN has come */
 #define MSG_PEEK        2
@@ -37,6 +38,7 @@
 #define SOCKET_ANNOUNCED 0x100U /* a record that found room has told of it */
 #define SOCKET_SHARED    0x200U /* found with several processes before anybody was seen to use it */
 #define SOCKET_ENDED     0x400U /* its last record was given */
+#define SOCKET_SEVERAL   0x800U /* of ICMP: it has more than one peer */
 #define SOCKET_MANY      0x1000U /* no peer is kept here any more */
 #define SOCKET_USED      0x2000U /* its owner was seen to use it */
 

@@ -127,8 +127,14 @@ static __always_inline void received_from_somebody(struct sock *sk, struct probe
 	struct probe_tuple tuple;
 	bool connected = sk->__sk_common.skc_state == TCP_ESTABLISHED;
 
-	if (sk->sk_protocol != IPPROTO_UDP && !connected)
+	if (sk->sk_protocol != IPPROTO_UDP && !connected) {
+		/* The kernel gives such a socket the answers to what it asked; a raw one those of
+		 * everybody. */
+		if (sk->sk_type == SOCK_DGRAM && socket->first_family != 0 &&
+		    !(socket->flags & SOCKET_SEVERAL))
+			add(&socket->counters, one);
 		return;
+	}
 	if (socket->first_family != 0)
 		give_up_first(socket, peer.cookie);
 	add(&socket->counters, one);

@@ -63,6 +63,7 @@ static size_t width_of(const char *text, size_t length)
 	if (!utf8)
 		return 1;
 	before = uselocale(utf8);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): its state is here, and there is one thread */
 	if (mbrtowc(&character, text, length, &state) == length)
 		width = wcwidth(character);
 	(void)uselocale(before);

@@ -50,7 +50,8 @@ def cgroup_root():
 
 
 class Collector:
-    def __init__(self, tier='full', flows=65536, *more):
+    def __init__(self, tier='full', flows=262144, *more):
+        # All of the machine's flows have room, whatever else runs on it.
         self.process = subprocess.Popen([COLLECT, tier, str(flows), *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         head = self.process.stdout.readline()
         if not head:

@@ -39,7 +39,7 @@ until probe ping >/run/ping 2>/dev/null; do usleep 50000; done
 echo "ping $(cat /run/ping)"
 sockets hold {HELD} </dev/zero >/run/after &
 until grep -q held /run/after; do usleep 50000; done
-sockets connect 500 >/dev/null
+sockets visit 500 >/dev/null
 usleep 500000
 echo "kernel $(uname -r)"
 echo "holders $(pidof sockets)"
