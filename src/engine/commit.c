@@ -96,7 +96,8 @@ static void history_clear(struct record *record)
 	record->older = NULL;
 }
 
-/* What is left, also by a rollback, is what ran before. */
+/* What is left, also by a rollback, is what ran before. Nobody goes back to another affix in an
+ * image: it would be room that is never used. */
 static int update_history(struct operation *operation, struct plan *to, bool is_lost)
 {
 	struct record *record = operation->record;
@@ -106,7 +107,7 @@ static int update_history(struct operation *operation, struct plan *to, bool is_
 
 	history_drop(record, &to->bundle, NULL);
 	record->current = to;
-	if (left && (is_lost || digest_is_equal(&left->bundle, &to->bundle)))
+	if (left && (is_lost || plan_is_own(to) || digest_is_equal(&left->bundle, &to->bundle)))
 		(void)plan_free(left);
 	else if (left)
 		r = history_push(record, left);

@@ -247,7 +247,8 @@ static int install_own(struct operation *operation, struct engine_own *own)
 				  plan->identity.id, plan->identity.version);
 	if (r == 0)
 		r = check_own(operation, plan);
-	if (r == 0)
+	/* What was removed once left a machine its own files. */
+	if (r == 0 && (operation->record->current || !operation->record->floor.is_set))
 		r = apply_clear_seeds(&operation->tree, plan, operation->record->current);
 	if (r != 0)
 		return r;
@@ -305,7 +306,7 @@ int operation_configure(struct operation *operation)
 	if (r == 0)
 		r = operation_check_fleet(operation, id, true);
 	if (r == 0)
-		r = delivery_load_installed(operation, &delivery);
+		r = delivery_load_installed(operation, operation->record->current, &delivery);
 	if (r == 0)
 		r = delivery_make_plan(operation, &delivery, operation->record->config, &plan);
 	if (r == 0)

@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import images
@@ -47,6 +48,9 @@ class Case(unittest.TestCase):
         cls.debian = pathlib.Path(made.stdout.strip())
         cls.work = pathlib.Path(tempfile.mkdtemp(prefix='affix-own-'))
         cls.addClassCleanup(shutil.rmtree, cls.work, ignore_errors=True)
+        # Half of its files are of no interest here.
+        cls.base = cls.work / 'debian.tar'
+        fixture.run(['tar', '-cf', cls.base, '-C', cls.debian, '--exclude=./usr/share/*', '--exclude=./var/lib/dpkg', '--exclude=./var/cache', '.'])
         cls.trust = cls.work / 'trust'
         cls.trust.mkdir()
         fixture.affix(['keygen', '-W', '-p', cls.trust / 'own.pub', '-s', cls.work / 'own.sec'], check=True)
@@ -61,7 +65,7 @@ class Case(unittest.TestCase):
         image = self.work / name
         image.unlink(missing_ok=True)
         own = ('--trust', self.trust) if '--with-affix' in options else ()
-        done = self.affix('image', 'build', self.debian, *layers, '-o', image, '--size', '+64M', *own, *options, code=code,
+        done = self.affix('image', 'build', self.base, *layers, '-o', image, '--size', '+64M', *own, *options, code=code,
                           program=program)
         return image if code == 0 else done
 
@@ -148,6 +152,13 @@ class Tree(Case):
             self.assertEqual(listing(found, '--exclude', '/run', '--only', '/etc/affix', '--only', '/var', '--only', '/opt'), seen)
             self.assertEqual((found / 'var/lib/affix/agent').stat().st_mode, stat.S_IFDIR | 0o700)
             self.assertIn(f'affix:x:{(found / "var/lib/affix/agent").stat().st_uid}:', before['passwd'])
+            # What it would have made of the user itself.
+            ours = next(line for line in before['passwd'].splitlines() if line.startswith('affix:')).split(':')
+            for name, text in before.items():
+                (found / 'etc' / name).write_text(''.join(f'{line}\n' for line in text.splitlines() if not line.startswith('affix:')))
+            fixture.run(['systemd-sysusers', f'--root={found}', found / 'usr/lib/sysusers.d/affix.conf'], check=False)
+            theirs = next(line for line in (found / 'etc/passwd').read_text().splitlines() if line.startswith('affix:')).split(':')
+            self.assertEqual((ours[0], *ours[4:6]), (theirs[0], *theirs[4:6]))
 
     def test_the_second_time_changes_nothing(self):
         image = self.build()
@@ -155,6 +166,26 @@ class Tree(Case):
         done = self.inject(image)
         self.assertEqual(done.stdout.count('nothing changed'), 2, done.stdout)
         self.assertTrue(image.read_bytes() == before, 'the image was changed')
+
+    def test_an_ordinary_user_makes_the_same_tree(self):
+        image = self.build()
+        plain = self.build(options=(), name='plain.img')
+        os.chown(plain, 65534, 65534)
+        self.work.chmod(0o755)
+        with tempfile.TemporaryDirectory(dir=self.work) as own:
+            os.chown(own, 65534, 65534)
+            fixture.run([fixture.AFFIX, 'image', 'inject', shutil.move(plain, own), '--with-affix', '--profile', 'vm', '--trust', self.trust],
+                        user=65534, group=65534, extra_groups=[], env={**os.environ, 'TMPDIR': own})
+            made = pathlib.Path(own) / 'plain.img'
+            images.check(made)
+            with images.unpacked(image, self.work) as wanted, images.unpacked(made, self.work) as found:
+                self.assertEqual(listing(found, '--affix'), listing(wanted, '--affix'))
+
+    def test_the_answers_are_json_too(self):
+        image = self.build(options=(), name='plain.img')
+        answer = json.loads(self.inject(image, '--json').stdout)
+        self.assertEqual([(result['id'], result['outcome'], result['verb']) for result in answer['results']],
+                         [('affix', 'done', 'install'), ('vm', 'done', 'install')])
 
     def test_a_new_affix_replaces_the_old_one(self):
         image = self.build()
@@ -168,12 +199,53 @@ class Tree(Case):
             self.assertEqual(self.cat(image, '/usr/lib/systemd/system/affix-agent.service'), unit.read_text())
             with images.unpacked(image, self.work) as found:
                 self.assertEqual((found / 'opt/affix/affix/versions/0.1.0/affix-agent').read_bytes()[-3:], b'new')
+                self.assertEqual(os.listdir(found / 'opt/affix/affix/versions'), ['0.1.0'])
         self.assertIn('as installed', self.affix('image', 'drift', image).stdout)
+
+    def test_an_older_affix_is_put_in_only_if_that_is_asked_for(self):
+        image = self.build()
+        record = self.cat(image, '/var/lib/affix/updater/affix.json')
+        self.assertIn('"0.1.0"', record)
+        with tempfile.NamedTemporaryFile('w', dir=self.work) as newer:
+            newer.write(record.replace('"0.1.0"', '"9.0.0"').replace('versions/0.1.0', 'versions/9.0.0'))
+            newer.flush()
+            images.debugfs(image, ['rm /var/lib/affix/updater/affix.json', f'write {newer.name} /var/lib/affix/updater/affix.json',
+                                   'set_inode_field /var/lib/affix/updater/affix.json mode 0100600'], write=True)
+        before = image.read_bytes()
+        self.assertTrue(self.inject(image, code=1).stderr.startswith("downgrade: 'affix' 0.1.0 is older than 9.0.0"))
+        self.assertTrue(image.read_bytes() == before, 'the image was changed')
+        self.inject(image, '--allow-downgrade')
+        images.check(image)
+        self.assertEqual(self.affix('image', 'ls', '--json', image, '/opt/affix/affix/versions').stdout.count('"name"'), 1)
+        self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
+
+    def test_killed_at_any_time_the_image_has_all_of_it_or_nothing(self):
+        plain = self.build(options=(), name='plain.img')
+        before = images.used_bytes(plain)
+        ends = set()
+        # Twice as long as it takes, in steps.
+        began = time.monotonic()
+        self.inject(shutil.copy(plain, self.work / 'killed.img'))
+        step = (time.monotonic() - began) / 10
+        for number in range(20):
+            image = pathlib.Path(shutil.copy(plain, self.work / 'killed.img'))
+            process = subprocess.Popen([fixture.AFFIX, 'image', 'inject', image, '--with-affix', '--profile', 'vm', '--trust', self.trust],
+                                       stdout=subprocess.DEVNULL)
+            time.sleep(number * step)
+            process.kill()
+            process.wait()
+            installed = {addon['id'] for addon in self.drift(image) if not addon['drifted']}
+            self.assertIn(installed, (set(), {'affix', 'vm'}))
+            images.check(image)
+            if not installed:
+                self.assertTrue(images.used_bytes(image) == before, 'the image was changed')
+            ends.add(bool(installed))
+        self.assertEqual(ends, {True, False})
 
     def test_what_was_changed_in_the_image_is_drift(self):
         image = self.build()
         self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
-        images.debugfs(image, ['rm /usr/lib/systemd/system/affix-vm.target', 'set_inode_field /etc/fstab mode 0100600',
+        images.debugfs(image, ['rm /usr/lib/systemd/system/affix-vm.target', 'set_inode_field /etc/hostname uid 5',
                                'set_inode_field /usr/lib/systemd/system/affix-agent.service mode 0100666'], write=True)
         found = {(addon['id'], item['kind'], item['path']) for addon in self.drift(image) for item in addon['items']}
         self.assertEqual(found, {('vm', 'missing', '/usr/lib/systemd/system/affix-vm.target'),
@@ -220,6 +292,16 @@ class Machine(Case):
         self.inject(image, '--trust', self.trust_of_two())
         self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
         self.assertIn('minisign', self.cat(image, '/etc/affix/trust.d/other.pub'))
+
+    def test_what_was_removed_and_comes_again_leaves_the_machine_alone(self):
+        image = self.build()
+        self.affix('image', 'rm-add-on', image, 'vm')
+        with tempfile.NamedTemporaryFile('w', dir=self.work) as own:
+            own.write('fedcba9876543210fedcba9876543210\n')
+            own.flush()
+            images.debugfs(image, ['rm /etc/machine-id', f'write {own.name} /etc/machine-id'], write=True)
+        self.inject(image)
+        self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
 
     def trust_of_two(self):
         trust = self.work / 'two'
