@@ -25,7 +25,7 @@ int socket_created(struct bpf_sock *sk)
 	if (sk->family != AF_INET && sk->family != AF_INET6)
 		return 1;
 	/* TCP's begin when they connect or listen. */
-	if (sk->protocol == IPPROTO_TCP)
+	if (sk->protocol == IPPROTO_TCP || sk->protocol > PROTOCOL_MAX)
 		return 1;
 	socket = socket_of(sk);
 	if (!socket)
@@ -97,8 +97,10 @@ static __always_inline int bound(struct bpf_sock *sk, bool ipv6)
 		return 1;
 	set_flags(socket, SOCKET_ANNOUNCED | PROBE_LISTENER);
 	record = record_new(PROBE_LISTEN, bpf_get_socket_cookie(sk), socket, OF_CURRENT);
-	if (!record)
+	if (!record) {
+		clear_flags(socket, SOCKET_ANNOUNCED);
 		return 1;
+	}
 	record->tuple.family = sk->family;
 	record->tuple.protocol = sk->protocol;
 	record->tuple.local_port = sk->src_port;
@@ -198,7 +200,7 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	struct probe_record *record;
 
 	/* TCP tells of itself when it connects, in the same system call. */
-	if (!sk || context->protocol == IPPROTO_TCP)
+	if (!sk || context->protocol == IPPROTO_TCP || context->protocol > PROTOCOL_MAX)
 		return 1;
 	socket = socket_of(sk);
 	if (!socket)
@@ -281,7 +283,7 @@ static __always_inline int named(struct bpf_sock_addr *context)
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (!socket || socket->owner.tgid != 0 || !take(socket))
 		return 1;
-	if (!(socket->flags & SOCKET_ANNOUNCED))
+	if (!(socket->flags & SOCKET_ANNOUNCED) || socket->flags & SOCKET_ENDED)
 		return 1;
 	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket, OF_CURRENT);
 	if (!record) {

@@ -32,7 +32,7 @@ static __always_inline void end_lost(struct probe_socket *socket, __u64 cookie)
 {
 	__u32 value = 1;
 
-	if (socket->flags & SOCKET_KNOWN &&
+	if (socket->flags & SOCKET_ANNOUNCED &&
 	    bpf_map_update_elem(&ended, &cookie, &value, BPF_ANY) != 0)
 		lost(PROBE_LOST_END);
 }
@@ -40,19 +40,17 @@ static __always_inline void end_lost(struct probe_socket *socket, __u64 cookie)
 /* A socket that had ended is used anew. */
 static __always_inline void begin_again(struct probe_socket *socket, __u64 cookie)
 {
-	if (!(socket->flags & SOCKET_ENDED))
-		return;
 	(void)bpf_map_delete_elem(&ended, &cookie);
-	clear_flags(socket, SOCKET_ENDED | SOCKET_KNOWN);
+	clear_flags(socket, SOCKET_ENDED | SOCKET_ANNOUNCED | PROBE_INBOUND | PROBE_LISTENER);
 }
 
 static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 cookie,
 				   struct probe_socket *socket, __u8 old)
 {
-	struct probe_record *record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
+	struct probe_record *record;
 
-	clear_flags(socket, SOCKET_ANNOUNCED);
 	set_flags(socket, SOCKET_ENDED);
+	record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
 	if (!record) {
 		end_lost(socket, cookie);
 		return;

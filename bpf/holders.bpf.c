@@ -37,13 +37,15 @@ static __always_inline void hold(struct task_struct *task, struct sock *sk,
 		set_flags(socket, SOCKET_SHARED);
 }
 
-/* Which seeded sockets are worth a record: what has a peer, or waits for one. */
+/* Which sockets that no record told of are worth one: what has a peer, or waits for one. Of
+ * datagram sockets that are younger than we are the next use tells. */
 static __always_inline void announce(__u8 state, struct probe_socket *socket,
 				     const struct probe_tuple *tuple)
 {
 	bool tcp = tuple->protocol == IPPROTO_TCP;
 
-	if (socket->flags & (SOCKET_ANNOUNCED | SOCKET_ENDED) || !(socket->flags & PROBE_SEEDED))
+	if (socket->flags & (SOCKET_ANNOUNCED | SOCKET_ENDED) ||
+	    (!tcp && !(socket->flags & PROBE_SEEDED)))
 		return;
 	if (tcp && state == TCP_CLOSE)
 		return;
@@ -68,7 +70,6 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	announce(sk->__sk_common.skc_state, socket, &record.tuple);
 	if (!(socket->flags & SOCKET_ANNOUNCED) && socket->first_family == 0)
 		return;
-	set_flags(socket, SOCKET_KNOWN);
 	record.cookie = bpf_get_socket_cookie(sk);
 	record.time_ns = bpf_ktime_get_ns();
 	record.netns = socket->netns;
@@ -84,7 +85,7 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 			count_tcp(tcp, &record.counters);
 	}
 	bpf_seq_write(seq, &record, sizeof(record));
-	if (socket->first_family == 0 || is_silent(socket, record.time_ns) ||
+	if (socket->first_family == 0 ||
 	    socket->counters.packets_sent + socket->counters.packets_received == 0)
 		return;
 	record.kind = PROBE_PEER;

@@ -72,6 +72,12 @@ struct tcp_sock {
 	__u32 segs_in;
 	__u32 segs_out;
 	__u32 total_retrans;
+	unsigned int is_mptcp : 1;
+};
+
+/* The number of a bit of skc_flags. */
+enum sock_flags {
+	SOCK_MEMALLOC = 14
 };
 
 struct socket {

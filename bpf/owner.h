@@ -67,7 +67,8 @@ static __always_inline bool set_owner(struct probe_socket *socket, struct probe_
 		return false;
 	owner->version = version + 1;
 	socket->owner = *owner;
-	(void)__sync_lock_test_and_set(&socket->owner.version, version + 2);
+	in_order();
+	*(volatile __u32 *)&socket->owner.version = version + 2;
 	socket->counters.told = 0;
 	return true;
 }
@@ -96,11 +97,12 @@ static __always_inline bool take(struct probe_socket *socket)
 		set_flags(socket, SOCKET_USED);
 		return false;
 	}
-	if (!owner_of(task, &owner) || !set_owner(socket, &owner))
+	if (!owner_of(task, &owner))
 		return false;
-	clear_flags(socket, SOCKET_SHARED);
+	/* Flags first, here and elsewhere: an atomic change waits for what was written before. */
 	set_flags(socket, SOCKET_USED);
-	return true;
+	clear_flags(socket, SOCKET_SHARED);
+	return set_owner(socket, &owner);
 }
 
 /* Nobody could be told of the new owner, so that the old one would stand for it: the next use

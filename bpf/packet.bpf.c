@@ -288,10 +288,12 @@ static __always_inline void syn_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 	    packet.tuple.protocol != IPPROTO_TCP ||
 	    bpf_skb_load_bytes(skb, packet.offset, &ports, sizeof(ports)) < 0)
 		return;
-	record = record_new(PROBE_CONNECT, bpf_get_socket_cookie(skb), socket, OF_OWNER);
-	if (!record)
-		return;
 	set_flags(socket, SOCKET_ANNOUNCED);
+	record = record_new(PROBE_CONNECT, bpf_get_socket_cookie(skb), socket, OF_OWNER);
+	if (!record) {
+		clear_flags(socket, SOCKET_ANNOUNCED);
+		return;
+	}
 	set_ports(&packet, &ports);
 	record->tuple = packet.tuple;
 	submit(record, TCP_SYN_SENT);

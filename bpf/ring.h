@@ -61,7 +61,7 @@ enum whose {
 
 /* A record of *socket* without its tuple, or NULL. bpf_ringbuf_submit() ends it. */
 static __always_inline struct probe_record *
-record_new(__u32 kind, __u64 cookie, struct probe_socket *socket, enum whose whose)
+record_new(__u32 kind, __u64 cookie, const struct probe_socket *socket, enum whose whose)
 {
 	struct probe_record *record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 
@@ -69,8 +69,6 @@ record_new(__u32 kind, __u64 cookie, struct probe_socket *socket, enum whose who
 		lost(PROBE_LOST_RECORD);
 		return NULL;
 	}
-	if (kind != PROBE_CLOSE)
-		set_flags(socket, SOCKET_KNOWN);
 	record->kind = kind;
 	record->state = 0;
 	record->old_state = 0;

@@ -22,6 +22,7 @@
 #define IPPROTO_TCP     6
 #define IPPROTO_UDP     17
 #define IPPROTO_ICMPV6  58
+#define PROTOCOL_MAX    255 /* above are numbers of the kernel's own */
 #define SOCK_DONE       2UL /* in skc_flags: a FIN has come */
 #define MSG_PEEK        2
 #define MSG_ERRQUEUE    0x2000
@@ -33,8 +34,7 @@
 #define TCP_LISTEN      10
 
 /* States of a socket, in probe_socket.flags beside those of a record. */
-#define SOCKET_ANNOUNCED 0x100U /* a record has told of it */
-#define SOCKET_KNOWN     0x800U /* that record found room in the ring */
+#define SOCKET_ANNOUNCED 0x100U /* a record that found room has told of it */
 #define SOCKET_SHARED    0x200U /* found with several processes before anybody was seen to use it */
 #define SOCKET_ENDED     0x400U /* its last record was given */
 #define SOCKET_MANY      0x1000U /* no peer is kept here any more */

@@ -16,20 +16,23 @@ static __always_inline void lives(struct bpf_sock_ops *context, __u32 kind, __u8
 	if (!sk)
 		return;
 	tcp = bpf_skc_to_tcp_sock(sk);
-	socket = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	socket = socket_of(sk);
 	if (!tcp || !socket)
 		return;
 	bpf_sock_ops_cb_flags_set(context,
 				  context->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
-	if (kind != PROBE_ACCEPT && !is_of_kernel((struct sock *)tcp))
+	if (kind != PROBE_ACCEPT && is_of_current((struct sock *)tcp))
 		take(socket);
 	socket->netns = ((struct sock *)tcp)->__sk_common.skc_net.net->ns.inum;
-	begin_again(socket, bpf_get_socket_cookie(context));
+	if (socket->flags & SOCKET_ENDED)
+		begin_again(socket, bpf_get_socket_cookie(context));
 	set_flags(socket, SOCKET_ANNOUNCED | (kind == PROBE_LISTEN ? PROBE_LISTENER : 0) |
 				  (kind == PROBE_ACCEPT ? PROBE_INBOUND : 0));
 	record = record_new(kind, bpf_get_socket_cookie(context), socket, OF_OWNER);
-	if (!record)
+	if (!record) {
+		clear_flags(socket, SOCKET_ANNOUNCED);
 		return;
+	}
 	tuple_of((struct sock *)tcp, &record->tuple);
 	submit(record, state);
 }
@@ -45,7 +48,7 @@ static __always_inline void state_changed(struct bpf_sock_ops *context)
 		return;
 	tcp = bpf_skc_to_tcp_sock(sk);
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (!tcp || !socket || !(socket->flags & SOCKET_ANNOUNCED))
+	if (!tcp || !socket || socket->flags & SOCKET_ENDED)
 		return;
 	if (context->args[1] == TCP_CLOSE)
 		return closed((struct sock *)tcp, tcp, bpf_get_socket_cookie(context), socket,

@@ -65,9 +65,9 @@ static __always_inline void tell_peer(__u32 kind, struct probe_socket *socket,
 {
 	struct probe_record *record = record_new(kind, peer->cookie, socket, whose);
 
-	set_flags(socket, SOCKET_ANNOUNCED);
 	if (!record)
 		return;
+	set_flags(socket, SOCKET_ANNOUNCED);
 	mark_as_told(socket, peer, place, &record->owner);
 	record->tuple.local = local->local;
 	record->tuple.local_port = local->local_port;

@@ -60,7 +60,7 @@ SEC("tp_btf/tcp_rcv_space_adjust")
 
 int BPF_PROG(tcp_received, struct sock *sk)
 {
-	if (sk->sk_lock.owned)
+	if (sk->sk_lock.owned && is_inet(sk))
 		used(sk);
 	return 0;
 }
@@ -184,15 +184,16 @@ int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 	return 0;
 }
 
-static __always_inline void tell_tcp(__u32 kind, struct sock *sk, struct probe_socket *socket,
+static __always_inline bool tell_tcp(__u32 kind, struct sock *sk, struct probe_socket *socket,
 				     __u8 state)
 {
 	struct probe_record *record = record_new(kind, bpf_get_socket_cookie(sk), socket, OF_OWNER);
 
 	if (!record)
-		return;
+		return false;
 	tuple_of(sk, &record->tuple);
 	submit(record, state);
+	return true;
 }
 
 /* In the system call: connect() and listen(). What connects is told of by its first packet, because
@@ -203,15 +204,16 @@ static __always_inline void begins(struct sock *sk, int state)
 
 	if (!socket)
 		return;
-	if (!is_of_kernel(sk))
+	if (is_of_current(sk))
 		take(socket);
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
-	begin_again(socket, bpf_get_socket_cookie(sk));
-	clear_flags(socket, PROBE_INBOUND | PROBE_LISTENER);
+	if (socket->flags & SOCKET_ENDED)
+		begin_again(socket, bpf_get_socket_cookie(sk));
 	if (state != TCP_LISTEN)
 		return;
 	set_flags(socket, SOCKET_ANNOUNCED | PROBE_LISTENER);
-	tell_tcp(PROBE_LISTEN, sk, socket, TCP_LISTEN);
+	if (!tell_tcp(PROBE_LISTEN, sk, socket, TCP_LISTEN))
+		clear_flags(socket, SOCKET_ANNOUNCED);
 }
 
 /* In an interrupt: whose a connection is that came in is said by its first use. */
@@ -221,7 +223,7 @@ static __always_inline void established(struct sock *sk, int old)
 
 	if (socket && socket->flags & SOCKET_ANNOUNCED) {
 		if (!(socket->flags & PROBE_INBOUND))
-			tell_tcp(PROBE_STATE, sk, socket, TCP_ESTABLISHED);
+			(void)tell_tcp(PROBE_STATE, sk, socket, TCP_ESTABLISHED);
 		return;
 	}
 	if (!socket)
@@ -230,7 +232,9 @@ static __always_inline void established(struct sock *sk, int old)
 		return;
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
 	set_flags(socket, SOCKET_ANNOUNCED | (old == TCP_SYN_RECV ? PROBE_INBOUND : 0));
-	tell_tcp(old == TCP_SYN_RECV ? PROBE_ACCEPT : PROBE_CONNECT, sk, socket, TCP_ESTABLISHED);
+	if (!tell_tcp(old == TCP_SYN_RECV ? PROBE_ACCEPT : PROBE_CONNECT, sk, socket,
+		      TCP_ESTABLISHED))
+		clear_flags(socket, SOCKET_ANNOUNCED);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -245,10 +249,10 @@ int BPF_PROG(state_set, struct sock *sk, int old, int new)
 		begins(sk, new);
 	if (new == TCP_ESTABLISHED)
 		established(sk, old);
-	if (new != TCP_CLOSE)
+	if (new != TCP_CLOSE || old == TCP_CLOSE)
 		return 0;
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (socket && (socket->flags & SOCKET_ANNOUNCED || old == TCP_SYN_SENT))
+	if (socket && !(socket->flags & SOCKET_ENDED))
 		closed(sk, bpf_skc_to_tcp_sock(sk), bpf_get_socket_cookie(sk), socket, (__u8)old);
 	return 0;
 }

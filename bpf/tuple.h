@@ -4,16 +4,31 @@
 /* Addresses and ports of a socket, in one form. */
 #include "owner.h"
 
+/* A socket of MPTCP is none: what it does is done by sockets of TCP. */
 static __always_inline bool is_inet(struct sock *sk)
 {
 	__u16 family = sk->__sk_common.skc_family;
 
-	return family == AF_INET || family == AF_INET6;
+	return (family == AF_INET || family == AF_INET6) && sk->sk_protocol <= PROTOCOL_MAX;
 }
 
+/* What is used in the system calls of anybody: file systems' sockets, and those that a process has
+ * handed to the kernel for good, as for a block device. */
 static __always_inline bool is_of_kernel(struct sock *sk)
 {
-	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock);
+	__u64 memalloc = 1ULL << bpf_core_enum_value(enum sock_flags, SOCK_MEMALLOC);
+
+	return BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock) ||
+	       sk->__sk_common.skc_flags & memalloc;
+}
+
+/* Also one of MPTCP's, which the kernel has, but connects in the system call of who wants that. */
+static __always_inline bool is_of_current(struct sock *sk)
+{
+	struct tcp_sock *tcp = (struct tcp_sock *)sk;
+
+	return !is_of_kernel(sk) || (bpf_core_field_exists(tcp->is_mptcp) &&
+				     BPF_CORE_READ_BITFIELD_PROBED(tcp, is_mptcp));
 }
 
 static __always_inline void store_ipv4(struct probe_address *address, __u32 ip)

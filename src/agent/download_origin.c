@@ -3,8 +3,8 @@
 /*
  * Where bundles may come from. A server that could name any address would reach by us what only
  * this host reaches: the metadata service of a cloud, what listens on loopback, the neighbours. So
- * addresses are taken apart by the same parser that fetches them, and what is not the server's own
- * has to be named by the administrator.
+ * addresses are taken apart by the same parser that fetches them, and what is not on the server's
+ * own machine has to be named by the administrator.
  */
 
 #include "agent/download_origin.h"
@@ -62,6 +62,11 @@ static int take_apart(const char *text, struct origin *ret)
 	return code == CURLUE_OK ? 0 : 1;
 }
 
+static bool is_http(const struct origin *origin)
+{
+	return strcasecmp(origin->scheme, "https") == 0 || strcasecmp(origin->scheme, "http") == 0;
+}
+
 int download_is_same_origin(const char *a, const char *b, bool *ret)
 {
 	CLEANUP(origin_done) struct origin first = {0};
@@ -73,16 +78,33 @@ int download_is_same_origin(const char *a, const char *b, bool *ret)
 		r = take_apart(b, &second);
 	if (r < 0)
 		return r;
-	*ret = r == 0 &&
-	       (strcasecmp(first.scheme, "https") == 0 || strcasecmp(first.scheme, "http") == 0) &&
-	       strcasecmp(first.scheme, second.scheme) == 0 &&
+	*ret = r == 0 && is_http(&first) && strcasecmp(first.scheme, second.scheme) == 0 &&
 	       strcasecmp(first.host, second.host) == 0 && strcmp(first.port, second.port) == 0;
+	return 0;
+}
+
+/* The server's machine, by the name that agent.yaml has for it, at any port, and not in plain text
+ * where the server itself speaks TLS. */
+static int is_on_server(const char *server, const char *url, bool *ret)
+{
+	CLEANUP(origin_done) struct origin own = {0};
+	CLEANUP(origin_done) struct origin other = {0};
+	int r;
+
+	r = take_apart(server, &own);
+	if (r == 0)
+		r = take_apart(url, &other);
+	if (r < 0)
+		return r;
+	*ret = r == 0 && is_http(&other) && strcasecmp(own.host, other.host) == 0 &&
+	       (strcasecmp(own.scheme, other.scheme) == 0 ||
+		strcasecmp(other.scheme, "https") == 0);
 	return 0;
 }
 
 int download_is_allowed(const struct config *config, const char *url, bool *ret)
 {
-	int r = download_is_same_origin(config->url, url, ret);
+	int r = is_on_server(config->url, url, ret);
 
 	for (size_t i = 0; r == 0 && !*ret && i < config->download_origins.count; i++)
 		r = download_is_same_origin(config->download_origins.items[i], url, ret);
@@ -118,7 +140,7 @@ void download_refuse_origin(const char *url, char ret[DOWNLOAD_ORIGIN_TEXT_MAX])
 
 	(void)snprintf(
 		ret, DOWNLOAD_ORIGIN_TEXT_MAX,
-		"the download leads to '%s', which is not the server of agent.yaml; name its "
+		"the download leads to '%s', which is not on the server of agent.yaml; name its "
 		"origin in downloads.origins if bundles may come from there",
 		shown ? shown : "");
 }

@@ -10,8 +10,8 @@
  * password in either. 0 or -ENOMEM. */
 must_check int download_is_same_origin(const char *a, const char *b, bool *ret);
 
-/* Whether bundles may come from *url*: from the server of agent.yaml itself, or an origin that it
- * names. 0 or -ENOMEM. */
+/* Whether bundles may come from *url*: from the host of agent.yaml's server, at any port and with
+ * no weaker scheme, or an origin that it names. 0 or -ENOMEM. */
 must_check int download_is_allowed(const struct config *config, const char *url, bool *ret);
 
 /* Where *location*, of an answer from *url*, leads: NULL where that is no address. 0 or -ENOMEM. */

@@ -277,7 +277,7 @@ static int make_target(struct build *build, struct build_target *target, int out
 		r = pack_write(target->output.fd, entries, n);
 	if (r < 0)
 		return r;
-	r = bundle_open(target->output.fd, NULL, -EBADF, &bundle, &refusal);
+	r = bundle_open(target->output.fd, NULL, NULL, &bundle, &refusal);
 	if (r > 0)
 		r = report(build, refusal.code, target->name, refusal.text);
 	return r < 0 ? r : has_problems(build);

@@ -23,8 +23,8 @@ static int read_piece(void *context, const void **ret, size_t *ret_size,
 	return decompress_read(context, ret, ret_size, reterr_refusal);
 }
 
-int bundle_open(int fd, const struct identity *identity, int spool_dirfd, struct bundle **ret,
-		struct refusal *reterr_refusal)
+int bundle_open(int fd, const struct identity *identity, const struct bundle_spool *spool,
+		struct bundle **ret, struct refusal *reterr_refusal)
 {
 	cleanup_hasher struct hasher *hasher = NULL;
 	cleanup_decompressor struct decompressor *stream = NULL;
@@ -36,7 +36,7 @@ int bundle_open(int fd, const struct identity *identity, int spool_dirfd, struct
 	r = decompress_open(fd, hasher, &stream, reterr_refusal);
 	if (r != 0)
 		return r;
-	r = contents_read(&(struct tar_source){read_piece, stream}, hasher, identity, spool_dirfd,
+	r = contents_read(&(struct tar_source){read_piece, stream}, hasher, identity, spool,
 			  &bundle, reterr_refusal);
 	if (r != 0)
 		return r;

@@ -76,17 +76,24 @@ void bundle_receipt_done(struct bundle_receipt *receipt);
 must_check int bundle_receive(int fd, const struct bundle_verify *verify,
 			      struct bundle_receipt *ret, struct refusal *reterr_refusal);
 
+/* Where the content of entries goes. */
+struct bundle_spool {
+	int dirfd;
+	bool is_fleeting; /* it is copied elsewhere soon: no writeback is started */
+};
+
 /*
  * Reads the bundle in *fd* (verified bytes, or a file that is only inspected): one pass, every
  * limit on actual bytes, layout, manifest, ELF class and machine, units present for the supervision
- * model, schema compiles. With *spool_dirfd* (else -EBADF) each entry's content goes to an
+ * model, schema compiles. With *spool* (else NULL) each entry's content goes to an
  * O_TMPFILE there (mode 0600, writeback started, not yet synced). *identity* is what the comment
  * said and must agree with the manifest, or NULL: then os and arch come from the binary and the
  * other fields from the manifest, and the bundle's digest is made; whoever has an identity has that
  * too, and sets it. 0; refused; -errno.
  */
-must_check int bundle_open(int fd, const struct identity *identity, int spool_dirfd,
-			   struct bundle **ret, struct refusal *reterr_refusal);
+must_check int bundle_open(int fd, const struct identity *identity,
+			   const struct bundle_spool *spool, struct bundle **ret,
+			   struct refusal *reterr_refusal);
 struct bundle *bundle_free(struct bundle *bundle);
 
 DEFINE_CLEANUP(struct bundle *, bundle, bundle_free)

@@ -30,7 +30,7 @@ struct reading {
 	struct tar *tar;
 	struct hasher *hasher;
 	struct bundle *bundle;
-	int spool_dirfd;
+	const struct bundle_spool *spool;
 	uint8_t head[ELF_HEAD_SIZE]; /* of the program */
 	size_t head_size;
 };
@@ -179,10 +179,11 @@ static int read_entry(struct reading *reading, const char *name, uint64_t size,
 	bundle->n_entries++;
 	if (!entry->name || (is_text && !entry->text))
 		return -ENOMEM;
-	if (reading->spool_dirfd >= 0) {
-		r = spool_open(&spool, reading->spool_dirfd, size, 0, reterr_refusal);
+	if (reading->spool) {
+		r = spool_open(&spool, reading->spool->dirfd, size, 0, reterr_refusal);
 		if (r != 0)
 			return r;
+		spool.is_kept = !reading->spool->is_fleeting;
 	}
 	digest_begin(&digest);
 	r = stream_entry(reading, entry, &digest, &spool, reterr_refusal);
@@ -234,12 +235,12 @@ static int read_entries(struct reading *reading, struct refusal *reterr_refusal)
 }
 
 int contents_read(const struct tar_source *source, struct hasher *hasher,
-		  const struct identity *identity, int spool_dirfd, struct bundle **ret,
-		  struct refusal *reterr_refusal)
+		  const struct identity *identity, const struct bundle_spool *spool,
+		  struct bundle **ret, struct refusal *reterr_refusal)
 {
 	cleanup_bundle struct bundle *bundle = calloc(1, sizeof(*bundle));
 	cleanup_tar struct tar *tar = NULL;
-	struct reading reading = {.hasher = hasher, .bundle = bundle, .spool_dirfd = spool_dirfd};
+	struct reading reading = {.hasher = hasher, .bundle = bundle, .spool = spool};
 	int r;
 
 	if (!bundle)

@@ -9,8 +9,8 @@
  * must stay as they are until *hasher* has done with them. The digest of the bundle's file is the
  * caller's to fill in. */
 must_check int contents_read(const struct tar_source *source, struct hasher *hasher,
-			     const struct identity *identity, int spool_dirfd, struct bundle **ret,
-			     struct refusal *reterr_refusal);
+			     const struct identity *identity, const struct bundle_spool *spool,
+			     struct bundle **ret, struct refusal *reterr_refusal);
 
 /* Whether *name* may be an entry's: a plain name that affix does not use itself. 0 or refused with
  * REFUSAL_BAD_ENTRY_NAME; -ENOMEM. */

@@ -13,7 +13,7 @@ struct spool {
 	int fd;
 	uint64_t size;
 	uint64_t flushed; /* writeback was started up to here */
-	bool is_kept;     /* it may get a name */
+	bool is_kept;     /* it may get a name: its writeback is started early */
 };
 
 #define SPOOL_INIT           \

@@ -28,14 +28,29 @@ static int out_of_memory(void)
 	return command_broke(-ENOMEM, "the request could not be made");
 }
 
+/* Whether one of its bundles came after the approval. */
+static bool has_unapproved(const json_t *package)
+{
+	const json_t *artifacts = json_object_get(package, "artifacts");
+
+	for (size_t i = 0; i < json_array_size(artifacts); i++) {
+		if (json_is_null(json_object_get(json_array_get(artifacts, i), "approved")))
+			return true;
+	}
+	return false;
+}
+
 static void print_package(const json_t *package)
 {
 	cleanup_free char *addon = fleet_value_text(package, "addon");
 	cleanup_free char *version = fleet_value_text(package, "version");
 	cleanup_free char *state = fleet_value_text(package, "state");
 
-	(void)printf("%s %s: %s\n", addon ? addon : "?", version ? version : "?",
-		     state ? state : "?");
+	(void)printf("%s %s: %s%s\n", addon ? addon : "?", version ? version : "?",
+		     state ? state : "?",
+		     str_equal(state, "approved") && has_unapproved(package)
+			     ? ", but for a bundle that waits for 'affix fleet approve'"
+			     : "");
 }
 
 /* Sends one bundle with its signature. */
@@ -87,7 +102,7 @@ static int import_reference(struct fleet_call *call, const char *where)
 	cleanup_oci_pulled_list struct oci_pulled_list pulled = {0};
 	cleanup_oci_origin struct oci_origin origin = OCI_ORIGIN_INIT;
 	cleanup_transfer struct transfer transfer = {0};
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	int code = COMMAND_DONE;
 	int r;
 
@@ -134,8 +149,7 @@ static int pull_one(struct fleet_call *call, const char *reference)
 {
 	cleanup_json json_t *answer = NULL;
 	cleanup_json json_t *body = json_object();
-	const json_t *item;
-	size_t i;
+	const json_t *items;
 	int code;
 
 	if (json_add_string(body, "reference", reference) < 0)
@@ -145,7 +159,9 @@ static int pull_one(struct fleet_call *call, const char *reference)
 		return code;
 	if (fleet_has(call, FLEET_JSON))
 		return command_print_json(answer);
-	json_array_foreach(json_object_get(answer, "items"), i, item) print_package(item);
+	items = json_object_get(answer, "items");
+	for (size_t i = 0; i < json_array_size(items); i++)
+		print_package(json_array_get(items, i));
 	return COMMAND_DONE;
 }
 

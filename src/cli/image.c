@@ -20,9 +20,9 @@ static const struct command *const verbs[] = {
 	&command_image_cache,     NULL,
 };
 
-int image_complain(const struct image_problem *problem, const struct edit *edit, int r)
+int image_complain(const struct problem *problem, const struct edit *edit, int r)
 {
-	if (r != IMAGE_E_REFUSED)
+	if (r != PROBLEM_E_REFUSED)
 		return command_error("the image cannot be worked on: %s; nothing was changed",
 				     edit_describe(edit, r));
 	command_complain(problem->name, problem->text);
@@ -30,8 +30,7 @@ int image_complain(const struct image_problem *problem, const struct edit *edit,
 }
 
 /* After the edit was opened, which ended with *r*. */
-static int begin(struct image_work *work, int r, const struct strv *ids,
-		 struct image_problem *problem)
+static int begin(struct image_work *work, int r, const struct strv *ids, struct problem *problem)
 {
 	if (r == 0)
 		r = excerpt_make(&work->edit, ids, &work->excerpt, problem);
@@ -40,7 +39,7 @@ static int begin(struct image_work *work, int r, const struct strv *ids,
 
 int image_begin(struct image_work *work, const char *image, bool writable, const struct strv *ids)
 {
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	int r = edit_open(image, writable, &work->edit, &problem);
 
 	return begin(work, r, ids, &problem);
@@ -48,7 +47,7 @@ int image_begin(struct image_work *work, const char *image, bool writable, const
 
 int image_begin_new(struct image_work *work, int fd, const char *image, const struct strv *ids)
 {
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	int r = edit_open_new(fd, image, &work->edit, &problem);
 
 	return begin(work, r, ids, &problem);
@@ -69,7 +68,7 @@ int image_ask(struct image_work *work, struct host_call *call, struct result *re
 
 int image_end(struct image_work *work, const struct strv *ids)
 {
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	bool committed = false;
 	int r = replay(&work->excerpt, ids, &problem);
 

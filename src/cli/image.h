@@ -17,8 +17,8 @@ extern const struct command command_image_pull;
 extern const struct command command_image_rm_add_on;
 extern const struct command command_image_status;
 
-/* `NAME: SENTENCE` on stderr for IMAGE_E_REFUSED, else what *r* (-errno) means; the exit code. */
-int image_complain(const struct image_problem *problem, const struct edit *edit, int r);
+/* `NAME: SENTENCE` on stderr for PROBLEM_E_REFUSED, else what *r* (-errno) means; the exit code. */
+int image_complain(const struct problem *problem, const struct edit *edit, int r);
 
 /* An image that the engine works on, through a copy of what it needs. */
 struct image_work {

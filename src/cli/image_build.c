@@ -331,7 +331,7 @@ static int print_summary(const struct build *build, const struct ext4_summary *s
 
 /* *ret_published*: it has the name, also where something failed behind that. */
 static int publish(const struct build *build, struct output *output, int dirfd, const char *name,
-		   bool *ret_published, struct image_problem *problem)
+		   bool *ret_published, struct problem *problem)
 {
 	cleanup_image_replace struct image_replace replace = IMAGE_REPLACE_INIT;
 	int r;
@@ -349,7 +349,7 @@ static int write_image(struct build *build)
 {
 	cleanup_fd int dirfd = -EBADF;
 	cleanup_output struct output output = OUTPUT_INIT;
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	struct ext4_summary summary = {0};
 	const char *name = NULL;
 	bool published = false;

@@ -124,7 +124,7 @@ static int list_cache(const struct oci_cache *cache, const struct cache_options 
 
 static int prune_cache(struct oci_cache *cache, const struct cache_options *options)
 {
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	cleanup_json json_t *json = NULL;
 	uint64_t before = UINT64_MAX;
 	uint64_t count = 0;
@@ -152,7 +152,7 @@ static int prune_cache(struct oci_cache *cache, const struct cache_options *opti
 static int run_image_cache(int argc, char **argv)
 {
 	cleanup_oci_cache struct oci_cache cache = OCI_CACHE_INIT;
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	struct cache_options options = {0};
 	int code = parse_options(argc, argv, &options);
 	int r;

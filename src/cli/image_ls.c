@@ -136,7 +136,7 @@ static int run_ls(int argc, char **argv)
 		{"json", no_argument, NULL, 'j'},
 		{0 },
 	};
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	cleanup_edit struct edit edit = EDIT_INIT;
 	bool as_json = false;
 	int option;
@@ -157,7 +157,7 @@ static int run_ls(int argc, char **argv)
 
 static int run_cat(int argc, char **argv)
 {
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	cleanup_edit struct edit edit = EDIT_INIT;
 	struct edit_stat st;
 	int r;

@@ -121,7 +121,7 @@ int image_overlay_open(const struct image_overlay *overlay, int *ret_fd)
 }
 
 int image_overlay_edit_shadow(void *context, const char *old, size_t old_size, char **ret,
-			      size_t *ret_size, struct image_problem *reterr_problem)
+			      size_t *ret_size, struct problem *reterr_problem)
 {
 	static const char name[] = "root:";
 	const struct image_overlay *overlay = context;

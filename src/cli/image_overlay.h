@@ -23,4 +23,4 @@ must_check int image_overlay_open(const struct image_overlay *overlay, int *ret_
  */
 must_check int image_overlay_edit_shadow(void *context, const char *old, size_t old_size,
 					 char **ret, size_t *ret_size,
-					 struct image_problem *reterr_problem);
+					 struct problem *reterr_problem);

@@ -86,7 +86,7 @@ static int print_text(const struct oci_source *source)
 static int run_image_pull(int argc, char **argv)
 {
 	cleanup_oci_source struct oci_source source = OCI_SOURCE_INIT;
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	struct pull_options options = {0};
 	int code = parse_options(argc, argv, &options);
 	int r;

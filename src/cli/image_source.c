@@ -27,7 +27,7 @@ int image_source_add_layer(struct image_source *source, const struct ext4_layer 
 static int add_image(struct image_source *source, const char *where, struct transfer *transfer)
 {
 	struct oci_source *image = &source->images[source->image_count];
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	int r;
 
 	if (source->image_count == IMAGE_SOURCES_MAX)

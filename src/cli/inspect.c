@@ -81,7 +81,7 @@ static int inspect(struct inspection *inspection, struct refusal *reterr_refusal
 	if (fstat(fd, &status) < 0)
 		return -errno;
 	inspection->file_size = (uint64_t)status.st_size;
-	r = bundle_open(fd, NULL, -EBADF, &inspection->bundle, reterr_refusal);
+	r = bundle_open(fd, NULL, NULL, &inspection->bundle, reterr_refusal);
 	return r != 0 ? r : load_signature(inspection);
 }
 

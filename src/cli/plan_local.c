@@ -87,7 +87,7 @@ static int open_bundle(const struct host_call *call, const char *path, struct bu
 	if (r != 0 && r != -ENOENT)
 		return r;
 	has_identity = r == 0;
-	r = bundle_open(fd, has_identity ? &identity : NULL, -EBADF, &bundle, reterr_refusal);
+	r = bundle_open(fd, has_identity ? &identity : NULL, NULL, &bundle, reterr_refusal);
 	if (r == 0 && has_identity)
 		r = digest_of_fd(fd, &bundle->digest, NULL);
 	if (r != 0)

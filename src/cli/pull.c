@@ -278,7 +278,7 @@ static int pull(struct pull_options *options, const struct trust *trust)
 {
 	cleanup_oci_pulled_list struct oci_pulled_list pulled = {0};
 	cleanup_oci_origin struct oci_origin origin = OCI_ORIGIN_INIT;
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	struct oci_platform wanted;
 	int r;
 

@@ -131,7 +131,7 @@ static int identify(struct push_item *item, const struct trust *trust,
 			      "the signature of '%s' does not say what it is for: sign it with "
 			      "'affix sign'",
 			      item->path);
-	return bundle_open(item->fd, &item->identity, -EBADF, &bundle, reterr_refusal);
+	return bundle_open(item->fd, &item->identity, NULL, &bundle, reterr_refusal);
 }
 
 static int load_item(const struct push_options *options, const struct trust *trust,
@@ -227,7 +227,7 @@ static int push(struct push_options *options, const struct oci_reference *refere
 {
 	cleanup_oci_registry struct oci_registry *registry = NULL;
 	struct oci_addon_part parts[OCI_PLATFORMS_MAX] = {0};
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	struct oci_addon addon = {.id = items->items[0].identity.id,
 				  .version = items->items[0].identity.version,
 				  .parts = parts,
@@ -260,7 +260,7 @@ static int push(struct push_options *options, const struct oci_reference *refere
 static int run_push(int argc, char **argv)
 {
 	CLEANUP(items_done) struct push_items items = {0};
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	struct push_options options = {0};
 	struct oci_reference reference;
 	int code = parse_options(argc, argv, &options);

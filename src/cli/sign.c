@@ -208,7 +208,7 @@ static int sign_bundle(const char *path, const struct sign_options *options,
 
 	r = command_open_file(path, &fd);
 	if (r == 0)
-		r = bundle_open(fd, NULL, -EBADF, &bundle, &refusal);
+		r = bundle_open(fd, NULL, NULL, &bundle, &refusal);
 	if (r < 0)
 		return command_broke(r, "the bundle '%s' could not be read", path);
 	if (r > 0)

@@ -151,10 +151,11 @@ void transfer_done(struct transfer *transfer)
 	transfer->count = 0;
 }
 
-int transfer_failed(int r, const struct oci_problem *problem, const char *what)
+int transfer_failed(int r, const struct problem *problem, const char *what)
 {
 	if (r < 0)
 		return command_broke(r, "%s", what);
-	command_complain(oci_condition_to_string(problem->code), problem->text);
-	return oci_condition_is_transient(problem->code) ? COMMAND_TRY_AGAIN : COMMAND_REFUSED;
+	command_complain(problem->name, problem->text);
+	return oci_condition_is_transient((enum oci_condition)r) ? COMMAND_TRY_AGAIN
+								 : COMMAND_REFUSED;
 }

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "oci/condition.h"
 #include "oci/options.h"
-#include "oci/problem.h"
 
 /* What commands share that move blobs: options, what is shown meanwhile, what is said if it fails.
  */
@@ -59,4 +59,4 @@ void transfer_done(struct transfer *transfer);
 
 /* After an oci_ function: what the program exits with, after one line on stderr. *r* is not 0;
  * *format* is for -errno. */
-int transfer_failed(int r, const struct oci_problem *problem, const char *what);
+int transfer_failed(int r, const struct problem *problem, const char *what);

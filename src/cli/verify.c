@@ -158,7 +158,7 @@ int verify_bundle(int fd, const struct trust *trust, const struct minisign_signa
 			 reterr_refusal);
 	if (r != 0)
 		return r;
-	r = bundle_open(fd, &verdict.identity, -EBADF, &bundle, reterr_refusal);
+	r = bundle_open(fd, &verdict.identity, NULL, &bundle, reterr_refusal);
 	if (r != 0)
 		return r;
 	measure(bundle, &verdict);

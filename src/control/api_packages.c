@@ -126,8 +126,7 @@ int api_package_approve(struct api_call *call)
 
 	if (r == 0)
 		r = package_approve(call->fleet, call->parameters[0], call->parameters[1],
-				    json_is_null(capabilities) ? NULL : capabilities, &call->actor,
-				    &call->problem);
+				    capabilities, &call->actor, &call->problem);
 	return r == 0 ? answer_package(call, 200) : r;
 }
 

@@ -72,8 +72,8 @@ static int load_facts(struct store *store, struct assign_host *host)
 	int r;
 
 	r = store_select(store, &rows,
-			 "SELECT name, os, arch, agent_version, agent_capabilities FROM host "
-			 "WHERE id = $1",
+			 "SELECT name, os, arch, agent_version, agent_capabilities, "
+			 "removal_confirmed IS NOT NULL FROM host WHERE id = $1",
 			 STORE_INT(host->id));
 	if (r == 0)
 		r = store_next(rows, &row);
@@ -85,6 +85,7 @@ static int load_facts(struct store *store, struct assign_host *host)
 	host->os = strdup(store_text(rows, 1));
 	host->arch = strdup(store_text(rows, 2));
 	host->agent_version = strdup(store_text(rows, 3));
+	host->has_confirmed = store_int(rows, 5) != 0;
 	if (!host->name || !host->os || !host->arch || !host->agent_version)
 		return -ENOMEM;
 	return add_words(&host->agent_capabilities, store_text(rows, 4));

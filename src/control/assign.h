@@ -19,6 +19,7 @@ struct assign_host {
 	struct strv words; /* the texts that *labels* borrow */
 	struct selector_label *labels;
 	size_t n_labels;
+	bool has_confirmed; /* a removal: fleet_removal.h */
 };
 
 #define ASSIGN_HOST_INIT     \

@@ -17,6 +17,8 @@
 #include "manifest/schema.h"
 
 #define PROBLEM_SIZE 512U
+/* The newest: each costs a schema to be read, while hosts wait. */
+#define VERSIONS_MAX 16U
 
 static int load_schema(struct fleet *fleet, int64_t package, json_t **ret)
 {
@@ -119,17 +121,19 @@ int assign_keep_config(struct fleet *fleet, int64_t assignment, const char *addo
 {
 	cleanup_free char *text = config ? json_to_canonical(config) : NULL;
 	const struct assign_catalog *catalog = NULL;
+	unsigned n = 0;
 	int r;
 
 	if (config && !text)
 		return -ENOMEM;
 	r = fleet_catalog(fleet, &catalog);
-	for (size_t i = 0; r == 0 && i < catalog->n_packages; i++) {
+	for (size_t i = 0; r == 0 && n < VERSIONS_MAX && i < catalog->n_packages; i++) {
 		const struct assign_package *package = &catalog->packages[i];
 		struct api_problem ignored = {0};
 
 		if (package->state == PACKAGE_IMPORTED || !str_equal(package->addon, addon))
 			continue;
+		n++;
 		r = assign_check_config(fleet, package, config, &ignored);
 		if (r == 0)
 			r = store_run(fleet->store,

@@ -29,6 +29,8 @@
 
 #define DATABASE_NAME     "affixd.db"
 #define LOCK_NAME         "lock"
+#define LOCK_TRIES        20U
+#define LOCK_PAUSE_USEC   (100U * CLOCK_USEC_PER_MSEC)
 #define TOKEN_NAME        "admin-token"
 #define HEARTBEAT_SECONDS 30U
 #define URL_SECONDS       3600U
@@ -70,17 +72,22 @@ static int make_directories(int dirfd)
 	return 0;
 }
 
-/* Two of us on one database would each keep half of the fleet in memory. */
+/* Two of us on one database would each keep half of the fleet in memory. Of one that was killed the
+ * store goes a moment after its parent. */
 static int lock(struct fleet *fleet, char *reterr)
 {
 	fleet->lock_fd = openat(fleet->options.data_dirfd, LOCK_NAME,
 				O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fleet->lock_fd < 0)
 		return -errno;
-	if (flock(fleet->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	if (errno != EWOULDBLOCK)
-		return -errno;
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (i > 0)
+			clock_sleep_usec(LOCK_PAUSE_USEC);
+		if (flock(fleet->lock_fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return -errno;
+	}
 	(void)snprintf(reterr, FLEET_PROBLEM_MAX,
 		       "another affixd uses this data directory; stop it first");
 	return 1;

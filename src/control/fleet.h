@@ -45,7 +45,7 @@ struct fleet_options {
 	int data_dirfd;  /* borrowed for the life of the fleet */
 	int trust_dirfd; /* keys that bundles are verified with; -EBADF: trust.d in the data */
 	const char *public_url;  /* what hosts reach us by: "https://fleet.example:4320"; no '/' at
-				    the end; NULL: each knows that itself */
+				    the end; NULL: as each host did */
 	bool trust_certificates; /* a client certificate's CN may stand for a credential */
 	unsigned heartbeat_seconds; /* offered to hosts; 0: 30 */
 	unsigned poll_seconds;      /* the same to those that poll; 0, or more: heartbeat_seconds */

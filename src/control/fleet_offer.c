@@ -126,6 +126,16 @@ static int hash_package(const struct assign_choice *choice, const json_t *own,
 	return 0;
 }
 
+/* What download URLs of a host begin with: what the operator says, else as it reached us. */
+static const char *base_url(const struct fleet *fleet, int64_t host)
+{
+	const struct fleet_session *session = fleet_session_of_host(fleet, host);
+
+	if (*fleet->public_url != '\0' || !session || !session->base_url)
+		return fleet->public_url;
+	return session->base_url;
+}
+
 static int add_package(struct fleet *fleet, int64_t host, const struct assign_choice *choice,
 		       const json_t *own, struct draft *draft)
 {
@@ -139,7 +149,7 @@ static int add_package(struct fleet *fleet, int64_t host, const struct assign_ch
 	int r;
 
 	memcpy(what.sha256, choice->artifact->sha256, PACKAGE_SHA256_TEXT);
-	r = package_url_format(fleet->url_key, fleet->public_url, &what, &url);
+	r = package_url_format(fleet->url_key, base_url(fleet, host), &what, &url);
 	if (r == 0)
 		r = hash_package(choice, own, hash);
 	if (r == 0)
@@ -248,7 +258,7 @@ static int make_draft(struct fleet *fleet, int64_t host_id, struct draft *draft)
 		r = add_choice(fleet, host_id, &draft->choices[i], draft);
 	if (r == 0) {
 		hash_packages(draft);
-		r = add_confirmation(fleet, host_id, draft);
+		r = host.has_confirmed ? add_confirmation(fleet, host_id, draft) : 0;
 	}
 	if (r != 0)
 		return r;

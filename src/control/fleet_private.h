@@ -44,6 +44,7 @@ struct fleet_session {
 	uint8_t packages_hash[FLEET_HASH_SIZE];
 	uint8_t config_hash[FLEET_HASH_SIZE];
 	char *credential;     /* to be handed over, or NULL */
+	char *base_url;       /* how the host reached us, or NULL */
 	uint64_t rival_seen;  /* when another with the same credential was last turned away */
 	uint64_t taken_since; /* since when *takeovers* are counted */
 	unsigned takeovers;   /* by which it came to this connection */
@@ -126,8 +127,7 @@ bool fleet_is_duplicate(const struct fleet *fleet, int64_t host);
 must_check int fleet_write_seen(struct fleet *fleet);
 /* fleet_report.c: whether the host is to be offered its packages once more, as it names others. */
 must_check bool fleet_forget_other_offer(struct fleet_session *session);
-/* When a host was last heard of, and whether it has gone silent: time in which nobody could be
- * heard is no silence. */
+/* When a host was last heard of; whether it is silent, beyond when nobody could be heard. */
 uint64_t fleet_last_seen(const struct fleet *fleet, int64_t host, uint64_t stored);
 bool fleet_is_stale(const struct fleet *fleet, int64_t host, uint64_t stored);
 /* When every host had its chance to be back after the start. */

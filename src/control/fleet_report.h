@@ -16,6 +16,7 @@ struct fleet_hello {
 	const char *peer;          /* address, for the audit log */
 	const char *transport;     /* "ws" or "http" */
 	const char *certificate_name;
+	const char *base_url; /* how it reached us: "https://fleet.example:4320" */
 };
 
 /* An attribute of the agent's description, its value as text. */

@@ -53,6 +53,7 @@ static struct fleet_session *session_free(struct fleet_session *session)
 		sodium_memzero(session->credential, strlen(session->credential));
 		free(session->credential);
 	}
+	free(session->base_url);
 	free(session);
 	return NULL;
 }
@@ -106,7 +107,11 @@ static int add_session(struct fleet *fleet, const struct fleet_hello *hello, int
 	session->last_written = session->last_seen;
 	session->is_polling = str_equal(hello->transport, "http");
 	memcpy(session->uid, hello->instance_uid, FLEET_UID_SIZE);
-	r = fleet_map_put(&fleet->by_connection, session->connection, session);
+	if (hello->base_url)
+		session->base_url = strdup(hello->base_url);
+	r = hello->base_url && !session->base_url ? -ENOMEM : 0;
+	if (r == 0)
+		r = fleet_map_put(&fleet->by_connection, session->connection, session);
 	if (r == 0)
 		r = fleet_map_put(&fleet->by_host, (uint64_t)host, session);
 	if (r < 0) {

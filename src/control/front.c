@@ -35,6 +35,7 @@
 #include "control/front_rest.h"
 #include "control/log.h"
 
+#define HOST_MAX          261U      /* a name, ':' and a port */
 #define ACCEPTS_MAX       64U       /* in a row */
 #define CONGESTED_BYTES   16777216U /* 16 MiB wait for the store */
 #define TICK_MSEC         250U
@@ -78,6 +79,21 @@ char *front_header(struct lws *wsi, enum lws_token_indexes token)
 		return NULL;
 	}
 	return value;
+}
+
+char *front_base_url(const struct front *front, struct lws *wsi)
+{
+	cleanup_free char *host = front_header(wsi, WSI_TOKEN_HOST);
+	char *url = NULL;
+
+	/* A name or an address, and a port: nothing that would say something else in a URL. */
+	if (!host || strlen(host) > HOST_MAX ||
+	    host[strspn(host,
+			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")])
+		return NULL;
+	ignore_result(str_format(&url, "%s://%s", front->config->tls_certificate ? "https" : "http",
+				 host));
+	return url;
 }
 
 void front_prove(struct front *front, struct lws *wsi)

@@ -89,6 +89,9 @@ bool front_is_proven(struct lws *wsi);
 
 /* A header's value, copied; NULL where it is absent or out of memory. The caller frees it. */
 char *front_header(struct lws *wsi, enum lws_token_indexes token);
+/* How the client reached us, "https://HOST:PORT" by its Host header; NULL where that is none, or
+ * out of memory. The caller frees it. */
+char *front_base_url(const struct front *front, struct lws *wsi);
 
 /* Milliseconds, monotonic. */
 uint64_t front_msec(void);

@@ -54,6 +54,7 @@ struct agent *agent_free(struct agent *agent)
 	}
 	buffer_done(&agent->received);
 	free(agent->authorization);
+	free(agent->base_url);
 	free(agent);
 	return NULL;
 }
@@ -189,6 +190,8 @@ static int greet(struct agent *agent, struct lws *wsi)
 	hello.instance_uid.len = AGENT_UID_SIZE;
 	if (agent->authorization)
 		hello.authorization = agent->authorization;
+	if (agent->base_url)
+		hello.base_url = agent->base_url;
 	hello.peer = peer;
 	hello.transport = agent->is_poller ? LINK__TRANSPORT__HTTP : LINK__TRANSPORT__WEBSOCKET;
 	hello.certificate_name = certificate.name;
@@ -202,6 +205,8 @@ static int greet(struct agent *agent, struct lws *wsi)
 	agent->is_greeted = true;
 	free(agent->authorization);
 	agent->authorization = NULL;
+	free(agent->base_url);
+	agent->base_url = NULL;
 	return 0;
 }
 

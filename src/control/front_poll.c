@@ -94,6 +94,7 @@ static int find_poller(struct exchange *exchange, const uint8_t *uid, struct age
 		if (!fresh->authorization)
 			return -ENOMEM;
 	}
+	fresh->base_url = front_base_url(front, exchange->wsi);
 	if (!tsearch(fresh, &front->polled, agent_compare_keys))
 		return -ENOMEM;
 	fresh->is_poller = true;

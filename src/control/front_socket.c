@@ -69,6 +69,7 @@ int agent_open(struct front *front, struct lws *wsi, struct front_session *sessi
 	if (r < 0)
 		return -1;
 	agent->authorization = front_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
+	agent->base_url = front_base_url(front, wsi);
 	session->agent = TAKE_PTR(agent);
 	return 0;
 }

@@ -79,15 +79,18 @@ static int write_state(struct fleet *fleet, const struct assign_package *package
 				 "UPDATE package SET state = 'revoked', revoked = $1, reason = $2 "
 				 "WHERE id = $3",
 				 STORE_INT(now), STORE_TEXT(reason), STORE_INT(package->id));
-	if (capabilities) {
+	if (json_is_array(capabilities)) {
 		text = json_dumps(capabilities, JSON_COMPACT);
 		if (!text)
 			return -ENOMEM;
 	}
 	r = store_run(fleet->store,
 		      "UPDATE package SET state = 'approved', approved = $1, revoked = 0, "
-		      "reason = '', capabilities = $2 WHERE id = $3",
-		      STORE_INT(now), STORE_TEXT(text), STORE_INT(package->id));
+		      "reason = '' WHERE id = $2",
+		      STORE_INT(now), STORE_INT(package->id));
+	if (r == 0 && capabilities)
+		r = store_run(fleet->store, "UPDATE package SET capabilities = $1 WHERE id = $2",
+			      STORE_TEXT(text), STORE_INT(package->id));
 	if (r == 0)
 		r = store_run(fleet->store,
 			      "UPDATE artifact SET approved = $1 WHERE package = $2 AND "
@@ -144,7 +147,9 @@ int package_approve(struct fleet *fleet, const char *addon, const char *version,
 	int r;
 
 	r = find(fleet, addon, version, &package, reterr);
-	if (r == 0 && capabilities)
+	if (r == 0 && json_is_null(capabilities))
+		names = json_null();
+	else if (r == 0 && capabilities)
 		r = package_read_capabilities(capabilities, &package->os_capabilities,
 					      "/capabilities", &names, reterr);
 	return r == 0 ? enter(fleet, package, PACKAGE_APPROVED, "", names, actor) : r;

@@ -35,9 +35,10 @@ must_check int package_import(struct fleet *fleet, const struct package_arrival 
 			      struct api_problem *reterr);
 
 /*
- * Lets hosts have it; *capabilities*, an array of names or NULL, are all that it may be granted.
- * Both also mend a package of another state: an approval can be narrowed or widened, a revocation
- * taken back. 0; 1; -errno.
+ * Lets hosts have it, with all bundles that are there; *capabilities*, an array of names or JSON's
+ * null for no narrowing, are all that it may be granted; NULL: as it was approved before, if it
+ * was. Both also mend a package of another state: an approval can be narrowed or widened, a
+ * revocation taken back. 0; 1; -errno.
  */
 must_check int package_approve(struct fleet *fleet, const char *addon, const char *version,
 			       const json_t *capabilities, const struct audit_actor *actor,

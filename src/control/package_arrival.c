@@ -231,7 +231,7 @@ static int verify(struct package_arrival *arrival, struct refusal *refusal)
 		r = trust_verify(arrival->trust, &signature, &arrival->digest, arrival->now,
 				 &arrival->key, &arrival->identity, refusal);
 	if (r == 0)
-		r = bundle_open(arrival->fd, &arrival->identity, -EBADF, &arrival->bundle, refusal);
+		r = bundle_open(arrival->fd, &arrival->identity, NULL, &arrival->bundle, refusal);
 	if (r != 0)
 		return r;
 	arrival->bundle->digest = arrival->digest;

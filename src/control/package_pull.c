@@ -59,12 +59,12 @@ DEFINE_CLEANUP(struct package_pull *, package_pull, package_pull_free)
 static int check_reference(const struct fleet *fleet, const char *reference,
 			   struct api_problem *reterr)
 {
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	struct oci_reference parsed;
 
 	if (oci_reference_parse(reference, &parsed, &problem) != 0)
-		return api_refuse(reterr, 400, oci_condition_to_string(problem.code), "/reference",
-				  "%s", problem.text);
+		return api_refuse(reterr, 400, oci_condition_to_string(OCI_BAD_REFERENCE),
+				  "/reference", "%s", problem.text);
 	if (!fleet->options.registries || !strv_has(fleet->options.registries, parsed.host))
 		return api_refuse(reterr, 403, "registry-not-allowed", "/reference",
 				  "'%s' is not among the 'registries' of this server's "

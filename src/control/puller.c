@@ -54,10 +54,10 @@ static int answer(const json_t *object)
 	return fd_write_full(STDOUT_FILENO, text, strlen(text));
 }
 
-static int answer_problem(const struct oci_problem *problem)
+static int answer_problem(int condition, const struct problem *problem)
 {
 	cleanup_json json_t *object =
-		json_pack("{s:i, s:s}", "condition", (int)problem->code, "text", problem->text);
+		json_pack("{s:i, s:s}", "condition", condition, "text", problem->text);
 
 	return answer(object);
 }
@@ -111,7 +111,7 @@ static int keep(const struct puller *puller, const struct oci_pulled *pulled, si
 }
 
 static int keep_all(const struct puller *puller, const struct oci_pulled_list *pulled,
-		    json_t **ret_items, struct oci_problem *reterr_problem)
+		    json_t **ret_items, struct problem *reterr_problem)
 {
 	cleanup_json json_t *items = json_array();
 	int r = items ? 0 : -ENOMEM;
@@ -146,7 +146,7 @@ static int make_no_credentials(int *ret_fd, char **ret_path)
 	return r;
 }
 
-static int pull(const struct puller *puller, json_t **ret_items, struct oci_problem *reterr_problem)
+static int pull(const struct puller *puller, json_t **ret_items, struct problem *reterr_problem)
 {
 	cleanup_oci_pulled_list struct oci_pulled_list pulled = {0};
 	cleanup_oci_origin struct oci_origin origin = OCI_ORIGIN_INIT;
@@ -170,7 +170,7 @@ static int pull(const struct puller *puller, json_t **ret_items, struct oci_prob
 static void empty_cache(bool has_failed)
 {
 	cleanup_oci_cache struct oci_cache cache = OCI_CACHE_INIT;
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	uint64_t before = has_failed ? clock_realtime_sec() - KEPT_SECONDS : UINT64_MAX;
 	uint64_t count;
 	uint64_t size;
@@ -181,7 +181,7 @@ static void empty_cache(bool has_failed)
 
 static int run(const struct puller *puller)
 {
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	cleanup_json json_t *object = json_object();
 	cleanup_json json_t *items = NULL;
 	int r = object ? settle_in(puller) : -ENOMEM;
@@ -190,12 +190,12 @@ static int run(const struct puller *puller)
 		r = pull(puller, &items, &problem);
 	empty_cache(r != 0);
 	if (r == OCI_UNAUTHORIZED && !puller->options.config_path)
-		oci_problem_set(&problem, OCI_UNAUTHORIZED,
-				"the registry of '%s' wants credentials: name a file that has them "
-				"(skopeo login --authfile FILE) as 'registry_auth' in affixd.yaml",
-				puller->reference);
+		problem_set(&problem, oci_condition_to_string(OCI_UNAUTHORIZED),
+			    "the registry of '%s' wants credentials: name a file that has them "
+			    "(skopeo login --authfile FILE) as 'registry_auth' in affixd.yaml",
+			    puller->reference);
 	if (r > 0)
-		return answer_problem(&problem);
+		return answer_problem(r, &problem);
 	if (r == 0)
 		r = json_add(object, "items", TAKE_PTR(items));
 	return r == 0 ? answer(object) : r;

@@ -175,6 +175,7 @@ static int take_hello(struct front_link *front, const Link__AgentHello *from)
 		.peer = from->peer,
 		.transport = from->transport == LINK__TRANSPORT__HTTP ? "http" : "ws",
 		.certificate_name = *from->certificate_name ? from->certificate_name : NULL,
+		.base_url = *from->base_url ? from->base_url : NULL,
 	};
 
 	if (from->instance_uid.len != sizeof(hello.instance_uid))

@@ -123,6 +123,7 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 {
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int spool = -EBADF;
+	struct bundle_spool place = {.is_fleeting = operation->tree.is_copy};
 	int r;
 
 	if (operation->call->fds[REQUEST_FD_BUNDLE] < 0 ||
@@ -137,9 +138,10 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 		r = platform_check(&operation->tree, &receipt.identity, &operation->refusal);
 	if (r == 0 && keep_bytes)
 		r = apply_open_spool(&operation->tree, &spool);
+	place.dirfd = spool;
 	if (r == 0)
-		r = bundle_open(receipt.fd, &receipt.identity, spool, &ret->bundle,
-				&operation->refusal);
+		r = bundle_open(receipt.fd, &receipt.identity, keep_bytes ? &place : NULL,
+				&ret->bundle, &operation->refusal);
 	if (r != 0)
 		return r;
 	ret->key = receipt.key;
@@ -273,6 +275,24 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 		r = delivery_validate(delivery->bundle, plan, &operation->refusal);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
+	return r;
+}
+
+int delivery_renew_config(struct operation *operation, struct plan *plan)
+{
+	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
+	cleanup_json json_t *local = NULL;
+	bool is_changed = false;
+	int r;
+
+	r = delivery_load_installed(operation, plan, &delivery);
+	if (r == 0)
+		r = load_local_config(operation, plan->identity.id, &local);
+	if (r == 0)
+		r = plan_renew_config(plan, delivery.bundle, local, &is_changed,
+				      &operation->refusal);
+	if (r == 0 && is_changed)
+		r = delivery_validate(delivery.bundle, plan, &operation->refusal);
 	return r;
 }
 

@@ -26,12 +26,13 @@ struct delivery {
 must_check int delivery_receive(struct operation *operation, bool keep_bytes, struct delivery *ret);
 
 /*
- * The same from what is installed: the bundle as far as plan_make() looks at it, from the version
- * directory of the record's current plan, every text checked against the plan's digests. Nothing
- * can be staged from it. 0; refused with REFUSAL_NEEDS_BUNDLE where a text is changed or missing;
- * -errno.
+ * The same from what was installed: the bundle of *plan*, one of the record's, as far as
+ * plan_make() looks at it, from its version directory, every text checked against the plan's
+ * digests. Nothing can be staged from it. 0; refused with REFUSAL_NEEDS_BUNDLE where a text is
+ * changed or missing; -errno.
  */
-must_check int delivery_load_installed(struct operation *operation, struct delivery *ret);
+must_check int delivery_load_installed(struct operation *operation, const struct plan *plan,
+				       struct delivery *ret);
 
 /* Reads the call's configuration, if there is one. 0; refused; -errno. */
 must_check int delivery_read_config(struct operation *operation, json_t **ret);
@@ -43,6 +44,12 @@ must_check int delivery_read_config(struct operation *operation, json_t **ret);
  */
 must_check int delivery_make_plan(struct operation *operation, struct delivery *delivery,
 				  const json_t *config, struct plan **ret);
+
+/*
+ * Gives *plan*, one of the record's that is to run again, the administrator's own keys as they are
+ * now. 0; refused where it does not fit the bundle's schema then, or cannot be told; -errno.
+ */
+must_check int delivery_renew_config(struct operation *operation, struct plan *plan);
 
 /* The two parts of it that need no host. What a request narrows: 0; refused. The configuration of a
  * plan against the bundle's schema, by a child without rights: 0; refused; -errno. */

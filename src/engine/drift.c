@@ -146,11 +146,28 @@ static int add_overrides(struct operation *operation, const struct plan *plan)
 	return r;
 }
 
+/* What only root can read of the files that the plan makes, the configuration with the
+ * administrator's own keys, is for the administrator. */
+static void withhold(json_t *plan)
+{
+	json_t *object;
+	size_t i;
+
+	json_array_foreach(json_object_get(plan, "objects"), i, object)
+	{
+		const char *mode = json_string_value(json_object_get(object, "mode"));
+
+		if (mode && json_object_get(object, "content") && !str_ends_with(mode, "4"))
+			(void)json_object_del(object, "content");
+	}
+}
+
 int operation_plan(struct operation *operation)
 {
 	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
 	cleanup_record struct record *record = NULL;
 	cleanup_plan struct plan *plan = NULL;
+	json_t *json;
 	int r;
 
 	r = delivery_receive(operation, false, &delivery);
@@ -165,9 +182,11 @@ int operation_plan(struct operation *operation)
 		r = operation_set_subject(operation, plan);
 	if (r != 0)
 		return r;
+	json = plan_to_json(plan);
+	if (!operation->call->is_admin)
+		withhold(json);
 	operation->result->data = json_object();
-	if (!operation->result->data ||
-	    json_add(operation->result->data, "plan", plan_to_json(plan)) < 0 ||
+	if (!operation->result->data || json_add(operation->result->data, "plan", json) < 0 ||
 	    json_add(operation->result->data, "verified", json_true()) < 0)
 		return -ENOMEM;
 	r = add_overrides(operation, plan);

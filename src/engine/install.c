@@ -306,7 +306,7 @@ int operation_configure(struct operation *operation)
 	if (r == 0)
 		r = operation_check_fleet(operation, id, true);
 	if (r == 0)
-		r = delivery_load_installed(operation, &delivery);
+		r = delivery_load_installed(operation, operation->record->current, &delivery);
 	if (r == 0)
 		r = delivery_make_plan(operation, &delivery, operation->record->config, &plan);
 	if (r == 0)

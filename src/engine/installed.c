@@ -64,12 +64,16 @@ static int load_entry(struct operation *operation, int directory, const struct p
 
 static int load_entries(struct operation *operation, const struct plan *plan, struct bundle *bundle)
 {
+	char parked[VERSION_PARKED_SIZE];
 	cleanup_fd int directory = -EBADF;
 	cleanup_fd int versions = -EBADF;
 	int r;
 
+	version_parked_name(plan, parked);
 	r = version_open_directory(&operation->tree, plan->identity.id, &versions);
 	if (r == 0)
+		r = path_open_beneath(versions, parked, O_RDONLY | O_DIRECTORY, 0, &directory);
+	if (r == -ENOENT && versions >= 0)
 		r = path_open_beneath(versions, plan->identity.version, O_RDONLY | O_DIRECTORY, 0,
 				      &directory);
 	if (r == -ENOENT)
@@ -90,7 +94,7 @@ static int load_entries(struct operation *operation, const struct plan *plan, st
 	return r;
 }
 
-static int load_manifest(struct bundle *bundle)
+static int load_manifest(struct operation *operation, struct bundle *bundle)
 {
 	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
 	const struct bundle_entry *entry = bundle_find(bundle, MANIFEST_NAME);
@@ -100,17 +104,20 @@ static int load_manifest(struct bundle *bundle)
 		return -EBADMSG;
 	r = manifest_parse(entry->text, entry->size, MANIFEST_NAME, &bundle->manifest,
 			   &diagnostics);
-	if (r != 0)
-		return r < 0 ? r : -EBADMSG;
+	if (r > 0)
+		/* It was installed by an affix that did. */
+		return diagnostics_refuse(&diagnostics, &operation->refusal);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < bundle->n_entries; i++)
 		bundle->entries[i].is_binary =
 			strcmp(bundle->entries[i].name, bundle->manifest->exec_binary) == 0;
 	return 0;
 }
 
-int delivery_load_installed(struct operation *operation, struct delivery *ret)
+int delivery_load_installed(struct operation *operation, const struct plan *plan,
+			    struct delivery *ret)
 {
-	const struct plan *plan = operation->record->current;
 	cleanup_bundle struct bundle *bundle = calloc(1, sizeof(*bundle));
 	int r;
 
@@ -121,7 +128,7 @@ int delivery_load_installed(struct operation *operation, struct delivery *ret)
 	memcpy(bundle->key_id, plan->key_id, sizeof(bundle->key_id));
 	r = load_entries(operation, plan, bundle);
 	if (r == 0)
-		r = load_manifest(bundle);
+		r = load_manifest(operation, bundle);
 	if (r == 0)
 		ret->bundle = TAKE_PTR(bundle);
 	return r;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/delivery.h"
 #include "engine/operation.h"
 #include "engine/transaction.h"
 #include "plan/apply.h"
@@ -71,6 +72,52 @@ static int check_step(struct operation *operation)
 		record->id, record->floor.identity.version, record->current->identity.version);
 }
 
+/* What the host's administrator has forbidden since does not come back by the fleet. */
+static int check_rights(struct operation *operation, const struct plan *target)
+{
+	const struct host_policy *policy = operation->policy;
+	uint64_t beyond;
+
+	if (operation->call->is_admin || !policy)
+		return 0;
+	beyond = target->capabilities & ~manifest_capability_mask(&policy->capabilities);
+	if (beyond)
+		return refuse(
+			&operation->refusal, REFUSAL_CAPABILITY_NOT_ALLOWED,
+			"'%s' %s had %s, which this host does not allow any more; only the administrator may go back to it",
+			target->identity.id, target->identity.version,
+			manifest_capability_to_string(__builtin_ctzll(beyond)));
+	if (!plan_owns_user(target) &&
+	    !host_policy_allows_user(policy, target->identity.id, target->user))
+		return refuse(
+			&operation->refusal, REFUSAL_USER_NOT_ALLOWED,
+			"'%s' %s ran as '%s', which this host does not allow any more; only the administrator may go back to it",
+			target->identity.id, target->identity.version, target->user);
+	return 0;
+}
+
+/*
+ * The administrator's own keys are those of today, whenever the version ran. Where the version does
+ * not take them it has those of its time, if it is the administrator who wants it back.
+ */
+static int make_target(struct operation *operation, const struct plan *target, struct plan **ret)
+{
+	cleanup_plan struct plan *plan = NULL;
+	int r = plan_clone(target, &plan);
+
+	if (r < 0)
+		return r;
+	r = delivery_renew_config(operation, plan);
+	if (r < 0 || (r > 0 && !operation->call->is_admin))
+		return r;
+	if (r > 0) {
+		operation->refusal = REFUSAL_INIT;
+		return plan_clone(target, ret);
+	}
+	*ret = TAKE_PTR(plan);
+	return 0;
+}
+
 int operation_rollback(struct operation *operation)
 {
 	const char *id = operation->call->request->id;
@@ -90,14 +137,18 @@ int operation_rollback(struct operation *operation)
 		r = check_target(operation, target);
 	}
 	if (r == 0)
-		r = operation_set_subject(operation, target);
+		r = check_rights(operation, target);
 	if (r == 0)
-		r = apply_preflight(&operation->tree, target, operation->record->current,
+		r = make_target(operation, target, &order.to);
+	if (r == 0)
+		r = operation_set_subject(operation, order.to);
+	if (r == 0)
+		r = apply_preflight(&operation->tree, order.to, operation->record->current,
 				    &operation->refusal);
-	if (r == 0)
-		r = plan_clone(target, &order.to);
-	if (r != 0)
+	if (r != 0) {
+		(void)plan_free(order.to);
 		return r;
+	}
 	order.config = operation->record->config;
 	r = transaction_run(operation, &order);
 	(void)plan_free(order.to);

@@ -69,17 +69,19 @@ static int open_partitions(int fd, uint64_t size, blkid_probe *ret_probe, blkid_
 	return 0;
 }
 
-static int refuse_whole(const char *name, const char *numbers, struct image_problem *problem)
+static int refuse_whole(const char *name, const char *numbers, struct problem *problem)
 {
 	if (numbers[0] == '\0')
-		return image_refuse(problem, "bad-image",
-				    "'%s' holds no ext2, ext3 or ext4 file system and no partition "
-				    "table; name an image that does",
-				    name);
-	return image_refuse(problem, "no-partition",
-			    "'%s' is a disk image with the partitions %s; name one of them, as in "
-			    "'%s:1'",
-			    name, numbers, name);
+		return problem_refuse(
+			problem, "bad-image",
+			"'%s' holds no ext2, ext3 or ext4 file system and no partition "
+			"table; name an image that does",
+			name);
+	return problem_refuse(
+		problem, "no-partition",
+		"'%s' is a disk image with the partitions %s; name one of them, as in "
+		"'%s:1'",
+		name, numbers, name);
 }
 
 /* The place of a partition, in sectors, as bytes of a file of *size*. */
@@ -98,7 +100,7 @@ static int check_place(blkid_partition partition, uint64_t size, struct disk_pla
 }
 
 static int find_partition(blkid_partlist list, const char *name, unsigned number, uint64_t size,
-			  struct disk_place *ret, struct image_problem *problem)
+			  struct disk_place *ret, struct problem *problem)
 {
 	blkid_partition partition =
 		list && number <= INT32_MAX
@@ -108,17 +110,17 @@ static int find_partition(blkid_partlist list, const char *name, unsigned number
 
 	list_partitions(list, numbers, sizeof(numbers));
 	if (!partition)
-		return image_refuse(problem, "no-partition",
-				    "'%s' has no partition %u, it has %s; name one of its own",
-				    name, number, numbers[0] ? numbers : "none");
+		return problem_refuse(problem, "no-partition",
+				      "'%s' has no partition %u, it has %s; name one of its own",
+				      name, number, numbers[0] ? numbers : "none");
 	if (blkid_partition_is_extended(partition))
-		return image_refuse(
+		return problem_refuse(
 			problem, "no-partition",
 			"partition %u of '%s' is the extended one that holds others (%s); "
 			"name one of those",
 			number, name, numbers);
 	if (check_place(partition, size, ret) < 0)
-		return image_refuse(
+		return problem_refuse(
 			problem, "bad-image",
 			"partition %u of '%s' does not lie inside the file; the image is "
 			"cut off, copy it again",
@@ -127,7 +129,7 @@ static int find_partition(blkid_partlist list, const char *name, unsigned number
 }
 
 int disk_find(int fd, const char *name, unsigned partition, struct disk_place *ret,
-	      struct image_problem *reterr_problem)
+	      struct problem *reterr_problem)
 {
 	CLEANUP(probe_done) blkid_probe probe = NULL;
 	blkid_partlist list = NULL;
@@ -152,7 +154,7 @@ int disk_find(int fd, const char *name, unsigned partition, struct disk_place *r
 	if (r == 0 && partition > 0)
 		r = has_file_system(fd, place.offset, &found);
 	if (r == 0 && !found)
-		r = image_refuse(
+		r = problem_refuse(
 			reterr_problem, "bad-image",
 			"partition %u of '%s' holds no ext2, ext3 or ext4 file system; name "
 			"one that does",

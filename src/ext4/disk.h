@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-#include "ext4/problem.h"
+#include "base/problem.h"
 
 /* Where in a file a file system lies. */
 struct disk_place {
@@ -13,8 +13,8 @@ struct disk_place {
 
 /*
  * The file system of an image file: the whole file (*partition* 0), or that partition of a GPT or
- * MBR disk image, logical ones from 5 on. The place lies inside the file. 0; IMAGE_E_REFUSED;
+ * MBR disk image, logical ones from 5 on. The place lies inside the file. 0; PROBLEM_E_REFUSED;
  * -errno.
  */
 must_check int disk_find(int fd, const char *name, unsigned partition, struct disk_place *ret,
-			 struct image_problem *reterr_problem);
+			 struct problem *reterr_problem);

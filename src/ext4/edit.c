@@ -85,8 +85,7 @@ static int open_directory(struct edit *edit, const char *file)
 	return edit->dirfd < 0 ? -errno : 0;
 }
 
-static int open_file(struct edit *edit, const char *file, bool writable,
-		     struct image_problem *problem)
+static int open_file(struct edit *edit, const char *file, bool writable, struct problem *problem)
 {
 	int r = open_directory(edit, file);
 
@@ -96,7 +95,7 @@ static int open_file(struct edit *edit, const char *file, bool writable,
 }
 
 /* A reader may do it too, if it may write to the image. */
-static int finish_earlier(struct edit *edit, bool writable, struct image_problem *problem)
+static int finish_earlier(struct edit *edit, bool writable, struct problem *problem)
 {
 	cleanup_fd int fd = -EBADF;
 	bool exists = false;
@@ -115,22 +114,21 @@ static int finish_earlier(struct edit *edit, bool writable, struct image_problem
 	return r < 0 ? r : redo_finish(fd, edit->path, edit->dirfd, edit->redo_name, problem);
 }
 
-static int refuse_damaged(const char *name, errcode_t error, struct image_problem *problem)
+static int refuse_damaged(const char *name, errcode_t error, struct problem *problem)
 {
 	if (error == EXT2_ET_UNSUPP_FEATURE || error == EXT2_ET_RO_UNSUPP_FEATURE)
-		return image_refuse(
+		return problem_refuse(
 			problem, "unsupported-filesystem",
 			"the file system in '%s' has features that this program does not "
 			"know; use a newer one, or make the image without them",
 			name);
-	return image_refuse(
+	return problem_refuse(
 		problem, "bad-image",
 		"the file system in '%s' cannot be used (%s); check it with 'e2fsck -f'", name,
 		error_message(error));
 }
 
-int edit_open_fs(struct edit *edit, const char *name, bool writable,
-		 struct image_problem *reterr_problem)
+int edit_open_fs(struct edit *edit, const char *name, bool writable, struct problem *reterr_problem)
 {
 	int flags = EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP | (writable ? EXT2_FLAG_RW : 0);
 	errcode_t error;
@@ -143,7 +141,7 @@ int edit_open_fs(struct edit *edit, const char *name, bool writable,
 	if (error)
 		return refuse_damaged(name, error, reterr_problem);
 	if (ext2fs_blocks_count(edit->fs->super) > edit->place.size / edit->fs->blocksize)
-		return image_refuse(
+		return problem_refuse(
 			reterr_problem, "bad-image",
 			"the file system in '%s' is larger than its place; the image is "
 			"cut off, copy it again",
@@ -158,8 +156,7 @@ int edit_open_fs(struct edit *edit, const char *name, bool writable,
 	return error ? refuse_damaged(name, error, reterr_problem) : 0;
 }
 
-int edit_open(const char *where, bool writable, struct edit *ret,
-	      struct image_problem *reterr_problem)
+int edit_open(const char *where, bool writable, struct edit *ret, struct problem *reterr_problem)
 {
 	cleanup_edit struct edit edit = EDIT_INIT;
 	cleanup_free char *file = NULL;
@@ -170,10 +167,11 @@ int edit_open(const char *where, bool writable, struct edit *ret,
 	if (r == 0)
 		r = open_file(&edit, file, writable, reterr_problem);
 	if (r < 0 && r != -ENOMEM)
-		return image_refuse(reterr_problem, "bad-image",
-				    "the image '%s' cannot be opened%s: %s; name a file that holds "
-				    "a file system or a disk",
-				    file, writable ? " for writing" : "", strerrordesc_np(-r));
+		return problem_refuse(
+			reterr_problem, "bad-image",
+			"the image '%s' cannot be opened%s: %s; name a file that holds "
+			"a file system or a disk",
+			file, writable ? " for writing" : "", strerrordesc_np(-r));
 	if (r == 0)
 		r = edit_check_unused(edit.fd, edit.path, reterr_problem);
 	if (r == 0)
@@ -193,7 +191,7 @@ int edit_open(const char *where, bool writable, struct edit *ret,
 	return 0;
 }
 
-int edit_open_new(int fd, const char *path, struct edit *ret, struct image_problem *reterr_problem)
+int edit_open_new(int fd, const char *path, struct edit *ret, struct problem *reterr_problem)
 {
 	cleanup_edit struct edit edit = EDIT_INIT;
 	struct stat st;

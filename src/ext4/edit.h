@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/problem.h"
 #include "base/str.h"
 #include "crypto/digest.h"
 #include "ext4/disk.h"
-#include "ext4/problem.h"
 #include "ext4/redo.h"
 
 /*
@@ -39,14 +39,14 @@ struct edit {
 
 /*
  * Opens `FILE` or `FILE:PARTITION`, finishing what an earlier process left. *writable*: bitmaps are
- * read and changes can be staged. 0; IMAGE_E_REFUSED; -errno.
+ * read and changes can be staged. 0; PROBLEM_E_REFUSED; -errno.
  */
 must_check int edit_open(const char *where, bool writable, struct edit *ret,
-			 struct image_problem *reterr_problem);
+			 struct problem *reterr_problem);
 /* For changes, of a file system in the new file *fd*, which has no name yet and is of no use after
  * a failure: nothing is staged. *path* is for messages. */
 must_check int edit_open_new(int fd, const char *path, struct edit *ret,
-			     struct image_problem *reterr_problem);
+			     struct problem *reterr_problem);
 /* What was not committed is gone. */
 void edit_done(struct edit *edit);
 #define cleanup_edit CLEANUP(edit_done)
@@ -57,17 +57,17 @@ must_check int edit_commit(struct edit *edit, bool *ret_committed);
 /* The two halves that need no path: the file system, of an edit that has its redo; and all that
  * libext2fs still holds, staged, *ret_changed* telling whether there is anything. */
 must_check int edit_open_fs(struct edit *edit, const char *name, bool writable,
-			    struct image_problem *reterr_problem);
+			    struct problem *reterr_problem);
 must_check int edit_flush(struct edit *edit, bool *ret_changed);
 
 /* Has the content of files, so far as it is in the image already, on the disk and read from there:
  * before it is read back. */
 must_check int edit_settle(struct edit *edit);
 /* edit_usable.c: whether it may be worked on at all; *fd* then has a lock that keeps virtual
- * machines out. 0; IMAGE_E_REFUSED; -errno. */
-must_check int edit_check_unused(int fd, const char *name, struct image_problem *reterr_problem);
+ * machines out. 0; PROBLEM_E_REFUSED; -errno. */
+must_check int edit_check_unused(int fd, const char *name, struct problem *reterr_problem);
 must_check int edit_check_features(ext2_filsys fs, const char *name, bool writable,
-				   struct image_problem *reterr_problem);
+				   struct problem *reterr_problem);
 /* -errno for what libext2fs says, which is kept for edit_describe(). 0 for 0. */
 must_check int edit_error(struct edit *edit, errcode_t error);
 /* A clause about what went wrong last: what libext2fs said, or what *r* (-errno) means. */

@@ -65,7 +65,7 @@ static void close_dir(DIR **dir)
 		(void)closedir(*dir);
 }
 
-static int check_loops(const struct stat *image, const char *name, struct image_problem *problem)
+static int check_loops(const struct stat *image, const char *name, struct problem *problem)
 {
 	CLEANUP(close_dir) DIR *dir = opendir(LOOP_DIRECTORY);
 	const struct dirent *entry;
@@ -78,10 +78,10 @@ static int check_loops(const struct stat *image, const char *name, struct image_
 		    !read_backing_file(entry->d_name, path, sizeof(path)) ||
 		    !is_same_file(path, image))
 			continue;
-		return image_refuse(problem, "mounted",
-				    "'%s' is in use as /dev/%s; unmount it and detach it with "
-				    "'losetup -d /dev/%s'",
-				    name, entry->d_name, entry->d_name);
+		return problem_refuse(problem, "mounted",
+				      "'%s' is in use as /dev/%s; unmount it and detach it with "
+				      "'losetup -d /dev/%s'",
+				      name, entry->d_name, entry->d_name);
 	}
 	return 0;
 }
@@ -99,7 +99,7 @@ static bool is_source(char *line, const struct stat *image)
 	return source[1] == '/' && is_same_file(source + 1, image);
 }
 
-static int check_mounts(const struct stat *image, const char *name, struct image_problem *problem)
+static int check_mounts(const struct stat *image, const char *name, struct problem *problem)
 {
 	cleanup_free char *text = NULL;
 	char *rest = NULL;
@@ -110,8 +110,8 @@ static int check_mounts(const struct stat *image, const char *name, struct image
 		return r == -ENOENT ? 0 : r;
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
 		if (is_source(line, image))
-			return image_refuse(problem, "mounted", "'%s' is mounted; unmount it first",
-					    name);
+			return problem_refuse(problem, "mounted",
+					      "'%s' is mounted; unmount it first", name);
 	}
 	return 0;
 }
@@ -119,7 +119,7 @@ static int check_mounts(const struct stat *image, const char *name, struct image
 /* QEMU and others lock bytes of the images that they have open, and look whether anybody else does:
  * they are kept out until *fd* is closed. A reader cannot have but a shared lock, which does not
  * say that nobody has one: so the lock first, and then the look. */
-static int take_locks(int fd, const char *name, struct image_problem *problem)
+static int take_locks(int fd, const char *name, struct problem *problem)
 {
 	int flags = fcntl(fd, F_GETFL);
 	bool is_writable = flags >= 0 && (flags & O_ACCMODE) == O_RDWR;
@@ -134,13 +134,14 @@ static int take_locks(int fd, const char *name, struct image_problem *problem)
 		return r == EINVAL ? 0 : -r;
 	if (r == 0 && lock.l_type == F_UNLCK)
 		return 0;
-	return image_refuse(problem, "busy",
-			    "another program has '%s' open and locked, such as a virtual machine; "
-			    "stop it first",
-			    name);
+	return problem_refuse(
+		problem, "busy",
+		"another program has '%s' open and locked, such as a virtual machine; "
+		"stop it first",
+		name);
 }
 
-int edit_check_unused(int fd, const char *name, struct image_problem *reterr_problem)
+int edit_check_unused(int fd, const char *name, struct problem *reterr_problem)
 {
 	struct stat st;
 	int r;
@@ -177,7 +178,7 @@ static const struct {
 };
 
 static int refuse_features(const char *name, bool is_incompat, uint32_t bits,
-			   struct image_problem *problem)
+			   struct problem *problem)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
 	int r = 0;
@@ -192,21 +193,22 @@ static int refuse_features(const char *name, bool is_incompat, uint32_t bits,
 		r = buffer_format(&text, "%s%#x", text.size > 0 ? ", " : "", bits);
 	if (r < 0)
 		return r;
-	return image_refuse(problem, "unsupported-filesystem",
-			    "the file system in '%s' has features that cannot be worked with here "
-			    "(%s); make the image without them, or mount it and use 'affix --root'",
-			    name, text.data);
+	return problem_refuse(
+		problem, "unsupported-filesystem",
+		"the file system in '%s' has features that cannot be worked with here "
+		"(%s); make the image without them, or mount it and use 'affix --root'",
+		name, text.data);
 }
 
 int edit_check_features(ext2_filsys fs, const char *name, bool writable,
-			struct image_problem *reterr_problem)
+			struct problem *reterr_problem)
 {
 	const struct ext2_super_block *super = fs->super;
 	uint32_t incompat = super->s_feature_incompat;
 	uint32_t ro_compat = super->s_feature_ro_compat;
 
 	if (incompat & EXT3_FEATURE_INCOMPAT_RECOVER)
-		return image_refuse(
+		return problem_refuse(
 			reterr_problem, "dirty-journal",
 			"the journal in '%s' holds changes that are not in place yet: it "
 			"was not unmounted; run 'e2fsck -fy %s' on it first",
@@ -220,7 +222,7 @@ int edit_check_features(ext2_filsys fs, const char *name, bool writable,
 	if ((super->s_state & EXT2_VALID_FS) && !(super->s_state & EXT2_ERROR_FS) &&
 	    super->s_last_orphan == 0)
 		return 0;
-	return image_refuse(
+	return problem_refuse(
 		reterr_problem, "dirty-journal",
 		"the file system in '%s' was not unmounted or is marked as damaged; run "
 		"'e2fsck -fy %s' on it first",

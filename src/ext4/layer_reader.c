@@ -40,7 +40,7 @@ struct layer_reader {
 	locale_t locale;
 	struct layer_acl acl;
 	int stream_result;
-	struct image_problem stream_problem;
+	struct problem stream_problem;
 	uint64_t content_at; /* behind the last piece */
 	struct layer_xattr xattrs[XATTR_COUNT_MAX];
 	size_t xattrs_size; /* of their names and values */
@@ -48,7 +48,7 @@ struct layer_reader {
 };
 
 int layer_reader_refuse(const struct layer_reader *reader, const char *path,
-			struct image_problem *reterr_problem, const char *format, ...)
+			struct problem *reterr_problem, const char *format, ...)
 {
 	cleanup_free char *shown = str_escape(path, strlen(path), SHOWN_MAX);
 	char text[512];
@@ -59,8 +59,8 @@ int layer_reader_refuse(const struct layer_reader *reader, const char *path,
 	va_start(arguments, format);
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	return image_refuse(reterr_problem, "bad-layer", "layer '%s': '%s' %s",
-			    reader ? reader->layer->name : "of this command", shown, text);
+	return problem_refuse(reterr_problem, "bad-layer", "layer '%s': '%s' %s",
+			      reader ? reader->layer->name : "of this command", shown, text);
 }
 
 static la_ssize_t feed(struct archive *archive, void *context, const void **ret)
@@ -86,7 +86,7 @@ static la_int64_t skip(struct archive *archive, void *context, la_int64_t wanted
 }
 
 /* What libarchive's failure comes down to: the stream's own, memory, or a broken archive. */
-static int explain(struct layer_reader *reader, struct image_problem *reterr_problem)
+static int explain(struct layer_reader *reader, struct problem *reterr_problem)
 {
 	const char *text = archive_error_string(reader->archive);
 
@@ -96,13 +96,13 @@ static int explain(struct layer_reader *reader, struct image_problem *reterr_pro
 		return reader->stream_result;
 	if (archive_errno(reader->archive) == ENOMEM)
 		return -ENOMEM;
-	return image_refuse(
+	return problem_refuse(
 		reterr_problem, "bad-layer",
 		"layer '%s' is no tar archive, or it is broken or cut off: %s; fetch it again",
 		reader->layer->name, text ? text : "no reason was given");
 }
 
-static int open_archive(struct layer_reader *reader, struct image_problem *reterr_problem)
+static int open_archive(struct layer_reader *reader, struct problem *reterr_problem)
 {
 	int r = layer_stream_open(reader->layer->fd, reader->layer->name, reader->layer->digest,
 				  &reader->stream);
@@ -118,7 +118,7 @@ static int open_archive(struct layer_reader *reader, struct image_problem *reter
 }
 
 int layer_reader_open(const struct ext4_layer *layer, struct layer_reader **ret,
-		      struct image_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	cleanup_layer_reader struct layer_reader *reader = calloc(1, sizeof(*reader));
 	locale_t before;
@@ -182,12 +182,12 @@ static int normalize(const char *name, char path[LAYER_PATH_MAX + 1])
 }
 
 static int take_path(struct layer_reader *reader, const char *name, char path[LAYER_PATH_MAX + 1],
-		     const char *what, struct image_problem *reterr_problem)
+		     const char *what, struct problem *reterr_problem)
 {
 	if (!name)
-		return image_refuse(reterr_problem, "bad-layer",
-				    "layer '%s' has an entry without a name that can be read",
-				    reader->layer->name);
+		return problem_refuse(reterr_problem, "bad-layer",
+				      "layer '%s' has an entry without a name that can be read",
+				      reader->layer->name);
 	if (normalize(name, path) == 0)
 		return 0;
 	return layer_reader_refuse(reader, name, reterr_problem,
@@ -197,7 +197,7 @@ static int take_path(struct layer_reader *reader, const char *name, char path[LA
 }
 
 static int take_target(struct layer_reader *reader, struct archive_entry *from,
-		       struct image_problem *reterr_problem)
+		       struct problem *reterr_problem)
 {
 	struct layer_entry *entry = &reader->entry;
 	const char *link = archive_entry_hardlink(from);
@@ -220,7 +220,7 @@ static int take_target(struct layer_reader *reader, struct archive_entry *from,
 }
 
 static int take_numbers(struct layer_reader *reader, struct archive_entry *from,
-			struct image_problem *reterr_problem)
+			struct problem *reterr_problem)
 {
 	struct layer_entry *entry = &reader->entry;
 	la_int64_t uid = archive_entry_uid(from);
@@ -265,7 +265,7 @@ static bool is_xattr(const char *name, size_t size)
 }
 
 static int add_xattr(struct layer_reader *reader, const char *name, const void *value, size_t size,
-		     struct image_problem *reterr_problem)
+		     struct problem *reterr_problem)
 {
 	struct layer_entry *entry = &reader->entry;
 	size_t name_size = strlen(name);
@@ -287,7 +287,7 @@ static int add_xattr(struct layer_reader *reader, const char *name, const void *
 }
 
 static int take_xattrs(struct layer_reader *reader, struct archive_entry *from,
-		       struct image_problem *reterr_problem)
+		       struct problem *reterr_problem)
 {
 	const char *name = NULL;
 	const void *value = NULL;
@@ -316,7 +316,7 @@ static int take_xattrs(struct layer_reader *reader, struct archive_entry *from,
 }
 
 static int take_entry(struct layer_reader *reader, struct archive_entry *from,
-		      struct image_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	struct layer_entry *entry = &reader->entry;
 	int r = take_path(reader, archive_entry_pathname(from), entry->path, "path",
@@ -339,17 +339,18 @@ static int take_entry(struct layer_reader *reader, struct archive_entry *from,
 }
 
 /* The tar ends with blocks of zeroes; what stands behind them counts for the digest only. */
-static int read_out(struct layer_reader *reader, struct image_problem *reterr_problem)
+static int read_out(struct layer_reader *reader, struct problem *reterr_problem)
 {
 	la_int64_t begin = archive_read_header_position(reader->archive);
 	const void *piece = NULL;
 	size_t size = 0;
 
 	if (archive_filter_bytes(reader->archive, 0) < begin + TAR_BLOCK)
-		return image_refuse(reterr_problem, "bad-layer",
-				    "layer '%s' is cut off: its tar archive has no end mark; fetch "
-				    "it again",
-				    reader->layer->name);
+		return problem_refuse(
+			reterr_problem, "bad-layer",
+			"layer '%s' is cut off: its tar archive has no end mark; fetch "
+			"it again",
+			reader->layer->name);
 	do {
 		int r = layer_stream_read(reader->stream, &piece, &size, reterr_problem);
 
@@ -360,7 +361,7 @@ static int read_out(struct layer_reader *reader, struct image_problem *reterr_pr
 }
 
 static int next_of_archive(struct layer_reader *reader, const struct layer_entry **ret,
-			   struct image_problem *reterr_problem)
+			   struct problem *reterr_problem)
 {
 	struct archive_entry *from = NULL;
 	int status = archive_read_next_header(reader->archive, &from);
@@ -379,7 +380,7 @@ static int next_of_archive(struct layer_reader *reader, const struct layer_entry
 }
 
 static int next_of_walk(struct layer_reader *reader, const struct layer_entry **ret,
-			struct image_problem *reterr_problem)
+			struct problem *reterr_problem)
 {
 	bool is_end = false;
 	int r = layer_walk_next(reader->walk, &reader->entry, XATTR_COUNT_MAX, &is_end,
@@ -394,7 +395,7 @@ static int next_of_walk(struct layer_reader *reader, const struct layer_entry **
 }
 
 int layer_reader_next(struct layer_reader *reader, const struct layer_entry **ret,
-		      struct image_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	locale_t before = uselocale(reader->locale);
 	int r = reader->walk ? next_of_walk(reader, ret, reterr_problem)
@@ -405,7 +406,7 @@ int layer_reader_next(struct layer_reader *reader, const struct layer_entry **re
 }
 
 int layer_reader_content(struct layer_reader *reader, const void **ret, size_t *ret_size,
-			 uint64_t *ret_offset, struct image_problem *reterr_problem)
+			 uint64_t *ret_offset, struct problem *reterr_problem)
 {
 	la_int64_t offset = 0;
 	int status;

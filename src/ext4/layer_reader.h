@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 #include "base/cleanup.h"
-#include "ext4/problem.h"
+#include "base/problem.h"
 
 /* Above them a layer is hostile. PATH_MAX is the kernel's; ext4 keeps the attributes of a file in
  * one block. */
@@ -51,27 +51,27 @@ struct layer_entry {
 
 struct layer_reader;
 
-/* *layer* is borrowed. 0; IMAGE_E_REFUSED; -errno. */
+/* *layer* is borrowed. 0; PROBLEM_E_REFUSED; -errno. */
 must_check int layer_reader_open(const struct ext4_layer *layer, struct layer_reader **ret,
-				 struct image_problem *reterr_problem);
+				 struct problem *reterr_problem);
 struct layer_reader *layer_reader_close(struct layer_reader *reader);
 
 DEFINE_CLEANUP(struct layer_reader *, layer_reader, layer_reader_close)
 #define cleanup_layer_reader CLEANUP(cleanup_layer_reader)
 
 /* The next entry, or NULL at the end, where all of the layer was read and its digest was right. 0;
- * IMAGE_E_REFUSED; -errno. */
+ * PROBLEM_E_REFUSED; -errno. */
 must_check int layer_reader_next(struct layer_reader *reader, const struct layer_entry **ret,
-				 struct image_problem *reterr_problem);
+				 struct problem *reterr_problem);
 
 /*
  * The next piece of a regular file's content and its place in it; what lies between pieces is
  * zeroes. Of size 0 at the end. Content that is not wanted need not be read.
  */
 must_check int layer_reader_content(struct layer_reader *reader, const void **ret, size_t *ret_size,
-				    uint64_t *ret_offset, struct image_problem *reterr_problem);
+				    uint64_t *ret_offset, struct problem *reterr_problem);
 
 /* "layer 'NAME': " in front of a sentence. The entry's path is shown safely. */
 must_check int layer_reader_refuse(const struct layer_reader *reader, const char *path,
-				   struct image_problem *reterr_problem, const char *format, ...)
+				   struct problem *reterr_problem, const char *format, ...)
 	format_check(4, 5);

@@ -42,7 +42,7 @@ struct piece {
 	const uint8_t *data;
 	size_t size;
 	int result; /* of what made it */
-	struct image_problem problem;
+	struct problem problem;
 	uint8_t buffer[PIECE_SIZE];
 };
 
@@ -90,11 +90,11 @@ static int fill_input(struct layer_stream *s)
 	return 0;
 }
 
-static int broken(const struct layer_stream *s, struct image_problem *problem, const char *why)
+static int broken(const struct layer_stream *s, struct problem *problem, const char *why)
 {
-	return image_refuse(problem, "bad-layer",
-			    "layer '%s' is broken: %s; fetch it again, or build its image anew",
-			    s->name, why);
+	return problem_refuse(problem, "bad-layer",
+			      "layer '%s' is broken: %s; fetch it again, or build its image anew",
+			      s->name, why);
 }
 
 static int begin(struct layer_stream *s)
@@ -123,7 +123,7 @@ static int begin(struct layer_stream *s)
 	return 0;
 }
 
-static int step_zstd(struct layer_stream *s, struct piece *piece, struct image_problem *problem)
+static int step_zstd(struct layer_stream *s, struct piece *piece, struct problem *problem)
 {
 	ZSTD_inBuffer in = {s->input, s->input_size, s->input_at};
 	ZSTD_outBuffer out = {piece->buffer, PIECE_SIZE, piece->size};
@@ -139,7 +139,7 @@ static int step_zstd(struct layer_stream *s, struct piece *piece, struct image_p
 	return 0;
 }
 
-static int step_gzip(struct layer_stream *s, struct piece *piece, struct image_problem *problem)
+static int step_gzip(struct layer_stream *s, struct piece *piece, struct problem *problem)
 {
 	int r;
 
@@ -164,7 +164,7 @@ static int step_gzip(struct layer_stream *s, struct piece *piece, struct image_p
 	return 0;
 }
 
-static int decompress(struct layer_stream *s, struct piece *piece, struct image_problem *problem)
+static int decompress(struct layer_stream *s, struct piece *piece, struct problem *problem)
 {
 	piece->data = piece->buffer;
 	while (piece->size < PIECE_SIZE) {
@@ -212,7 +212,7 @@ static int pass_on(struct layer_stream *s, struct piece *piece)
 	return 0;
 }
 
-static int check_digest(struct layer_stream *s, struct image_problem *problem)
+static int check_digest(struct layer_stream *s, struct problem *problem)
 {
 	char text[SHA256_TEXT_SIZE];
 
@@ -221,12 +221,12 @@ static int check_digest(struct layer_stream *s, struct image_problem *problem)
 	sha256_end(&s->sha256, text);
 	if (strncmp(s->digest, "sha256:", 7) == 0 && strcmp(s->digest + 7, text) == 0)
 		return 0;
-	return image_refuse(problem, "bad-digest",
-			    "layer '%s' has the digest sha256:%s: expected %s; fetch it again",
-			    s->name, text, s->digest);
+	return problem_refuse(problem, "bad-digest",
+			      "layer '%s' has the digest sha256:%s: expected %s; fetch it again",
+			      s->name, text, s->digest);
 }
 
-static int make(struct layer_stream *s, struct piece *piece, struct image_problem *problem)
+static int make(struct layer_stream *s, struct piece *piece, struct problem *problem)
 {
 	int r = 0;
 
@@ -344,7 +344,7 @@ static struct piece *take(struct layer_stream *s)
 }
 
 int layer_stream_read(struct layer_stream *s, const void **ret, size_t *ret_size,
-		      struct image_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	const struct piece *piece;
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
-#include "ext4/problem.h"
+#include "base/problem.h"
 
 /* More than this comes out of no layer: what is behind it is a bomb. */
 #define LAYER_STREAM_MAX (4ULL << 40)
@@ -26,10 +26,10 @@ DEFINE_CLEANUP(struct layer_stream *, layer_stream, layer_stream_close)
 
 /*
  * The next piece, valid until the next call; of size 0 at the end, when the file was read whole and
- * its digest was right. 0; IMAGE_E_REFUSED; -errno.
+ * its digest was right. 0; PROBLEM_E_REFUSED; -errno.
  */
 must_check int layer_stream_read(struct layer_stream *stream, const void **ret, size_t *ret_size,
-				 struct image_problem *reterr_problem);
+				 struct problem *reterr_problem);
 
 /* Passes over up to *wanted* bytes at no cost, where that can be done; how many. Only for bytes
  * that no piece had yet. */

@@ -309,7 +309,7 @@ static int step(struct layer_walk *walk, const char *name, size_t xattrs_max,
 }
 
 int layer_walk_next(struct layer_walk *walk, struct layer_entry *entry, size_t xattrs_max,
-		    bool *ret_is_end, struct image_problem *reterr_problem)
+		    bool *ret_is_end, struct problem *reterr_problem)
 {
 	const char *name = ".";
 	int r;
@@ -331,9 +331,9 @@ int layer_walk_next(struct layer_walk *walk, struct layer_entry *entry, size_t x
 	}
 	if (r == -ENOMEM || r == 0)
 		return r;
-	return image_refuse(reterr_problem, "bad-layer",
-			    "directory '%s' cannot be read at '%.200s': %s", walk->layer->name,
-			    name, strerrordesc_np(-r));
+	return problem_refuse(reterr_problem, "bad-layer",
+			      "directory '%s' cannot be read at '%.200s': %s", walk->layer->name,
+			      name, strerrordesc_np(-r));
 }
 
 int layer_walk_content(struct layer_walk *walk, const void **ret, size_t *ret_size,

@@ -17,8 +17,7 @@ struct layer_walk *layer_walk_close(struct layer_walk *walk);
 
 /* Fills *entry*, whose xattrs have room for *xattrs_max*. What layer_reader_next() says. */
 must_check int layer_walk_next(struct layer_walk *walk, struct layer_entry *entry,
-			       size_t xattrs_max, bool *ret_is_end,
-			       struct image_problem *reterr_problem);
+			       size_t xattrs_max, bool *ret_is_end, struct problem *reterr_problem);
 
 /* As layer_reader_content(). */
 must_check int layer_walk_content(struct layer_walk *walk, const void **ret, size_t *ret_size,

@@ -36,13 +36,13 @@ int image_has_name(int fd, int dirfd, const char *name, bool *ret)
 }
 
 /* Readers too: they may have to finish what another left. */
-static int wait_for(int fd, uint64_t end, const char *path, struct image_problem *problem)
+static int wait_for(int fd, uint64_t end, const char *path, struct problem *problem)
 {
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return -errno;
 		if (clock_monotonic_usec() >= end)
-			return image_refuse(
+			return problem_refuse(
 				problem, "busy",
 				"another process works on '%s'; try again when it is done", path);
 		clock_sleep_usec(LOCK_POLL);
@@ -51,7 +51,7 @@ static int wait_for(int fd, uint64_t end, const char *path, struct image_problem
 }
 
 int image_lock(int dirfd, const char *name, int flags, const char *path, int *ret_fd,
-	       struct image_problem *reterr_problem)
+	       struct problem *reterr_problem)
 {
 	uint64_t end = clock_monotonic_usec() + LOCK_WAIT;
 	bool has_name = false;

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/problem.h"
 #include "ext4/disk.h"
-#include "ext4/problem.h"
 
 /*
  * An image file that is changed all at once or not at all. What libext2fs writes is staged in a
@@ -29,16 +29,16 @@ struct redo;
 
 /*
  * Finishes what is committed in the redo file *name* of directory *dirfd* for the image *image_fd*
- * (open for writing), removes what is not. 0, also where there is none; IMAGE_E_REFUSED where it
+ * (open for writing), removes what is not. 0, also where there is none; PROBLEM_E_REFUSED where it
  * does not belong to this image; -errno.
  */
 must_check int redo_finish(int image_fd, const char *image, int dirfd, const char *name,
-			   struct image_problem *reterr_problem);
+			   struct problem *reterr_problem);
 
 /* The redo file of an image that is given up, for redo_remove_left(): -EBADF where there is none.
- * 0; IMAGE_E_REFUSED where the file is somebody's; -errno. */
+ * 0; PROBLEM_E_REFUSED where the file is somebody's; -errno. */
 must_check int redo_find_left(const char *image, int dirfd, const char *name, int *ret_fd,
-			      struct image_problem *reterr_problem);
+			      struct problem *reterr_problem);
 /* Takes *name* from the redo file *fd*, if it still has it. */
 must_check int redo_remove_left(int dirfd, const char *name, int fd);
 

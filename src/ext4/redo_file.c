@@ -345,19 +345,20 @@ int redo_exists(int dirfd, const char *name, bool *ret)
 	return *ret || errno == ENOENT ? 0 : -errno;
 }
 
-static int refuse_foreign(const char *image, const char *name, struct image_problem *problem)
+static int refuse_foreign(const char *image, const char *name, struct problem *problem)
 {
-	return image_refuse(problem, "foreign-redo",
-			    "'%s' holds an unfinished change of another image, or '%s' was changed "
-			    "since; put the image back that belongs to it, or remove '%s' to give "
-			    "the change up",
-			    name, image, name);
+	return problem_refuse(
+		problem, "foreign-redo",
+		"'%s' holds an unfinished change of another image, or '%s' was changed "
+		"since; put the image back that belongs to it, or remove '%s' to give "
+		"the change up",
+		name, image, name);
 }
 
 /* Beside the image may be a directory where everybody can make files: what one writes into an image
  * must be from somebody who might do it. */
 static int check_origin(int fd, const struct stat *image_st, const char *image, const char *name,
-			struct image_problem *problem)
+			struct problem *problem)
 {
 	struct stat st;
 
@@ -366,15 +367,15 @@ static int check_origin(int fd, const struct stat *image_st, const char *image, 
 	if ((st.st_uid == geteuid() || st.st_uid == image_st->st_uid) &&
 	    (st.st_mode & (S_IWGRP | S_IWOTH)) == 0)
 		return 0;
-	return image_refuse(problem, "foreign-redo",
-			    "'%s' is not followed: a file that only you or the owner of '%s' may "
-			    "write to was expected; find out who made it, and remove it",
-			    name, image);
+	return problem_refuse(problem, "foreign-redo",
+			      "'%s' is not followed: a file that only you or the owner of '%s' may "
+			      "write to was expected; find out who made it, and remove it",
+			      name, image);
 }
 
 /* 0 where there is none: *ret_fd* stays. */
 static int open_left(const char *image, int dirfd, const char *name, int *ret_fd,
-		     struct image_problem *problem)
+		     struct problem *problem)
 {
 	cleanup_fd int fd = -EBADF;
 	bool ours = false;
@@ -393,14 +394,14 @@ static int open_left(const char *image, int dirfd, const char *name, int *ret_fd
 }
 
 int redo_find_left(const char *image, int dirfd, const char *name, int *ret_fd,
-		   struct image_problem *reterr_problem)
+		   struct problem *reterr_problem)
 {
 	*ret_fd = -EBADF;
 	return open_left(image, dirfd, name, ret_fd, reterr_problem);
 }
 
 int redo_finish(int image_fd, const char *image, int dirfd, const char *name,
-		struct image_problem *reterr_problem)
+		struct problem *reterr_problem)
 {
 	struct redo_header header;
 	cleanup_fd int fd = -EBADF;

@@ -19,7 +19,7 @@
 #include "ext4/redo.h"
 
 int image_replace_begin(int dirfd, const char *name, const char *path, int fd,
-			struct image_replace *ret, struct image_problem *reterr_problem)
+			struct image_replace *ret, struct problem *reterr_problem)
 {
 	cleanup_image_replace struct image_replace replace = IMAGE_REPLACE_INIT;
 	int r;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/cleanup.h"
-#include "ext4/problem.h"
+#include "base/problem.h"
 
 /*
  * An image file that is about to get the name of another. Nobody works on either meanwhile, and
@@ -23,10 +23,10 @@ struct image_replace {
 
 /*
  * Before the new image *fd*, whose name nobody knows yet, is called *name* in *dirfd*. *path* is
- * for messages. 0; IMAGE_E_REFUSED; -errno.
+ * for messages. 0; PROBLEM_E_REFUSED; -errno.
  */
 must_check int image_replace_begin(int dirfd, const char *name, const char *path, int fd,
-				   struct image_replace *ret, struct image_problem *reterr_problem);
+				   struct image_replace *ret, struct problem *reterr_problem);
 /* When it has it. The directory is the caller's to sync. 0 or -errno. */
 must_check int image_replace_end(struct image_replace *replace);
 void image_replace_done(struct image_replace *replace);

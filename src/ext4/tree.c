@@ -130,14 +130,15 @@ static struct tree_node *make_node(struct tree *tree, const char *name, size_t s
 }
 
 int tree_have(struct tree *tree, struct tree_node *directory, const char *name, size_t size,
-	      struct tree_node **ret, struct image_problem *problem)
+	      struct tree_node **ret, struct problem *problem)
 {
 	struct tree_node *node = tree_find(tree, directory, name, size);
 
 	if (!node && tree->node_count >= TREE_NAMES_MAX)
-		return image_refuse(problem, "bad-layer",
-				    "the layers have more than %u names: expected a file system's",
-				    TREE_NAMES_MAX);
+		return problem_refuse(
+			problem, "bad-layer",
+			"the layers have more than %u names: expected a file system's",
+			TREE_NAMES_MAX);
 	if (!node && tree->node_count > tree->bucket_mask && grow_buckets(tree) < 0)
 		return -ENOMEM;
 	if (!node) {
@@ -151,24 +152,25 @@ int tree_have(struct tree *tree, struct tree_node *directory, const char *name, 
 	return 0;
 }
 
-int tree_work(struct tree *tree, struct image_problem *problem)
+int tree_work(struct tree *tree, struct problem *problem)
 {
 	tree->work++;
 	return tree_check_limits(tree, problem);
 }
 
-int tree_check_limits(const struct tree *tree, struct image_problem *problem)
+int tree_check_limits(const struct tree *tree, struct problem *problem)
 {
 	if (tree->work > WORK_MAX)
-		return image_refuse(problem, "bad-layer",
-				    "the layers replace directories, or link to what no layer has, "
-				    "so often that no end is in sight: expected an image that was "
-				    "built for use");
+		return problem_refuse(
+			problem, "bad-layer",
+			"the layers replace directories, or link to what no layer has, "
+			"so often that no end is in sight: expected an image that was "
+			"built for use");
 	if (tree->bytes > TREE_BYTES_MAX)
-		return image_refuse(problem, "bad-layer",
-				    "the names and attributes in the layers take more than %llu "
-				    "bytes: expected a file system's",
-				    TREE_BYTES_MAX);
+		return problem_refuse(problem, "bad-layer",
+				      "the names and attributes in the layers take more than %llu "
+				      "bytes: expected a file system's",
+				      TREE_BYTES_MAX);
 	return 0;
 }
 

@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 #include "base/cleanup.h"
+#include "base/problem.h"
 #include "ext4/layer_reader.h"
-#include "ext4/problem.h"
 
 /* What the layers of an image come to. Layers are told lowest 1, and are put from the uppermost
  * down. */
@@ -94,31 +94,31 @@ uint64_t tree_inode_count(const struct tree *tree);
 /*
  * Takes what *layer* says. *ret_inode*: the inode whose content is now wanted, or NULL; also where
  * a hard link of a layer above has waited for this path. The reader names the layer in sentences.
- * 0; IMAGE_E_REFUSED; -errno.
+ * 0; PROBLEM_E_REFUSED; -errno.
  */
 must_check int tree_put(struct tree *tree, const struct layer_reader *reader,
 			const struct layer_entry *entry, uint16_t layer,
-			struct tree_inode **ret_inode, struct image_problem *reterr_problem);
+			struct tree_inode **ret_inode, struct problem *reterr_problem);
 
 /* Whether hard links of *layer* itself have found nothing: then it is read again, by
  * tree_put_again() for each entry, which takes what they wait for and nothing else. */
 bool tree_is_waiting(const struct tree *tree, uint16_t layer);
 must_check int tree_put_again(struct tree *tree, const struct layer_reader *reader,
 			      const struct layer_entry *entry, uint16_t layer,
-			      struct tree_inode **ret_inode, struct image_problem *reterr_problem);
+			      struct tree_inode **ret_inode, struct problem *reterr_problem);
 
 /* Adds lost+found where there is none, counts links and numbers the inodes, the root's being 2,
- * others from *first* on, directories before what is in them. 0; IMAGE_E_REFUSED; -errno. */
+ * others from *first* on, directories before what is in them. 0; PROBLEM_E_REFUSED; -errno. */
 must_check int tree_finish(struct tree *tree, uint32_t first, uint32_t *ret_last,
-			   struct image_problem *reterr_problem);
+			   struct problem *reterr_problem);
 
 /* The next in the order of tree_finish(), the root first; NULL behind the last. */
 struct tree_node *tree_next(struct tree_node *node);
 
 /* What *path* leads to in the result, through symbolic links but the last; NULL: nothing. 0;
- * IMAGE_E_REFUSED; -errno. */
+ * PROBLEM_E_REFUSED; -errno. */
 must_check int tree_look_up(struct tree *tree, const char *path, const struct tree_inode **ret,
-			    struct image_problem *reterr_problem);
+			    struct problem *reterr_problem);
 
 /* Whether the node is in the result. */
 bool tree_is_there(const struct tree_node *node);

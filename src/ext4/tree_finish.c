@@ -59,19 +59,19 @@ struct tree_node *tree_next(struct tree_node *node)
 	return node;
 }
 
-static int refuse_dangling(struct tree_node *node, struct image_problem *problem)
+static int refuse_dangling(struct tree_node *node, struct problem *problem)
 {
 	cleanup_free char *shown = str_escape(node->name, node->name_size, SHOWN_MAX);
 
 	if (!shown)
 		return -ENOMEM;
-	return image_refuse(problem, "bad-layer",
-			    "'%s' is a hard link to something that no layer has: build the image "
-			    "anew",
-			    shown);
+	return problem_refuse(problem, "bad-layer",
+			      "'%s' is a hard link to something that no layer has: build the image "
+			      "anew",
+			      shown);
 }
 
-static int complete(struct tree *tree, struct image_problem *problem)
+static int complete(struct tree *tree, struct problem *problem)
 {
 	int r = make_directories(tree, tree->root);
 
@@ -87,7 +87,7 @@ static int complete(struct tree *tree, struct image_problem *problem)
 	return r;
 }
 
-static int count_link(struct tree_node *node, struct image_problem *problem)
+static int count_link(struct tree_node *node, struct problem *problem)
 {
 	if (tree_is_directory(node)) {
 		node->inode->links += 2;
@@ -97,12 +97,13 @@ static int count_link(struct tree_node *node, struct image_problem *problem)
 	}
 	if (++node->inode->links <= LINKS_MAX)
 		return 0;
-	return image_refuse(problem, "bad-layer",
-			    "a file has more than %u hard links: ext4 can have no more", LINKS_MAX);
+	return problem_refuse(problem, "bad-layer",
+			      "a file has more than %u hard links: ext4 can have no more",
+			      LINKS_MAX);
 }
 
 /* e2fsck would miss it. */
-static int have_lost_and_found(struct tree *tree, struct image_problem *problem)
+static int have_lost_and_found(struct tree *tree, struct problem *problem)
 {
 	static const struct layer_entry entry = {.mode = S_IFDIR | 0700};
 	struct tree_node *node = NULL;
@@ -115,7 +116,7 @@ static int have_lost_and_found(struct tree *tree, struct image_problem *problem)
 }
 
 int tree_finish(struct tree *tree, uint32_t first, uint32_t *ret_last,
-		struct image_problem *reterr_problem)
+		struct problem *reterr_problem)
 {
 	uint32_t number = first;
 	int r = have_lost_and_found(tree, reterr_problem);

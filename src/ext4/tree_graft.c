@@ -14,7 +14,7 @@
 
 /* Of two that have the same name the upper layer's stays; in *to*. */
 static int unite(struct tree *tree, struct tree_node *to, struct tree_node *from,
-		 struct image_problem *problem)
+		 struct problem *problem)
 {
 	int r = 0;
 
@@ -36,7 +36,7 @@ static int unite(struct tree *tree, struct tree_node *to, struct tree_node *from
 /* The list of what is still to be moved goes through *bucket_next* of nodes that are in no bucket
  * any more; where each goes is its *parent*. */
 static int move_children(struct tree *tree, struct tree_node *from, struct tree_node *to,
-			 struct tree_node **todo, struct image_problem *problem)
+			 struct tree_node **todo, struct problem *problem)
 {
 	struct tree_node *child = from->first;
 
@@ -65,7 +65,7 @@ static int move_children(struct tree *tree, struct tree_node *from, struct tree_
 }
 
 int tree_graft(struct tree *tree, const struct layer_reader *reader, struct tree_node *from,
-	       const struct layer_entry *link, bool *ret_is_kept, struct image_problem *problem)
+	       const struct layer_entry *link, bool *ret_is_kept, struct problem *problem)
 {
 	struct tree_walk walk = {.tree = tree,
 				 .reader = reader,

@@ -57,16 +57,16 @@ must_check int tree_inode_set(struct tree *tree, struct tree_inode *inode,
 
 struct tree_node *tree_find(struct tree *tree, const struct tree_node *directory, const char *name,
 			    size_t size);
-/* Finds or makes. 0; IMAGE_E_REFUSED; -errno. */
+/* Finds or makes. 0; PROBLEM_E_REFUSED; -errno. */
 must_check int tree_have(struct tree *tree, struct tree_node *directory, const char *name,
-			 size_t size, struct tree_node **ret, struct image_problem *problem);
+			 size_t size, struct tree_node **ret, struct problem *problem);
 /* Takes the node out of the names, or puts it into those of *directory*, its list included. */
 void tree_unlist(struct tree *tree, struct tree_node *node);
 void tree_list(struct tree *tree, struct tree_node *node, struct tree_node *directory);
-/* Counts a step against the budget. 0; IMAGE_E_REFUSED. */
-must_check int tree_work(struct tree *tree, struct image_problem *problem);
-/* Whether time and memory are left for another entry. 0; IMAGE_E_REFUSED. */
-must_check int tree_check_limits(const struct tree *tree, struct image_problem *problem);
+/* Counts a step against the budget. 0; PROBLEM_E_REFUSED. */
+must_check int tree_work(struct tree *tree, struct problem *problem);
+/* Whether time and memory are left for another entry. 0; PROBLEM_E_REFUSED. */
+must_check int tree_check_limits(const struct tree *tree, struct problem *problem);
 
 static inline void tree_raise(uint16_t *floor, uint16_t layer)
 {
@@ -87,15 +87,15 @@ struct tree_walk {
 	bool is_blocked; /* by what is no directory; only with UINT16_MAX */
 };
 
-/* From *walk->at* along *path*, making what is not there. 0; IMAGE_E_REFUSED; -errno. */
+/* From *walk->at* along *path*, making what is not there. 0; PROBLEM_E_REFUSED; -errno. */
 must_check int tree_walk_to(struct tree_walk *walk, const char *path, size_t size,
-			    struct image_problem *problem);
+			    struct problem *problem);
 
 /* Moves what is in *from* to where the symbolic link that comes in its place leads (tree_graft.c).
  * *ret_is_kept*: it leads to no directory, and *from* stays one. */
 must_check int tree_graft(struct tree *tree, const struct layer_reader *reader,
 			  struct tree_node *from, const struct layer_entry *link, bool *ret_is_kept,
-			  struct image_problem *problem);
+			  struct problem *problem);
 
 /* Hard links that wait (tree_wait.c). */
 must_check int tree_wait_add(struct tree *tree, struct tree_node *node, uint16_t layer,
@@ -104,7 +104,7 @@ must_check int tree_wait_add(struct tree *tree, struct tree_node *node, uint16_t
 struct tree_wait *tree_wait_take(struct tree *tree, const char *path, uint16_t lowest);
 /* Whether *wait*'s node still waits. */
 bool tree_wait_is_open(const struct tree_wait *wait);
-/* What waits for *from* to be told is *to* from now on. 0; IMAGE_E_REFUSED. */
+/* What waits for *from* to be told is *to* from now on. 0; PROBLEM_E_REFUSED. */
 must_check int tree_wait_move(struct tree *tree, const struct tree_node *from, struct tree_node *to,
-			      struct image_problem *problem);
+			      struct problem *problem);
 void tree_wait_done(struct tree *tree);

@@ -28,7 +28,7 @@ struct put {
 	const struct layer_reader *reader;
 	const struct layer_entry *entry;
 	uint16_t layer;
-	struct image_problem *problem;
+	struct problem *problem;
 };
 
 static void raise_floors(struct tree_node *node, uint16_t layer)
@@ -269,7 +269,7 @@ static int serve_waits(const struct put *put, struct tree_wait *waits, struct tr
 }
 
 int tree_put(struct tree *tree, const struct layer_reader *reader, const struct layer_entry *entry,
-	     uint16_t layer, struct tree_inode **ret_inode, struct image_problem *reterr_problem)
+	     uint16_t layer, struct tree_inode **ret_inode, struct problem *reterr_problem)
 {
 	const struct put put = {tree, reader, entry, layer, reterr_problem};
 	const char *name = path_last_name(entry->path);
@@ -295,7 +295,7 @@ int tree_put(struct tree *tree, const struct layer_reader *reader, const struct 
 
 int tree_put_again(struct tree *tree, const struct layer_reader *reader,
 		   const struct layer_entry *entry, uint16_t layer, struct tree_inode **ret_inode,
-		   struct image_problem *reterr_problem)
+		   struct problem *reterr_problem)
 {
 	const struct put put = {tree, reader, entry, layer, reterr_problem};
 

@@ -75,7 +75,7 @@ bool tree_wait_is_open(const struct tree_wait *wait)
 }
 
 int tree_wait_move(struct tree *tree, const struct tree_node *from, struct tree_node *to,
-		   struct image_problem *problem)
+		   struct problem *problem)
 {
 	for (size_t i = 0; i < TREE_WAIT_BUCKETS && tree->wait_count > 0; i++) {
 		for (struct tree_wait *wait = tree->waits[i]; wait; wait = wait->next) {

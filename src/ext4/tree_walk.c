@@ -24,7 +24,7 @@ struct way {
 
 /* Puts a link's target in front of what is left of the way. */
 static int follow(struct tree_walk *walk, struct way *way, const struct tree_node *link,
-		  struct image_problem *problem)
+		  struct problem *problem)
 {
 	const char *target = link->inode->target;
 	size_t length = strlen(target);
@@ -46,7 +46,7 @@ static int follow(struct tree_walk *walk, struct way *way, const struct tree_nod
 }
 
 static int step_into(struct tree_walk *walk, struct way *way, struct tree_node *node,
-		     struct image_problem *problem)
+		     struct problem *problem)
 {
 	if (walk->layer < node->floor) {
 		walk->is_hidden = true;
@@ -70,8 +70,7 @@ static int step_into(struct tree_walk *walk, struct way *way, struct tree_node *
 				   "is no directory, but the layer has something below it");
 }
 
-int tree_walk_to(struct tree_walk *walk, const char *path, size_t size,
-		 struct image_problem *problem)
+int tree_walk_to(struct tree_walk *walk, const char *path, size_t size, struct problem *problem)
 {
 	struct way way = {.size = size};
 	int r = 0;
@@ -105,7 +104,7 @@ int tree_walk_to(struct tree_walk *walk, const char *path, size_t size,
 }
 
 int tree_look_up(struct tree *tree, const char *path, const struct tree_inode **ret,
-		 struct image_problem *reterr_problem)
+		 struct problem *reterr_problem)
 {
 	struct tree_walk walk = {.tree = tree, .layer = UINT16_MAX, .at = tree->root};
 	const char *name = path_last_name(path);

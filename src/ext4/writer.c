@@ -240,11 +240,11 @@ static int check_edits(const struct writer *w)
 		if (r != 0)
 			return r;
 		if (!inode || inode->edit != i + 1)
-			return image_refuse(w->problem, "bad-layer",
-					    "'/%s' is to be changed, and the layers have a link "
-					    "there, or below a link, or removed it: expected a "
-					    "regular file of that very name, or none",
-					    path);
+			return problem_refuse(w->problem, "bad-layer",
+					      "'/%s' is to be changed, and the layers have a link "
+					      "there, or below a link, or removed it: expected a "
+					      "regular file of that very name, or none",
+					      path);
 	}
 	return 0;
 }
@@ -269,7 +269,7 @@ static int finish(struct writer *w, struct ext4_summary *ret)
 }
 
 static struct writer *new_writer(int fd, const struct ext4_options *options,
-				 struct image_problem *problem)
+				 struct problem *problem)
 {
 	struct writer *w = calloc(1, sizeof(*w));
 
@@ -283,7 +283,7 @@ static struct writer *new_writer(int fd, const struct ext4_options *options,
 
 static int measure(const struct ext4_layer *layers, size_t count,
 		   const struct ext4_options *options, struct writer_need *ret,
-		   struct image_problem *problem)
+		   struct problem *problem)
 {
 	cleanup_writer struct writer *w = new_writer(-EBADF, options, problem);
 	struct ext4_summary unused;
@@ -315,7 +315,7 @@ static int format(struct writer *w, const struct ext4_layer *layers, size_t coun
 
 int ext4_write(int fd, const struct ext4_layer *layers, size_t layer_count,
 	       const struct ext4_options *options, struct ext4_summary *ret,
-	       struct image_problem *reterr_problem)
+	       struct problem *reterr_problem)
 {
 	cleanup_writer struct writer *w = new_writer(fd, options, reterr_problem);
 	int r;
@@ -324,9 +324,9 @@ int ext4_write(int fd, const struct ext4_layer *layers, size_t layer_count,
 		return -ENOMEM;
 	assert(options->edit_count <= EDITS_MAX);
 	if (layer_count >= TREE_LAYERS_MAX)
-		return image_refuse(reterr_problem, "bad-layer",
-				    "the image has %zu layers: expected less than %u", layer_count,
-				    TREE_LAYERS_MAX);
+		return problem_refuse(reterr_problem, "bad-layer",
+				      "the image has %zu layers: expected less than %u",
+				      layer_count, TREE_LAYERS_MAX);
 	r = format(w, layers, layer_count);
 	if (r == 0)
 		r = read_layers(w, layers, layer_count);

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/problem.h"
 #include "ext4/layer_reader.h"
-#include "ext4/problem.h"
 
 #define EXT4_UUID_SIZE  16U
 #define EXT4_LABEL_MAX  16U
@@ -17,9 +17,9 @@
 struct ext4_edit {
 	const char *path; /* as in struct layer_entry; a regular file */
 	/* The new content; *old* is NULL where no layer has the file. The caller frees *ret*. 0;
-	 * IMAGE_E_REFUSED; -errno. */
+	 * PROBLEM_E_REFUSED; -errno. */
 	int (*edit)(void *context, const char *old, size_t old_size, char **ret, size_t *ret_size,
-		    struct image_problem *reterr_problem);
+		    struct problem *reterr_problem);
 	void *context;
 	uint32_t mode; /* of a new file, root's */
 };
@@ -48,8 +48,8 @@ struct ext4_summary {
 /*
  * Writes an ext4 file system of *layers*, lowest first, into *fd*: an empty regular file, open for
  * reading and writing. It is synced. What is in the file after a failure is of no use. 0;
- * IMAGE_E_REFUSED (bad-layer, bad-digest, image-too-small); -errno.
+ * PROBLEM_E_REFUSED (bad-layer, bad-digest, image-too-small); -errno.
  */
 must_check int ext4_write(int fd, const struct ext4_layer *layers, size_t layer_count,
 			  const struct ext4_options *options, struct ext4_summary *ret,
-			  struct image_problem *reterr_problem);
+			  struct problem *reterr_problem);

@@ -173,9 +173,10 @@ int writer_content_add(struct writer *w, struct tree_inode *inode, const void *d
 		int r;
 
 		if (logical >= UINT32_MAX)
-			return image_refuse(w->problem, "bad-layer",
-					    "the layers have a file of more than 16 TiB: ext4 can "
-					    "have none");
+			return problem_refuse(
+				w->problem, "bad-layer",
+				"the layers have a file of more than 16 TiB: ext4 can "
+				"have none");
 		if (within == 0 && size >= EXT4_BLOCK_SIZE) {
 			n = size - size % EXT4_BLOCK_SIZE;
 			r = writer_content_end(w, inode);

@@ -270,10 +270,11 @@ static int write_tree(struct directory *d, size_t records_size)
 	divide(d);
 	nodes = d->leaf_count > ROOT_LIMIT ? (d->leaf_count + NODE_LIMIT - 1) / NODE_LIMIT : 0;
 	if (nodes > ROOT_LIMIT)
-		return image_refuse(d->writer->problem, "bad-layer",
-				    "a directory has %u names: an ext4 directory's index does not "
-				    "hold so many",
-				    d->name_count);
+		return problem_refuse(
+			d->writer->problem, "bad-layer",
+			"a directory has %u names: an ext4 directory's index does not "
+			"hold so many",
+			d->name_count);
 	r = write_root(d, nodes);
 	if (r == 0)
 		r = write_nodes(d, nodes);

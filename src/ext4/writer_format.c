@@ -39,7 +39,7 @@ int writer_error(errcode_t error)
 
 int writer_too_small(const struct writer *w, const char *what)
 {
-	return image_refuse(
+	return problem_refuse(
 		w->problem, "image-too-small",
 		"the layers need more %s than an image of %llu bytes has: give a larger "
 		"--size, or 'fit'",
@@ -177,14 +177,15 @@ int writer_format(struct writer *w, uint64_t blocks, uint64_t inodes)
 	int r;
 
 	if (blocks >= BLOCKS_MAX)
-		return image_refuse(
+		return problem_refuse(
 			w->problem, "image-too-small",
 			"an image of more than 16 TiB is not made: expected layers that "
 			"need less");
 	if (blocks < BLOCKS_MIN)
-		return image_refuse(w->problem, "image-too-small",
-				    "an image of less than 1 MiB holds no ext4 file system: give a "
-				    "larger --size");
+		return problem_refuse(
+			w->problem, "image-too-small",
+			"an image of less than 1 MiB holds no ext4 file system: give a "
+			"larger --size");
 	forget(w);
 	if (ftruncate(w->fd, 0) < 0 || ftruncate(w->fd, (off_t)(blocks * EXT4_BLOCK_SIZE)) < 0)
 		return -errno;

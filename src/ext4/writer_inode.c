@@ -141,11 +141,12 @@ static int put_xattr(struct writer *w, struct ext2_xattr_handle *handle, const c
 
 	if (error == EXT2_ET_EA_NO_SPACE || error == EXT2_ET_EA_KEY_NOT_FOUND ||
 	    error == EXT2_ET_BAD_EA_BLOCK_NUM || error == EINVAL)
-		return image_refuse(w->problem, "bad-layer",
-				    "an extended attribute '%.100s' of %u bytes does not fit into "
-				    "ext4: expected less than 4 KiB for all of a file's, and lists "
-				    "that are valid",
-				    name, size);
+		return problem_refuse(
+			w->problem, "bad-layer",
+			"an extended attribute '%.100s' of %u bytes does not fit into "
+			"ext4: expected less than 4 KiB for all of a file's, and lists "
+			"that are valid",
+			name, size);
 	return error == 0 ? 0 : writer_error(error);
 }
 

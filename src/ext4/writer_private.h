@@ -20,7 +20,7 @@ struct writer {
 	ext2_filsys fs; /* NULL: it is only counted */
 	const struct ext4_options *options;
 	struct tree *tree;
-	struct image_problem *problem;
+	struct problem *problem;
 	struct writer_need need;
 	/* Blocks that are taken from the file system and not used yet. */
 	blk64_t run_at;

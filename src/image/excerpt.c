@@ -364,7 +364,7 @@ static int make_directory(struct excerpt *excerpt, const char *base)
 }
 
 int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
-		 struct image_problem *reterr_problem)
+		 struct problem *reterr_problem)
 {
 	cleanup_excerpt struct excerpt excerpt = EXCERPT_INIT;
 	const char *base = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): read only */
@@ -375,21 +375,22 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 	excerpt.edit = edit;
 	r = make_directory(&excerpt, base);
 	if (r < 0)
-		return image_refuse(reterr_problem, "no-workspace",
-				    "no directory for what is worked on can be made in '%s': %s; "
-				    "name another with TMPDIR",
-				    base, strerrordesc_np(-r));
+		return problem_refuse(reterr_problem, "no-workspace",
+				      "no directory for what is worked on can be made in '%s': %s; "
+				      "name another with TMPDIR",
+				      base, strerrordesc_np(-r));
 	r = copy_all(&excerpt, ids);
 	if (r == -EFBIG)
-		return image_refuse(reterr_problem, "bad-image",
-				    "what '%s' has below /etc/affix and in files of affix's names "
-				    "is too large to be affix's; look with 'affix image ls'",
-				    edit->path);
+		return problem_refuse(
+			reterr_problem, "bad-image",
+			"what '%s' has below /etc/affix and in files of affix's names "
+			"is too large to be affix's; look with 'affix image ls'",
+			edit->path);
 	if (r == -EUCLEAN || r == -E2BIG)
-		return image_refuse(reterr_problem, "bad-image",
-				    "the file system in '%s' cannot be read (%s); check it with "
-				    "'e2fsck -f'",
-				    edit->path, edit_describe(edit, r));
+		return problem_refuse(reterr_problem, "bad-image",
+				      "the file system in '%s' cannot be read (%s); check it with "
+				      "'e2fsck -f'",
+				      edit->path, edit_describe(edit, r));
 	if (r < 0)
 		return r;
 	*ret = excerpt;

@@ -49,10 +49,11 @@ struct excerpt {
 
 /*
  * Copies what the engine needs to work on the add-ons *ids*; all that are installed where it is
- * empty. Made below $TMPDIR or /tmp, one for each image (workspace.h). 0; IMAGE_E_REFUSED; -errno.
+ * empty. Made below $TMPDIR or /tmp, one for each image (workspace.h). 0; PROBLEM_E_REFUSED;
+ * -errno.
  */
 must_check int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
-			    struct image_problem *reterr_problem);
+			    struct problem *reterr_problem);
 /* Removes it. */
 void excerpt_done(struct excerpt *excerpt);
 #define cleanup_excerpt CLEANUP(excerpt_done)

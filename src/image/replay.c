@@ -166,7 +166,7 @@ static const char *say_how_to_grow(const struct edit *edit)
 }
 
 /* Enough, and a little more: nodes of extent trees, directories that grow. */
-static int check_room(const struct changes *changes, struct image_problem *problem)
+static int check_room(const struct changes *changes, struct problem *problem)
 {
 	struct edit *edit = changes->excerpt->edit;
 	uint64_t block_size = edit->fs->blocksize;
@@ -184,15 +184,15 @@ static int check_room(const struct changes *changes, struct image_problem *probl
 	}
 	edit_room(edit, &free_blocks, &free_inodes);
 	if (blocks > free_blocks)
-		return image_refuse(
+		return problem_refuse(
 			problem, "no-space", "%llu bytes are needed in '%s' and %llu are free; %s",
 			(unsigned long long)(blocks * block_size), edit->path,
 			(unsigned long long)(free_blocks * block_size), say_how_to_grow(edit));
 	if (inodes > free_inodes)
-		return image_refuse(problem, "no-inodes",
-				    "%llu inodes are needed in '%s' and %llu are free; %s",
-				    (unsigned long long)inodes, edit->path,
-				    (unsigned long long)free_inodes, say_how_to_grow(edit));
+		return problem_refuse(problem, "no-inodes",
+				      "%llu inodes are needed in '%s' and %llu are free; %s",
+				      (unsigned long long)inodes, edit->path,
+				      (unsigned long long)free_inodes, say_how_to_grow(edit));
 	return 0;
 }
 
@@ -361,7 +361,7 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 	return r;
 }
 
-int replay(struct excerpt *excerpt, const struct strv *ids, struct image_problem *reterr_problem)
+int replay(struct excerpt *excerpt, const struct strv *ids, struct problem *reterr_problem)
 {
 	CLEANUP(changes_done)
 	struct changes changes = {.excerpt = excerpt, .attributes = ATTRIBUTES_INIT};
@@ -374,8 +374,8 @@ int replay(struct excerpt *excerpt, const struct strv *ids, struct image_problem
 	if (r == 0)
 		r = carry_out(&changes, ids);
 	if (r == -ENOSPC && is_full(excerpt->edit))
-		r = image_refuse(reterr_problem, "no-space",
-				 "the file system in '%s' has too little room; %s",
-				 excerpt->edit->path, say_how_to_grow(excerpt->edit));
+		r = problem_refuse(reterr_problem, "no-space",
+				   "the file system in '%s' has too little room; %s",
+				   excerpt->edit->path, say_how_to_grow(excerpt->edit));
 	return r;
 }

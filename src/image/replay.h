@@ -7,7 +7,7 @@
 /*
  * Brings into the image what became of its excerpt, and what the records say of owners and
  * capabilities; reads every file back. Everything is staged only: edit_commit() follows. *ids*: the
- * add-ons whose installed files are looked at, too. 0; IMAGE_E_REFUSED (no room); -errno.
+ * add-ons whose installed files are looked at, too. 0; PROBLEM_E_REFUSED (no room); -errno.
  */
 must_check int replay(struct excerpt *excerpt, const struct strv *ids,
-		      struct image_problem *reterr_problem);
+		      struct problem *reterr_problem);

@@ -33,6 +33,8 @@
 #define DRAIN_MAX    4096U
 #define PEER_IDLE_MS 300000
 #define PAUSE_NS     (10 * NSEC_PER_MS)
+/* How often a full table asks who is silent. */
+#define LOOK_NS (10 * NSEC_PER_SEC)
 /* How often peers without a flow are looked for, if no record was lost. */
 #define PEERS_SWEEP_NS (60 * NSEC_PER_SEC)
 /* Calls of collector_drain() in which the whole ring is read, however full it is. */
@@ -213,6 +215,9 @@ static int look(struct collector *collector)
 	int r;
 
 	collector->round++;
+	collector->looked_ns = collector_now(CLOCK_MONOTONIC);
+	collector->evicted_looked = collector->counts.flows_evicted;
+	memset(collector->listening, 0, sizeof(collector->listening));
 	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
 	if (r < 0 && r != -EOPNOTSUPP)
 		return r;
@@ -283,6 +288,12 @@ int collector_drain(struct collector *collector, unsigned max)
 	failed = pause_ring(collector, taken);
 	if (failed < 0)
 		return failed;
+	/* The full table gives up the longest silent, so that has to be known. */
+	if (collector->evicted_looked != collector->counts.flows_evicted &&
+	    collector_now(CLOCK_MONOTONIC) - collector->looked_ns > LOOK_NS) {
+		failed = look(collector);
+		return failed < 0 ? failed : r;
+	}
 	/* Once the storm is over in which records were lost, ends among them are found and told. */
 	is_over = r == 0 && taken == 0 && collector->lost_drained != collector->lost_swept;
 	if (collector->seed_fd < 0 && !is_over)
@@ -296,7 +307,7 @@ int collector_drain(struct collector *collector, unsigned max)
 static void count_peers(struct collector *collector)
 {
 	int64_t idle_ms = collector->options.peer_idle_ms;
-	int64_t now_ns = collector_now(CLOCK_REALTIME);
+	int64_t now_ns = collector_now(CLOCK_MONOTONIC);
 	struct flow_entry *following;
 
 	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
@@ -342,12 +353,13 @@ void collector_each(const struct collector *collector,
 
 	for (const struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
 	     entry = flow_table_next(entry)) {
-		collector_compose(entry, &flow);
+		collector_compose(collector, entry, &flow);
 		each(context, &flow);
 	}
 }
 
 struct scan {
+	const struct collector *collector;
 	void (*each)(void *context, const struct flow *flow);
 	void *context;
 };
@@ -357,14 +369,14 @@ static void on_entry(void *context, const struct flow_entry *entry)
 	const struct scan *scan = context;
 	struct flow flow;
 
-	collector_compose(entry, &flow);
+	collector_compose(scan->collector, entry, &flow);
 	scan->each(scan->context, &flow);
 }
 
 bool collector_scan(const struct collector *collector, uint32_t *cursor,
 		    void (*each)(void *context, const struct flow *flow), void *context)
 {
-	struct scan scan = {each, context};
+	struct scan scan = {collector, each, context};
 
 	return flow_table_scan(collector->flows, cursor, on_entry, &scan);
 }
@@ -378,10 +390,11 @@ struct collector_counts collector_counts(const struct collector *collector)
 {
 	struct collector_counts counts = collector->counts;
 
+	counts.lost = collector->flows_lost;
 	counts.containers_missed = container_cache_missed(collector->containers);
 	if (collector->probe)
-		counts.lost = kernel_probe_lost(collector->probe, PROBE_LOST_RECORD) +
-			      kernel_probe_lost(collector->probe, PROBE_LOST_PEER) +
-			      kernel_probe_lost(collector->probe, PROBE_LOST_SOCKET);
+		counts.lost += kernel_probe_lost(collector->probe, PROBE_LOST_RECORD) +
+			       kernel_probe_lost(collector->probe, PROBE_LOST_PEER) +
+			       kernel_probe_lost(collector->probe, PROBE_LOST_SOCKET);
 	return counts;
 }

@@ -26,7 +26,7 @@ struct collector_options {
 /* Since the start; nothing goes down. */
 struct collector_counts {
 	uint64_t events; /* records from the kernel */
-	uint64_t lost;   /* what there was no room or no memory for in the kernel */
+	uint64_t lost;   /* what there was no room or no memory for, in the kernel or here */
 	uint64_t flows_started, flows_ended, flows_evicted;
 	uint64_t owners_known, owners_unknown; /* of flows_started */
 	uint64_t containers_missed; /* not looked for: too many at once, or too many cgroups */

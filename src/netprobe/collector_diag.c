@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -65,6 +66,7 @@ int collector_diag_look(struct collector *collector)
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	pass.time_ns = (uint64_t)(now.tv_sec * NSEC_PER_SEC + now.tv_nsec);
 	collector->round++;
+	memset(collector->listening, 0, sizeof(collector->listening));
 	/* A holder that goes meanwhile is missed; one that comes has what the answers do not name.
 	 */
 	r = socket_holders_load(&holders);
@@ -80,7 +82,7 @@ int collector_diag_look(struct collector *collector)
 		ignore_result(socket_diag_dump(collector->diag_fd, families[i], IPPROTO_UDP, false,
 					       on_answer, &pass));
 	if (r >= 0)
-		collector_sweep(collector, collector->clock_ns + (int64_t)pass.time_ns, pass.netns);
+		collector_sweep(collector, (int64_t)pass.time_ns, pass.netns);
 	return r;
 }
 

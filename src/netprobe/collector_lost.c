@@ -77,7 +77,7 @@ void collector_sweep_peers(struct collector *collector)
 int collector_find_ends(struct collector *collector)
 {
 	uint64_t overflowed = kernel_probe_lost(collector->probe, PROBE_LOST_END);
-	int64_t now_ns = collector_now(CLOCK_REALTIME);
+	int64_t now_ns = collector_now(CLOCK_MONOTONIC);
 	cleanup_free uint64_t *cookies = NULL;
 	size_t n = 0;
 	int r;

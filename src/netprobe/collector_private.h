@@ -33,12 +33,15 @@ struct collector {
 	int timer_fd;     /* of COLLECTOR_DIAG; else what ends a pause of the ring; or -EBADF */
 	bool is_paused;   /* the ring is not watched until the timer is over */
 	uint32_t round;   /* of the last full look at all sockets */
-	int64_t clock_ns; /* CLOCK_REALTIME at CLOCK_MONOTONIC 0 */
+	int64_t clock_ns; /* CLOCK_REALTIME at CLOCK_MONOTONIC 0, for what is told */
 	uint8_t listening[8192]; /* a bit for each TCP port that is listened on */
+	uint64_t flows_lost;     /* for which there was no memory here */
 	uint64_t lost_drained;   /* losses that lie before what was taken from the ring */
 	uint64_t lost_swept;     /* losses after which ends were looked for */
 	uint64_t ends_lost;      /* of them those that were not even kept apart */
-	int64_t peers_swept_ns;  /* CLOCK_MONOTONIC */
+	int64_t peers_swept_ns;
+	int64_t looked_ns;       /* when all sockets were looked at */
+	uint64_t evicted_looked; /* flows that were given up before that */
 };
 
 /* A record changes the table; event() hears of it. */
@@ -70,6 +73,8 @@ must_check int collector_diag_look(struct collector *collector);
 /* A pass, if the timer says so. */
 must_check int collector_diag_drain(struct collector *collector);
 
-void collector_compose(const struct flow_entry *entry, struct flow *ret);
+void collector_compose(const struct collector *collector, const struct flow_entry *entry,
+		       struct flow *ret);
+/* All times here are CLOCK_MONOTONIC; what is told is CLOCK_REALTIME. */
 void collector_end(struct collector *collector, struct flow_entry *entry, enum flow_event event,
 		   enum flow_end end, int64_t now_ns);

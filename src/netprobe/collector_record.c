@@ -16,9 +16,17 @@
 #include "netprobe/collector_private.h"
 #include "netprobe/kernel_probe.h"
 
-static int64_t wall_clock(const struct collector *collector, uint64_t monotonic_ns)
+/* Flows that are asked whether they are silent before one has to go. */
+#define CHANCES_MAX 8U
+
+static int64_t wall_clock(const struct collector *collector, int64_t monotonic_ns)
 {
-	return collector->clock_ns + (int64_t)monotonic_ns;
+	return collector->clock_ns + monotonic_ns;
+}
+
+static int64_t time_of(const struct probe_record *record)
+{
+	return (int64_t)record->time_ns;
 }
 
 static void tell(struct collector *collector, enum flow_event event, const struct flow_entry *entry)
@@ -27,11 +35,12 @@ static void tell(struct collector *collector, enum flow_event event, const struc
 
 	if (!collector->event)
 		return;
-	collector_compose(entry, &flow);
+	collector_compose(collector, entry, &flow);
 	collector->event(collector->context, event, &flow);
 }
 
-void collector_compose(const struct flow_entry *entry, struct flow *ret)
+void collector_compose(const struct collector *collector, const struct flow_entry *entry,
+		       struct flow *ret)
 {
 	*ret = (struct flow){
 		.cookie = entry->cookie,
@@ -49,7 +58,8 @@ void collector_compose(const struct flow_entry *entry, struct flow *ret)
 		.packets_received = entry->packets_received,
 		.retransmits = entry->retransmits,
 		.started_ns = entry->started_ns,
-		.last_ns = entry->last_ns,
+		/* Nothing was before it began, also where the clock was set back. */
+		.last_ns = MAX(entry->started_ns, wall_clock(collector, entry->last_ns)),
 	};
 	memcpy(ret->local, entry->local, sizeof(ret->local));
 	memcpy(ret->remote, entry->remote, sizeof(ret->remote));
@@ -64,9 +74,9 @@ void collector_end(struct collector *collector, struct flow_entry *entry, enum f
 
 	collector_count_peer(collector, entry, true);
 	if (collector->event) {
-		collector_compose(entry, &flow);
-		flow.ended_ns = now_ns;
-		flow.last_ns = MAX(flow.last_ns, now_ns);
+		collector_compose(collector, entry, &flow);
+		flow.ended_ns = MAX(entry->started_ns, wall_clock(collector, now_ns));
+		flow.last_ns = MAX(flow.last_ns, flow.ended_ns);
 		flow.end = end;
 		if (flow.protocol == IPPROTO_TCP)
 			flow.tcp_state = 7; /* TCP_CLOSE */
@@ -100,7 +110,7 @@ void collector_count_peer(struct collector *collector, struct flow_entry *entry,
 	entry->bytes_received = traffic.bytes_received;
 	entry->packets_sent = traffic.packets_sent;
 	entry->packets_received = traffic.packets_received;
-	entry->last_ns = MAX(entry->last_ns, wall_clock(collector, traffic.last_ns));
+	entry->last_ns = MAX(entry->last_ns, (int64_t)traffic.last_ns);
 }
 
 /* Whether it is another one than before. */
@@ -115,7 +125,7 @@ static bool set_owner(struct collector *collector, struct flow_entry *entry,
 		return false;
 	entry->process = process_table_take(collector->processes, owner);
 	entry->thread = owner->pid;
-	if (before)
+	if (before && entry->process)
 		collector->counts.owners_corrected++;
 	else if (entry->process)
 		collector->counts.owners_known++;
@@ -176,21 +186,40 @@ static struct flow_entry *find(struct collector *collector, const struct probe_r
 				  : flow_table_find(collector->flows, record->cookie, NULL);
 }
 
+/* Of what moves bytes there is no record: a peer's counters in the kernel tell. Others are asked
+ * for by a look, see collector_drain(). */
+static struct flow_entry *longest_silent(struct collector *collector)
+{
+	for (unsigned i = 0; i < CHANCES_MAX; i++) {
+		struct flow_entry *entry = flow_table_oldest(collector->flows);
+		int64_t before_ns = entry->last_ns;
+
+		collector_count_peer(collector, entry, false);
+		if (entry->last_ns == before_ns)
+			return entry;
+		flow_table_touch(collector->flows, entry);
+	}
+	return flow_table_oldest(collector->flows);
+}
+
 /* NULL: no memory. */
 static struct flow_entry *add(struct collector *collector, const struct probe_record *record)
 {
 	struct flow_peer peer = {.port = record->tuple.remote_port};
-	int64_t now_ns = wall_clock(collector, record->time_ns);
+	int64_t now_ns = time_of(record);
 	struct flow_entry *entry;
 
 	memcpy(peer.address, record->tuple.remote.bytes, sizeof(peer.address));
 	if (flow_table_is_full(collector->flows))
-		collector_end(collector, flow_table_oldest(collector->flows), FLOW_EVICTED,
-			      FLOW_END_EVICTED, now_ns);
+		collector_end(collector, longest_silent(collector), FLOW_EVICTED, FLOW_END_EVICTED,
+			      now_ns);
 	entry = flow_table_add(collector->flows, record->cookie, is_of_peer(record) ? &peer : NULL);
-	if (!entry)
+	if (!entry) {
+		collector->flows_lost++;
 		return NULL;
-	entry->started_ns = now_ns;
+	}
+	entry->started_ns = wall_clock(collector, now_ns);
+	entry->begun_ns = now_ns;
 	entry->last_ns = now_ns;
 	entry->round = collector->round;
 	entry->inbound = record->flags & PROBE_INBOUND || record->kind == PROBE_RECEIVE;
@@ -203,7 +232,7 @@ static struct flow_entry *add(struct collector *collector, const struct probe_re
 static void touch(struct collector *collector, struct flow_entry *entry,
 		  const struct probe_record *record)
 {
-	entry->last_ns = MAX(entry->last_ns, wall_clock(collector, record->time_ns));
+	entry->last_ns = MAX(entry->last_ns, time_of(record));
 	entry->round = collector->round;
 	flow_table_touch(collector->flows, entry);
 }
@@ -238,7 +267,7 @@ static bool is_another_life(const struct collector *collector, const struct flow
 
 	return record->flags & PROBE_FIRST &&
 	       counters->packets_sent + counters->packets_received == 1 &&
-	       wall_clock(collector, record->time_ns) - entry->last_ns > idle_ns / 2;
+	       time_of(record) - entry->last_ns > idle_ns / 2;
 }
 
 /* Of datagrams: the same flow, which the kernel's side forgot. A socket can be connected anew. */
@@ -260,8 +289,7 @@ static void begin(struct collector *collector, const struct probe_record *record
 	struct flow_entry *entry = find(collector, record);
 
 	if (entry && is_another_life(collector, entry, record)) {
-		collector_end(collector, entry, FLOW_CLOSE, FLOW_END_TIMEOUT,
-			      wall_clock(collector, record->time_ns));
+		collector_end(collector, entry, FLOW_CLOSE, FLOW_END_TIMEOUT, time_of(record));
 		entry = NULL;
 	}
 	if (entry && is_same(entry, record)) {
@@ -271,13 +299,12 @@ static void begin(struct collector *collector, const struct probe_record *record
 		return;
 	}
 	/* A look at all sockets was faster than the ring. */
-	if (entry && wall_clock(collector, record->time_ns) <= entry->started_ns) {
+	if (entry && time_of(record) <= entry->begun_ns) {
 		entry->inbound = record->kind == PROBE_ACCEPT;
 		return;
 	}
 	if (entry)
-		collector_end(collector, entry, FLOW_CLOSE, FLOW_END_CLOSED,
-			      wall_clock(collector, record->time_ns));
+		collector_end(collector, entry, FLOW_CLOSE, FLOW_END_CLOSED, time_of(record));
 	entry = add(collector, record);
 	if (!entry)
 		return;
@@ -368,7 +395,7 @@ static void finish_first(struct collector *collector, const struct probe_record 
 
 static void finish(struct collector *collector, const struct probe_record *record)
 {
-	int64_t now_ns = wall_clock(collector, record->time_ns);
+	int64_t now_ns = time_of(record);
 	struct flow_entry *entry;
 
 	if (record->tuple.protocol == IPPROTO_TCP)
@@ -444,14 +471,18 @@ static bool came_in(const struct collector *collector, const struct flow_entry *
 static void first_stands(struct collector *collector, const struct probe_record *record)
 {
 	struct flow_entry *entry = find_peer(collector, record);
+	int64_t idle_ns = collector->options.peer_idle_ms * NSEC_PER_MS;
 
-	if (!entry)
+	/* One that was ended because of its silence is not begun again. */
+	if (!entry && collector_now(CLOCK_MONOTONIC) - time_of(record) < idle_ns)
 		entry = begin_peer(collector, record);
 	if (!entry)
 		return;
 	entry->round = collector->round;
 	set_counters(entry, record);
-	entry->last_ns = MAX(entry->last_ns, wall_clock(collector, record->time_ns));
+	if (time_of(record) > entry->last_ns)
+		flow_table_touch(collector->flows, entry);
+	entry->last_ns = MAX(entry->last_ns, time_of(record));
 }
 
 void collector_stands(struct collector *collector, const struct probe_record *record)

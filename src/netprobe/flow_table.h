@@ -23,7 +23,8 @@ struct flow_entry {
 	struct process *process; /* NULL: not known */
 	uint64_t cookie;
 	uint64_t bytes_sent, bytes_received, packets_sent, packets_received;
-	int64_t started_ns, last_ns;
+	int64_t started_ns;        /* CLOCK_REALTIME, as it was then */
+	int64_t begun_ns, last_ns; /* CLOCK_MONOTONIC */
 	uint8_t local[16], remote[16];
 	uint32_t netns, thread, retransmits, round;
 	uint16_t local_port, remote_port;

@@ -34,7 +34,9 @@ struct entry {
 	uint64_t hash; /* of the key */
 	uint64_t cookie;
 	int64_t started_ns, last_ns, ended_ns;
-	char *packed; /* the flow as pack() has it */
+	int64_t kept_ns; /* since when it is in the queue; CLOCK_MONOTONIC: the other one may be set
+			  */
+	char *packed;    /* the flow as pack() has it */
 };
 
 struct match {
@@ -240,7 +242,7 @@ static void expire(struct match *match, int64_t now_ns, uint64_t window_ns)
 	unsigned most = match->is_started ? MATCH_ENDED_MAX : MATCH_ENDED_UNASKED;
 
 	while (match->oldest &&
-	       (match->ended > most || match->oldest->ended_ns + (int64_t)window_ns < now_ns))
+	       (match->ended > most || match->oldest->kept_ns + (int64_t)window_ns < now_ns))
 		forget_oldest(match);
 }
 
@@ -278,7 +280,7 @@ static void set_ended(struct match *match, struct entry *entry)
 	match->ended++;
 }
 
-void match_add(struct match *match, const struct flow *flow, uint64_t window_ns)
+void match_add(struct match *match, const struct flow *flow, uint64_t window_ns, int64_t now_ns)
 {
 	struct key key = key_of(flow);
 	uint64_t hash = hash_of(&match->hash_key, &key, sizeof(key));
@@ -304,8 +306,9 @@ void match_add(struct match *match, const struct flow *flow, uint64_t window_ns)
 	entry->last_ns = flow->last_ns;
 	entry->ended_ns = flow->ended_ns;
 	if (flow->ended_ns != 0) {
+		entry->kept_ns = now_ns;
 		set_ended(match, entry);
-		expire(match, flow->ended_ns, window_ns);
+		expire(match, now_ns, window_ns);
 	}
 }
 

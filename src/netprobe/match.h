@@ -29,8 +29,9 @@ DEFINE_CLEANUP(struct match *, match, match_free)
  * match_add() for each that there is. */
 bool match_is_started(const struct match *match);
 void match_start(struct match *match);
-/* A flow that lives or has ended, as it is now. Without memory it is forgotten. */
-void match_add(struct match *match, const struct flow *flow, uint64_t window_ns);
+/* A flow that lives or has ended, as it is now, which is *now_ns* (CLOCK_MONOTONIC). Without memory
+ * it is forgotten. */
+void match_add(struct match *match, const struct flow *flow, uint64_t window_ns, int64_t now_ns);
 /* All of them: the collector is gone. */
 void match_clear(struct match *match);
 

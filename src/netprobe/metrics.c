@@ -104,6 +104,8 @@ static int print_clients(const struct metrics *m, struct buffer *buffer)
 		      "counter", m->server.events_dropped),
 		SAMPLE("netprobe_events_dropped_total",
 		       "{stream=\"flow_attribution\",reason=\"no_receiver\"}", m->no_receiver),
+		SAMPLE("netprobe_events_dropped_total",
+		       "{stream=\"flow_attribution\",reason=\"no_memory\"}", m->no_memory),
 		COUNTER("netprobe_connections_total", "Clients that connected.",
 			m->server.connections),
 		COUNTER("netprobe_connections_refused_total", "Of them those that were too many.",

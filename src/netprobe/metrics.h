@@ -17,6 +17,7 @@ struct metrics {
 	uint32_t flows, flows_max;
 	struct collector_counts collector;
 	struct server_counts server;
+	uint64_t no_memory;   /* events that could not be made */
 	uint64_t no_receiver; /* events that came while nobody was connected */
 	uint64_t snapshots;
 	uint64_t configs_applied, configs_refused;

@@ -66,8 +66,12 @@ static void flush_batch(struct probe *probe)
 	unsigned count = probe->batch.count;
 
 	(void)sd_event_source_set_enabled(probe->batch_timer, SD_EVENT_OFF);
-	if (count > 0 && batch_take(&probe->batch, &frame) == 0)
+	if (count == 0)
+		return;
+	if (batch_take(&probe->batch, &frame) == 0)
 		server_events(probe->server, frame, count);
+	else
+		probe->metrics.no_memory += count;
 }
 
 static int on_batch_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -85,6 +89,8 @@ static void send_alone(struct probe *probe, const struct event *event)
 	if (frame_encode(NETPROBE__NETPROBE_FRAME__PAYLOAD_FLOW_ATTRIBUTION_EVENT, &event->message,
 			 &frame) == 0)
 		server_events(probe->server, frame, 1);
+	else
+		probe->metrics.no_memory++;
 }
 
 void probe_send(struct probe *probe, const struct event *event)
@@ -93,8 +99,10 @@ void probe_send(struct probe *probe, const struct event *event)
 		send_alone(probe, event);
 		return;
 	}
-	if (batch_add(&probe->batch, event, wall_ns()) < 0)
+	if (batch_add(&probe->batch, event, wall_ns()) < 0) {
+		probe->metrics.no_memory++;
 		return;
+	}
 	if (probe->batch.count >= BATCH_EVENTS_MAX) {
 		flush_batch(probe);
 	} else if (probe->batch.count == 1) {
@@ -131,12 +139,20 @@ static int on_snapshot_timer(sd_event_source *source, uint64_t usec, void *userd
 	struct probe *probe = userdata;
 	cleanup_frame struct frame *frame = NULL;
 	uint32_t entries = 0;
+	int r;
 
 	(void)source;
 	(void)usec;
-	if (!probe->collector ||
-	    snapshot_make(probe->collector, probe->snapshot_fingerprint, &frame, &entries) < 0 ||
-	    !frame)
+	if (!probe->collector)
+		return 0;
+	r = snapshot_make(probe->collector, probe->snapshot_fingerprint, &frame, &entries);
+	if (r < 0) {
+		log_line(LOG_WARNING, "who listens cannot be told: %s, retrying",
+			 strerrordesc_np(-r));
+		probe->snapshot_usec = clock_monotonic_usec();
+		want_snapshot(probe);
+	}
+	if (r < 0 || !frame)
 		return 0;
 	probe->snapshot_usec = clock_monotonic_usec();
 	probe->metrics.snapshots++;
@@ -154,7 +170,8 @@ static void on_flow(void *context, enum flow_event kind, const struct flow *flow
 	if (flow->listener && kind != FLOW_UPDATE)
 		want_snapshot(probe);
 	match_add(probe->match, flow,
-		  probe->config->external_flow_match_window_ms * (uint64_t)WALL_NS_PER_MSEC);
+		  probe->config->external_flow_match_window_ms * (uint64_t)WALL_NS_PER_MSEC,
+		  probe_now_ns());
 	if (!probe->config->raw)
 		return;
 	if (!server_has_clients(probe->server)) {
@@ -201,6 +218,8 @@ static void close_collector(struct probe *probe)
 {
 	flush_batch(probe);
 	probe->before = probe_counts(probe);
+	/* Those that live have no end at which they would be counted. */
+	probe->before.owners_unknown = probe->before.flows_started - probe->before.owners_known;
 	probe->collector_io = sd_event_source_disable_unref(probe->collector_io);
 	(void)sd_event_source_set_enabled(probe->collector_more, SD_EVENT_OFF);
 	(void)sd_event_source_set_enabled(probe->snapshot_timer, SD_EVENT_OFF);
@@ -302,6 +321,10 @@ static int add_sources(struct probe *probe)
 				      UINT64_MAX, TIMER_SLACK, on_snapshot_timer, probe);
 	if (r >= 0)
 		r = sd_event_add_defer(probe->event, &probe->collector_more, on_more, probe);
+	/* What is deferred is always older than what comes: in a storm clients would have no turn.
+	 */
+	if (r >= 0)
+		r = sd_event_source_set_priority(probe->collector_more, SD_EVENT_PRIORITY_IDLE);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(probe->batch_timer, SD_EVENT_OFF);
 	if (r >= 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/clock.h"
 #include "netprobe/batch.h"
 #include "netprobe/fnv.h"
 #include "netprobe/match.h"
@@ -36,6 +37,12 @@ struct probe {
 	struct metrics metrics; /* what only ever grows */
 	uint64_t started_usec;
 };
+
+/* CLOCK_MONOTONIC, for whatever has to be over at some time. */
+static inline int64_t probe_now_ns(void)
+{
+	return (int64_t)clock_monotonic_usec() * 1000;
+}
 
 /* What the tier is called; "none". */
 const char *probe_tier(const struct probe *probe);

@@ -161,7 +161,7 @@ static void seed(void *context, const struct flow *flow)
 {
 	const struct seeding *seeding = context;
 
-	match_add(seeding->probe->match, flow, seeding->window_ns);
+	match_add(seeding->probe->match, flow, seeding->window_ns, probe_now_ns());
 }
 
 static int match_record(struct probe *probe, const Netprobe__ExternalFlowRecord *record)

@@ -5,8 +5,10 @@
 #include "netprobe/text.h"
 
 #include <inttypes.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <wchar.h>
 
 #include "base/str.h"
 
@@ -44,6 +46,48 @@ void text_short(const char *from, char *text, size_t size)
 		length = str_utf8_length(safe, size - 1);
 	memcpy(text, safe ? safe : "", length);
 	text[length] = '\0';
+}
+
+/* How wide a character is: of some there are two columns, of some none. */
+static size_t width_of(const char *text, size_t length)
+{
+	static locale_t utf8;
+	mbstate_t state = {0};
+	wchar_t character = 0;
+	locale_t before;
+	int width = 1;
+
+	if (!utf8)
+		utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
+	/* A host without it has terminals like others. */
+	if (!utf8)
+		return 1;
+	before = uselocale(utf8);
+	if (mbrtowc(&character, text, length, &state) == length)
+		width = wcwidth(character);
+	(void)uselocale(before);
+	return width < 0 ? 1 : (size_t)width;
+}
+
+size_t text_fit(const char *text, size_t columns, size_t *ret_columns)
+{
+	size_t used = 0;
+	size_t at = 0;
+
+	while (text[at] != '\0') {
+		size_t length = 1;
+		size_t width;
+
+		while (((unsigned char)text[at + length] & 0xc0U) == 0x80U)
+			length++;
+		width = length > 1 ? width_of(text + at, length) : 1;
+		if (used + width > columns)
+			break;
+		used += width;
+		at += length;
+	}
+	*ret_columns = used;
+	return at;
 }
 
 void text_count(uint64_t value, char text[TEXT_COUNT_SIZE])

@@ -17,5 +17,8 @@ void text_end(const char *ip, uint32_t port, char text[TEXT_END_SIZE]);
 void text_process(const Netprobe__FlowAttributionEvent *flow, char text[TEXT_PROCESS_SIZE]);
 /* As much of *from* as fits, whole characters, nothing that cannot be printed. */
 void text_short(const char *from, char *text, size_t size);
+/* How many bytes of *text* are not wider than *columns* of a terminal, whole characters with what
+ * belongs to them; *ret_columns* is how wide they are. */
+size_t text_fit(const char *text, size_t columns, size_t *ret_columns);
 /* "999", "1.2K", "3.4M": at most six characters. */
 void text_count(uint64_t value, char text[TEXT_COUNT_SIZE]);

@@ -19,7 +19,7 @@
 #define ENDS_BOTH       50U
 #define ENDS_PIPED      92U
 #define LINE_SIZE       512U
-#define PROCESS_COLUMNS 24
+#define PROCESS_COLUMNS 24U
 
 static void type(struct top_view *view, char key)
 {
@@ -90,20 +90,25 @@ void top_view_keys(struct top_view *view, const char *keys, size_t n)
 /* Adds at most *width* columns of *line* (0: all); no character is cut in two. */
 static int add_line(struct buffer *buffer, const char *line, size_t width)
 {
-	size_t columns = 0;
-	size_t n = 0;
-	int r;
+	size_t columns;
+	size_t n = width > 0 ? text_fit(line, width, &columns) : strlen(line);
+	int r = n > 0 ? buffer_add(buffer, line, n) : 0;
 
-	while (line[n] != '\0') {
-		bool begins = ((unsigned char)line[n] & 0xc0U) != 0x80U;
-
-		if (begins && width > 0 && columns == width)
-			break;
-		columns += begins;
-		n++;
-	}
-	r = n > 0 ? buffer_add(buffer, line, n) : 0;
 	return r < 0 ? r : buffer_add(buffer, "\n", 1);
+}
+
+/* *text* in a column of the table: as wide as that. */
+static void put_column(const char *text, size_t width, char *to, size_t size)
+{
+	size_t columns;
+	size_t n = text_fit(text, width, &columns);
+	size_t blanks = width - columns;
+
+	n = MIN(n, size - 1);
+	memcpy(to, text, n);
+	blanks = MIN(blanks, size - 1 - n);
+	memset(to + n, ' ', blanks);
+	to[n + blanks] = '\0';
 }
 
 /* How many columns the ends of a flow have. */
@@ -126,34 +131,24 @@ static void format_ends(const struct top_row *row, size_t width, char *text, siz
 		(void)snprintf(text, size, "%s %s", arrow, row->remote);
 }
 
-/* Bytes that begin no column. */
-static int extra_bytes(const char *text)
-{
-	int n = 0;
-
-	for (; *text; text++)
-		n += ((unsigned char)*text & 0xc0U) == 0x80U;
-	return n;
-}
-
 static int add_row(const struct top_view *view, const struct top_row *row, size_t width,
 		   struct buffer *buffer)
 {
 	char line[LINE_SIZE];
+	char process[TEXT_PROCESS_SIZE + PROCESS_COLUMNS];
 	char ends[2 * TEXT_END_SIZE + 8];
 	char rate[TEXT_COUNT_SIZE];
 	char bytes[TEXT_COUNT_SIZE];
 	size_t columns = ends_width(width);
 	bool is_below = view->tree && row->flows == 0;
-	int process =
-		(is_below ? PROCESS_COLUMNS - 2 : PROCESS_COLUMNS) + extra_bytes(row->process);
 
+	put_column(row->process, is_below ? PROCESS_COLUMNS - 2 : PROCESS_COLUMNS, process,
+		   sizeof(process));
 	format_ends(row, columns, ends, sizeof(ends));
 	text_count(row->rate, rate);
 	text_count(row->bytes, bytes);
-	(void)snprintf(line, sizeof(line), "%s%-*.*s %-12s %-6s %-*.*s %9s %9s %7u",
-		       is_below ? "  " : "", process, process, row->process,
-		       row->container[0] ? row->container : "-",
+	(void)snprintf(line, sizeof(line), "%s%s %-12s %-6s %-*.*s %9s %9s %7u",
+		       is_below ? "  " : "", process, row->container[0] ? row->container : "-",
 		       row->flows > 0 ? "" : row->protocol, (int)columns, (int)columns, ends, rate,
 		       bytes, row->retransmits);
 	return add_line(buffer, line, width);

@@ -28,7 +28,7 @@ static void reader_free(struct archive **reader)
 		(void)archive_read_free(*reader);
 }
 
-static int broken(struct archive *reader, const char *path, struct oci_problem *reterr_problem)
+static int broken(struct archive *reader, const char *path, struct problem *reterr_problem)
 {
 	const char *said = archive_error_string(reader);
 	cleanup_free char *shown = str_escape(said ? said : "", said ? strlen(said) : 0, 200);
@@ -40,7 +40,7 @@ static int broken(struct archive *reader, const char *path, struct oci_problem *
 			shown ? shown : "");
 }
 
-static int open_reader(const char *path, struct archive **ret, struct oci_problem *reterr_problem)
+static int open_reader(const char *path, struct archive **ret, struct problem *reterr_problem)
 {
 	CLEANUP(reader_free) struct archive *reader = archive_read_new();
 
@@ -62,7 +62,7 @@ static int open_reader(const char *path, struct archive **ret, struct oci_proble
 
 /* The entry that comes next, as bytes. */
 static int read_document(struct archive *reader, const char *path, size_t max, struct buffer *ret,
-			 struct oci_problem *reterr_problem)
+			 struct problem *reterr_problem)
 {
 	char piece[4096];
 	la_ssize_t n;
@@ -80,7 +80,7 @@ static int read_document(struct archive *reader, const char *path, size_t max, s
 }
 
 static int read_blob(struct archive *reader, const char *path, const char *digest, uint64_t size,
-		     const struct oci_cache *cache, struct oci_problem *reterr_problem)
+		     const struct oci_cache *cache, struct problem *reterr_problem)
 {
 	cleanup_oci_cache_blob struct oci_cache_blob blob = OCI_CACHE_BLOB_INIT;
 	cleanup_free char *piece = malloc(PIECE_SIZE);
@@ -107,7 +107,7 @@ static int read_blob(struct archive *reader, const char *path, const char *diges
 /* One entry, by its name without "./" before it. */
 static int read_entry(struct archive *reader, struct archive_entry *entry, const char *path,
 		      const struct oci_cache *cache, struct buffer *index,
-		      struct oci_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	const char *name = archive_entry_pathname(entry);
 	char digest[OCI_DIGEST_TEXT_SIZE];
@@ -134,7 +134,7 @@ static int read_entry(struct archive *reader, struct archive_entry *entry, const
 }
 
 int oci_archive_read(const char *path, const struct oci_cache *cache, struct oci_text *ret_index,
-		     struct oci_problem *reterr_problem)
+		     struct problem *reterr_problem)
 {
 	CLEANUP(reader_free) struct archive *reader = NULL;
 	cleanup_buffer struct buffer index = BUFFER_INIT;

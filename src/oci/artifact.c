@@ -72,7 +72,7 @@ static json_t *make_root(const char *type)
 }
 
 static int push_bytes(struct oci_registry *registry, const char *data, size_t size,
-		      struct oci_upload *ret, struct oci_problem *reterr_problem)
+		      struct oci_upload *ret, struct problem *reterr_problem)
 {
 	char hex[SHA256_TEXT_SIZE];
 	int r = sha256_of(data, size, hex);
@@ -85,7 +85,7 @@ static int push_bytes(struct oci_registry *registry, const char *data, size_t si
 }
 
 static int push_file(struct oci_registry *registry, const struct oci_addon_part *part,
-		     struct oci_upload *ret, struct oci_problem *reterr_problem)
+		     struct oci_upload *ret, struct problem *reterr_problem)
 {
 	char hex[SHA256_TEXT_SIZE];
 	int r;
@@ -100,8 +100,7 @@ static int push_file(struct oci_registry *registry, const struct oci_addon_part 
 
 /* Writes a document and puts it under *tag*, or its digest where that is NULL. */
 static int push_document(struct oci_registry *registry, const char *tag, const char *type,
-			 const json_t *json, struct oci_upload *ret,
-			 struct oci_problem *reterr_problem)
+			 const json_t *json, struct oci_upload *ret, struct problem *reterr_problem)
 {
 	cleanup_free char *text = json_dumps(json, JSON_COMPACT);
 	char hex[SHA256_TEXT_SIZE];
@@ -155,7 +154,7 @@ static int add_to_index(json_t *manifests, const struct oci_addon_part *part,
 
 static int push_part(struct oci_registry *registry, const struct oci_addon *addon,
 		     const struct oci_addon_part *part, json_t *manifests,
-		     struct oci_problem *reterr_problem)
+		     struct problem *reterr_problem)
 {
 	cleanup_json json_t *manifest = NULL;
 	struct oci_upload blobs[3] = {0};
@@ -178,7 +177,7 @@ static int push_part(struct oci_registry *registry, const struct oci_addon *addo
 }
 
 int oci_addon_push(struct oci_registry *registry, const char *tag, const struct oci_addon *addon,
-		   char ret_digest[OCI_DIGEST_TEXT_SIZE], struct oci_problem *reterr_problem)
+		   char ret_digest[OCI_DIGEST_TEXT_SIZE], struct problem *reterr_problem)
 {
 	cleanup_json json_t *index = make_root(OCI_MEDIA_INDEX);
 	cleanup_json json_t *manifests = json_array();

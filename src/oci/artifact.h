@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "oci/condition.h"
 #include "oci/document.h"
 #include "oci/origin.h"
-#include "oci/problem.h"
 #include "oci/registry.h"
 
 /*
@@ -47,7 +47,7 @@ struct oci_addon {
  * *ret_digest* is the index's. */
 must_check int oci_addon_push(struct oci_registry *registry, const char *tag,
 			      const struct oci_addon *addon, char ret_digest[OCI_DIGEST_TEXT_SIZE],
-			      struct oci_problem *reterr_problem);
+			      struct problem *reterr_problem);
 
 /* One platform's bundle and signature, as they were pulled: not verified by anybody's key. */
 struct oci_pulled {
@@ -69,4 +69,4 @@ void oci_pulled_list_done(struct oci_pulled_list *list);
 
 /* The bundles of an add-on, of one platform, or all where *wanted* is NULL. */
 must_check int oci_addon_pull(struct oci_origin *origin, const struct oci_platform *wanted,
-			      struct oci_pulled_list *ret, struct oci_problem *reterr_problem);
+			      struct oci_pulled_list *ret, struct problem *reterr_problem);

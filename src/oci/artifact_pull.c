@@ -44,7 +44,7 @@ static const struct oci_descriptor *find_layer(const struct oci_document *manife
 	return found;
 }
 
-static int no_addon(const char *digest, const char *why, struct oci_problem *reterr_problem)
+static int no_addon(const char *digest, const char *why, struct problem *reterr_problem)
 {
 	return oci_fail(reterr_problem, OCI_BAD_IMAGE, "%s is no add-on that 'affix push' made: %s",
 			*digest ? digest : "what was named", why);
@@ -52,8 +52,7 @@ static int no_addon(const char *digest, const char *why, struct oci_problem *ret
 
 /* The bundle and the signature of one manifest. */
 static int pull_manifest(struct oci_origin *origin, const struct oci_document *manifest,
-			 const char *digest, struct oci_pulled *ret,
-			 struct oci_problem *reterr_problem)
+			 const char *digest, struct oci_pulled *ret, struct problem *reterr_problem)
 {
 	const struct oci_descriptor *items[2] = {
 		find_layer(manifest, OCI_BUNDLE_TYPE, OCI_BUNDLE_GZIP),
@@ -77,7 +76,7 @@ static int pull_manifest(struct oci_origin *origin, const struct oci_document *m
 }
 
 static int pull_item(struct oci_origin *origin, const struct oci_descriptor *item,
-		     struct oci_pulled_list *list, struct oci_problem *reterr_problem)
+		     struct oci_pulled_list *list, struct problem *reterr_problem)
 {
 	cleanup_oci_document struct oci_document *manifest = NULL;
 	struct oci_pulled *pulled = &list->items[list->count];
@@ -94,7 +93,7 @@ static int pull_item(struct oci_origin *origin, const struct oci_descriptor *ite
 
 static int pull_index(struct oci_origin *origin, const struct oci_document *index,
 		      const struct oci_platform *wanted, struct oci_pulled_list *list,
-		      struct oci_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	const struct oci_descriptor *chosen = NULL;
 	int r = 0;
@@ -116,7 +115,7 @@ static int pull_index(struct oci_origin *origin, const struct oci_document *inde
 }
 
 int oci_addon_pull(struct oci_origin *origin, const struct oci_platform *wanted,
-		   struct oci_pulled_list *ret, struct oci_problem *reterr_problem)
+		   struct oci_pulled_list *ret, struct problem *reterr_problem)
 {
 	cleanup_oci_pulled_list struct oci_pulled_list list = {0};
 	cleanup_oci_document struct oci_document *root = NULL;

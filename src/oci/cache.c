@@ -92,7 +92,7 @@ static int open_parts(struct oci_cache *cache)
 	return cache->lock_fd < 0 ? -errno : 0;
 }
 
-int oci_cache_open(const char *path, struct oci_cache *ret, struct oci_problem *reterr_problem)
+int oci_cache_open(const char *path, struct oci_cache *ret, struct problem *reterr_problem)
 {
 	cleanup_oci_cache struct oci_cache cache = OCI_CACHE_INIT;
 	int r = find_path(path, &cache.path);
@@ -295,7 +295,7 @@ static int publish(struct oci_cache_blob *blob)
 	return dir_sync(cache->blobs_fd);
 }
 
-int oci_cache_commit(struct oci_cache_blob *blob, int *ret_fd, struct oci_problem *reterr_problem)
+int oci_cache_commit(struct oci_cache_blob *blob, int *ret_fd, struct problem *reterr_problem)
 {
 	char text[SHA256_TEXT_SIZE];
 	int r;
@@ -327,7 +327,7 @@ void oci_cache_blob_done(struct oci_cache_blob *blob)
 }
 
 int oci_cache_put(const struct oci_cache *cache, const char *digest, const void *data, size_t size,
-		  struct oci_problem *reterr_problem)
+		  struct problem *reterr_problem)
 {
 	cleanup_oci_cache_blob struct oci_cache_blob blob = OCI_CACHE_BLOB_INIT;
 	cleanup_fd int fd = -EBADF;
@@ -347,7 +347,7 @@ int oci_cache_put(const struct oci_cache *cache, const char *digest, const void 
 }
 
 int oci_cache_put_fd(const struct oci_cache *cache, const char *digest, uint64_t size, int fd,
-		     int *ret_fd, struct oci_problem *reterr_problem)
+		     int *ret_fd, struct problem *reterr_problem)
 {
 	cleanup_oci_cache_blob struct oci_cache_blob blob = OCI_CACHE_BLOB_INIT;
 	cleanup_free uint8_t *piece = malloc(PIECE_SIZE);

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "crypto/sha256.h"
-#include "oci/problem.h"
+#include "oci/condition.h"
 #include "oci/reference.h"
 
 /*
@@ -37,7 +37,7 @@ struct oci_cache {
 /* Opens, and makes, the cache at *path*, or $XDG_CACHE_HOME/affix/oci where that is NULL. 0;
  * OCI_BUSY while it is pruned; -errno. */
 must_check int oci_cache_open(const char *path, struct oci_cache *ret,
-			      struct oci_problem *reterr_problem);
+			      struct problem *reterr_problem);
 void oci_cache_close(struct oci_cache *cache);
 #define cleanup_oci_cache CLEANUP(oci_cache_close)
 
@@ -72,7 +72,7 @@ must_check int oci_cache_restart(struct oci_cache_blob *blob);
 /* Checks size and digest, and gives it its name; what is wrong is deleted. *ret_fd* is open for
  * reading, at position 0. 0; OCI_BAD_DIGEST; -errno. */
 must_check int oci_cache_commit(struct oci_cache_blob *blob, int *ret_fd,
-				struct oci_problem *reterr_problem);
+				struct problem *reterr_problem);
 /* Ends; what was not committed stays for the next attempt. */
 void oci_cache_blob_done(struct oci_cache_blob *blob);
 /* Ends; nothing stays. Not after a commit. */
@@ -81,10 +81,10 @@ void oci_cache_discard(struct oci_cache_blob *blob);
 
 /* Bytes at once: a document. */
 must_check int oci_cache_put(const struct oci_cache *cache, const char *digest, const void *data,
-			     size_t size, struct oci_problem *reterr_problem);
+			     size_t size, struct problem *reterr_problem);
 /* All of a file, which must be *size* long and have that digest. */
 must_check int oci_cache_put_fd(const struct oci_cache *cache, const char *digest, uint64_t size,
-				int fd, int *ret_fd, struct oci_problem *reterr_problem);
+				int fd, int *ret_fd, struct problem *reterr_problem);
 
 /* What is in it. */
 struct oci_cache_entry {
@@ -107,4 +107,4 @@ void oci_cache_list_done(struct oci_cache_list *list);
 /* Removes what was not used since *before* (seconds; UINT64_MAX: everything). 0; OCI_BUSY where
  * another process uses the cache; -errno. */
 must_check int oci_cache_prune(struct oci_cache *cache, uint64_t before, uint64_t *ret_count,
-			       uint64_t *ret_size, struct oci_problem *reterr_problem);
+			       uint64_t *ret_size, struct problem *reterr_problem);

@@ -91,7 +91,7 @@ void oci_cache_list_done(struct oci_cache_list *list)
 }
 
 int oci_cache_prune(struct oci_cache *cache, uint64_t before, uint64_t *ret_count,
-		    uint64_t *ret_size, struct oci_problem *reterr_problem)
+		    uint64_t *ret_size, struct problem *reterr_problem)
 {
 	cleanup_oci_cache_list struct oci_cache_list list = {0};
 	int r;

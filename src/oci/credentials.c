@@ -111,7 +111,7 @@ static int copy_string(const char *text, char **ret)
 }
 
 static int read_entry(const json_t *entry, const char *host, struct oci_credentials *ret,
-		      struct oci_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	const char *auth = json_string_value(json_object_get(entry, "auth"));
 	const char *token = json_string_value(json_object_get(entry, "identitytoken"));
@@ -130,7 +130,7 @@ static int read_entry(const json_t *entry, const char *host, struct oci_credenti
 }
 
 static int read_config(const json_t *root, const char *host, struct oci_credentials *ret,
-		       struct oci_problem *reterr_problem)
+		       struct problem *reterr_problem)
 {
 	const json_t *entry = find_host(json_object_get(root, "auths"), host);
 	const char *helper =
@@ -145,7 +145,7 @@ static int read_config(const json_t *root, const char *host, struct oci_credenti
 }
 
 int oci_credentials_load(const char *path, const char *host, struct oci_credentials *ret,
-			 struct oci_problem *reterr_problem)
+			 struct problem *reterr_problem)
 {
 	cleanup_oci_credentials struct oci_credentials found = OCI_CREDENTIALS_INIT;
 	cleanup_json json_t *root = NULL;

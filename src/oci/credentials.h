@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/cleanup.h"
-#include "oci/problem.h"
+#include "oci/condition.h"
 
 /* What config.json has for one registry; all NULL where it has nothing. */
 struct oci_credentials {
@@ -23,7 +23,7 @@ struct oci_credentials {
  * used; -errno.
  */
 must_check int oci_credentials_load(const char *path, const char *host, struct oci_credentials *ret,
-				    struct oci_problem *reterr_problem);
+				    struct problem *reterr_problem);
 /* Wipes what is secret. */
 void oci_credentials_done(struct oci_credentials *credentials);
 #define cleanup_oci_credentials CLEANUP(oci_credentials_done)

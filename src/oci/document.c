@@ -20,7 +20,7 @@
 /* A document that is being read, for its sentences. */
 struct reader {
 	const char *what;
-	struct oci_problem *problem;
+	struct problem *problem;
 };
 
 static int wrong(const struct reader *reader, const char *where, const char *expected)
@@ -183,7 +183,7 @@ static int read_root(const struct reader *reader, const json_t *root, const char
 }
 
 int oci_document_parse(const char *text, size_t size, const char *media_type, const char *what,
-		       struct oci_document **ret, struct oci_problem *reterr_problem)
+		       struct oci_document **ret, struct problem *reterr_problem)
 {
 	cleanup_oci_document struct oci_document *document = calloc(1, sizeof(*document));
 	const struct reader reader = {.what = what, .problem = reterr_problem};
@@ -228,7 +228,7 @@ const char *oci_annotation(const json_t *annotations, const char *key)
 }
 
 int oci_config_parse(const char *text, size_t size, struct oci_platform *ret,
-		     struct oci_problem *reterr_problem)
+		     struct problem *reterr_problem)
 {
 	const struct reader reader = {.what = "the image's configuration",
 				      .problem = reterr_problem};

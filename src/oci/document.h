@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
-#include "oci/problem.h"
+#include "oci/condition.h"
 #include "oci/reference.h"
 
 /*
@@ -53,7 +53,7 @@ struct oci_document {
  */
 must_check int oci_document_parse(const char *text, size_t size, const char *media_type,
 				  const char *what, struct oci_document **ret,
-				  struct oci_problem *reterr_problem);
+				  struct problem *reterr_problem);
 struct oci_document *oci_document_free(struct oci_document *document);
 
 DEFINE_CLEANUP(struct oci_document *, oci_document, oci_document_free)
@@ -70,7 +70,7 @@ struct oci_platform {
 };
 
 must_check int oci_config_parse(const char *text, size_t size, struct oci_platform *ret,
-				struct oci_problem *reterr_problem);
+				struct problem *reterr_problem);
 
 /*
  * The manifest of *index* for a platform: OS and architecture equal; among several the variant that

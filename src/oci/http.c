@@ -40,7 +40,7 @@ struct oci_http {
 };
 
 int oci_http_new(const char *ca_file_or_null, bool allows_plain, struct oci_http **ret,
-		 struct oci_problem *reterr_problem)
+		 struct problem *reterr_problem)
 {
 	cleanup_oci_http struct oci_http *http = calloc(1, sizeof(*http));
 	const char *reason = NULL;

@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
-#include "oci/problem.h"
+#include "oci/condition.h"
 
 /*
  * Requests over libcurl, several at a time in one thread. An http answers questions about one
@@ -77,7 +77,7 @@ struct oci_transfer {
 /* *allows_plain*: http is spoken, with this machine only. 0; OCI_UNREACHABLE without libcurl;
  * -errno. */
 must_check int oci_http_new(const char *ca_file_or_null, bool allows_plain, struct oci_http **ret,
-			    struct oci_problem *reterr_problem);
+			    struct problem *reterr_problem);
 struct oci_http *oci_http_free(struct oci_http *http);
 
 DEFINE_CLEANUP(struct oci_http *, oci_http, oci_http_free)

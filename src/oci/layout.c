@@ -19,7 +19,7 @@
 
 #define MARK_MAX 4096U
 
-static int check_mark(int fd, const char *path, struct oci_problem *reterr_problem)
+static int check_mark(int fd, const char *path, struct problem *reterr_problem)
 {
 	cleanup_free char *text = NULL;
 	cleanup_json json_t *json = NULL;
@@ -46,7 +46,7 @@ static int check_mark(int fd, const char *path, struct oci_problem *reterr_probl
 }
 
 int oci_layout_open(const char *path, int *ret_fd, struct oci_text *ret_index,
-		    struct oci_problem *reterr_problem)
+		    struct problem *reterr_problem)
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int r;
@@ -72,7 +72,7 @@ int oci_layout_open(const char *path, int *ret_fd, struct oci_text *ret_index,
 }
 
 int oci_layout_blob(int layout_fd, const char *digest, uint64_t size, int *ret_fd,
-		    struct oci_problem *reterr_problem)
+		    struct problem *reterr_problem)
 {
 	char name[sizeof("blobs/sha256/") + SHA256_TEXT_SIZE];
 	cleanup_fd int fd = -EBADF;
@@ -96,7 +96,7 @@ int oci_layout_blob(int layout_fd, const char *digest, uint64_t size, int *ret_f
 }
 
 int oci_layout_choose(const struct oci_document *index, const char *tag,
-		      const struct oci_descriptor **ret, struct oci_problem *reterr_problem)
+		      const struct oci_descriptor **ret, struct problem *reterr_problem)
 {
 	for (size_t i = 0; i < index->count; i++) {
 		const char *name = oci_annotation(index->items[i].annotations,

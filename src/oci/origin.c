@@ -56,7 +56,7 @@ bool oci_origin_is_named(const char *where)
 
 /* PATH[:TAG]: what stands behind the last ':' is a tag, if no '/' is in it. */
 static int split_tag(const char *text, char **ret_path, char **ret_tag,
-		     struct oci_problem *reterr_problem)
+		     struct problem *reterr_problem)
 {
 	const char *colon = strrchr(text, ':');
 
@@ -73,7 +73,7 @@ static int split_tag(const char *text, char **ret_path, char **ret_tag,
 }
 
 static int open_cache(struct oci_origin *origin, const struct oci_options *options,
-		      struct oci_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	int r = oci_cache_open(options->cache_path, &origin->cache, reterr_problem);
 
@@ -82,7 +82,7 @@ static int open_cache(struct oci_origin *origin, const struct oci_options *optio
 }
 
 static int open_registry(struct oci_origin *origin, const char *where,
-			 const struct oci_options *options, struct oci_problem *reterr_problem)
+			 const struct oci_options *options, struct problem *reterr_problem)
 {
 	int r = oci_reference_parse(where, &origin->reference, reterr_problem);
 
@@ -95,7 +95,7 @@ static int open_registry(struct oci_origin *origin, const char *where,
 }
 
 int oci_origin_open(const char *where, const struct oci_options *options, struct oci_origin *ret,
-		    struct oci_problem *reterr_problem)
+		    struct problem *reterr_problem)
 {
 	bool is_archive = str_starts_with(where, ARCHIVE_PREFIX);
 	cleanup_free char *path = NULL;
@@ -137,7 +137,7 @@ bool oci_origin_is_verified(const struct oci_origin *origin)
 
 /* The bytes of a small blob, held against its digest. */
 static int read_checked(int fd, const struct oci_descriptor *what, struct oci_text *ret,
-			struct oci_problem *reterr_problem)
+			struct problem *reterr_problem)
 {
 	char hex[SHA256_TEXT_SIZE];
 	int r = fd_read_all(fd, OCI_DOCUMENT_MAX, &ret->data, &ret->size);
@@ -155,7 +155,7 @@ static int read_checked(int fd, const struct oci_descriptor *what, struct oci_te
 }
 
 static int get_text(struct oci_origin *origin, const struct oci_descriptor *what,
-		    struct oci_text *ret, struct oci_problem *reterr_problem)
+		    struct oci_text *ret, struct problem *reterr_problem)
 {
 	cleanup_fd int fd = -EBADF;
 	int r;
@@ -185,7 +185,7 @@ static int get_text(struct oci_origin *origin, const struct oci_descriptor *what
 }
 
 int oci_origin_document(struct oci_origin *origin, const struct oci_descriptor *what,
-			struct oci_document **ret, struct oci_problem *reterr_problem)
+			struct oci_document **ret, struct problem *reterr_problem)
 {
 	cleanup_oci_text struct oci_text text = {0};
 	int r = get_text(origin, what, &text, reterr_problem);
@@ -197,7 +197,7 @@ int oci_origin_document(struct oci_origin *origin, const struct oci_descriptor *
 }
 
 int oci_origin_root(struct oci_origin *origin, struct oci_document **ret,
-		    char ret_digest[OCI_DIGEST_TEXT_SIZE], struct oci_problem *reterr_problem)
+		    char ret_digest[OCI_DIGEST_TEXT_SIZE], struct problem *reterr_problem)
 {
 	cleanup_oci_document struct oci_document *index = NULL;
 	cleanup_oci_text struct oci_text text = {0};
@@ -234,7 +234,7 @@ int oci_origin_root(struct oci_origin *origin, struct oci_document **ret,
 }
 
 static int no_platform(const struct oci_document *index, const struct oci_platform *wanted,
-		       struct oci_problem *reterr_problem)
+		       struct problem *reterr_problem)
 {
 	cleanup_buffer struct buffer have = BUFFER_INIT;
 
@@ -255,7 +255,7 @@ static int no_platform(const struct oci_document *index, const struct oci_platfo
 
 int oci_origin_manifest(struct oci_origin *origin, const struct oci_platform *wanted,
 			struct oci_document **ret, char ret_digest[OCI_DIGEST_TEXT_SIZE],
-			struct oci_problem *reterr_problem)
+			struct problem *reterr_problem)
 {
 	cleanup_oci_document struct oci_document *document = NULL;
 	int r = oci_origin_root(origin, &document, ret_digest, reterr_problem);
@@ -281,7 +281,7 @@ int oci_origin_manifest(struct oci_origin *origin, const struct oci_platform *wa
 }
 
 int oci_origin_blobs(struct oci_origin *origin, const struct oci_descriptor *const *items,
-		     size_t count, int *ret_fds, struct oci_problem *reterr_problem)
+		     size_t count, int *ret_fds, struct problem *reterr_problem)
 {
 	int r = 0;
 

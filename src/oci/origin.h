@@ -6,9 +6,9 @@
 
 #include "base/cleanup.h"
 #include "oci/cache.h"
+#include "oci/condition.h"
 #include "oci/document.h"
 #include "oci/options.h"
-#include "oci/problem.h"
 #include "oci/registry.h"
 
 /* Where documents and blobs come from: a registry, a layout directory, or an archive of one. */
@@ -30,26 +30,26 @@ struct oci_origin {
 
 /* As oci_source_open() takes it. The origin must stay where it is, and *options* outlive it. */
 must_check int oci_origin_open(const char *where, const struct oci_options *options,
-			       struct oci_origin *ret, struct oci_problem *reterr_problem);
+			       struct oci_origin *ret, struct problem *reterr_problem);
 void oci_origin_close(struct oci_origin *origin);
 #define cleanup_oci_origin CLEANUP(oci_origin_close)
 
 /* The document that was named; of a layout without a tag its index.json, whose digest is "". */
 must_check int oci_origin_root(struct oci_origin *origin, struct oci_document **ret,
 			       char ret_digest[OCI_DIGEST_TEXT_SIZE],
-			       struct oci_problem *reterr_problem);
+			       struct problem *reterr_problem);
 /* The document that *what* describes, checked against its digest. */
 must_check int oci_origin_document(struct oci_origin *origin, const struct oci_descriptor *what,
-				   struct oci_document **ret, struct oci_problem *reterr_problem);
+				   struct oci_document **ret, struct problem *reterr_problem);
 /* The manifest for one platform: from the root through indexes down. */
 must_check int oci_origin_manifest(struct oci_origin *origin, const struct oci_platform *wanted,
 				   struct oci_document **ret, char ret_digest[OCI_DIGEST_TEXT_SIZE],
-				   struct oci_problem *reterr_problem);
+				   struct problem *reterr_problem);
 /* Blobs, open for reading; sizes are checked, digests are where oci_origin_is_verified(). *ret_fds*
  * are -EBADF before; the caller closes them, also after a failure. */
 must_check int oci_origin_blobs(struct oci_origin *origin,
 				const struct oci_descriptor *const *items, size_t count,
-				int *ret_fds, struct oci_problem *reterr_problem);
+				int *ret_fds, struct problem *reterr_problem);
 bool oci_origin_is_verified(const struct oci_origin *origin);
 
 /* What *options* ask for, or this machine. */

@@ -140,7 +140,7 @@ static bool is_repository(const char *text)
 	return !wants_letter;
 }
 
-static int malformed(const char *text, const char *expected, struct oci_problem *reterr_problem)
+static int malformed(const char *text, const char *expected, struct problem *reterr_problem)
 {
 	return oci_fail(reterr_problem, OCI_BAD_REFERENCE,
 			"'%.*s' is no image reference: expected %s", SHOWN_MAX, text, expected);
@@ -148,7 +148,7 @@ static int malformed(const char *text, const char *expected, struct oci_problem 
 
 /* Splits TAG and DIGEST off the end of *rest*, in place. */
 static int take_tag_and_digest(const char *text, char *rest, struct oci_reference *ret,
-			       struct oci_problem *reterr_problem)
+			       struct problem *reterr_problem)
 {
 	char *at = strchr(rest, '@');
 	char *colon;
@@ -175,8 +175,7 @@ static int take_tag_and_digest(const char *text, char *rest, struct oci_referenc
 	return 0;
 }
 
-int oci_reference_parse(const char *text, struct oci_reference *ret,
-			struct oci_problem *reterr_problem)
+int oci_reference_parse(const char *text, struct oci_reference *ret, struct problem *reterr_problem)
 {
 	struct oci_reference reference = {0};
 	char copy[TEXT_MAX + 1];

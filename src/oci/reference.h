@@ -4,7 +4,7 @@
 #include <stdbool.h>
 
 #include "base/cleanup.h"
-#include "oci/problem.h"
+#include "oci/condition.h"
 
 #define OCI_HOST_MAX 255U
 #define OCI_NAME_MAX 255U
@@ -24,7 +24,7 @@ struct oci_reference {
 
 /* 0 or OCI_BAD_REFERENCE. */
 must_check int oci_reference_parse(const char *text, struct oci_reference *ret,
-				   struct oci_problem *reterr_problem);
+				   struct problem *reterr_problem);
 /* What a manifest is asked for by: the digest if there is one. */
 const char *oci_reference_wanted(const struct oci_reference *reference);
 

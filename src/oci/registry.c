@@ -69,7 +69,7 @@ int oci_registry_address(const struct oci_registry *registry, struct oci_transfe
 }
 
 int oci_registry_judge(const struct oci_registry *registry, const struct oci_transfer *transfer,
-		       const char *what, struct oci_problem *reterr_problem)
+		       const char *what, struct problem *reterr_problem)
 {
 	const char *host = registry->reference->host;
 	enum oci_condition condition = OCI_REGISTRY_REFUSED;
@@ -106,7 +106,7 @@ int oci_registry_judge(const struct oci_registry *registry, const struct oci_tra
 /* Tells a registry that wants to know who asks; *ret_again*: it may be asked once more. A host that
  * it redirected to is told nothing: its challenge could name anybody. */
 static int answer_challenge(struct oci_registry *registry, struct oci_transfer *transfer,
-			    bool *has_asked, bool *ret_again, struct oci_problem *reterr_problem)
+			    bool *has_asked, bool *ret_again, struct problem *reterr_problem)
 {
 	int r;
 
@@ -125,7 +125,7 @@ static int answer_challenge(struct oci_registry *registry, struct oci_transfer *
 }
 
 int oci_registry_call(struct oci_registry *registry, struct oci_transfer *transfer,
-		      const char *what, struct oci_problem *reterr_problem)
+		      const char *what, struct problem *reterr_problem)
 {
 	bool has_asked = false;
 	bool again = false;
@@ -154,7 +154,7 @@ int oci_registry_call(struct oci_registry *registry, struct oci_transfer *transf
 
 /* Finds out whether a registry on this machine has TLS. */
 static int choose_scheme(struct oci_registry *registry, const char *server, const char **ret,
-			 struct oci_problem *reterr_problem)
+			 struct problem *reterr_problem)
 {
 	cleanup_oci_transfer struct oci_transfer ping = OCI_TRANSFER_INIT;
 	int r;
@@ -178,8 +178,7 @@ static int choose_scheme(struct oci_registry *registry, const char *server, cons
 }
 
 int oci_registry_open(const struct oci_reference *reference, const struct oci_options *options,
-		      bool wants_push, struct oci_registry **ret,
-		      struct oci_problem *reterr_problem)
+		      bool wants_push, struct oci_registry **ret, struct problem *reterr_problem)
 {
 	cleanup_oci_registry struct oci_registry *registry = calloc(1, sizeof(*registry));
 	const char *server = oci_reference_server(reference);
@@ -226,7 +225,7 @@ void oci_text_done(struct oci_text *text)
 
 /* What came must be what was asked for, and what the registry says it is. */
 static int check_digest(const struct oci_transfer *transfer, const char *wanted, const char *what,
-			char digest[OCI_DIGEST_TEXT_SIZE], struct oci_problem *reterr_problem)
+			char digest[OCI_DIGEST_TEXT_SIZE], struct problem *reterr_problem)
 {
 	const char *said = transfer->answer.digest;
 	char hex[SHA256_TEXT_SIZE];
@@ -247,7 +246,7 @@ static int check_digest(const struct oci_transfer *transfer, const char *wanted,
 }
 
 int oci_registry_get_manifest(struct oci_registry *registry, const char *wanted,
-			      struct oci_text *ret, struct oci_problem *reterr_problem)
+			      struct oci_text *ret, struct problem *reterr_problem)
 {
 	cleanup_oci_transfer struct oci_transfer transfer = OCI_TRANSFER_INIT;
 	cleanup_free char *what = NULL;

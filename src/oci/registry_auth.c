@@ -92,7 +92,7 @@ static bool is_token(const char *text)
 }
 
 static int keep_token(struct oci_registry *registry, const struct oci_transfer *transfer,
-		      struct oci_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	cleanup_json json_t *json = NULL;
 	const char *token = NULL;
@@ -111,7 +111,7 @@ static int keep_token(struct oci_registry *registry, const struct oci_transfer *
 }
 
 static int get_token(struct oci_registry *registry, const struct oci_challenge *challenge,
-		     struct oci_problem *reterr_problem)
+		     struct problem *reterr_problem)
 {
 	cleanup_oci_transfer struct oci_transfer transfer = OCI_TRANSFER_INIT;
 	cleanup_buffer struct buffer words = BUFFER_INIT;
@@ -131,7 +131,7 @@ static int get_token(struct oci_registry *registry, const struct oci_challenge *
 }
 
 int oci_registry_deny(const struct oci_registry *registry, const char *what, const char *text,
-		      struct oci_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	const struct oci_credentials *credentials = &registry->credentials;
 	const char *host = registry->reference->host;
@@ -154,7 +154,7 @@ int oci_registry_deny(const struct oci_registry *registry, const char *what, con
 }
 
 int oci_registry_authorize(struct oci_registry *registry, const struct oci_answer *answer,
-			   struct oci_problem *reterr_problem)
+			   struct problem *reterr_problem)
 {
 	struct oci_challenge challenge;
 

@@ -35,16 +35,16 @@ must_check int oci_registry_address(const struct oci_registry *registry,
  * status, if it is below 500; else a condition. *what* is asked for, as the subject of a sentence.
  */
 must_check int oci_registry_call(struct oci_registry *registry, struct oci_transfer *transfer,
-				 const char *what, struct oci_problem *reterr_problem);
+				 const char *what, struct problem *reterr_problem);
 /* The condition of a done transfer that is not what was hoped for. */
 must_check int oci_registry_judge(const struct oci_registry *registry,
 				  const struct oci_transfer *transfer, const char *what,
-				  struct oci_problem *reterr_problem);
+				  struct problem *reterr_problem);
 
 /* Answers the challenge of a 401 (registry_auth.c): *registry* has an authorization then. */
 must_check int oci_registry_authorize(struct oci_registry *registry,
 				      const struct oci_answer *answer,
-				      struct oci_problem *reterr_problem);
+				      struct problem *reterr_problem);
 /* OCI_UNAUTHORIZED for *what*, which was answered as *text* says: with what may be done. */
 must_check int oci_registry_deny(const struct oci_registry *registry, const char *what,
-				 const char *text, struct oci_problem *reterr_problem);
+				 const char *text, struct problem *reterr_problem);

@@ -90,7 +90,7 @@ static int on_bytes(void *userdata, const void *data, size_t size)
 }
 
 /* Opens what an earlier attempt left, or nothing. */
-static int begin(struct job *job, struct oci_problem *reterr_problem)
+static int begin(struct job *job, struct problem *reterr_problem)
 {
 	int r;
 
@@ -127,7 +127,7 @@ static int ask(struct job *job)
 	return r == 0 ? oci_http_start(job->registry->http, &job->transfer) : r;
 }
 
-static int commit(struct job *job, struct oci_problem *reterr_problem)
+static int commit(struct job *job, struct problem *reterr_problem)
 {
 	int r = oci_cache_commit(&job->blob, job->ret_fd, reterr_problem);
 
@@ -163,7 +163,7 @@ static void try_again(struct job *job)
 }
 
 /* A token that ran out, or the first request of all. */
-static int authorize_again(struct job *job, struct oci_problem *reterr_problem)
+static int authorize_again(struct job *job, struct problem *reterr_problem)
 {
 	const char *ours = job->transfer.authorization;
 	const char *known = job->registry->authorization;
@@ -176,7 +176,7 @@ static int authorize_again(struct job *job, struct oci_problem *reterr_problem)
 }
 
 /* All came that was to come, or as much as the registry has. */
-static int settle_good(struct job *job, struct oci_problem *reterr_problem)
+static int settle_good(struct job *job, struct problem *reterr_problem)
 {
 	job->has_asked = false;
 	if (job->blob.written == job->blob.size || job->tries >= TRIES_ALL_MAX ||
@@ -187,7 +187,7 @@ static int settle_good(struct job *job, struct oci_problem *reterr_problem)
 }
 
 /* What becomes of a job whose transfer has ended. */
-static int settle(struct job *job, struct oci_problem *reterr_problem)
+static int settle(struct job *job, struct problem *reterr_problem)
 {
 	const struct oci_transfer *transfer = &job->transfer;
 	cleanup_free char *what = NULL;
@@ -218,7 +218,7 @@ static int settle(struct job *job, struct oci_problem *reterr_problem)
 	return oci_registry_judge(job->registry, transfer, what, reterr_problem);
 }
 
-static int start(struct job *job, struct oci_problem *reterr_problem)
+static int start(struct job *job, struct problem *reterr_problem)
 {
 	int r = begin(job, reterr_problem);
 
@@ -232,8 +232,7 @@ static int start(struct job *job, struct oci_problem *reterr_problem)
 }
 
 /* Starts what may start, and settles what has ended; *ret_left* is how many are not done. */
-static int look_at(struct job *jobs, size_t count, size_t *ret_left,
-		   struct oci_problem *reterr_problem)
+static int look_at(struct job *jobs, size_t count, size_t *ret_left, struct problem *reterr_problem)
 {
 	uint64_t now = clock_monotonic_usec();
 	size_t running = 0;
@@ -259,7 +258,7 @@ static int look_at(struct job *jobs, size_t count, size_t *ret_left,
 }
 
 static int settle_ended(struct job *jobs, size_t count, const bool *was_running,
-			struct oci_problem *reterr_problem)
+			struct problem *reterr_problem)
 {
 	for (size_t i = 0; i < count; i++) {
 		int r;
@@ -273,7 +272,7 @@ static int settle_ended(struct job *jobs, size_t count, const bool *was_running,
 	return 0;
 }
 
-static int run(struct job *jobs, size_t count, struct oci_problem *reterr_problem)
+static int run(struct job *jobs, size_t count, struct problem *reterr_problem)
 {
 	cleanup_free bool *was_running = calloc(count + 1, sizeof(*was_running));
 	size_t left = count;
@@ -339,7 +338,7 @@ static int prepare(struct oci_registry *registry, const struct oci_cache *cache,
 
 int oci_registry_pull(struct oci_registry *registry, const struct oci_cache *cache,
 		      const struct oci_descriptor *const *items, size_t count, int *ret_fds,
-		      struct oci_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	cleanup_free struct job *jobs = calloc(count + 1, sizeof(*jobs));
 	size_t wanted = 0;

@@ -63,7 +63,7 @@ static void on_sent(void *userdata, uint64_t sent)
 }
 
 static int has_blob(struct oci_registry *registry, const struct oci_upload *blob, const char *what,
-		    bool *ret, struct oci_problem *reterr_problem)
+		    bool *ret, struct problem *reterr_problem)
 {
 	cleanup_oci_transfer struct oci_transfer transfer = OCI_TRANSFER_INIT;
 	char path[OCI_DIGEST_TEXT_SIZE + sizeof("blobs/")];
@@ -86,7 +86,7 @@ static int has_blob(struct oci_registry *registry, const struct oci_upload *blob
  * credentials, elsewhere. */
 static int find_location(const struct oci_registry *registry, const struct oci_transfer *opened,
 			 const char *digest, struct oci_transfer *transfer,
-			 struct oci_problem *reterr_problem)
+			 struct problem *reterr_problem)
 {
 	const char *location = opened->answer.location;
 	size_t origin = strcspn(strstr(registry->base, "://") + 3, "/") +
@@ -111,7 +111,7 @@ static int find_location(const struct oci_registry *registry, const struct oci_t
 
 /* One try; what came of it is in *transfer*. */
 static int upload(struct oci_registry *registry, const struct oci_upload *blob, const char *what,
-		  struct oci_transfer *transfer, struct oci_problem *reterr_problem)
+		  struct oci_transfer *transfer, struct problem *reterr_problem)
 {
 	cleanup_oci_transfer struct oci_transfer opened = OCI_TRANSFER_INIT;
 	int r;
@@ -142,7 +142,7 @@ static bool is_token_old(const struct oci_transfer *transfer, unsigned failures)
 }
 
 int oci_registry_push_blob(struct oci_registry *registry, const struct oci_upload *blob,
-			   struct oci_problem *reterr_problem)
+			   struct problem *reterr_problem)
 {
 	cleanup_free char *what = NULL;
 	bool is_there = false;
@@ -181,7 +181,7 @@ int oci_registry_push_blob(struct oci_registry *registry, const struct oci_uploa
 }
 
 int oci_registry_push_manifest(struct oci_registry *registry, const char *wanted, const char *type,
-			       const char *text, size_t size, struct oci_problem *reterr_problem)
+			       const char *text, size_t size, struct problem *reterr_problem)
 {
 	cleanup_oci_transfer struct oci_transfer transfer = OCI_TRANSFER_INIT;
 	cleanup_free char *what = NULL;

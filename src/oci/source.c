@@ -12,7 +12,7 @@
 #include "oci/media.h"
 #include "oci/origin.h"
 
-static int check_layers(const struct oci_document *manifest, struct oci_problem *reterr_problem)
+static int check_layers(const struct oci_document *manifest, struct problem *reterr_problem)
 {
 	for (size_t i = 0; i < manifest->count; i++) {
 		cleanup_free char *shown = NULL;
@@ -33,7 +33,7 @@ static int check_layers(const struct oci_document *manifest, struct oci_problem 
 
 /* Blob 0 is the configuration, the others are the layers. */
 static int open_blobs(struct oci_origin *origin, const struct oci_document *manifest, int *fds,
-		      struct oci_problem *reterr_problem)
+		      struct problem *reterr_problem)
 {
 	cleanup_free const struct oci_descriptor **items =
 		calloc(manifest->count + 1, sizeof(struct oci_descriptor *));
@@ -47,7 +47,7 @@ static int open_blobs(struct oci_origin *origin, const struct oci_document *mani
 }
 
 static int read_config(int fd, const struct oci_descriptor *what, struct oci_source *source,
-		       struct oci_problem *reterr_problem)
+		       struct problem *reterr_problem)
 {
 	cleanup_free char *text = NULL;
 	struct oci_platform platform = {0};
@@ -97,7 +97,7 @@ static int fill_layers(const struct oci_document *manifest, bool is_verified, in
 }
 
 static int open_image(struct oci_origin *origin, const struct oci_document *manifest,
-		      struct oci_source *source, struct oci_problem *reterr_problem)
+		      struct oci_source *source, struct problem *reterr_problem)
 {
 	size_t count = manifest->count + 1;
 	cleanup_free int *fds = calloc(count, sizeof(*fds));
@@ -120,7 +120,7 @@ static int open_image(struct oci_origin *origin, const struct oci_document *mani
 }
 
 int oci_source_open(const char *where, const struct oci_options *options, struct oci_source *ret,
-		    struct oci_problem *reterr_problem)
+		    struct problem *reterr_problem)
 {
 	cleanup_oci_document struct oci_document *manifest = NULL;
 	cleanup_oci_source struct oci_source source = OCI_SOURCE_INIT;

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "oci/condition.h"
 #include "oci/options.h"
-#include "oci/problem.h"
 
 /* One layer, lowest first. */
 struct oci_layer {
@@ -40,6 +40,6 @@ struct oci_source {
  * one, which is read into the cache. 0; a condition; -errno.
  */
 must_check int oci_source_open(const char *where, const struct oci_options *options,
-			       struct oci_source *ret, struct oci_problem *reterr_problem);
+			       struct oci_source *ret, struct problem *reterr_problem);
 void oci_source_close(struct oci_source *source);
 #define cleanup_oci_source CLEANUP(oci_source_close)

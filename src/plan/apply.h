@@ -76,6 +76,7 @@ must_check int apply_clear_seeds(const struct tree *tree, const struct plan *pla
 				 const struct plan *old);
 
 /* Removes version directories (parked ones too) and leftovers of *id* that none of the *n* plans
- * needs. */
+ * needs; keep[0] is the current one, if there is any. Bytes that one needs are never removed,
+ * whatever name they got. */
 must_check int apply_prune(const struct tree *tree, const char *id, const struct plan *const *keep,
 			   size_t n);

@@ -343,6 +343,77 @@ static int list_unneeded(int versions_fd, const struct plan *const *keep, size_t
 	return r;
 }
 
+/* Whether what stands under *version* is what one of the *n* plans has there. */
+static int is_held(int versions_fd, const char *version, const struct plan *const *keep, size_t n,
+		   bool *ret)
+{
+	int r = 0;
+
+	*ret = false;
+	for (size_t i = 0; r == 0 && !*ret && i < n; i++) {
+		if (strcmp(keep[i]->identity.version, version) == 0)
+			r = version_matches(versions_fd, version, keep[i], ret);
+	}
+	return r;
+}
+
+/* Gives the bytes of *plan* under *name* a name of *plan*'s own; *ret_gone*: nothing is under
+ * *name* any more. */
+static int name_anew(int versions_fd, const char *name, const struct plan *plan, bool is_in_place,
+		     bool *ret_gone)
+{
+	const char *version = plan->identity.version;
+	char parked[VERSION_PARKED_SIZE];
+	bool taken = false;
+	int r;
+
+	version_parked_name(plan, parked);
+	r = exists(versions_fd, version, &taken);
+	if (r < 0)
+		return r;
+	*ret_gone = is_in_place || !taken;
+	if (renameat2(versions_fd, name, versions_fd, is_in_place ? parked : version,
+		      *ret_gone ? RENAME_NOREPLACE : RENAME_EXCHANGE) < 0)
+		return -errno;
+	return 0;
+}
+
+/*
+ * Another build of a recorded version, installed over a third one, or tried and left again, made
+ * the recorded one go under a name that is not its own. It is found by its bytes.
+ */
+static int rescue(int versions_fd, const char *name, const struct plan *const *keep, size_t n,
+		  bool *ret_gone)
+{
+	*ret_gone = false;
+	for (size_t i = 1; i < n; i++) {
+		const char *version = keep[i]->identity.version;
+		char prefix[VERSION_PARKED_SIZE];
+		bool is_in_place = false;
+		bool same = false;
+		int r = 0;
+
+		(void)snprintf(prefix, sizeof(prefix), ".%s~", version);
+		if (str_starts_with(name, prefix))
+			r = version_matches(versions_fd, name, keep[i], &same);
+		if (r == 0 && same)
+			r = is_held(versions_fd, version, keep, n, &is_in_place);
+		if (r < 0 || same)
+			return r < 0 ? r
+				     : name_anew(versions_fd, name, keep[i], is_in_place, ret_gone);
+	}
+	return 0;
+}
+
+static int rescue_or_remove(int versions_fd, const char *name, const struct plan *const *keep,
+			    size_t n)
+{
+	bool is_gone = false;
+	int r = rescue(versions_fd, name, keep, n, &is_gone);
+
+	return r < 0 || is_gone ? r : tree_remove(versions_fd, name);
+}
+
 int apply_prune(const struct tree *tree, const char *id, const struct plan *const *keep, size_t n)
 {
 	cleanup_strv struct strv unneeded = STRV_INIT;
@@ -354,7 +425,7 @@ int apply_prune(const struct tree *tree, const char *id, const struct plan *cons
 		return r == -ENOENT ? 0 : r;
 	r = list_unneeded(versions, keep, n, &unneeded);
 	for (size_t i = 0; r == 0 && i < unneeded.count; i++)
-		r = tree_remove(versions, unneeded.items[i]);
+		r = rescue_or_remove(versions, unneeded.items[i], keep, n);
 	if (r == 0 && unneeded.count > 0)
 		r = dir_sync(versions);
 	return r;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/path.h"
 #include "manifest/schema.h"
 #include "plan/plan_objects.h"
 #include "plan/plan_paths.h"
@@ -219,15 +220,14 @@ static int merge_config(const json_t *schema, const struct plan_config *config, 
 	return 0;
 }
 
-static int add_config(struct plan *plan, const struct bundle *bundle,
-		      const struct plan_config *config, struct refusal *reterr_refusal)
+/* The merged configuration as text; the caller frees it. */
+static int make_config(const struct bundle *bundle, const struct plan_config *config,
+		       char **ret_text, struct refusal *reterr_refusal)
 {
 	const struct bundle_entry *entry = bundle_find(bundle, bundle->manifest->config_schema);
 	cleanup_json json_t *merged = json_object();
 	cleanup_json json_t *schema = NULL;
-	cleanup_free char *text = NULL;
 	struct json_problem problem = {0};
-	char path[128];
 	int r;
 
 	r = json_parse_object(entry->text, entry->size, &schema, &problem);
@@ -238,14 +238,51 @@ static int add_config(struct plan *plan, const struct bundle *bundle,
 		r = merged ? merge_config(schema, config, merged) : -ENOMEM;
 	if (r < 0)
 		return r;
-	text = json_to_canonical(merged);
-	if (!text)
-		return -ENOMEM;
+	*ret_text = json_to_canonical(merged);
+	return *ret_text ? 0 : -ENOMEM;
+}
+
+static int add_config(struct plan *plan, const struct bundle *bundle,
+		      const struct plan_config *config, struct refusal *reterr_refusal)
+{
+	cleanup_free char *text = NULL;
+	char path[128];
+	int r = make_config(bundle, config, &text, reterr_refusal);
+
+	if (r != 0)
+		return r;
 	(void)snprintf(path, sizeof(path), PLAN_CONFIG_BASE "/%s.json", plan->identity.id);
 	r = plan_add_directory(plan, "/etc/affix", true);
 	if (r == 0)
 		r = plan_add_directory(plan, PLAN_CONFIG_BASE, true);
 	return r < 0 ? r : plan_add_text(plan, path, 0600, text);
+}
+
+int plan_renew_config(struct plan *plan, const struct bundle *bundle, const json_t *local,
+		      bool *ret_changed, struct refusal *reterr_refusal)
+{
+	struct plan_object *object = NULL;
+	cleanup_json json_t *former = NULL;
+	cleanup_free char *text = NULL;
+	int r;
+
+	for (size_t i = 0; i < plan->n_objects; i++) {
+		if (path_is_below(plan->objects[i].path, PLAN_CONFIG_BASE) &&
+		    plan->objects[i].type == PLAN_FILE)
+			object = &plan->objects[i];
+	}
+	if (!object || json_parse_object(object->content, object->size, &former, NULL) != 0)
+		return -EBADMSG;
+	r = make_config(bundle, &(struct plan_config){.fleet = former, .local = local}, &text,
+			reterr_refusal);
+	if (r != 0)
+		return r;
+	*ret_changed = strcmp(text, object->content) != 0;
+	free(object->content);
+	object->content = TAKE_PTR(text);
+	object->size = strlen(object->content);
+	digest_of(object->content, object->size, &object->digest);
+	return 0;
 }
 
 static int check_supported(const struct manifest *manifest, struct refusal *reterr_refusal)

@@ -25,13 +25,21 @@
 
 #define RECORD_SUFFIX ".json"
 
-/* Opens *name* in *dirfd* as a directory; makes it, durably, if it is missing and *make*. */
-static int open_directory(int dirfd, const char *name, mode_t mode, bool make, int *ret_fd)
+/* What becomes of a directory that is missing. */
+enum missing {
+	MISSING_STAYS,
+	MISSING_IS_MADE,
+	MISSING_IS_MADE_DURABLY,
+};
+
+/* Opens *name* in *dirfd* as a directory. */
+static int open_directory(int dirfd, const char *name, mode_t mode, enum missing missing,
+			  int *ret_fd)
 {
 	cleanup_fd int fd = -EBADF;
 	int r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
 
-	if (r != -ENOENT || !make) {
+	if (r != -ENOENT || missing == MISSING_STAYS) {
 		if (r == 0)
 			*ret_fd = TAKE_FD(fd);
 		return r;
@@ -43,7 +51,7 @@ static int open_directory(int dirfd, const char *name, mode_t mode, bool make, i
 		return r;
 	if (fchmod(fd, mode) < 0)
 		return -errno;
-	r = dir_sync(dirfd);
+	r = missing == MISSING_IS_MADE_DURABLY ? dir_sync(dirfd) : 0;
 	if (r < 0)
 		return r;
 	*ret_fd = TAKE_FD(fd);
@@ -62,21 +70,21 @@ static int check_owner(int fd)
 
 /* /var/lib, which a tree that was made by hand may not have yet; both may be links inside the tree.
  */
-static int open_base(const struct tree *tree, bool make, int *ret_fd)
+static int open_base(const struct tree *tree, enum missing missing, int *ret_fd)
 {
 	cleanup_fd int var = -EBADF;
 	cleanup_fd int root = -EBADF;
 	int r;
 
 	r = path_open_in_root(tree->rootfd, "/var/lib", O_RDONLY | O_DIRECTORY, 0, ret_fd);
-	if (r != -ENOENT || !make)
+	if (r != -ENOENT || missing == MISSING_STAYS)
 		return r;
 	r = path_open_in_root(tree->rootfd, "/var", O_RDONLY | O_DIRECTORY, 0, &var);
 	if (r == -ENOENT)
 		r = path_open_in_root(tree->rootfd, "/", O_RDONLY | O_DIRECTORY, 0, &root);
 	if (r == 0 && root >= 0)
-		r = open_directory(root, "var", 0755, true, &var);
-	return r < 0 ? r : open_directory(var, "lib", 0755, true, ret_fd);
+		r = open_directory(root, "var", 0755, missing, &var);
+	return r < 0 ? r : open_directory(var, "lib", 0755, missing, ret_fd);
 }
 
 int store_open(const struct tree *tree, bool make, struct store *ret)
@@ -84,13 +92,16 @@ int store_open(const struct tree *tree, bool make, struct store *ret)
 	cleanup_fd int base = -EBADF;
 	cleanup_fd int affix = -EBADF;
 	cleanup_fd int fd = -EBADF;
+	enum missing missing = MISSING_STAYS;
 	int r;
 
-	r = open_base(tree, make, &base);
+	if (make)
+		missing = tree->is_copy ? MISSING_IS_MADE : MISSING_IS_MADE_DURABLY;
+	r = open_base(tree, missing, &base);
 	if (r == 0)
-		r = open_directory(base, "affix", 0755, make, &affix);
+		r = open_directory(base, "affix", 0755, missing, &affix);
 	if (r == 0)
-		r = open_directory(affix, path_last_name(RECORD_DIRECTORY), 0700, make, &fd);
+		r = open_directory(affix, path_last_name(RECORD_DIRECTORY), 0700, missing, &fd);
 	if (r == 0)
 		r = check_owner(fd);
 	if (r == 0)

@@ -48,6 +48,8 @@ static const char *const timer_sections[] = {"Unit", "Timer", "Install", NULL};
 	RULE(name, unit_check_span, .maximum = SECONDS_MAX, .has_infinity = true)
 #define SPAN_TO_STOP(name) RULE(name, unit_check_span, .minimum = 1, .maximum = STOP_SECONDS_MAX)
 #define TRIGGER(name)      RULE(name, unit_check_span, .maximum = SECONDS_MAX, RESET)
+/* Counted from the last run: sooner than this, PID 1 does little else. */
+#define TRIGGER_AGAIN(name) RULE(name, unit_check_span, .minimum = 1, .maximum = SECONDS_MAX, RESET)
 
 static const struct unit_rule unit_rules[] = {
 	VALUE("After", unit_check_own_units_or_targets),
@@ -198,8 +200,8 @@ static const struct unit_rule timer_rules[] = {
 	TRIGGER("OnBootSec"),
 	LIST("OnCalendar", unit_check_calendar),
 	TRIGGER("OnStartupSec"),
-	TRIGGER("OnUnitActiveSec"),
-	TRIGGER("OnUnitInactiveSec"),
+	TRIGGER_AGAIN("OnUnitActiveSec"),
+	TRIGGER_AGAIN("OnUnitInactiveSec"),
 	YES_NO("Persistent"),
 	SPAN("RandomizedDelaySec"),
 	VALUE("Unit", unit_check_timer_unit),

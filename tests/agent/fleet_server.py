@@ -76,7 +76,8 @@ class Report:
 class Server:
     """See the module. Attributes may be changed while it runs."""
 
-    def __init__(self, tls=None):
+    def __init__(self, tls=None, address='127.0.0.1'):
+        self.address = address
         self.tls = tls
         self.websocket = True        # False: upgrades are answered with 404
         self.refuse = None           # (status, Retry-After or None) for every report
@@ -120,7 +121,7 @@ class Server:
             def handle_error(self, request, client_address):
                 pass
 
-        self.listener = Listener(('127.0.0.1', 0), Handler)
+        self.listener = Listener((address, 0), Handler)
         self.port = self.listener.server_address[1]
 
     def __enter__(self):
@@ -133,7 +134,7 @@ class Server:
         self.listener.server_close()
 
     def url(self, scheme=None):
-        return f"{scheme or ('wss' if self.tls else 'ws')}://127.0.0.1:{self.port}/v1/opamp"
+        return f"{scheme or ('wss' if self.tls else 'ws')}://{self.address}:{self.port}/v1/opamp"
 
     def drop(self):
         """Ends all WebSockets, as a network does."""

@@ -932,7 +932,7 @@ class Downloads(Case):
 
     def elsewhere(self):
         """Another server, with what the first one's package is."""
-        other = fleet_server.Server(self.tls)
+        other = fleet_server.Server(self.tls, '127.0.0.2')
         other.__enter__()
         self.addCleanup(other.__exit__)
         package = self.package(headers={'X-Ticket': 'seven'})
@@ -950,6 +950,17 @@ class Downloads(Case):
         self.process.send_signal(signal.SIGHUP)
         self.running('probe')
         self.assertEqual(other.downloads[0][2]['x-ticket'], 'seven')
+
+    def test_the_servers_own_machine_is_asked_at_any_port(self):
+        other = fleet_server.Server(self.tls)
+        other.__enter__()
+        self.addCleanup(other.__exit__)
+        package = self.package()
+        other.artifacts.update(self.server.artifacts)
+        self.server.offer(push=False, probe={**package, 'url': other.url('http').removesuffix('/v1/opamp') + package['url']})
+        self.start()
+        self.running('probe')
+        self.assertEqual((len(other.downloads), self.server.downloads), (1, []))
 
     def test_a_redirect_leads_elsewhere_only_where_the_administrator_says_so_and_takes_no_headers_along(self):
         other, package, origin = self.elsewhere()
@@ -1134,7 +1145,7 @@ class Tls(Case):
             cls.openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj',
                         f'/CN={name}', '-keyout', f'{name}.key', '-out', f'{name}.pem')
         for name in ('server', 'host'):
-            (cls.files / 'extensions').write_text('subjectAltName=IP:127.0.0.1')
+            (cls.files / 'extensions').write_text('subjectAltName=IP:127.0.0.1,IP:127.0.0.2')
             cls.openssl('req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', f'/CN={name}',
                         '-keyout', f'{name}.key', '-out', f'{name}.csr')
             cls.openssl('x509', '-req', '-in', f'{name}.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-days', '2', '-extfile',
@@ -1170,7 +1181,7 @@ class Tls(Case):
             'unique_subject=no\n[p]\ncommonName=supplied\n')
         (self.files / 'index').write_text('')
         (self.files / 'serial').write_text('01\n')
-        (self.files / 'extensions').write_text('subjectAltName=IP:127.0.0.1')
+        (self.files / 'extensions').write_text('subjectAltName=IP:127.0.0.1,IP:127.0.0.2')
         self.openssl('ca', '-batch', '-notext', '-config', 'ca.conf', '-cert', 'ca.pem', '-keyfile', 'ca.key', '-in', 'server.csr',
                      '-extfile', 'extensions', '-startdate', start, '-enddate', end, '-out', 'other-time.pem')
         self.tls.load_cert_chain(self.files / 'other-time.pem', self.files / 'server.key')

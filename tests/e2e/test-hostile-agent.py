@@ -319,6 +319,25 @@ class Operations(Hostile):
         self.assertDone(self.affix('rollback', 'old'))
         self.assertRuns('old', '1.0.0')
 
+    def test_a_rollback_brings_nothing_back_that_the_administrator_forbade_since(self):
+        def addon(version, *capabilities):
+            made = self.addon('rights', version)
+            made.manifest['requires']['os_capabilities'] = list(capabilities)
+            return made
+        own = self.host.path('/etc/affix/addons.d/rights.json')
+        own.write_text('{"secret": "old"}')
+        self.assertEqual(self.push(addon('1.0.0', 'cap_net_raw'))['outcome'], 'done')
+        self.assertEqual(self.push(addon('1.1.0'))['outcome'], 'done')
+        policy = self.host.path('/etc/affix/updater.yaml')
+        policy.write_text('capabilities: [cap_bpf]\n')
+        self.addCleanup(policy.unlink, missing_ok=True)
+        self.assertNamed(self.agent.ask({'verb': 'rollback', 'id': 'rights'}), 'capability-not-allowed')
+        policy.unlink()
+        own.write_text('{"secret": "new"}')
+        self.assertEqual(self.agent.ask({'verb': 'rollback', 'id': 'rights'})['outcome'], 'done')
+        self.assertRuns('rights', '1.0.0')
+        self.assertEqual(json.loads(self.host.path('/etc/affix/addons/rights.json').read_text()), {'secret': 'new'})
+
     def test_what_failed_stays_quarantined_whatever_the_agent_says(self):
         bundle = self.work.bundle(self.addon('bad', '1.0.0', options='--die-after 1 --exit 1'))
         self.assertEqual(self.agent.ask(INSTALL, self.files(bundle))['outcome'], 'rolled-back')
@@ -365,6 +384,17 @@ class Narrowing(Hostile):
         self.assertEqual(reply['data']['dropped_keys'], ['secret'])
         merged = json.loads(self.host.path('/etc/affix/addons/owned.json').read_text())
         self.assertEqual(merged, {'secret': 'mine', 'level': 3})
+
+    def test_a_plan_does_not_tell_the_agent_the_administrators_keys(self):
+        bundle = self.work.bundle(self.addon('told', '1.0.0'))
+        self.host.path('/etc/affix/addons.d/told.json').write_text('{"secret": "whispered"}')
+        reply = self.agent.ask({'verb': 'plan', 'fds': ['bundle', 'signature']}, self.files(bundle))
+        self.assertEqual(reply['outcome'], 'done', reply)
+        self.assertNotIn('whispered', json.dumps(reply))
+        texts = {object['path']: object.get('content') for object in reply['data']['plan']['objects']}
+        self.assertIsNone(texts['/etc/affix/addons/told.json'])
+        self.assertIn('[Service]', texts['/etc/systemd/system/affix-told.service'])
+        self.assertIn('whispered', json.dumps(self.affix('plan', self.send(bundle))))
 
     def test_configuration_that_does_not_fit_or_is_a_bomb_is_refused_by_name(self):
         self.assertEqual(self.push(self.addon('config', '1.0.0'))['outcome'], 'done')

@@ -82,6 +82,17 @@ class Lifecycle(live.Case):
         self.assertDone(self.affix('rollback', 'same'))
         self.assertRuns('same', '1.0.0')
 
+    def test_failed_build_of_a_recorded_version_leaves_the_recorded_one_its_files(self):
+        for version in ('2.0.0', '3.0.0'):
+            self.assertDone(self.install(self.addon('third', version)))
+        versions = self.host.path('/opt/affix/third/versions')
+        before = sorted(versions.rglob('*'))
+        self.assertRolledBack(self.install(self.addon('third', '2.0.0', '--die-after 1 --exit 1'), '--allow-downgrade'))
+        self.assertRuns('third', '3.0.0')
+        self.assertEqual(sorted(versions.rglob('*')), before)
+        self.assertDone(self.affix('rollback', 'third'))
+        self.assertRuns('third', '2.0.0')
+
     def test_rollback_goes_back_and_not_forth(self):
         for version in ('1.0.0', '1.1.0'):
             self.assertDone(self.install(self.addon('back', version)))

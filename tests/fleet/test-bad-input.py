@@ -258,6 +258,8 @@ class Floods(Hostile):
     def test_front_without_descriptors_waits_for_some_and_does_not_spin(self):
         server = start(self)
         front = server.children()[-1]
+        # Not while it is still being set up.
+        self.assertEqual(server.request('GET', '/healthz', token='')[0], 200)
         room = len(os.listdir(f'/proc/{front}/fd')) + 8
         resource.prlimit(front, resource.RLIMIT_NOFILE, (room, room))
         connections = [socket.create_connection(server.address, 10) for _ in range(20)]

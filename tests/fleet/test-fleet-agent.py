@@ -4,8 +4,11 @@
 
 import hashlib
 import json
+import re
+import shutil
 import signal
 import sys
+import time
 import unittest
 
 from agent_host import Host
@@ -80,6 +83,24 @@ class AgentAndServer(unittest.TestCase):
         host.start()
         self.wait_state('running', '1.2.0', [host], 40)
         self.assertEqual(len(self.server.api('GET', '/hosts')['items']), 1)
+
+    def hellos(self):
+        metrics = self.server.request('GET', '/metrics')[2].decode()
+        return int(re.search(r'^affixd_hellos_total (\d+)$', metrics, re.M)[1])
+
+    def test_of_a_host_and_its_copy_one_is_connected_and_the_other_waits(self):
+        host = self.host('a', env='prod')
+        wait_for(lambda: (host.directory / 'state/credential').exists(), 20, 'the credential')
+        copy = self.host('b', env='prod')
+        copy.stop()
+        shutil.copytree(host.directory / 'state', copy.directory / 'state', dirs_exist_ok=True)
+        copy.start()
+        wait_for(lambda: 'duplicate' in {entry['presence'] for entry in self.server.api('GET', '/hosts')['items']}, 40, 'the duplicate')
+        before = self.hellos()
+        time.sleep(4)
+        self.assertLessEqual(self.hellos() - before, 1)
+        self.assertIn('copied disks', host.log() + copy.log())
+        self.assertIn('duplicate', [entry['action'] for entry in self.server.api('GET', '/audit')['items']])
 
     def test_what_the_updater_says_of_a_bad_version_reaches_the_operator(self):
         self.publish('1.0.0')

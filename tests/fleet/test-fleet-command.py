@@ -66,6 +66,10 @@ class Command(unittest.TestCase):
         self.assertIn('not-approved: ', self.fleet('assign', 'sensor', '1.0.0', '--selector', 'env=prod', code=1))
         self.fleet('approve', 'sensor', '1.0.0', '--capabilities', 'cap_net_raw')
         self.assertEqual(self.rows('packages')[0][:3], ['sensor', '1.0.0', 'approved'])
+        other = workshop.bundle(arch='arm64')
+        self.assertIn("waits for 'affix fleet approve'", self.fleet('import', other))
+        self.fleet('approve', 'sensor', '1.0.0', '--capabilities', 'cap_net_raw')
+        self.assertEqual(self.fleet('import', other), 'sensor 1.0.0: approved\n')
         config = self.directory / 'config.json'
         config.write_text('{"interval": 0}')
         said = self.fleet('assign', 'sensor', '1.0.0', '--selector', 'env=prod', '--config', config, code=1)

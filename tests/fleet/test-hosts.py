@@ -164,10 +164,21 @@ class Offers(Fleet):
         entries = message['remote_config']['config']['config_map']
         self.assertIn(b'"interval":7', entries['sensor']['body'].replace(b' ', b''))
         url = urllib.parse.urlsplit(package['file']['download_url'])
-        # Without --public-url a host fetches from where it is connected.
-        self.assertEqual((url.scheme, url.netloc), ('', ''))
+        # Without --public-url a host fetches from where it is connected, by the name that it has for it.
+        self.assertEqual(f'{url.scheme}://{url.netloc}', server.url)
         self.check_download(server, f'{url.path}?{url.query}', data)
         self.assertEqual(other.ask(), {'instance_uid': other.uid})
+
+    def test_urls_begin_with_the_name_by_which_a_host_came_and_with_nothing_that_it_made_up(self):
+        server = start(self)
+        self.publish(server, '1.0.0')
+        server.api('POST', '/assignments', {'addon': 'sensor', 'version': '1.0.0', 'selector': 'env=prod'})
+        for header, begin in (('fleet.example:4320', 'http://fleet.example:4320/'), ('[::1]:80', 'http://[::1]:80/'),
+                              ('evil.example/a?b', '/'), ('user@evil.example', '/'), ('a' * 300, '/')):
+            agent = self.connect(server, PollAgent)
+            answer = agent.post(agent.message(agent_description=describe({'env': 'prod'})), Host=header)
+            url = answer['packages_available']['packages']['sensor']['file']['download_url']
+            self.assertTrue(url.startswith(begin), (header, url))
 
     def check_download(self, server, path, data):
         size = len(data)

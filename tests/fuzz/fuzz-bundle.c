@@ -110,7 +110,7 @@ static void try_archive(struct hasher *hasher, const uint8_t *data, size_t size)
 	struct memory memory = {.hasher = hasher, .data = data, .size = size};
 	cleanup_bundle struct bundle *bundle = NULL;
 	struct refusal refusal = REFUSAL_INIT;
-	int r = contents_read(&(struct tar_source){read_memory, &memory}, hasher, NULL, -EBADF,
+	int r = contents_read(&(struct tar_source){read_memory, &memory}, hasher, NULL, NULL,
 			      &bundle, &refusal);
 
 	hasher_wait(hasher, hasher_last(hasher));
@@ -128,7 +128,7 @@ static void try_file(const uint8_t *data, size_t size)
 	int r;
 
 	must(fd >= 0 && fd_write_full(fd, data, size) == 0);
-	r = bundle_open(fd, NULL, -EBADF, &bundle, &refusal);
+	r = bundle_open(fd, NULL, NULL, &bundle, &refusal);
 	check_outcome(r, bundle, &refusal);
 }
 

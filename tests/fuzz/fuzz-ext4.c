@@ -216,7 +216,7 @@ static void change(struct edit *edit)
 static void try_image(int fd, bool writable)
 {
 	cleanup_edit struct edit edit = EDIT_INIT;
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	bool changed = false;
 
 	edit.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);

@@ -85,7 +85,7 @@ static void try_layers(const uint8_t *data, size_t size, bool is_repaired)
 	struct ext4_options options = {.size = IMAGE_SIZE};
 	struct ext4_layer layers[LAYERS_MAX];
 	struct ext4_summary summary = {0};
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	cleanup_fd int fd = memfd_create("image", MFD_CLOEXEC);
 	size_t count = split(data, size, is_repaired, layers);
 	int r;
@@ -93,7 +93,7 @@ static void try_layers(const uint8_t *data, size_t size, bool is_repaired)
 	must(fd >= 0);
 	memcpy(options.uuid, ext4_default_uuid, sizeof(options.uuid));
 	r = ext4_write(fd, layers, count, &options, &summary, &problem);
-	must(r == 0 || r == IMAGE_E_REFUSED);
+	must(r == 0 || r == PROBLEM_E_REFUSED);
 	if (r == 0)
 		check_image(fd);
 	else

@@ -41,10 +41,10 @@ static struct match *make_flows(void)
 		flow.cookie = i;
 		flow.local_port = (uint16_t)i;
 		flow.ended_ns = i % 3 == 0 ? NOW + i : 0;
-		match_add(match, &flow, WINDOW);
+		match_add(match, &flow, WINDOW, flow.ended_ns);
 	}
 	flow.ended_ns = NOW + (int64_t)WINDOW * 2;
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	return match;
 }
 

@@ -32,7 +32,7 @@ static void try_document(const char *text, size_t size, const char *type)
 	cleanup_oci_document struct oci_document *document = NULL;
 	const struct oci_platform wanted = {.os = "linux", .arch = "arm", .variant = "v7"};
 	const struct oci_descriptor *chosen = NULL;
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	int r = oci_document_parse(text, size, type, "it", &document, &problem);
 
 	must(r >= 0 && (r == 0) == (document != NULL) && (r == 0 || *problem.text));

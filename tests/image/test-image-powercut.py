@@ -68,7 +68,7 @@ def main():
         operations = [f'--op={name}:{start}:{end}:{command}' for name, start, end, command in life.operations]
         states = [f'{name}={path}' for name, path in life.golden.items()]
         command = [
-            HERE.parent / 'lib' / 'powercut', '--name', 'image-powercut', '--tree', life.source, '--state', 'none', *operations,
+            HERE.parent / 'lib' / 'powercut', '--name', 'image-power-cuts', '--tree', life.source, '--state', 'none', *operations,
             '--recover', shlex.join([str(fixture.AFFIX), 'image', 'status', '{}/disk.img']),
             '--check', life.check('{}/disk.img', '/run/unpacked', *states), '--work', life.work.path, '--images', '/dev/shm',
             '--cuts', os.environ.get('AFFIX_TEST_CUTS', '20'), *sys.argv[1:],

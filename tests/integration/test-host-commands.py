@@ -272,6 +272,36 @@ class Trees(unittest.TestCase):
         # Any other that is older than what was installed is none that runs.
         self.assertFails(self.affix('install', self.work.bundle(self.work.addon('probe', '1.0.5'))), 1, 'downgrade')
 
+    def test_a_rollback_has_the_administrators_keys_of_today(self):
+        own = self.tree / 'etc/affix/addons.d/probe.json'
+        own.parent.mkdir()
+        merged = lambda: json.loads((self.tree / 'etc/affix/addons/probe.json').read_text())
+        own.write_text('{"secret": "old", "level": 1}')
+        for bundle in self.one, self.two:
+            self.assertEqual(self.affix('install', bundle).returncode, 0)
+        own.write_text('{"level": 2}')
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+        self.assertEqual(merged(), {'level': 2})
+        self.assertFalse(self.result('drift')['data']['addons'][0]['drifted'])
+        # What the version does not take does not bar the way back.
+        own.write_text('{"level": -1}')
+        self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
+        self.assertEqual(merged(), {'secret': 'old', 'level': 1})
+
+    def test_another_build_of_a_recorded_version_leaves_the_recorded_one_its_files(self):
+        again = self.work.addon('probe', '1.0.0')
+        again.service['Unit']['Description'] = 'another build'
+        again = self.work.bundle(again)
+        for words in [self.one], [self.two], [again, '--allow-downgrade']:
+            self.assertEqual(self.affix('install', *words).returncode, 0)
+        unit = self.tree / 'etc/systemd/system/affix-probe.service'
+        self.assertIn('another build', unit.read_text())
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+        self.assertNotIn('another build', unit.read_text())
+        self.assertEqual(self.affix('drift', 'probe').stdout, 'probe 1.0.0: as installed\n')
+        self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+
     def history(self):
         addon = self.result('status', 'probe')['data']['addons'][0]
         return [plan['version'] if plan else None for plan in (addon['current'], addon['previous'], *addon['older'])]

@@ -202,6 +202,8 @@ static void keep(struct collector *collector, const struct flow *flow)
 		at++;
 	if (flow->ended_ns != 0) {
 		collector->counts.flows_ended++;
+		if (flow->owner.tgid == 0)
+			collector->counts.owners_unknown++;
 		if (at < collector->count)
 			collector->flows[at] = collector->flows[--collector->count];
 		return;
@@ -215,8 +217,6 @@ static void keep(struct collector *collector, const struct flow *flow)
 		collector->counts.flows_started++;
 		if (flow->owner.tgid != 0)
 			collector->counts.owners_known++;
-		else
-			collector->counts.owners_unknown++;
 	}
 	collector->flows[at] = *flow;
 }

@@ -4,7 +4,8 @@
  * netprobe-collect [full|cgroup|diag [FLOWS [brief|long [PEER-IDLE-MS]]]]: the collector alone.
  * Prints what it said of its tier, then every event of its own network as a JSON line, until the
  * end of its input. A line "sync" there prints a line with the counts, behind all events so far;
- * "each" prints every living flow before that, and "refresh" asks for their bytes first.
+ * "each" prints every living flow before that, and "refresh" asks for their bytes first; "clock N"
+ * sets the wall clock N seconds further, for this process.
  */
 
 #include <arpa/inet.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -110,6 +112,20 @@ static void print_counts(const struct collector *collector)
 			(json_int_t)counts.owners_corrected));
 }
 
+static int64_t clock_offset;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *ret);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
+{
+	int r = __real_clock_gettime(clock, ret);
+
+	if (r == 0 && clock == CLOCK_REALTIME)
+		ret->tv_sec += clock_offset;
+	return r;
+}
+
 /* 0: go on; 1: the input ended. */
 static int obey(struct collector *collector)
 {
@@ -127,6 +143,8 @@ static int obey(struct collector *collector)
 		continue;
 	if (r < 0)
 		exit(1);
+	if (strncmp(line, "clock ", 6) == 0)
+		clock_offset += strtol(line + 6, NULL, 10);
 	if (strcmp(line, "refresh\n") == 0 && collector_refresh(collector) < 0)
 		exit(1);
 	if (strcmp(line, "sync\n") != 0)

@@ -329,6 +329,15 @@ class Events(Case):
         daemon.play(cookie=2, pid=2, **PAIR)
         self.assertEqual(client.events(1)[0][TGID], [2])
 
+    def test_who_was_not_known_when_collecting_ended_is_counted(self):
+        daemon, client = self.enabled()
+        daemon.play(**PAIR)
+        daemon.play(cookie=2, pid=1, **PAIR)
+        client.events(2)
+        client.apply(b'')
+        answer = client.ping()
+        self.assertEqual((wire.first(answer, 106), wire.first(answer, 107, 0)), (1, 1))
+
     def test_an_owner_that_is_not_known_is_nobody(self):
         daemon, client = self.enabled()
         daemon.play(comm='ghost', uid=7, **PAIR)

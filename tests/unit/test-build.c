@@ -163,7 +163,7 @@ static struct bundle *open_bundle(const char *path)
 	struct bundle *bundle = NULL;
 
 	assert_true(fd >= 0);
-	assert_int_equal(bundle_open(fd, NULL, -EBADF, &bundle, &refusal), 0);
+	assert_int_equal(bundle_open(fd, NULL, NULL, &bundle, &refusal), 0);
 	return bundle;
 }
 

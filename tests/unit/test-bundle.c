@@ -28,7 +28,7 @@ static void assert_file_refused(int fd, const struct identity *identity, enum re
 {
 	struct bundle *bundle = NULL;
 	struct refusal refusal = REFUSAL_INIT;
-	int r = bundle_open(fd, identity, -EBADF, &bundle, &refusal);
+	int r = bundle_open(fd, identity, NULL, &bundle, &refusal);
 
 	if (r != (int)code || !strstr(refusal.text, text))
 		fail_msg("%d %s, '%s': expected %s, '%s'", r, refusal_to_string(refusal.code),
@@ -67,7 +67,9 @@ static void whole_bundle_is_read_with_its_texts_digests_and_files(void **state)
 	(void)state;
 	bundle_maker_init(&maker);
 	fd = bundle_maker_file(&maker);
-	assert_int_equal(bundle_open(fd, &demo, spool, &bundle, &refusal), 0);
+	assert_int_equal(
+		bundle_open(fd, &demo, &(struct bundle_spool){.dirfd = spool}, &bundle, &refusal),
+		0);
 	assert_int_equal(bundle->n_entries, 4);
 	assert_string_equal(bundle->entries[0].name, "addon.yaml");
 	assert_string_equal(bundle->entries[0].text, bundle_maker_manifest);
@@ -106,7 +108,7 @@ static void without_spool_no_entry_has_a_file(void **state)
 	(void)state;
 	bundle_maker_init(&maker);
 	fd = bundle_maker_file(&maker);
-	assert_int_equal(bundle_open(fd, &demo, -EBADF, &bundle, &refusal), 0);
+	assert_int_equal(bundle_open(fd, &demo, NULL, &bundle, &refusal), 0);
 	for (size_t i = 0; i < bundle->n_entries; i++)
 		assert_int_equal(bundle->entries[i].fd, -EBADF);
 	assert_null(bundle_find(bundle, "other"));
@@ -133,7 +135,7 @@ static void identity_that_nobody_gave_comes_from_manifest_and_program(void **sta
 		bundle_maker_init(&maker);
 		bundle_maker_elf(maker.binary, cases[i].machine);
 		fd = bundle_maker_file(&maker);
-		assert_int_equal(bundle_open(fd, NULL, -EBADF, &bundle, &refusal), 0);
+		assert_int_equal(bundle_open(fd, NULL, NULL, &bundle, &refusal), 0);
 		assert_int_equal(digest_of_fd(fd, &digest, NULL), 0);
 		assert_true(digest_is_equal(&digest, &bundle->digest));
 		assert_string_equal(bundle->identity.id, "demo");
@@ -295,7 +297,7 @@ static void sixty_four_entries_are_read_and_one_more_is_refused(void **state)
 		(void)bundle_maker_add(&maker, names[i], "x", 1);
 	}
 	fd = bundle_maker_file(&maker);
-	assert_int_equal(bundle_open(fd, &demo, -EBADF, &bundle, &refusal), 0);
+	assert_int_equal(bundle_open(fd, &demo, NULL, &bundle, &refusal), 0);
 	assert_int_equal(bundle->n_entries, BUNDLE_ENTRIES_MAX);
 	(void)bundle_maker_add(&maker, "f", "x", 1);
 	assert_refused(&maker, REFUSAL_TOO_MANY_ENTRIES, "64");
@@ -412,7 +414,7 @@ static void sum_of_entries_is_held_to_the_limit_to_the_byte(void **state)
 	for (size_t i = 0; i < maker.n_entries; i++)
 		rest -= maker.entries[i].data_size;
 	largest = large_bundle((uint64_t[]){BUNDLE_ENTRY_SIZE_MAX, rest}, 2);
-	assert_int_equal(bundle_open(largest, &demo, -EBADF, &bundle, &refusal), 0);
+	assert_int_equal(bundle_open(largest, &demo, NULL, &bundle, &refusal), 0);
 	assert_int_equal(bundle->size, BUNDLE_SIZE_MAX);
 	over = large_bundle((uint64_t[]){BUNDLE_ENTRY_SIZE_MAX, rest + 1}, 2);
 	assert_file_refused(over, &demo, REFUSAL_BUNDLE_TOO_LARGE, "1073741825");

@@ -3,11 +3,14 @@
 /* What the fleet does when its disk or database fails: nobody is told what is not so, and hosts
  * come back with what was lost. */
 
+#include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <signal.h>
 #include <sqlite3.h>
 
+#include "base/clock.h"
 #include "control_fixture.h"
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
@@ -152,6 +155,33 @@ static void a_database_that_is_locked_at_the_start_is_said_and_left_alone(void *
 	assert_int_equal(control_count(tokens), 1);
 }
 
+/* As the store of an affixd that was killed: it ends a moment later. */
+static void an_affixd_that_is_ending_is_waited_for(void **state)
+{
+	struct control *c = *state;
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	c->fleet = fleet_free(c->fleet);
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		int fd = openat(c->dir, "lock", O_RDWR | O_CLOEXEC);
+
+		if (fd < 0 || flock(fd, LOCK_EX) < 0 || write(ready[1], "x", 1) != 1)
+			_exit(EXIT_FAILURE);
+		clock_sleep_usec(300 * CLOCK_USEC_PER_MSEC);
+		_exit(EXIT_SUCCESS);
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	control_open(c);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	(void)close(ready[0]);
+	(void)close(ready[1]);
+}
+
 static void a_damaged_database_is_said_at_the_start(void **state)
 {
 	struct control *c = *state;
@@ -246,6 +276,7 @@ int main(void)
 		TEST(a_change_that_cannot_be_kept_is_not_made),
 		TEST(a_locked_database_says_so_and_reading_goes_on),
 		TEST(a_database_that_is_locked_at_the_start_is_said_and_left_alone),
+		TEST(an_affixd_that_is_ending_is_waited_for),
 		TEST(a_damaged_database_is_said_at_the_start),
 		TEST(what_is_killed_before_its_commit_is_gone_and_the_rest_is_not),
 		TEST(names_and_texts_of_hosts_are_bounded),

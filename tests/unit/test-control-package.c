@@ -117,6 +117,8 @@ static void approval_may_take_capabilities_away_but_add_none(void **state)
 {
 	struct control *c = *state;
 	struct bundle_maker maker;
+	cleanup_json json_t *again = NULL;
+	cleanup_json json_t *all = NULL;
 	cleanup_json json_t *package = NULL;
 	char manifest[512];
 
@@ -139,6 +141,11 @@ static void approval_may_take_capabilities_away_but_add_none(void **state)
 	assert_string_equal(
 		json_string_value(json_array_get(json_object_get(package, "capabilities"), 0)),
 		"cap_net_raw");
+	again = control_ask(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve", "{}");
+	assert_int_equal(json_array_size(json_object_get(again, "capabilities")), 1);
+	all = control_ask(c, 200, "POST", "/api/v1/packages/demo/1.0.0/approve",
+			  "{\"capabilities\": null}");
+	assert_true(json_is_null(json_object_get(all, "capabilities")));
 }
 
 static void artifacts_and_signatures_can_be_had_by_name(void **state)

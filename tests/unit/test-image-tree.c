@@ -17,7 +17,7 @@
 
 static int put(struct tree *tree, const struct layer_entry *entry, uint16_t layer)
 {
-	struct image_problem problem = IMAGE_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	struct tree_inode *inode = NULL;
 
 	return tree_put(tree, NULL, entry, layer, &inode, &problem);
@@ -45,7 +45,7 @@ static void all_that_a_layer_says_counts_and_has_a_bound(void **state)
 	assert_int_equal(put(tree, &entry, 2), 0);
 	assert_true(tree->bytes >= before + sizeof(struct tree_node) + sizeof(struct tree_wait));
 	tree->bytes = TREE_BYTES_MAX + 1;
-	assert_int_equal(put(tree, &entry, 2), IMAGE_E_REFUSED);
+	assert_int_equal(put(tree, &entry, 2), PROBLEM_E_REFUSED);
 }
 
 static void links_that_wait_take_time_that_has_a_bound(void **state)

@@ -65,7 +65,7 @@ static void either_direction_is_the_same_flow(void **state)
 
 	(void)state;
 	match_start(match);
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	assert_int_equal(find(match, &record, NULL), 0);
 	record.source_ip = (ProtobufCBinaryData){4, second_ip};
 	record.destination_ip = (ProtobufCBinaryData){4, first_ip};
@@ -84,10 +84,10 @@ static void living_flows_are_kept_from_the_start_on_and_ended_ones_always(void *
 	Netprobe__ExternalFlowRecord record = make_record();
 
 	(void)state;
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
 	flow.ended_ns = NOW;
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	assert_int_equal(find(match, &record, NULL), 0);
 	match_clear(match);
 	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
@@ -101,7 +101,7 @@ static void beyond_the_window_there_is_no_match(void **state)
 
 	(void)state;
 	flow.ended_ns = NOW - 8 * SECOND;
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
 	record.time_flow_start_ns = (uint64_t)flow.ended_ns + WINDOW;
 	assert_int_equal(find(match, &record, NULL), 0);
@@ -126,8 +126,8 @@ static void of_two_lives_of_one_pair_the_nearest_is_meant(void **state)
 	old.ended_ns = NOW - 6 * SECOND;
 	young.started_ns = NOW - 5 * SECOND;
 	young.ended_ns = NOW;
-	match_add(match, &old, WINDOW * 60);
-	match_add(match, &young, WINDOW * 60);
+	match_add(match, &old, WINDOW * 60, old.ended_ns);
+	match_add(match, &young, WINDOW * 60, young.ended_ns);
 	assert_int_equal(find(match, &record, &cookie), 0);
 	assert_int_equal(cookie, 2);
 	record.time_flow_start_ns = NOW - 7 * SECOND;
@@ -145,15 +145,15 @@ static void a_living_flow_that_changes_is_one_and_moves_to_the_ended(void **stat
 	(void)state;
 	match_start(match);
 	for (unsigned i = 0; i < 5; i++)
-		match_add(match, &flow, WINDOW);
+		match_add(match, &flow, WINDOW, flow.ended_ns);
 	flow.ended_ns = NOW;
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	assert_int_equal(find(match, &record, NULL), 0);
 	/* Another flow's end pushes it out of the window: nothing of it is left. */
 	flow = make_flow(2);
 	flow.local_port = 1;
 	flow.ended_ns = NOW + 5 * SECOND;
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
 }
 
@@ -167,7 +167,7 @@ static void few_ended_flows_are_kept_until_somebody_asks(void **state)
 	flow.ended_ns = NOW;
 	for (unsigned i = 0; i < MATCH_ENDED_UNASKED + 10; i++) {
 		flow.local_port = (uint16_t)(i + 1);
-		match_add(match, &flow, WINDOW);
+		match_add(match, &flow, WINDOW, flow.ended_ns);
 	}
 	record.source_port = 10;
 	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
@@ -189,7 +189,7 @@ static void an_owner_is_found_with_all_its_texts(void **state)
 	memcpy(flow.owner.comm, "curl", 5);
 	memset(flow.owner.cmdline, 'a', FLOW_CMDLINE_MAX - 1);
 	memset(flow.owner.container_id, 'b', FLOW_CONTAINER_MAX);
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	assert_int_equal(match_find(match, &record, WINDOW, NOW, &found), 0);
 	assert_string_equal(found->owner.comm, "curl");
 	assert_string_equal(found->owner.cmdline, flow.owner.cmdline);
@@ -213,7 +213,7 @@ static void the_oldest_of_too_many_ended_flows_are_forgotten(void **state)
 	for (unsigned i = 0; i < MATCH_ENDED_MAX + 10; i++) {
 		flow.cookie = i;
 		flow.local_port = (uint16_t)(i + 1);
-		match_add(match, &flow, WINDOW);
+		match_add(match, &flow, WINDOW, flow.ended_ns);
 	}
 	record.source_port = 10;
 	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
@@ -257,7 +257,7 @@ static void icmp_has_no_ports_whatever_the_record_says(void **state)
 	flow.local_port = 0;
 	flow.remote_port = 0;
 	flow.ended_ns = NOW;
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	record.ip_protocol = 0;
 	record.transport_protocol = (char *)"ICMP";
 	record.destination_port = 2048;
@@ -273,7 +273,7 @@ static void mapped_addresses_are_ipv4(void **state)
 
 	(void)state;
 	flow.ended_ns = NOW;
-	match_add(match, &flow, WINDOW);
+	match_add(match, &flow, WINDOW, flow.ended_ns);
 	record.source_ip = (ProtobufCBinaryData){16, source};
 	assert_int_equal(find(match, &record, NULL), 0);
 }

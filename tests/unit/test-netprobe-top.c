@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "netprobe/text.h"
 #include "netprobe/top_view.h"
 #include "netprobe/wall.h"
 
@@ -139,6 +140,29 @@ static void every_size_of_a_terminal_is_kept_to(void **state)
 	}
 }
 
+static void wide_characters_have_two_columns(void **state)
+{
+	static const char wide[] = "\xe6\x97\xa5\xe6\x9c\xac";
+	cleanup_top struct top top = TOP_INIT;
+	cleanup_buffer struct buffer lines = BUFFER_INIT;
+	struct top_view view = {0};
+	size_t columns = 0;
+
+	(void)state;
+	top_begin(&top, WALL_NS_PER_SEC);
+	add(&top, 1, wide, 1, 1, 1);
+	top_end(&top);
+	assert_int_equal(top_view_lines(&view, &top, "now", 80, 24, &lines), 0);
+	/* Four columns and "[1]" are followed by so many blanks as 24 have left. */
+	assert_int_equal(buffer_add(&lines, "", 1), 0);
+	assert_non_null(strstr(lines.data, "\xe6\x97\xa5\xe6\x9c\xac[1]                  -"));
+	assert_int_equal(text_fit(wide, 3, &columns), 3);
+	assert_int_equal(columns, 2);
+	/* What stands above another one has none. */
+	assert_int_equal(text_fit("e\xcc\x81", 1, &columns), 3);
+	assert_int_equal(columns, 1);
+}
+
 static void keys_are_typed_into_a_filter_until_enter(void **state)
 {
 	struct top_view view = {0};
@@ -222,6 +246,7 @@ int main(void)
 		cmocka_unit_test(a_tree_sums_up_each_process_above_its_flows),
 		cmocka_unit_test(nothing_at_all_is_a_head),
 		cmocka_unit_test(every_size_of_a_terminal_is_kept_to),
+		cmocka_unit_test(wide_characters_have_two_columns),
 		cmocka_unit_test(keys_are_typed_into_a_filter_until_enter),
 		cmocka_unit_test(keys_change_what_is_shown),
 		cmocka_unit_test(counts_are_short),

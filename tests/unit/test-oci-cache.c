@@ -121,7 +121,7 @@ static void what_was_begun_is_gone_on_with(void **state)
 static void other_bytes_get_no_name(void **state)
 {
 	cleanup_oci_cache_blob struct oci_cache_blob blob = OCI_CACHE_BLOB_INIT;
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	cleanup_fd int fd = -EBADF;
 
 	(void)state;
@@ -240,7 +240,7 @@ static void pruning_waits_for_nobody_and_harms_nobody(void **state)
 {
 	cleanup_oci_cache struct oci_cache other = OCI_CACHE_INIT;
 	cleanup_oci_cache_list struct oci_cache_list list = {0};
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	cleanup_fd int fd = -EBADF;
 	char hex[SHA256_TEXT_SIZE];
 	uint64_t count = 0;

@@ -24,7 +24,7 @@
 
 static int parse(const char *text, const char *type, struct oci_document **ret)
 {
-	struct oci_problem problem = OCI_PROBLEM_INIT;
+	struct problem problem = PROBLEM_INIT;
 	int r = oci_document_parse(text, strlen(text), type, "it", ret, &problem);
 
 	if (r > 0)

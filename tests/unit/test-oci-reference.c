@@ -85,7 +85,7 @@ static void what_is_no_reference_is_refused_with_a_sentence(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		struct oci_problem problem = OCI_PROBLEM_INIT;
+		struct problem problem = PROBLEM_INIT;
 		struct oci_reference found;
 
 		if (oci_reference_parse(bad[i], &found, &problem) != OCI_BAD_REFERENCE)

@@ -214,6 +214,11 @@ static void timer_directives_are_held_to_their_syntax(void **state)
 	(void)state;
 	assert_timer_line("OnBootSec=soon", REFUSAL_UNIT_DIRECTIVE);
 	assert_timer_line("OnUnitActiveSec=infinity", REFUSAL_UNIT_DIRECTIVE);
+	/* Again at once, for ever: StartLimitIntervalSec=0 is the service's to say. */
+	assert_timer_line("OnUnitActiveSec=0", REFUSAL_UNIT_DIRECTIVE);
+	assert_timer_line("OnUnitInactiveSec=500ms", REFUSAL_UNIT_DIRECTIVE);
+	assert_timer_line("OnUnitInactiveSec=1s", REFUSAL_NONE);
+	assert_timer_line("OnBootSec=0", REFUSAL_NONE);
 	assert_timer_line("WakeSystem=yes", REFUSAL_UNIT_DIRECTIVE);
 	assert_timer_line("RemainAfterElapse=no", REFUSAL_UNIT_DIRECTIVE);
 	assert_timer_line("User=root", REFUSAL_UNIT_DIRECTIVE);

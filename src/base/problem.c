@@ -2,15 +2,17 @@
 
 /* A refusal of the image side: its names are not the updater's, which never sees an image. */
 
-#include "ext4/problem.h"
+#include "base/problem.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-void image_problem_set(struct image_problem *problem, const char *name, const char *format, ...)
+void problem_set(struct problem *problem, const char *name, const char *format, ...)
 {
 	va_list arguments;
 
+	if (!problem)
+		return;
 	(void)snprintf(problem->name, sizeof(problem->name), "%s", name);
 	va_start(arguments, format);
 	(void)vsnprintf(problem->text, sizeof(problem->text), format, arguments);

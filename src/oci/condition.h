@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "base/cleanup.h"
+#include "base/problem.h"
 
 /*
  * What images and registries can be wrong in. Functions of this folder return 0; -errno where
@@ -27,31 +28,17 @@ enum oci_condition {
 	OCI_CONDITION_N,
 };
 
-#define OCI_PROBLEM_TEXT_MAX 1024U
-
-struct oci_problem {
-	enum oci_condition code;
-	char text[OCI_PROBLEM_TEXT_MAX];
-};
-
-#define OCI_PROBLEM_INIT     \
-	(struct oci_problem) \
-	{                    \
-	}
-
-void oci_problem_set(struct oci_problem *problem, enum oci_condition code, const char *format, ...)
-	format_check(3, 4);
-
-/* The same, and its value is *code*: a macro, so that whoever judges a function sees that it is not
- * 0. */
-#define oci_fail(problem, code, ...)                                  \
-	({                                                            \
-		const enum oci_condition failed_code = (code);        \
-		oci_problem_set((problem), failed_code, __VA_ARGS__); \
-		(int)failed_code;                                     \
+/* Sets *problem*, which may be NULL, and its value is *code*: a macro, so that whoever judges a
+ * function sees that it is not 0. */
+#define oci_fail(problem, code, ...)                                                       \
+	({                                                                                 \
+		const enum oci_condition failed_code = (code);                             \
+		problem_set((problem), oci_condition_to_string(failed_code), __VA_ARGS__); \
+		(int)failed_code;                                                          \
 	})
 
-/* "bad-reference" and so on, as `affix` prints them before the sentence; NULL for OCI_NONE. */
+/* "bad-reference" and so on, as `affix` prints them before the sentence; "none" for what is no
+ * condition. */
 const char *oci_condition_to_string(enum oci_condition code);
 /* Whether the same may succeed later with nothing changed but time (exit code 4). */
 bool oci_condition_is_transient(enum oci_condition code);

@@ -2,11 +2,9 @@
 
 /* The names of what can be wrong with images and registries: what scripts match on. */
 
-#include "oci/problem.h"
+#include "oci/condition.h"
 
 #include <assert.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 static const char *const names[] = {
 	[OCI_NONE] = "none",
@@ -26,21 +24,9 @@ static const char *const names[] = {
 
 static_assert(ARRAY_SIZE(names) == OCI_CONDITION_N, "every condition has a name");
 
-void oci_problem_set(struct oci_problem *problem, enum oci_condition code, const char *format, ...)
-{
-	va_list arguments;
-
-	if (!problem)
-		return;
-	problem->code = code;
-	va_start(arguments, format);
-	(void)vsnprintf(problem->text, sizeof(problem->text), format, arguments);
-	va_end(arguments);
-}
-
 const char *oci_condition_to_string(enum oci_condition code)
 {
-	return code > OCI_NONE && code < OCI_CONDITION_N ? names[code] : NULL;
+	return names[code > OCI_NONE && code < OCI_CONDITION_N ? code : OCI_NONE];
 }
 
 bool oci_condition_is_transient(enum oci_condition code)
