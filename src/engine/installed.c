@@ -52,7 +52,7 @@ static int load_entry(struct operation *operation, int directory, const struct p
 	if (!is_text(object->entry))
 		return 0;
 	r = fd_read_file_at(directory, object->entry, BUNDLE_TEXT_SIZE_MAX, &entry->text, &size);
-	if (r == -ENOENT || r == -ELOOP || r == -EFBIG)
+	if (r == -ENOENT || r == -ELOOP || r == -EFBIG || r == -EIO)
 		return changed(operation, object);
 	if (r < 0)
 		return r;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "engine/health.h"
+#include "engine/health_service.h"
 #include "engine/operation.h"
 
 static int add_time(json_t *object, const char *key, uint64_t seconds)
@@ -183,6 +183,12 @@ static int add_running(struct operation *operation, json_t *json, const struct r
 		if (r == 0)
 			r = health_look(operation->manager, record->current, &operation->tree,
 					&health);
+	}
+	/* One that cannot be looked at is not the end of the answer about all others. */
+	if (r < 0 && r != -ENOMEM) {
+		health_set(&health, HEALTH_BAD, "", "it cannot be looked at: %s",
+			   strerrordesc_np(-r));
+		r = 0;
 	}
 	if (r == 0)
 		r = json_add_string(json, "state", state_word(operation, record, &health));

@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <linux/vm_sockets.h>
-#include <sys/socket.h>
 
 #include "guest/guest.h"
 #include "guest/serve.h"

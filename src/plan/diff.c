@@ -169,12 +169,15 @@ static int compare_content(const struct plan_object *object, int fd, const struc
 	char found[DIGEST_TEXT_SIZE];
 	int r;
 
+	digest_to_string(&object->digest, wanted);
 	r = digest_of_fd(fd, &digest, NULL);
+	/* A bad block is damage like any other. */
+	if (r == -EIO)
+		return add(diff, DIFF_CONTENT, object->path, wanted, "cannot be read");
 	if (r < 0)
 		return r;
 	if ((uint64_t)st->st_size == object->size && digest_is_equal(&digest, &object->digest))
 		return 0;
-	digest_to_string(&object->digest, wanted);
 	digest_to_string(&digest, found);
 	return add(diff, DIFF_CONTENT, object->path, wanted, found);
 }

@@ -302,6 +302,22 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
         self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
 
+    def test_a_bad_block_is_drift_and_repaired(self):
+        self.assertEqual(self.affix('install', self.one).returncode, 0)
+        if not shutil.which('strace'):
+            self.skipTest('strace is not installed')
+        for inside, words in (('etc/systemd/system/affix-probe.service', []), ('opt/affix/probe/versions/1.0.0/probe', ['--bundle', self.one])):
+            with self.subTest(inside):
+                broken = ['strace', '-f', '-qq', '-o', '/dev/null', '-P', self.tree / inside, '-e', 'inject=read,pread64:error=EIO', fixture.AFFIX]
+                done = fixture.run([*broken, 'drift', '--json', '--root', self.tree], check=False)
+                item, = json.loads(done.stdout)['data']['addons'][0]['items']
+                self.assertEqual((item['kind'], item['path'], item['found']), ('content', f'/{inside}', 'cannot be read'))
+                before = (self.tree / inside).stat().st_ino
+                done = fixture.run([*broken, 'repair', 'probe', *words, '--root', self.tree], check=False)
+                self.assertEqual(done.stdout, "'probe' 1.0.0 is repaired\n", done.stderr)
+                self.assertNotEqual((self.tree / inside).stat().st_ino, before)
+                self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+
     def history(self):
         addon = self.result('status', 'probe')['data']['addons'][0]
         return [plan['version'] if plan else None for plan in (addon['current'], addon['previous'], *addon['older'])]

@@ -27,7 +27,7 @@ for module in %s; do /bin/busybox insmod /modules/$module.ko; done
 /bin/busybox mount -t ext4 /dev/vda /root && /bin/busybox mount -o move /dev /root/dev && exec /bin/busybox switch_root /root /sbin/init
 ''' % ' '.join(DISK_MODULES)
 # /dev/kvm may be there, run a boot sector, and no kernel: one that runs says its first words within a second.
-KVM_SECONDS = 8
+KVM_SECONDS = 5
 
 
 def unavailable():

@@ -16,7 +16,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'fleet'))
 
 import registry
-from fleet import Workshop, start, wait_for
+from fleet import AFFIXD, Workshop, start, wait_for
 from registry import AFFIX, PASSWORD, Case, Layout, Link, scratch, skopeo, tar_of
 
 
@@ -492,6 +492,26 @@ class Import(Case):
         self.assertIn("'registry_auth'", self.refused_pull('unauthorized', made.ref('sensor:1'), operator))
         _, operator = self.serve_fleet(registries=[f'127.0.0.1:{made.port}'], registry_auth=str(config))
         self.affix('fleet', 'pull', made.ref('sensor:1'), **operator)
+
+    def test_registries_are_hosts_and_their_files_are_there(self):
+        config = self.directory / 'affixd.yaml'
+        there = self.directory / 'auth.json'
+        there.write_text('{}')
+
+        def check(**values):
+            config.write_text(json.dumps(values))
+            return subprocess.run([AFFIXD, 'serve', '--config', config, '--data', self.directory / 'data', '--check-config'], text=True,
+                                  capture_output=True, timeout=60, check=False)
+
+        good = check(registries=['registry.example', 'localhost:5000', '[::1]:5000'], registry_auth=str(there), registry_ca=str(there))
+        self.assertEqual((good.returncode, good.stderr), (0, ''))
+        for bad in ('https://registry.example', 'registry.example/name', 'registry.example:', 'a b', '*'):
+            with self.subTest(bad):
+                done = check(registries=[bad])
+                self.assertEqual(done.returncode, 1)
+                self.assertIn('HOST[:PORT] of a registry', done.stderr)
+        self.assertIn('/nowhere', check(registry_auth='/nowhere').stderr)
+        self.assertIn('/nowhere', check(registry_ca='/nowhere').stderr)
 
     def test_a_registry_that_stands_still_is_in_nobodys_way(self):
         link = Link(self.serve().port)
