@@ -236,9 +236,10 @@ static __always_inline bool is_told(const struct bpf_sock *sk, const struct prob
 	if (socket->flags & PROBE_CONNECTED)
 		return sk->state == TCP_ESTABLISHED && sk->dst_ip4 == remote &&
 		       sk->dst_port == port && socket->first_family == 0;
-	return !is_first_news(socket, true) && socket->first_family == AF_INET &&
-	       socket->first_protocol == IPPROTO_UDP && *(__u32 *)socket->first.bytes == remote &&
-	       socket->first_port == bpf_ntohs(port);
+	/* Of the owner, which the process that runs is, or it is not believed. */
+	return socket->counters.told != 0 && socket->counters.told == socket->owner.tgid &&
+	       socket->first_family == AF_INET && socket->first_protocol == IPPROTO_UDP &&
+	       *(__u32 *)socket->first.bytes == remote && socket->first_port == bpf_ntohs(port);
 }
 
 /* What nearly all datagrams are, without taking them to pieces: one more from the same process to
