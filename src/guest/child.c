@@ -91,7 +91,6 @@ int child_read(int (*work)(const void *context), const void *context, uint64_t u
 {
 	uint64_t end = clock_monotonic_usec() + usec;
 	cleanup_buffer struct buffer text = BUFFER_INIT;
-	cleanup_fd int out = -EBADF;
 	cleanup_fd int in = -EBADF;
 	int fds[2];
 	pid_t pid;
@@ -100,13 +99,13 @@ int child_read(int (*work)(const void *context), const void *context, uint64_t u
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	in = fds[0];
-	out = fds[1];
 	pid = fork();
-	if (pid < 0)
-		return -errno;
 	if (pid == 0)
-		run(work, context, out);
-	out = fd_close(out);
+		run(work, context, fds[1]);
+	r = pid < 0 ? -errno : 0;
+	(void)fd_close(fds[1]);
+	if (r < 0)
+		return r;
 	r = buffer_add(&text, "", 0);
 	if (r == 0)
 		r = read_until(in, end, max, &text);

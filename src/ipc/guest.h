@@ -19,7 +19,7 @@
 
 /* The longest lines, without their end. */
 #define GUEST_REQUEST_MAX 1024U
-#define GUEST_REPLY_MAX   (64U * 1024)
+#define GUEST_REPLY_MAX   (64UL * 1024)
 
 enum guest_verb {
 	GUEST_PING,
