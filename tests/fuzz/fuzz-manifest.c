@@ -32,6 +32,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (manifest && (!manifest_id_is_valid(manifest->id) || !manifest->run_as))
 		abort();
+	/* What affix itself is recorded as is no add-on's to take. */
+	if (manifest &&
+	    (manifest_id_is_own(manifest->id) || !manifest_id_is_recorded(manifest->id)))
+		abort();
 	if (manifest && version_compare(manifest->version, "1.0.0-rc.1.2") !=
 				-version_compare("1.0.0-rc.1.2", manifest->version))
 		abort();
