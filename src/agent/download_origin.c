@@ -140,7 +140,7 @@ void download_refuse_origin(const char *url, char ret[DOWNLOAD_ORIGIN_TEXT_MAX])
 
 	(void)snprintf(
 		ret, DOWNLOAD_ORIGIN_TEXT_MAX,
-		"the download leads to '%s', which is not on the server of agent.yaml; name its "
-		"origin in downloads.origins if bundles may come from there",
+		"the download leads to '%s', which is not on the server of agent.yaml, or less safe "
+		"than that; name its origin in downloads.origins if bundles may come from there",
 		shown ? shown : "");
 }
