@@ -106,12 +106,24 @@ static int on_call(sd_bus_message *message, void *data, sd_bus_error *ret_error)
 	return sd_bus_reply_method_return(message, "");
 }
 
+/* The daemon's socket is there a moment before it listens. */
+static int open_bus(sd_bus **ret)
+{
+	int r = sd_bus_open_system(ret);
+
+	for (int i = 0; r == -ECONNREFUSED && i < 1000; i++) {
+		clock_sleep_usec(SECOND / 100);
+		r = sd_bus_open_system(ret);
+	}
+	return r;
+}
+
 /* Plays systemd until killed. */
 static void play_systemd(int ready_fd)
 {
 	sd_bus *bus = NULL;
 
-	if (sd_bus_open_system(&bus) < 0 || sd_bus_add_filter(bus, NULL, on_call, NULL) < 0 ||
+	if (open_bus(&bus) < 0 || sd_bus_add_filter(bus, NULL, on_call, NULL) < 0 ||
 	    sd_bus_request_name(bus, "org.freedesktop.systemd1", 0) < 0)
 		_exit(1);
 	if (write(ready_fd, "x", 1) != 1)
