@@ -280,6 +280,15 @@ class Machine(Case):
         image = self.build(self.layer({'etc/fstab': '/dev/vda1 / ext4 defaults 0 1\n'}))
         self.assertEqual(self.cat(image, '/etc/fstab'), '/dev/vda1 / ext4 defaults 0 1\n')
 
+    def test_an_id_that_dbus_kept_is_no_machines(self):
+        # systemd would take it, since the other is empty.
+        image = self.build(self.layer({'etc/machine-id': '0123456789abcdef0123456789abcdef\n',
+                                       'var/lib/dbus/machine-id': '0123456789abcdef0123456789abcdef\n'}))
+        images.check(image)
+        with images.unpacked(image, self.work) as found:
+            self.assertEqual((found / 'etc/machine-id').read_text(), '')
+            self.assertEqual(os.readlink(found / 'var/lib/dbus/machine-id'), '/etc/machine-id')
+
     def test_a_machine_that_has_become_one_keeps_its_identity(self):
         image = self.build()
         with tempfile.NamedTemporaryFile('w', dir=self.work) as own:
