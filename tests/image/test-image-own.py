@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import stat
 import subprocess
@@ -250,6 +251,23 @@ class Tree(Case):
         found = {(addon['id'], item['kind'], item['path']) for addon in self.drift(image) for item in addon['items']}
         self.assertEqual(found, {('vm', 'missing', '/usr/lib/systemd/system/affix-vm.target'),
                                  ('affix', 'mode', '/usr/lib/systemd/system/affix-agent.service')})
+
+    def test_sshd_does_not_start_without_keys_of_the_machines_own(self):
+        with images.unpacked(self.build(), self.work) as found:
+            unit = (found / 'usr/lib/systemd/system/affix-vm-ssh-keys.service').read_text()
+            required = re.search(r'^RequiredBy=(.*)$', unit, re.MULTILINE)[1].split()
+            self.assertEqual(sorted(required), ['ssh.service', 'ssh.socket', 'sshd.service', 'sshd.socket'])
+            before = listing(found, '--only', '/etc/systemd')
+            fixture.run(['systemctl', f'--root={found}', 'enable', 'affix-vm-ssh-keys.service'])
+            self.assertEqual(listing(found, '--only', '/etc/systemd'), before)
+            # Nor does a boot with ssh.socket go in circles.
+            units = found / 'usr/lib/systemd/system'
+            (units / 'ssh.service').write_text('[Service]\nExecStart=/bin/true\n')
+            (units / 'ssh.socket').write_text('[Unit]\nBefore=sockets.target ssh.service\n[Socket]\nListenStream=22\n')
+            (found / 'etc/systemd/system/sockets.target.wants').mkdir(exist_ok=True)
+            (found / 'etc/systemd/system/sockets.target.wants/ssh.socket').symlink_to('/usr/lib/systemd/system/ssh.socket')
+            done = fixture.run(['systemd-analyze', f'--root={found}', '--man=no', 'verify', 'multi-user.target'], check=False)
+            self.assertNotIn('cycle', done.stdout + done.stderr)
 
     def drift(self, image):
         return json.loads(self.affix('image', 'drift', '--json', image).stdout)['data']['addons']
