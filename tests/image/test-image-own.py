@@ -203,6 +203,19 @@ class Tree(Case):
                 self.assertEqual(os.listdir(found / 'opt/affix/affix/versions'), ['0.1.0'])
         self.assertIn('as installed', self.affix('image', 'drift', image).stdout)
 
+    def test_a_new_affix_leaves_the_images_keys_unless_others_are_named(self):
+        image = self.build()
+        keys = ('/etc/affix/trust.d/own.pub', '/etc/affix/trust.d/own.policy.yaml')
+        wanted = [self.cat(image, key) for key in keys]
+        with self.installed() as tree:
+            unit = tree / 'usr/lib/systemd/system/affix-agent.service'
+            unit.write_text(unit.read_text() + '# new\n')
+            done = self.affix('image', 'inject', image, '--with-affix', program=tree / 'usr/bin/affix')
+            self.assertIn('is installed', done.stdout)
+            self.assertEqual(self.cat(image, '/usr/lib/systemd/system/affix-agent.service'), unit.read_text())
+        self.assertEqual([self.cat(image, key) for key in keys], wanted)
+        self.assertIn('as installed', self.affix('image', 'drift', image).stdout)
+
     def test_an_older_affix_is_put_in_only_if_that_is_asked_for(self):
         image = self.build()
         record = self.cat(image, '/var/lib/affix/updater/affix.json')
