@@ -265,6 +265,16 @@ class Tree(Case):
         self.assertEqual(found, {('vm', 'missing', '/usr/lib/systemd/system/affix-vm.target'),
                                  ('affix', 'mode', '/usr/lib/systemd/system/affix-agent.service')})
 
+    def test_what_is_damaged_in_the_image_is_mended(self):
+        image = self.build()
+        images.debugfs(image, ['rm /usr/lib/systemd/system/affix-vm.target', 'rm /usr/lib/affix/affix-agent',
+                               'rm /opt/affix/vm/versions/0.1.0/affix-guestd'], write=True)
+        done = self.inject(image)
+        self.assertEqual(done.stdout.count('is repaired'), 2, done.stdout)
+        images.check(image)
+        self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
+        self.assertEqual(self.inject(image).stdout.count('nothing changed'), 2)
+
     def test_sshd_does_not_start_without_keys_of_the_machines_own(self):
         with images.unpacked(self.build(), self.work) as found:
             unit = (found / 'usr/lib/systemd/system/affix-vm-ssh-keys.service').read_text()
