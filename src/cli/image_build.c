@@ -265,6 +265,7 @@ static int open_add_ons(struct build *build)
 				     "--config and --trust are for what --add-on names, --trust "
 				     "also for --with-affix");
 	build->own.trust = bundles->trust;
+	build->own.has_trust = build->has_trust;
 	r = image_own_open(&build->own, &bundles->ids);
 	if (r == COMMAND_DONE && build->add_ons.count > 0)
 		r = image_bundles_open(bundles, build->add_ons.items, build->add_ons.count);

@@ -30,6 +30,7 @@ static int take_option(struct inject *inject, int option)
 		return image_own_set_profile(&inject->own, bundles->command, optarg);
 	case 't':
 		bundles->trust = optarg;
+		inject->own.has_trust = true;
 		return COMMAND_DONE;
 	case 'a':
 		inject->own.with_affix = true;

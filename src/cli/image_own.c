@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "image/libraries.h"
 #include "plan/apply.h"
+#include "store/store.h"
 
 /* What a file has besides its bytes: an inode, a name, its directory. */
 #define BESIDE_BLOCKS 4U
@@ -55,7 +56,7 @@ int image_own_open(struct image_own *own, struct strv *ids)
 
 	if (!own->with_affix && !own->is_vm)
 		return COMMAND_DONE;
-	if (own->with_affix && own_plan_check_trust(own->trust, &refusal) > 0)
+	if (own->with_affix && own->has_trust && own_plan_check_trust(own->trust, &refusal) > 0)
 		return command_refuse(&refusal);
 	code = own_files_load(&own->files);
 	if (code == COMMAND_DONE && own->with_affix)
@@ -161,11 +162,44 @@ static int install(struct image_own *own, size_t i, struct image_work *work,
 	return code == COMMAND_DONE ? ask(own, i, work, &engine) : code;
 }
 
+/* What the image has of affix itself, *ret* NULL where it has nothing. 0; refused; -errno. */
+static int load_record(const struct image_work *work, struct record **ret,
+		       struct refusal *reterr_refusal)
+{
+	CLEANUP(tree_done) struct tree tree = {.rootfd = -EBADF};
+	cleanup_store struct store store = {.dirfd = -EBADF};
+	int r = tree_open(work->excerpt.path, false, &tree);
+
+	if (r < 0)
+		return r;
+	tree.is_copy = true;
+	r = store_open(&tree, false, &store);
+	if (r == 0)
+		r = store_load(&store, OWN_SET_AFFIX, ret, reterr_refusal);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int install_all(struct image_own *own, struct image_work *work, struct own_place *place)
+{
+	cleanup_record struct record *record = NULL;
+	struct refusal refusal = REFUSAL_INIT;
+	int code = COMMAND_DONE;
+	int r = own->with_affix && !own->has_trust ? load_record(work, &record, &refusal) : 0;
+
+	if (r > 0)
+		return command_refuse(&refusal);
+	if (r < 0)
+		return command_broke(r, "what the image has of affix could not be read");
+	place->keys = record ? record->current : NULL;
+	for (size_t i = 0; code == COMMAND_DONE && i < own->count; i++)
+		code = install(own, i, work, place);
+	return code;
+}
+
 int image_own_install(struct image_own *own, struct image_work *work)
 {
 	cleanup_fd int spool = -EBADF;
 	struct own_place place = {.trust = own->trust};
-	int code = COMMAND_DONE;
 
 	if (own->count == 0)
 		return COMMAND_DONE;
@@ -177,9 +211,7 @@ int image_own_install(struct image_own *own, struct image_work *work)
 		return command_broke(-errno, "the image's copy could not be opened");
 	place.spool_fd = spool;
 	(void)umask(S_IWGRP | S_IWOTH);
-	for (size_t i = 0; code == COMMAND_DONE && i < own->count; i++)
-		code = install(own, i, work, &place);
-	return code;
+	return install_all(own, work, &place);
 }
 
 int image_own_to_json(const struct image_own *own, json_t *json)

@@ -17,6 +17,7 @@ struct image_own {
 	bool is_vm;
 	bool allow_downgrade;
 	const char *trust; /* as the bundles' */
+	bool has_trust;    /* somebody named it; an image that has keys keeps them otherwise */
 	struct own_files files;
 	const char *sets[IMAGE_OWN_SETS_MAX];
 	struct result results[IMAGE_OWN_SETS_MAX];

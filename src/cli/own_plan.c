@@ -277,6 +277,30 @@ static int add_trust(struct plan *plan, const char *place, struct refusal *reter
 	return r;
 }
 
+/* The keys that the image trusts already. */
+static int keep_trust(struct plan *plan, const struct plan *old)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < old->n_objects; i++) {
+		const struct plan_object *object = &old->objects[i];
+
+		if (object->type != PLAN_FILE || !object->content ||
+		    !str_starts_with(object->path, TRUST_IN_IMAGE "/"))
+			continue;
+		r = plan_add_parents(plan, object->path);
+		if (r == 0)
+			r = plan_add_text(plan, object->path, 0644, object->content);
+	}
+	return r;
+}
+
+static int add_own(struct plan *plan, const struct own_place *place, struct refusal *reterr_refusal)
+{
+	return place->keys ? keep_trust(plan, place->keys)
+			   : add_trust(plan, place->trust, reterr_refusal);
+}
+
 static int add_fstab(struct plan *plan, const uint8_t *uuid)
 {
 	cleanup_buffer struct buffer text = BUFFER_INIT;
@@ -318,7 +342,7 @@ int own_plan_make(const struct own_files *files, const char *set, const struct o
 	if (r == 0)
 		r = add_files(files, set, plan, reterr_refusal);
 	if (r == 0)
-		r = is_vm ? add_seeds(plan, place) : add_trust(plan, place->trust, reterr_refusal);
+		r = is_vm ? add_seeds(plan, place) : add_own(plan, place, reterr_refusal);
 	if (r != 0)
 		return r;
 	*ret = (struct engine_own){.plan = TAKE_PTR(plan), .bundle = TAKE_PTR(bundle)};

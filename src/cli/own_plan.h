@@ -12,10 +12,11 @@
 
 /* The image that a plan of affix itself is for, as far as the plan depends on it. */
 struct own_place {
-	const char *trust;   /* the directory of keys that the image is to trust */
-	const uint8_t *uuid; /* its file system's: 16 bytes */
-	bool has_resolver;   /* systemd-resolved is in it */
-	int spool_fd;        /* the directory in which programs are copied into unnamed files */
+	const char *trust;       /* the directory of keys that the image is to trust */
+	const struct plan *keys; /* or the plan that has them, NULL where there is none */
+	const uint8_t *uuid;     /* its file system's: 16 bytes */
+	bool has_resolver;       /* systemd-resolved is in it */
+	int spool_fd;            /* the directory in which programs are copied into unnamed files */
 };
 
 /* Makes the plan of *set* and its entries. 0; refused; -errno. End *ret* with own_plan_done(). */

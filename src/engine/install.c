@@ -227,12 +227,26 @@ static int check_own(struct operation *operation, const struct plan *plan)
 	return r != 0 ? r : apply_preflight(&operation->tree, plan, current, &operation->refusal);
 }
 
+/* Whether *plan* is installed, and whole. */
+static int is_intact(struct operation *operation, const struct plan *plan, bool *ret_same,
+		     bool *ret_intact)
+{
+	cleanup_diff struct diff diff = DIFF_INIT;
+	int r = is_current(operation, plan, ret_same);
+
+	if (r == 0 && *ret_same)
+		r = plan_diff(plan, &operation->tree, &diff);
+	*ret_intact = r == 0 && *ret_same && diff_count_damage(&diff) == 0;
+	return r;
+}
+
 /* affix itself: its own files, that nobody signed, and only into the copy of an image. */
 static int install_own(struct operation *operation, struct engine_own *own)
 {
 	struct transaction_order order = {.operation = RECORD_INSTALL, .bundle = own->bundle};
 	const struct plan *plan = own->plan;
 	bool same = false;
+	bool intact = false;
 	int r;
 
 	assert(operation->call->is_copy);
@@ -240,8 +254,8 @@ static int install_own(struct operation *operation, struct engine_own *own)
 	if (r == 0)
 		r = operation_set_subject(operation, plan);
 	if (r == 0)
-		r = is_current(operation, plan, &same);
-	if (r == 0 && same)
+		r = is_intact(operation, plan, &same, &intact);
+	if (r == 0 && intact)
 		return result_set(operation->result, RESULT_DONE, "",
 				  "'%s' %s is installed already, nothing changed",
 				  plan->identity.id, plan->identity.version);
@@ -252,6 +266,8 @@ static int install_own(struct operation *operation, struct engine_own *own)
 		r = apply_clear_seeds(&operation->tree, plan, operation->record->current);
 	if (r != 0)
 		return r;
+	if (same)
+		order.operation = RECORD_REPAIR;
 	order.to = TAKE_PTR(own->plan);
 	r = transaction_run(operation, &order);
 	(void)plan_free(order.to);

@@ -66,6 +66,7 @@ static const struct {
 	{"/etc/hostname",                  HOW_FILE },
 	{"/etc/machine-id",                HOW_FILE },
 	{"/etc/resolv.conf",               HOW_FILE },
+	{"/var/lib/dbus/machine-id",       HOW_FILE },
 	{"/etc/systemd/network",           HOW_NAMED},
 	{"/usr/bin",		       HOW_NAMED},
 	{"/usr/lib",		       HOW_NAMED},

@@ -157,8 +157,8 @@ static bool is_one_of(const char *name, const char *const *words)
 /* Whether units of *id* would bear the names of our own (`affix-updater-recover.service`). */
 static bool is_program(const char *id)
 {
-	static const char *const programs[] = {"admin",  "agent",   "control",
-					       "guestd", "updater", NULL};
+	static const char *const programs[] = {"admin",   "agent", "control", "guestd",
+					       "updater", "vm",    NULL};
 
 	for (size_t i = 0; programs[i]; i++) {
 		size_t length = strlen(programs[i]);
@@ -175,9 +175,8 @@ bool manifest_id_is_valid(const char *id)
 	/* What we call things below /etc/affix, /var/lib/affix, /run/affix and /opt/affix; and our
 	 * own entry among the configurations that the fleet sends, `affix`. */
 	static const char *const reserved[] = {
-		"addons", "affix",    "cache",    "current",  "fleet", "host",
-		"images", "local",    "registry", "releases", "store", "versions",
-		"trust",  "settings", "vm",       "vms",      NULL};
+		"addons",   "affix",    "cache", "current",  "fleet", "host",     "images", "local",
+		"registry", "releases", "store", "versions", "trust", "settings", "vms",    NULL};
 
 	return name_is_words(id, MANIFEST_ID_MAX) && !is_program(id) && !is_one_of(id, reserved);
 }

@@ -70,7 +70,8 @@ must_check int apply_has_bytes(const struct tree *tree, const struct plan *plan,
 /*
  * Takes away what stands in place of the seeds of *plan* that *old* (may be NULL) does not have, so
  * that the switch makes them: a file that says nothing (no line but comments), and a machine's id,
- * which must not be that of every machine of an image. 0 or -errno.
+ * which must not be that of every machine of an image, nor be taken from D-Bus' copy of it: that
+ * becomes a link. 0 or -errno.
  */
 must_check int apply_clear_seeds(const struct tree *tree, const struct plan *plan,
 				 const struct plan *old);

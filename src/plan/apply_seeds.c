@@ -17,8 +17,10 @@
 #include "base/file.h"
 #include "base/path.h"
 
-#define MACHINE_ID    "/etc/machine-id"
-#define SEED_SIZE_MAX (256UL * 1024)
+#define MACHINE_ID      "/etc/machine-id"
+#define DBUS_DIRECTORY  "/var/lib/dbus"
+#define DBUS_MACHINE_ID "machine-id"
+#define SEED_SIZE_MAX   (256UL * 1024)
 
 /* Whether every line is blank or a comment. */
 static bool says_nothing(const char *text)
@@ -51,14 +53,31 @@ static int is_blank(int parent, const char *name, bool *ret)
 	return r;
 }
 
+/* Where the id is empty, systemd takes D-Bus' for it, unless that is a link. */
+static int link_dbus_id(const struct tree *tree)
+{
+	cleanup_fd int parent = -EBADF;
+	struct stat st;
+	int r = path_open_in_root(tree->rootfd, DBUS_DIRECTORY, O_PATH | O_DIRECTORY, 0, &parent);
+
+	if (r < 0)
+		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+	if (fstatat(parent, DBUS_MACHINE_ID, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return S_ISREG(st.st_mode) ? file_replace_link(parent, DBUS_MACHINE_ID, MACHINE_ID) : 0;
+}
+
 static int clear_seed(const struct tree *tree, const struct plan_object *object)
 {
 	bool is_id = strcmp(object->path, MACHINE_ID) == 0;
 	cleanup_fd int parent = -EBADF;
 	const char *name = NULL;
 	bool blank = false;
-	int r = tree_open_parent(tree, object->path, &parent, &name);
+	int r = is_id ? link_dbus_id(tree) : 0;
 
+	if (r < 0)
+		return r;
+	r = tree_open_parent(tree, object->path, &parent, &name);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	if (!is_id)

@@ -30,6 +30,7 @@ static const char *const directories[] = {
 	"/usr/lib/tmpfiles.d",
 	"/etc/affix/trust.d",
 	"/etc/systemd/network",
+	"/etc/systemd/system/ssh*.requires",
 	PLAN_LOCAL_BASE,
 	"/var",
 	"/var/lib",
@@ -61,6 +62,12 @@ static const char *const programs[] = {
 	"/usr/lib/affix/affix-*",
 };
 
+/* Links to units; ssh or sshd may not start without keys of the machine's own. */
+static const char *const enabled[] = {
+	"/etc/systemd/system/*.target.wants/affix-*",
+	"/etc/systemd/system/ssh*.requires/affix-vm-*",
+};
+
 /* The machine's own, made where there is nothing. */
 static const char *const seeds[] = {
 	"/etc/fstab",
@@ -90,7 +97,7 @@ static bool allow_link(const struct plan_object *object)
 {
 	if (has_match(programs, ARRAY_SIZE(programs), object->path))
 		return is_program(object->target);
-	return fnmatch(PLAN_UNIT_BASE "/*.target.wants/affix-*", object->path, FNM_PATHNAME) == 0 &&
+	return has_match(enabled, ARRAY_SIZE(enabled), object->path) &&
 	       str_starts_with(object->target, "/usr/lib/systemd/system/") &&
 	       strcmp(object->target + strlen("/usr/lib/systemd/system/"),
 		      path_last_name(object->path)) == 0;

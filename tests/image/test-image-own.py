@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import stat
 import subprocess
@@ -202,6 +203,19 @@ class Tree(Case):
                 self.assertEqual(os.listdir(found / 'opt/affix/affix/versions'), ['0.1.0'])
         self.assertIn('as installed', self.affix('image', 'drift', image).stdout)
 
+    def test_a_new_affix_leaves_the_images_keys_unless_others_are_named(self):
+        image = self.build()
+        keys = ('/etc/affix/trust.d/own.pub', '/etc/affix/trust.d/own.policy.yaml')
+        wanted = [self.cat(image, key) for key in keys]
+        with self.installed() as tree:
+            unit = tree / 'usr/lib/systemd/system/affix-agent.service'
+            unit.write_text(unit.read_text() + '# new\n')
+            done = self.affix('image', 'inject', image, '--with-affix', program=tree / 'usr/bin/affix')
+            self.assertIn('is installed', done.stdout)
+            self.assertEqual(self.cat(image, '/usr/lib/systemd/system/affix-agent.service'), unit.read_text())
+        self.assertEqual([self.cat(image, key) for key in keys], wanted)
+        self.assertIn('as installed', self.affix('image', 'drift', image).stdout)
+
     def test_an_older_affix_is_put_in_only_if_that_is_asked_for(self):
         image = self.build()
         record = self.cat(image, '/var/lib/affix/updater/affix.json')
@@ -251,6 +265,33 @@ class Tree(Case):
         self.assertEqual(found, {('vm', 'missing', '/usr/lib/systemd/system/affix-vm.target'),
                                  ('affix', 'mode', '/usr/lib/systemd/system/affix-agent.service')})
 
+    def test_what_is_damaged_in_the_image_is_mended(self):
+        image = self.build()
+        images.debugfs(image, ['rm /usr/lib/systemd/system/affix-vm.target', 'rm /usr/lib/affix/affix-agent',
+                               'rm /opt/affix/vm/versions/0.1.0/affix-guestd'], write=True)
+        done = self.inject(image)
+        self.assertEqual(done.stdout.count('is repaired'), 2, done.stdout)
+        images.check(image)
+        self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
+        self.assertEqual(self.inject(image).stdout.count('nothing changed'), 2)
+
+    def test_sshd_does_not_start_without_keys_of_the_machines_own(self):
+        with images.unpacked(self.build(), self.work) as found:
+            unit = (found / 'usr/lib/systemd/system/affix-vm-ssh-keys.service').read_text()
+            required = re.search(r'^RequiredBy=(.*)$', unit, re.MULTILINE)[1].split()
+            self.assertEqual(sorted(required), ['ssh.service', 'ssh.socket', 'sshd.service', 'sshd.socket'])
+            before = listing(found, '--only', '/etc/systemd')
+            fixture.run(['systemctl', f'--root={found}', 'enable', 'affix-vm-ssh-keys.service'])
+            self.assertEqual(listing(found, '--only', '/etc/systemd'), before)
+            # Nor does a boot with ssh.socket go in circles.
+            units = found / 'usr/lib/systemd/system'
+            (units / 'ssh.service').write_text('[Service]\nExecStart=/bin/true\n')
+            (units / 'ssh.socket').write_text('[Unit]\nBefore=sockets.target ssh.service\n[Socket]\nListenStream=22\n')
+            (found / 'etc/systemd/system/sockets.target.wants').mkdir(exist_ok=True)
+            (found / 'etc/systemd/system/sockets.target.wants/ssh.socket').symlink_to('/usr/lib/systemd/system/ssh.socket')
+            done = fixture.run(['systemd-analyze', f'--root={found}', '--man=no', 'verify', 'multi-user.target'], check=False)
+            self.assertNotIn('cycle', done.stdout + done.stderr)
+
     def drift(self, image):
         return json.loads(self.affix('image', 'drift', '--json', image).stdout)['data']['addons']
 
@@ -279,6 +320,15 @@ class Machine(Case):
         self.assertIn('nameserver', self.cat(image, '/etc/resolv.conf'))
         image = self.build(self.layer({'etc/fstab': '/dev/vda1 / ext4 defaults 0 1\n'}))
         self.assertEqual(self.cat(image, '/etc/fstab'), '/dev/vda1 / ext4 defaults 0 1\n')
+
+    def test_an_id_that_dbus_kept_is_no_machines(self):
+        # systemd would take it, since the other is empty.
+        image = self.build(self.layer({'etc/machine-id': '0123456789abcdef0123456789abcdef\n',
+                                       'var/lib/dbus/machine-id': '0123456789abcdef0123456789abcdef\n'}))
+        images.check(image)
+        with images.unpacked(image, self.work) as found:
+            self.assertEqual((found / 'etc/machine-id').read_text(), '')
+            self.assertEqual(os.readlink(found / 'var/lib/dbus/machine-id'), '/etc/machine-id')
 
     def test_a_machine_that_has_become_one_keeps_its_identity(self):
         image = self.build()

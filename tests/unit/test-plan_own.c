@@ -109,9 +109,14 @@ static void assert_refused(const struct plan *plan, const char *path, const char
 static void what_is_forged_is_refused(void **state)
 {
 	static const char unit[] = "/usr/lib/systemd/system/affix-x.service";
+	static const char keys[] =
+		"/etc/systemd/system/sshd.service.requires/affix-vm-keys.service";
 	cleanup_plan struct plan *plan = make_plan("affix", PLAN_OWN_USER);
 
 	(void)state;
+	assert_int_equal(plan_add_link(plan, keys, "/usr/lib/systemd/system/affix-vm-keys.service"),
+			 0);
+	assert_int_equal(plan_check_own(plan), 0);
 	assert_refused(plan, unit, "path", "\"/etc/passwd\"");
 	assert_refused(plan, unit, "owner", "\"affix\"");
 	assert_refused(plan, unit, "seed", "true");
@@ -120,6 +125,9 @@ static void what_is_forged_is_refused(void **state)
 	assert_refused(plan, "/usr/lib/affix", "seed", "true");
 	assert_refused(plan, "/var/lib/affix/agent", "owner", "\"daemon\"");
 	assert_refused(plan, "/usr/lib/affix/affix-x", "target", "\"/bin/sh\"");
+	assert_refused(plan, keys, "path",
+		       "\"/etc/systemd/system/cron.service.requires/affix-vm-x\"");
+	assert_refused(plan, keys, "target", "\"/etc/affix-vm-keys.service\"");
 }
 
 static void an_add_on_may_have_none_of_it(void **state)
