@@ -28,6 +28,8 @@
 #define LOOK_SECONDS       1
 #define LOOK_SECONDS_LATER 30
 #define LOOKS_AT_BOOT      60U
+/* A port that may not be opened ends it, but no sooner: vsock is served meanwhile. */
+#define LOOKS_IF_DENIED 5U
 
 struct guest {
 	const struct guest_options *options;
@@ -36,6 +38,7 @@ struct guest {
 	uint64_t port_after; /* it is not looked for before */
 	unsigned connections;
 	unsigned looks;
+	int port_error;   /* 0, or why a port that is there may not be opened */
 	int listen_error; /* what was said of it last */
 	sigset_t waiting; /* the signals that are blocked while it waits */
 };
@@ -109,13 +112,32 @@ static void look_for_vsock(struct guest *guest)
 }
 
 static void look_for_port(struct guest *guest)
+/* systemd makes a unit's rules for devices of those that there are when it starts
+ * (systemd.resource-control(5)): one that came later is opened after another start, by Restart=. */
+static void note_denied_port(struct guest *guest, const char *path, int error)
+{
+	if (guest->port_error == 0)
+		(void)fprintf(stderr,
+			      "'%s' may not be opened: %s; affix-guestd ends, for systemd to start "
+			      "it with the devices that there are now\n",
+			      path, strerrordesc_np(-error));
+	guest->port_error = error;
+}
+
 {
 	cleanup_fd int fd = -EBADF;
 	char path[PORT_PATH_MAX];
 	pid_t pid;
 
+	int r;
 	guest->port_after = clock_monotonic_usec() + LOOK_SECONDS * CLOCK_USEC_PER_SEC;
-	if (port_open(guest->options->port_path, path, &fd) < 0)
+	r = port_open(guest->options->port_path, path, &fd);
+	if (r == -EPERM || r == -EACCES) {
+		note_denied_port(guest, path, r);
+		return;
+	}
+	guest->port_error = 0;
+	if (r < 0)
 		return;
 	pid = serve_in_child(guest, fd, true);
 	if (pid <= 0)
@@ -164,7 +186,11 @@ int guest_run(const struct guest_options *options)
 			look_for_port(&guest);
 		if (guest.looks < LOOKS_AT_BOOT)
 			guest.looks++;
-		r = wait_for_work(&guest);
+		/* Nobody's conversation is cut. */
+		if (guest.looks >= LOOKS_IF_DENIED && guest.connections == 0)
+			r = guest.port_error;
+		if (r == 0)
+			r = wait_for_work(&guest);
 	}
 	(void)fd_close(guest.listener);
 	return r;

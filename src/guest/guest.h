@@ -9,5 +9,6 @@ struct guest_options {
 	unsigned peer; /* the CID whose connections are taken */
 };
 
-/* Serves vsock and the port for ever, each when it is there. -errno where that cannot be. */
+/* Serves vsock and the port for ever, each when it is there. -errno where that cannot be; -EPERM or
+ * -EACCES where there is a port that may not be opened. */
 must_check int guest_run(const struct guest_options *options);

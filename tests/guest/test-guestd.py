@@ -260,6 +260,27 @@ class WhatIsNoPort(unittest.TestCase):
             program.wait()
             self.assertEqual(pathlib.Path(file.name).read_bytes(), request('ping'))
 
+    def test_one_that_may_not_be_opened_ends_it_after_a_while_and_is_said_once(self):
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, slave)
+        name = os.ttyname(slave)
+        os.chmod(name, 0)
+        # As in its unit: root without the capability to open whatever is there.
+        powerless = ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] if os.getuid() == 0 else []
+        began = time.monotonic()
+        done = subprocess.run([*powerless, GUESTD, '--port', name, '--vsock-port', str(UNUSED_PORT)], stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.stderr.count(f"'{name}' may not be opened: Permission denied"), 1, done.stderr)
+        self.assertGreater(time.monotonic() - began, 3)
+
+    def test_one_that_is_not_there_is_waited_for(self):
+        program = subprocess.Popen([GUESTD, '--port', '/dev/null/none', '--vsock-port', str(UNUSED_PORT)], stderr=subprocess.DEVNULL)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        with self.assertRaises(subprocess.TimeoutExpired):
+            program.wait(7)
+
     def test_a_wrong_command_line_is_refused(self):
         for words in (['--nothing'], ['word'], ['--vsock-port', 'x'], ['--vsock-port', '-1'], ['--peer', '99999999999']):
             self.assertEqual(subprocess.run([GUESTD, *words], stderr=subprocess.DEVNULL, check=False).returncode, 2, words)
