@@ -337,3 +337,29 @@ class Machine(Case):
 
 if __name__ == '__main__':
     unittest.main()
+    def of_another_machine(self, *paths):
+        """A layer with files of the Debian tree whose headers name a machine that is not this one."""
+        files = {}
+        for path in paths:
+            text = bytearray((self.debian / path).resolve().read_bytes())
+            text[18:20] = (183 if text[18] != 183 else 62).to_bytes(2, 'little')
+            files[path] = bytes(text)
+        tree = self.work / 'foreign'
+        shutil.rmtree(tree, ignore_errors=True)
+        for path, text in files.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_bytes(text)
+        archive = self.work / 'foreign.tar'
+        fixture.run(['tar', '-cf', archive, '-C', tree, '.'])
+        return archive
+
+    def test_a_library_of_another_machine_is_one_that_the_image_lacks(self):
+        library = next(path for path in (self.debian / 'usr/lib').rglob('libisal.so.2')).relative_to(self.debian)
+        error = self.build(self.of_another_machine(library), code=1).stderr
+        self.assertIn('lacks: libisal.so.2 (libisal2); ', error)
+
+    def test_an_image_of_another_machine_is_said_to_be_one(self):
+        loaders = [path.relative_to(self.debian) for path in (self.debian / 'usr/lib').rglob('ld-linux-*.so.*')]
+        error = self.build(self.of_another_machine('usr/lib/systemd/systemd', *loaders), code=1).stderr
+        self.assertTrue(error.startswith("wrong-platform: 'affix' "), error)
+
