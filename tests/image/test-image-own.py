@@ -251,6 +251,21 @@ class Tree(Case):
         self.assertEqual(found, {('vm', 'missing', '/usr/lib/systemd/system/affix-vm.target'),
                                  ('affix', 'mode', '/usr/lib/systemd/system/affix-agent.service')})
 
+    def test_what_is_done_from_a_bundle_is_not_for_affix_itself(self):
+        configuration = self.work / 'configuration.json'
+        configuration.write_text('{}')
+        with images.unpacked(self.build(), self.work) as tree:
+            for name, how in (('affix', '--with-affix'), ('vm', '--profile vm')):
+                for words in (('rollback', name), ('configure', name, configuration)):
+                    with self.subTest(words):
+                        done = self.affix(*words, '--root', tree, code=1)
+                        self.assertTrue(done.stderr.startswith(f"protected: '{name}' is affix itself"), done.stderr)
+                        self.assertIn(f"'affix image inject {how}'", done.stderr)
+            agent = next((tree / 'opt/affix/affix/versions').glob('*/affix-agent'))
+            agent.write_bytes(b'')
+            done = self.affix('repair', 'affix', '--root', tree, code=1)
+            self.assertTrue(done.stderr.startswith("protected: 'affix' is affix itself"), done.stderr)
+
     def drift(self, image):
         return json.loads(self.affix('image', 'drift', '--json', image).stdout)['data']['addons']
 
@@ -325,18 +340,6 @@ class Machine(Case):
         self.assertIn('libisal.so.2 (libisal2)', self.build(archive, code=1).stderr)
         self.assertFalse((self.work / 'own.img').exists())
 
-    def test_without_keys_nothing_is_built(self):
-        empty = self.work / 'none'
-        empty.mkdir(exist_ok=True)
-        done = self.build(options=('--with-affix', '--trust', empty), code=1)
-        self.assertTrue(done.stderr.startswith('no-trusted-key: '), done.stderr)
-
-    def test_a_profile_that_is_none_is_a_mistake(self):
-        self.assertIn("'vm'", self.build(options=('--profile', 'pet'), code=2).stderr)
-
-
-if __name__ == '__main__':
-    unittest.main()
     def of_another_machine(self, *paths):
         """A layer with files of the Debian tree whose headers name a machine that is not this one."""
         files = {}
@@ -363,3 +366,15 @@ if __name__ == '__main__':
         error = self.build(self.of_another_machine('usr/lib/systemd/systemd', *loaders), code=1).stderr
         self.assertTrue(error.startswith("wrong-platform: 'affix' "), error)
 
+    def test_without_keys_nothing_is_built(self):
+        empty = self.work / 'none'
+        empty.mkdir(exist_ok=True)
+        done = self.build(options=('--with-affix', '--trust', empty), code=1)
+        self.assertTrue(done.stderr.startswith('no-trusted-key: '), done.stderr)
+
+    def test_a_profile_that_is_none_is_a_mistake(self):
+        self.assertIn("'vm'", self.build(options=('--profile', 'pet'), code=2).stderr)
+
+
+if __name__ == '__main__':
+    unittest.main()
