@@ -504,6 +504,18 @@ class TheHostsSide(unittest.TestCase):
         done = self.vm('ping', '--firecracker', self.guest(lambda connection: connection.sendall(b'y' * 1000)))
         self.assertEqual((done.returncode, done.stderr.partition(':')[0]), (1, 'error'))
 
+    def test_a_shutdown_over_vsock_is_not_asked_for_by_who_is_not_root(self):
+        try:
+            socket.socket(socket.AF_VSOCK).close()
+        except OSError:
+            self.skipTest('this kernel has no vsock')
+        powerless = ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] if os.getuid() == 0 else []
+        began = time.monotonic()
+        done = subprocess.run([*powerless, AFFIX, 'vm', 'shutdown', '1'], capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout, done.stderr.partition(':')[0]), (1, '', 'forbidden'), done)
+        self.assertIn("run it as root, or use the socket of the VM's serial port", done.stderr)
+        self.assertLess(time.monotonic() - began, 2)
+
     def test_who_is_not_there_is_said_at_once(self):
         path = pathlib.Path(self.directory.name, 'nobody.sock')
         began = time.monotonic()
