@@ -16,8 +16,10 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "engine/platform.h"
 #include "image/libraries.h"
 #include "plan/apply.h"
+#include "plan/tree.h"
 #include "store/store.h"
 
 /* What a file has besides its bytes: an inode, a name, its directory. */
@@ -101,6 +103,20 @@ int image_own_measure(const struct image_own *own, uint64_t block_size,
 	return COMMAND_DONE;
 }
 
+/* Before the libraries: those of another machine are no reason to install some. */
+static int check_platform(const struct image_work *work, const struct bundle *bundle)
+{
+	struct refusal refusal = REFUSAL_INIT;
+	struct tree tree;
+	int r = tree_open(work->excerpt.path, false, &tree);
+
+	if (r < 0)
+		return command_broke(r, "the image's copy could not be opened");
+	r = platform_check(&tree, &bundle->identity, &refusal);
+	tree_done(&tree);
+	return r == 0 ? COMMAND_DONE : command_refuse(&refusal);
+}
+
 /* All that the programs would miss in the image, in one sentence. */
 static int check_libraries(struct edit *edit, const struct bundle *bundle)
 {
@@ -158,7 +174,9 @@ static int install(struct image_own *own, size_t i, struct image_work *work,
 		return command_refuse(&refusal);
 	if (r < 0)
 		return command_broke(r, "the plan of affix's own files could not be made");
-	code = check_libraries(&work->edit, engine.bundle);
+	code = check_platform(work, engine.bundle);
+	if (code == COMMAND_DONE)
+		code = check_libraries(&work->edit, engine.bundle);
 	return code == COMMAND_DONE ? ask(own, i, work, &engine) : code;
 }
 

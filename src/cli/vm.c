@@ -99,6 +99,14 @@ static int explain(const struct vm_call *call, int error, struct result *ret)
 			"or affix-guestd(8) does not run in it",
 			where, call->timeout);
 		return r < 0 ? command_broke(r, "out of memory") : COMMAND_TRY_AGAIN;
+	case -EPERM:
+		r = result_set(
+			ret, RESULT_REFUSED, "forbidden",
+			"the guest at '%s' was not asked: a shutdown over vsock needs a port "
+			"below %u, which is root's; run it as root, or use the socket of the "
+			"VM's serial port",
+			where, GUEST_VSOCK_PRIVILEGED_END);
+		return r < 0 ? command_broke(r, "out of memory") : result_exit_code(ret);
 	case -ENOENT:
 	case -ECONNREFUSED:
 	case -ENODEV:

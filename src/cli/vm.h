@@ -29,7 +29,7 @@ must_check int vm_address_parse(const char *text, struct vm_address *ret);
 /*
  * Asks, and waits for the answer at most *usec* in all; a guest that is not there yet is waited
  * for. 0; -errno: -ETIMEDOUT it did not answer, -ENOENT, -ECONNREFUSED nobody has the socket,
- * -ENODEV no vsock here or no such VM.
+ * -ENODEV no vsock here or no such VM; -EPERM a shutdown over vsock is not ours to ask for.
  */
 must_check int vm_ask(const struct vm_address *address, enum guest_verb verb, uint64_t usec,
 		      struct result *ret);

@@ -30,6 +30,8 @@
 #define RETRY_USEC  (200 * CLOCK_USEC_PER_MSEC)
 #define ID_BYTES    8U
 #define PREFACE_MAX 64U
+/* The first of the ports below GUEST_VSOCK_PRIVILEGED_END that are tried. */
+#define PRIVILEGED_BEGIN 512U
 
 /* A number up to *end*, which is one of *ends* or the end of the text. 0 or -EINVAL. */
 static int parse_number(const char **at, unsigned *ret)
@@ -111,7 +113,23 @@ static int make_socket(const struct vm_address *address, int *ret_fd,
 	return 0;
 }
 
-static int connect_to(const struct vm_address *address, uint64_t end, int *ret_fd)
+/* Takes a port that only root may have, as bindresvport(3) does. 0; -EPERM; -errno. */
+static int bind_privileged(int fd)
+{
+	struct sockaddr_vm name = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY};
+
+	for (unsigned port = GUEST_VSOCK_PRIVILEGED_END - 1; port >= PRIVILEGED_BEGIN; port--) {
+		name.svm_port = port;
+		if (bind(fd, (const struct sockaddr *)&name, sizeof(name)) == 0)
+			return 0;
+		if (errno != EADDRINUSE)
+			return errno == EACCES ? -EPERM : -errno;
+	}
+	return -EADDRINUSE;
+}
+
+static int connect_to(const struct vm_address *address, bool is_privileged, uint64_t end,
+		      int *ret_fd)
 {
 	struct sockaddr_storage name = {0};
 	cleanup_fd int fd = -EBADF;
@@ -119,6 +137,8 @@ static int connect_to(const struct vm_address *address, uint64_t end, int *ret_f
 	int error = 0;
 	int r = make_socket(address, &fd, &name, &size);
 
+	if (r == 0 && is_privileged && !address->path)
+		r = bind_privileged(fd);
 	if (r < 0)
 		return r;
 	if (connect(fd, (const struct sockaddr *)&name, size) < 0) {
@@ -254,7 +274,7 @@ static int ask_once(const struct vm_address *address, const struct guest_request
 	int r = guest_request_format(request, &text);
 
 	if (r == 0)
-		r = connect_to(address, end, &fd);
+		r = connect_to(address, request->verb == GUEST_SHUTDOWN, end, &fd);
 	if (r == 0 && address->has_preface)
 		r = exchange_preface(fd, address->port, end);
 	/* On a serial port this ends what somebody before may have begun. */

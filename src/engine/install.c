@@ -350,6 +350,8 @@ static int repair_bytes(struct operation *operation, struct delivery *delivery)
 	r = apply_has_bytes(&operation->tree, record->current, &has_bytes);
 	if (r < 0)
 		return r;
+	if (!has_bytes && manifest_id_is_own(record->id))
+		return operation_refuse_own(operation, record->id);
 	if (operation->call->fds[REQUEST_FD_BUNDLE] < 0)
 		return has_bytes
 			       ? 0

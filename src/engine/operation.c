@@ -125,16 +125,43 @@ static int check_known(struct operation *operation, const char *id)
 	return r == -ENOENT ? refuse_not_installed(operation, id) : r;
 }
 
-int operation_lock(struct operation *operation, const char *id)
+int operation_refuse_own(struct operation *operation, const char *id)
 {
-	int r;
+	enum request_verb verb = operation->call->request->verb;
+	const char *how = strcmp(id, "vm") == 0 ? "inject --profile vm" : "inject --with-affix";
 
-	if (operation->manager && manifest_id_is_own(id))
+	if (verb == REQUEST_UNINSTALL)
+		how = "rm-add-on";
+	if (operation->manager)
 		return refuse(&operation->refusal, REFUSAL_PROTECTED,
 			      "'%s' is affix itself, which a running host does not change; 'affix "
-			      "image inject --with-affix' does, in its image",
-			      id);
-	r = check_known(operation, id);
+			      "image %s' does, in its image",
+			      id, how);
+	return refuse(&operation->refusal, REFUSAL_PROTECTED,
+		      "'%s' is affix itself, of which there is no bundle to %s it from; 'affix "
+		      "image %s' brings it anew, into an image",
+		      id, request_verb_to_string(verb), how);
+}
+
+/* What is done from a bundle is not for affix itself, and nothing is where it runs. */
+static int check_own(struct operation *operation, const char *id)
+{
+	const struct engine_call *call = operation->call;
+	enum request_verb verb = call->request->verb;
+	bool wants_bundle = verb == REQUEST_CONFIGURE || verb == REQUEST_ROLLBACK ||
+			    (verb == REQUEST_REPAIR && call->fds[REQUEST_FD_BUNDLE] >= 0);
+
+	if (!manifest_id_is_own(id) || (!operation->manager && !wants_bundle))
+		return 0;
+	return operation_refuse_own(operation, id);
+}
+
+int operation_lock(struct operation *operation, const char *id)
+{
+	int r = check_own(operation, id);
+
+	if (r == 0)
+		r = check_known(operation, id);
 	if (r != 0)
 		return r;
 	r = store_lock(&operation->store, id, operation->call->is_admin,

@@ -50,6 +50,9 @@ void operation_done(struct operation *operation);
  */
 must_check int operation_lock(struct operation *operation, const char *id);
 
+/* The request is not for affix itself, of which *id* is a part: says what is. */
+must_check int operation_refuse_own(struct operation *operation, const char *id);
+
 /* Answers from *record* a request id that it has the result of; `is_answered` says whether. 0 or
  * -errno. */
 must_check int operation_answer_again(struct operation *operation, const struct record *record);

@@ -48,11 +48,19 @@ static int health(struct result *ret)
 	return result_set(ret, RESULT_DONE, "", "the guest is %s", state);
 }
 
-static int shut_down(struct result *ret, bool *ret_ends)
+static int shut_down(bool may_end, struct result *ret, bool *ret_ends)
 {
 	struct refusal refusal = REFUSAL_INIT;
 	struct stat st;
 
+	if (!may_end) {
+		refusal_set(
+			&refusal, REFUSAL_FORBIDDEN,
+			"over vsock the guest is shut down for a port below %u alone, which the "
+			"host keeps for root: ask as root, or by the VM's serial port",
+			GUEST_VSOCK_PRIVILEGED_END);
+		return result_set_refusal(ret, &refusal);
+	}
 	if (stat(BOOTED_PATH, &st) < 0 || kill(INIT_PID, 0) < 0) {
 		refusal_set(&refusal, REFUSAL_NO_MANAGER,
 			    "the guest cannot be shut down: systemd is not its PID 1, or is not to "
@@ -63,7 +71,8 @@ static int shut_down(struct result *ret, bool *ret_ends)
 	return result_set(ret, RESULT_DONE, "", "the guest shuts down");
 }
 
-static int answer_request(const struct guest_request *request, struct result *ret, bool *ret_ends)
+static int answer_request(const struct guest_request *request, bool may_end, struct result *ret,
+			  bool *ret_ends)
 {
 	switch (request->verb) {
 	case GUEST_PING:
@@ -71,7 +80,7 @@ static int answer_request(const struct guest_request *request, struct result *re
 	case GUEST_HEALTH:
 		return health(ret);
 	case GUEST_SHUTDOWN:
-		return shut_down(ret, ret_ends);
+		return shut_down(may_end, ret, ret_ends);
 	case GUEST_VERB_N:
 	default:
 		return -EINVAL;
@@ -84,7 +93,7 @@ static int set_text(char **place, const char *text)
 	return *place ? 0 : -ENOMEM;
 }
 
-int answer_line(const char *line, size_t size, struct result *ret, bool *ret_ends)
+int answer_line(const char *line, size_t size, bool may_end, struct result *ret, bool *ret_ends)
 {
 	struct guest_request request = GUEST_REQUEST_INIT;
 	struct refusal refusal = REFUSAL_INIT;
@@ -99,7 +108,7 @@ int answer_line(const char *line, size_t size, struct result *ret, bool *ret_end
 	if (r > 0)
 		return result_set_refusal(ret, &refusal);
 	r = set_text(&ret->verb, guest_verb_to_string(request.verb));
-	return r < 0 ? r : answer_request(&request, ret, ret_ends);
+	return r < 0 ? r : answer_request(&request, may_end, ret, ret_ends);
 }
 
 int answer_too_long(struct result *ret)

@@ -28,6 +28,8 @@
 #define LOOK_SECONDS       1
 #define LOOK_SECONDS_LATER 30
 #define LOOKS_AT_BOOT      60U
+/* A port that may not be opened ends it, but no sooner: vsock is served meanwhile. */
+#define LOOKS_IF_DENIED 5U
 
 struct guest {
 	const struct guest_options *options;
@@ -36,6 +38,7 @@ struct guest {
 	uint64_t port_after; /* it is not looked for before */
 	unsigned connections;
 	unsigned looks;
+	int port_error;   /* 0, or why a port that is there may not be opened */
 	int listen_error; /* what was said of it last */
 	sigset_t waiting; /* the signals that are blocked while it waits */
 };
@@ -77,8 +80,9 @@ static void reap(struct guest *guest)
 	}
 }
 
-/* A child serves *fd*; the parent's copy is closed. Its pid, or -errno. */
-static pid_t serve_in_child(struct guest *guest, int fd, bool is_port)
+/* A child serves *fd*; the parent's copy is closed. *may_end*: of a connection. Its pid, or -errno.
+ */
+static pid_t serve_in_child(struct guest *guest, int fd, bool is_port, bool may_end)
 {
 	pid_t parent = getpid();
 	pid_t pid = fork();
@@ -89,8 +93,8 @@ static pid_t serve_in_child(struct guest *guest, int fd, bool is_port)
 		/* The parent may have ended before this is said. */
 		if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 || getppid() != parent)
 			_exit(EXIT_FAILURE);
-		_exit((is_port ? serve_port(fd) : serve_connection(fd, fd)) < 0 ? EXIT_FAILURE
-										: EXIT_SUCCESS);
+		error = is_port ? serve_port(fd) : serve_connection(fd, fd, may_end);
+		_exit(error < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 	}
 	return pid < 0 ? -error : pid;
 }
@@ -108,16 +112,35 @@ static void look_for_vsock(struct guest *guest)
 	guest->listen_error = r;
 }
 
+/* systemd makes a unit's rules for devices of those that there are when it starts
+ * (systemd.resource-control(5)): one that came later is opened after another start, by Restart=. */
+static void note_denied_port(struct guest *guest, const char *path, int error)
+{
+	if (guest->port_error == 0)
+		(void)fprintf(stderr,
+			      "'%s' may not be opened: %s; affix-guestd ends, for systemd to start "
+			      "it with the devices that there are now\n",
+			      path, strerrordesc_np(-error));
+	guest->port_error = error;
+}
+
 static void look_for_port(struct guest *guest)
 {
 	cleanup_fd int fd = -EBADF;
 	char path[PORT_PATH_MAX];
 	pid_t pid;
+	int r;
 
 	guest->port_after = clock_monotonic_usec() + LOOK_SECONDS * CLOCK_USEC_PER_SEC;
-	if (port_open(guest->options->port_path, path, &fd) < 0)
+	r = port_open(guest->options->port_path, path, &fd);
+	if (r == -EPERM || r == -EACCES) {
+		note_denied_port(guest, path, r);
 		return;
-	pid = serve_in_child(guest, fd, true);
+	}
+	guest->port_error = 0;
+	if (r < 0)
+		return;
+	pid = serve_in_child(guest, fd, true, true);
 	if (pid <= 0)
 		return;
 	guest->port_pid = pid;
@@ -127,11 +150,13 @@ static void look_for_port(struct guest *guest)
 static void take_connection(struct guest *guest)
 {
 	cleanup_fd int fd = -EBADF;
-	int r = listen_accept(guest->listener, guest->options->peer, &fd);
+	bool is_privileged = false;
+	int r = listen_accept(guest->listener, guest->options->peer, &is_privileged, &fd);
+	bool may_end = is_privileged || guest->options->takes_any_port;
 
 	if (r == LISTEN_E_STRANGER)
 		(void)fprintf(stderr, "a connection was not the host's, and was closed\n");
-	if (r == 0 && serve_in_child(guest, fd, false) > 0)
+	if (r == 0 && serve_in_child(guest, fd, false, may_end) > 0)
 		guest->connections++;
 }
 
@@ -164,7 +189,11 @@ int guest_run(const struct guest_options *options)
 			look_for_port(&guest);
 		if (guest.looks < LOOKS_AT_BOOT)
 			guest.looks++;
-		r = wait_for_work(&guest);
+		/* Nobody's conversation is cut. */
+		if (guest.looks >= LOOKS_IF_DENIED && guest.connections == 0)
+			r = guest.port_error;
+		if (r == 0)
+			r = wait_for_work(&guest);
 	}
 	(void)fd_close(guest.listener);
 	return r;

@@ -3,7 +3,9 @@
 /*
  * vsock: how a machine and its host talk without a network. The host is CID 2, always; programs of
  * this guest (CID 1, by vsock_loopback) and of guests of this guest have other numbers, which the
- * kernel vouches for, and are none of those who may ask.
+ * kernel vouches for, and are none of those who may ask. Of the host's programs, those that have
+ * CAP_NET_BIND_SERVICE in its first user namespace may have a port below 1024; nobody gets one by
+ * not asking for any.
  */
 
 #include "guest/listen.h"
@@ -14,6 +16,7 @@
 #include <linux/vm_sockets.h>
 
 #include "base/fd.h"
+#include "ipc/guest.h"
 
 #define BACKLOG 8
 
@@ -32,7 +35,7 @@ int listen_on_vsock(unsigned port, int *ret_fd)
 	return 0;
 }
 
-int listen_accept(int listener, unsigned peer, int *ret_fd)
+int listen_accept(int listener, unsigned peer, bool *ret_is_privileged, int *ret_fd)
 {
 	struct sockaddr_vm address = {0};
 	socklen_t size = sizeof(address);
@@ -42,6 +45,7 @@ int listen_accept(int listener, unsigned peer, int *ret_fd)
 		return -errno;
 	if (size < sizeof(address) || address.svm_family != AF_VSOCK || address.svm_cid != peer)
 		return LISTEN_E_STRANGER;
+	*ret_is_privileged = address.svm_port < GUEST_VSOCK_PRIVILEGED_END;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/cleanup.h"
 
 /* Listens on a port of vsock, of whatever CID this machine has or will have. 0 or -errno
@@ -11,6 +13,6 @@ enum {
 	LISTEN_E_STRANGER = 1
 };
 
-/* Takes a connection of the machine *peer*: anybody else's is closed. 0; LISTEN_E_STRANGER; -errno.
- */
-must_check int listen_accept(int listener, unsigned peer, int *ret_fd);
+/* Takes a connection of the machine *peer*: anybody else's is closed. *ret_is_privileged*: it is
+ * from a port that only the peer's root may use. 0; LISTEN_E_STRANGER; -errno. */
+must_check int listen_accept(int listener, unsigned peer, bool *ret_is_privileged, int *ret_fd);

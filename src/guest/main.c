@@ -32,6 +32,7 @@ static const char usage[] =
 	"                     " GUEST_PORT_NAME "\n"
 	"  --vsock-port PORT  listen there, instead of on 4323\n"
 	"  --peer CID         whose connections are taken, instead of the host's (2)\n"
+	"  --any-port         let any port of it ask for a shutdown, not those of its root alone\n"
 	"  --stdio            answer standard input on standard output, and nothing else\n"
 	"  --help, --version\n"
 	"\n"
@@ -70,6 +71,9 @@ static int take_option(int option, struct options *options)
 		return take_number("--vsock-port", &options->guest.vsock_port);
 	case 'c':
 		return take_number("--peer", &options->guest.peer);
+	case 'a':
+		options->guest.takes_any_port = true;
+		return 0;
 	case 's':
 		options->is_stdio = true;
 		return 0;
@@ -90,6 +94,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{"port",       required_argument, NULL, 'p'},
 		{"vsock-port", required_argument, NULL, 'o'},
 		{"peer",       required_argument, NULL, 'c'},
+		{"any-port",   no_argument,       NULL, 'a'},
 		{"stdio",      no_argument,       NULL, 's'},
 		{"help",       no_argument,       NULL, 'h'},
 		{"version",    no_argument,       NULL, 'v'},
@@ -122,7 +127,7 @@ int main(int argc, char **argv)
 	if (r != 0)
 		return r == 1 ? EXIT_SUCCESS : EXIT_USAGE;
 	(void)signal(SIGPIPE, SIG_IGN);
-	r = options.is_stdio ? serve_connection(STDIN_FILENO, STDOUT_FILENO)
+	r = options.is_stdio ? serve_connection(STDIN_FILENO, STDOUT_FILENO, true)
 			     : guest_run(&options.guest);
 	/* Who is asked nothing more has done all that was wanted. */
 	if (r < 0 && r != -ETIMEDOUT) {

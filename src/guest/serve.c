@@ -39,6 +39,7 @@ struct stream {
 	int in;
 	int out;
 	bool is_port;
+	bool may_end; /* the guest, who is on the other side */
 	bool is_cut;  /* the last answer was: the next begins a line */
 	uint64_t end; /* of a connection, unless a whole line comes before */
 	struct line line;
@@ -153,7 +154,8 @@ static int answer(struct stream *stream, int how)
 	if (how == LINE_E_TOO_LONG)
 		r = answer_too_long(&result);
 	else
-		r = answer_line(stream->line.text, stream->line.size, &result, &ends);
+		r = answer_line(stream->line.text, stream->line.size, stream->may_end, &result,
+				&ends);
 	if (r == 0)
 		r = send_answer(stream, &result);
 	if (ends)
@@ -210,9 +212,9 @@ static int serve(struct stream *stream)
 	return r;
 }
 
-int serve_connection(int in, int out)
+int serve_connection(int in, int out, bool may_end)
 {
-	struct stream stream = {.in = in, .out = out};
+	struct stream stream = {.in = in, .out = out, .may_end = may_end};
 	int r = set_non_blocking(in, 0);
 
 	if (r == 0)
@@ -227,7 +229,7 @@ int serve_connection(int in, int out)
 
 int serve_port(int fd)
 {
-	struct stream stream = {.in = fd, .out = fd, .is_port = true};
+	struct stream stream = {.in = fd, .out = fd, .is_port = true, .may_end = true};
 	int r = line_init(&stream.line, GUEST_REQUEST_MAX);
 
 	/* A port without signals is looked at now and then. */

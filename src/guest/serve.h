@@ -11,9 +11,9 @@
 /*
  * Answers a connection's requests, one after another, until its other side ends it, sends no
  * whole line for half a minute, or does not take its answers. *in* and *out* may be the same; both
- * are left non-blocking. 0 or -errno.
+ * are left non-blocking. *may_end*: the other side may end the guest. 0 or -errno.
  */
-must_check int serve_connection(int in, int out);
+must_check int serve_connection(int in, int out, bool may_end);
 
 /*
  * Answers what comes out of a port: a character device whose other side comes and goes. Whatever

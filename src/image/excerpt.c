@@ -39,7 +39,7 @@ enum how {
 	HOW_TREE,  /* a directory and all below it */
 	HOW_LARGE, /* the same, whatever the size of its files */
 	HOW_NAMED, /* a directory, and what in it has affix's name */
-	HOW_SMALL, /* what is in one of that name: of large files the names */
+	HOW_SMALL, /* what is in one that is called `affix`: of large files the names */
 };
 
 static const struct {
@@ -236,6 +236,9 @@ static enum how how_below(enum how how, const char *name, bool is_directory)
 {
 	if (how == HOW_OURS && str_starts_with(name, "affix-"))
 		return HOW_TREE;
+	/* The plans of affix itself have no directories below these (plan_bounds_own.c). */
+	if (is_directory && (how == HOW_SMALL || (how == HOW_NAMED && strcmp(name, "affix") != 0)))
+		return HOW_NAMES;
 	if (how == HOW_NAMED)
 		return HOW_SMALL;
 	return how == HOW_OURS && !is_directory ? HOW_NAMES : how;
@@ -270,7 +273,7 @@ static int copy_child(struct excerpt *excerpt, struct queue *queue, const char *
 		return r < 0 ? r : -ENOMEM;
 	below_it = how_below(how, name, S_ISDIR(st.mode));
 	r = copy_object(excerpt, path, &st, size_of(below_it, &st), below_it == HOW_LARGE);
-	if (r < 0 || !S_ISDIR(st.mode) || how == HOW_NAMES)
+	if (r < 0 || !S_ISDIR(st.mode) || below_it == HOW_NAMES)
 		return r;
 	return depth < DEPTH_MAX ? queue_add(queue, path, below_it, depth + 1) : -E2BIG;
 }
@@ -387,7 +390,14 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 			"what '%s' has below /etc/affix and in files of affix's names "
 			"is too large to be affix's; look with 'affix image ls'",
 			edit->path);
-	if (r == -EUCLEAN || r == -E2BIG)
+	if (r == -E2BIG)
+		return problem_refuse(
+			reterr_problem, "bad-image",
+			"what '%s' has below /etc/affix, /opt/affix, /var/lib/affix and "
+			"/etc/systemd is more than %u files, or more than %u directories deep, "
+			"which is not affix's; look with 'affix image ls'",
+			edit->path, ENTRIES_MAX, DEPTH_MAX);
+	if (r == -EUCLEAN)
 		return problem_refuse(reterr_problem, "bad-image",
 				      "the file system in '%s' cannot be read (%s); check it with "
 				      "'e2fsck -f'",

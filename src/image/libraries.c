@@ -8,6 +8,11 @@
 #include <gelf.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
 
 /* What Debian 12 calls the packages of the libraries that affix's programs load. */
 static const struct {
@@ -46,6 +51,17 @@ static const char *const places[] = {
 	"/usr/local/lib",
 };
 
+/* The part of a header that is of one form for all classes, and what in it says the machine. */
+#define HEAD_SIZE    20U
+#define MACHINE_AT   18U
+#define MACHINE_SIZE 2U
+
+struct search {
+	struct edit *edit;
+	unsigned char head[HEAD_SIZE]; /* the program's */
+	struct strv *missing;
+};
+
 static void end_elf(Elf **elf)
 {
 	(void)elf_end(*elf);
@@ -67,33 +83,58 @@ static int add_missing(const char *name, struct strv *ret)
 	return strv_has(ret, shown) ? 0 : strv_add(ret, shown);
 }
 
-/* Whether the image has *path*: a link that leads nowhere is none. */
-static int has_path(struct edit *edit, const char *path, bool *ret)
+/* Whether a file of the image is of the program's class, byte order and machine: the loader passes
+ * over others. */
+static int is_alike(const struct search *search, const struct edit_stat *st, bool *ret)
 {
-	int r = edit_resolve(edit, path, NULL, NULL, NULL);
+	unsigned char head[HEAD_SIZE] = {0};
+	cleanup_fd int fd = -EBADF;
+	int r;
 
-	*ret = r == 0;
-	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+	*ret = false;
+	if (!S_ISREG(st->mode) || st->size < sizeof(head))
+		return 0;
+	fd = memfd_create("library", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = edit_read_file(search->edit, st->ino, sizeof(head), fd);
+	if (r == 0 && pread(fd, head, sizeof(head), 0) < 0)
+		r = -errno;
+	*ret = r == 0 && memcmp(head, search->head, EI_VERSION) == 0 &&
+	       memcmp(head + MACHINE_AT, search->head + MACHINE_AT, MACHINE_SIZE) == 0;
+	return r;
 }
 
-static int look_for(struct edit *edit, const char *name, struct strv *ret)
+/* Whether the image has *path* for the program: a link that leads nowhere is none. */
+static int has_path(const struct search *search, const char *path, bool *ret)
+{
+	struct edit_stat st;
+	int r = edit_resolve(search->edit, path, NULL, &st, NULL);
+
+	*ret = false;
+	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+		return 0;
+	return r < 0 ? r : is_alike(search, &st, ret);
+}
+
+static int look_for(const struct search *search, const char *name)
 {
 	bool found = false;
 	char path[512];
 	int r = 0;
 
 	if (*name == '/') {
-		r = has_path(edit, name, &found);
-		return r < 0 || found ? r : add_missing(name, ret);
+		r = has_path(search, name, &found);
+		return r < 0 || found ? r : add_missing(name, search->missing);
 	}
 	for (size_t i = 0; r == 0 && !found && i < ARRAY_SIZE(places); i++) {
 		(void)snprintf(path, sizeof(path), "%s/%s", places[i], name);
-		r = has_path(edit, path, &found);
+		r = has_path(search, path, &found);
 	}
-	return r < 0 || found ? r : add_missing(name, ret);
+	return r < 0 || found ? r : add_missing(name, search->missing);
 }
 
-static int look_at_needed(struct edit *edit, Elf *elf, Elf_Scn *section, struct strv *ret)
+static int look_at_needed(const struct search *search, Elf *elf, Elf_Scn *section)
 {
 	Elf_Data *data = elf_getdata(section, NULL);
 	GElf_Shdr header;
@@ -108,13 +149,12 @@ static int look_at_needed(struct edit *edit, Elf *elf, Elf_Scn *section, struct 
 		if (entry.d_tag != DT_NEEDED)
 			continue;
 		name = elf_strptr(elf, header.sh_link, entry.d_un.d_val);
-		r = name ? look_for(edit, name, ret) : -EBADMSG;
+		r = name ? look_for(search, name) : -EBADMSG;
 	}
 	return r;
 }
 
-static int look_at_section(struct edit *edit, Elf *elf, size_t names, Elf_Scn *section,
-			   struct strv *ret)
+static int look_at_section(const struct search *search, Elf *elf, size_t names, Elf_Scn *section)
 {
 	const char *name;
 	GElf_Shdr header;
@@ -123,29 +163,31 @@ static int look_at_section(struct edit *edit, Elf *elf, size_t names, Elf_Scn *s
 	if (!gelf_getshdr(section, &header))
 		return -EBADMSG;
 	if (header.sh_type == SHT_DYNAMIC)
-		return look_at_needed(edit, elf, section, ret);
+		return look_at_needed(search, elf, section);
 	name = elf_strptr(elf, names, header.sh_name);
 	if (!name || strcmp(name, ".interp") != 0)
 		return 0;
 	data = elf_getdata(section, NULL);
 	if (!data || data->d_size == 0 || ((const char *)data->d_buf)[data->d_size - 1] != '\0')
 		return -EBADMSG;
-	return look_for(edit, data->d_buf, ret);
+	return look_for(search, data->d_buf);
 }
 
 int libraries_find_missing(struct edit *edit, int fd, struct strv *ret)
 {
+	struct search search = {.edit = edit, .missing = ret};
 	CLEANUP(end_elf) Elf *elf = NULL;
 	Elf_Scn *section = NULL;
 	size_t names = 0;
 	int r = 0;
 
-	if (elf_version(EV_CURRENT) == EV_NONE)
+	if (elf_version(EV_CURRENT) == EV_NONE ||
+	    pread(fd, search.head, HEAD_SIZE, 0) != (ssize_t)HEAD_SIZE)
 		return -EBADMSG;
 	elf = elf_begin(fd, ELF_C_READ, NULL);
 	if (!elf || elf_kind(elf) != ELF_K_ELF || elf_getshdrstrndx(elf, &names) < 0)
 		return -EBADMSG;
 	while (r == 0 && (section = elf_nextscn(elf, section)))
-		r = look_at_section(edit, elf, names, section, ret);
+		r = look_at_section(&search, elf, names, section);
 	return r;
 }

@@ -14,6 +14,8 @@
 
 /* Where it listens on vsock. */
 #define GUEST_VSOCK_PORT 4323U
+/* Whoever asks for a shutdown over vsock has a port below it: the kernel keeps those for root. */
+#define GUEST_VSOCK_PRIVILEGED_END 1024U
 /* The name of its port of virtio-serial. */
 #define GUEST_PORT_NAME "org.affix.guestd.0"
 

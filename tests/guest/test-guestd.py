@@ -260,6 +260,27 @@ class WhatIsNoPort(unittest.TestCase):
             program.wait()
             self.assertEqual(pathlib.Path(file.name).read_bytes(), request('ping'))
 
+    def test_one_that_may_not_be_opened_ends_it_after_a_while_and_is_said_once(self):
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, slave)
+        name = os.ttyname(slave)
+        os.chmod(name, 0)
+        # As in its unit: root without the capability to open whatever is there.
+        powerless = ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] if os.getuid() == 0 else []
+        began = time.monotonic()
+        done = subprocess.run([*powerless, GUESTD, '--port', name, '--vsock-port', str(UNUSED_PORT)], stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.stderr.count(f"'{name}' may not be opened: Permission denied"), 1, done.stderr)
+        self.assertGreater(time.monotonic() - began, 3)
+
+    def test_one_that_is_not_there_is_waited_for(self):
+        program = subprocess.Popen([GUESTD, '--port', '/dev/null/none', '--vsock-port', str(UNUSED_PORT)], stderr=subprocess.DEVNULL)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.kill)
+        with self.assertRaises(subprocess.TimeoutExpired):
+            program.wait(7)
+
     def test_a_wrong_command_line_is_refused(self):
         for words in (['--nothing'], ['word'], ['--vsock-port', 'x'], ['--vsock-port', '-1'], ['--peer', '99999999999']):
             self.assertEqual(subprocess.run([GUESTD, *words], stderr=subprocess.DEVNULL, check=False).returncode, 2, words)
@@ -482,6 +503,18 @@ class TheHostsSide(unittest.TestCase):
         path.unlink()
         done = self.vm('ping', '--firecracker', self.guest(lambda connection: connection.sendall(b'y' * 1000)))
         self.assertEqual((done.returncode, done.stderr.partition(':')[0]), (1, 'error'))
+
+    def test_a_shutdown_over_vsock_is_not_asked_for_by_who_is_not_root(self):
+        try:
+            socket.socket(socket.AF_VSOCK).close()
+        except OSError:
+            self.skipTest('this kernel has no vsock')
+        powerless = ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] if os.getuid() == 0 else []
+        began = time.monotonic()
+        done = subprocess.run([*powerless, AFFIX, 'vm', 'shutdown', '1'], capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout, done.stderr.partition(':')[0]), (1, '', 'forbidden'), done)
+        self.assertIn("run it as root, or use the socket of the VM's serial port", done.stderr)
+        self.assertLess(time.monotonic() - began, 2)
 
     def test_who_is_not_there_is_said_at_once(self):
         path = pathlib.Path(self.directory.name, 'nobody.sock')

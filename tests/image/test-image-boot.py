@@ -58,6 +58,16 @@ while true; do
 		/usr/lib/affix/affix-guestd --vsock-port 5000 --peer 1 --port /dev/null/none & affix vm ping --json 1:5000 2>&1 | tr -d '\n'
 		kill $!
 		;;
+	unprivileged)
+		/usr/lib/affix/affix-guestd --vsock-port 5001 --peer 1 --port /dev/null/none & affix vm ping 1:5001 >/dev/null
+		perl -e 'socket(S, 40, 1, 0); connect(S, pack("SSLLx4", 40, 0, 5001, 1)); syswrite(S, "{\"schema\":1,\"verb\":\"shutdown\"}\n"); print scalar <S>' 2>&1 | tr -d '\n'
+		kill $!
+		;;
+	privileged) # One that may not end the guest in fact.
+		setpriv --reuid=65534 --clear-groups /usr/lib/affix/affix-guestd --vsock-port 5002 --peer 1 --port /dev/null/none &
+		affix vm shutdown --json --timeout 10 1:5002 2>/dev/null | tr -d '\n'
+		kill $!
+		;;
 	*) printf 'unknown %q' "$word" ;;
 	esac >/run/answer
 	printf '%s %s\n' "$word" "$(</run/answer)" >&3
@@ -203,6 +213,9 @@ class ABootedImage(unittest.TestCase):
         self.assertIn('timeout:', self.port.ask('stranger'))
         answer = json.loads(self.port.ask('vsock'))
         self.assertEqual((answer['outcome'], answer['data']['boot_id']), ('done', self.first_answer['data']['boot_id']))
+
+        refused = [json.loads(self.port.ask(word))['name'] for word in ('unprivileged', 'privileged')]
+        self.assertEqual(refused, ['forbidden', 'no-manager'])
 
     def test_5_the_updater_upgrades_in_the_running_guest(self):
         answer = json.loads(self.port.ask('upgrade'))

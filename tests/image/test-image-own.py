@@ -292,6 +292,21 @@ class Tree(Case):
             done = fixture.run(['systemd-analyze', f'--root={found}', '--man=no', 'verify', 'multi-user.target'], check=False)
             self.assertNotIn('cycle', done.stdout + done.stderr)
 
+    def test_what_is_done_from_a_bundle_is_not_for_affix_itself(self):
+        configuration = self.work / 'configuration.json'
+        configuration.write_text('{}')
+        with images.unpacked(self.build(), self.work) as tree:
+            for name, how in (('affix', '--with-affix'), ('vm', '--profile vm')):
+                for words in (('rollback', name), ('configure', name, configuration)):
+                    with self.subTest(words):
+                        done = self.affix(*words, '--root', tree, code=1)
+                        self.assertTrue(done.stderr.startswith(f"protected: '{name}' is affix itself"), done.stderr)
+                        self.assertIn(f"'affix image inject {how}'", done.stderr)
+            agent = next((tree / 'opt/affix/affix/versions').glob('*/affix-agent'))
+            agent.write_bytes(b'')
+            done = self.affix('repair', 'affix', '--root', tree, code=1)
+            self.assertTrue(done.stderr.startswith("protected: 'affix' is affix itself"), done.stderr)
+
     def drift(self, image):
         return json.loads(self.affix('image', 'drift', '--json', image).stdout)['data']['addons']
 
@@ -374,6 +389,32 @@ class Machine(Case):
         fixture.run(['tar', '-cf', archive, '-C', tree, '.'])
         self.assertIn('libisal.so.2 (libisal2)', self.build(archive, code=1).stderr)
         self.assertFalse((self.work / 'own.img').exists())
+
+    def of_another_machine(self, *paths):
+        """A layer with files of the Debian tree whose headers name a machine that is not this one."""
+        files = {}
+        for path in paths:
+            text = bytearray((self.debian / path).resolve().read_bytes())
+            text[18:20] = (183 if text[18] != 183 else 62).to_bytes(2, 'little')
+            files[path] = bytes(text)
+        tree = self.work / 'foreign'
+        shutil.rmtree(tree, ignore_errors=True)
+        for path, text in files.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_bytes(text)
+        archive = self.work / 'foreign.tar'
+        fixture.run(['tar', '-cf', archive, '-C', tree, '.'])
+        return archive
+
+    def test_a_library_of_another_machine_is_one_that_the_image_lacks(self):
+        library = next(path for path in (self.debian / 'usr/lib').rglob('libisal.so.2')).relative_to(self.debian)
+        error = self.build(self.of_another_machine(library), code=1).stderr
+        self.assertIn('lacks: libisal.so.2 (libisal2); ', error)
+
+    def test_an_image_of_another_machine_is_said_to_be_one(self):
+        loaders = [path.relative_to(self.debian) for path in (self.debian / 'usr/lib').rglob('ld-linux-*.so.*')]
+        error = self.build(self.of_another_machine('usr/lib/systemd/systemd', *loaders), code=1).stderr
+        self.assertTrue(error.startswith("wrong-platform: 'affix' "), error)
 
     def test_without_keys_nothing_is_built(self):
         empty = self.work / 'none'

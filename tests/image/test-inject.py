@@ -376,6 +376,24 @@ class Look(Case):
         image = self.image(['-t', 'ext4', '-b', '4096'], tree=tree, size='512M')
         self.refused('bad-image', 'image', 'status', image)
 
+    def test_what_only_has_affix_in_its_name_may_be_of_any_depth(self):
+        deep = '/'.join('abcdefghijkl')
+        tree = self.story.copy(self.story.tree)
+        for place in ('usr/share/affix-notes', 'usr/share/affix', 'usr/lib/xaffixx', 'usr/bin/affix.d', 'usr/lib/systemd/system/affix-x.service.d'):
+            (tree / place / deep).mkdir(parents=True)
+            (tree / place / deep / 'file').write_text('theirs\n')
+        image = self.image(tree=tree)
+        self.affix('image', 'status', image)
+        self.affix(*image_command(self.story, image))
+        self.assertEqual(self.affix('image', 'cat', image, f'/usr/share/affix/{deep}/file').stdout, 'theirs\n')
+
+    def test_what_is_deeper_than_anything_of_ours_is_said_to_be(self):
+        tree = self.story.copy(self.story.tree)
+        (tree / 'etc/affix' / '/'.join('abcdefghijkl')).mkdir(parents=True)
+        error = self.refused('bad-image', 'image', 'status', self.image(tree=tree)).stderr
+        self.assertIn('8 directories deep', error)
+        self.assertNotIn('e2fsck', error)
+
     def test_holes_stay_holes_in_what_is_worked_on(self):
         tree = self.story.copy(self.story.tree)
         for name in ('etc/affix/holes', 'opt/affix/neighbour/holes'):
