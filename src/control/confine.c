@@ -17,6 +17,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -78,20 +79,54 @@ static int confine_files(int artifacts_fd, int incoming_fd, bool *ret_has_files)
 	return syscall(SYS_landlock_restrict_self, ruleset, 0) < 0 ? -errno : 0;
 }
 
-/* What of the system TLS and the resolving of names read; what is not there is not needed. */
+static int allow_path(int ruleset, const char *path)
+{
+	cleanup_fd int fd = open(path, O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	/* What is not there is not needed. */
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return 0;
+	return allow_below(ruleset, fd,
+			   S_ISDIR(st.st_mode) ? FILES_READ : LANDLOCK_ACCESS_FS_READ_FILE);
+}
+
+/* What of the system TLS and the resolving of names read, links followed. Not all of /etc and /run:
+ * affixd's own key is there and belongs to the same user. */
 static int allow_system(int ruleset, const char *auth_file, const char *ca_file)
 {
-	const char *const paths[] = {"/etc", "/usr", "/lib", "/lib64", "/run", auth_file, ca_file};
+	static const char *const paths[] = {
+		"/usr",
+		"/lib",
+		"/lib64",
+		"/etc/ca-certificates",
+		"/etc/crypto-policies",
+		"/etc/gai.conf",
+		"/etc/host.conf",
+		"/etc/hosts",
+		"/etc/ld.so.cache",
+		"/etc/localtime",
+		"/etc/nsswitch.conf",
+		"/etc/pki/ca-trust",
+		"/etc/pki/tls/cert.pem",
+		"/etc/pki/tls/certs",
+		"/etc/pki/tls/openssl.cnf",
+		"/etc/protocols",
+		"/etc/resolv.conf",
+		"/etc/services",
+		"/etc/ssl/ca-bundle.pem",
+		"/etc/ssl/cert.pem",
+		"/etc/ssl/certs",
+		"/etc/ssl/openssl.cnf",
+	};
 	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(paths) && r == 0; i++) {
-		cleanup_fd int fd = paths[i] ? open(paths[i], O_PATH | O_CLOEXEC) : -EBADF;
-		bool is_file = paths[i] == auth_file || paths[i] == ca_file;
-
-		if (fd >= 0)
-			r = allow_below(ruleset, fd,
-					is_file ? LANDLOCK_ACCESS_FS_READ_FILE : FILES_READ);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(paths) && r == 0; i++)
+		r = allow_path(ruleset, paths[i]);
+	if (r == 0 && auth_file)
+		r = allow_path(ruleset, auth_file);
+	if (r == 0 && ca_file)
+		r = allow_path(ruleset, ca_file);
 	return r;
 }
 

@@ -150,9 +150,16 @@ static int probe_puller_files(const struct place *place)
 	int r = failed_with(open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), EACCES);
 
 	r |= failed_with(openat(place->artifacts, "../secret", O_RDONLY | O_CLOEXEC), EACCES);
-	r |= failed_with(open("/etc/passwd", O_WRONLY | O_CLOEXEC), EACCES);
+	r |= failed_with(open("/etc/hosts", O_WRONLY | O_CLOEXEC), EACCES);
 	r |= failed_with(open("/etc/affix-new", O_WRONLY | O_CREAT | O_CLOEXEC, 0600), EACCES);
-	if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) < 0)
+	/* The key of affixd may be anywhere there. */
+	r |= failed_with(open("/etc/passwd", O_RDONLY | O_CLOEXEC), EACCES);
+	r |= failed_with(open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC), EACCES);
+	r |= failed_with(open("/run", O_RDONLY | O_DIRECTORY | O_CLOEXEC), EACCES);
+	if (open("/etc/hosts", O_RDONLY | O_CLOEXEC) < 0 ||
+	    (access("/etc/ssl/certs", F_OK) == 0 &&
+	     open("/etc/ssl/certs", O_RDONLY | O_DIRECTORY | O_CLOEXEC) < 0) ||
+	    open("/etc/nsswitch.conf", O_RDONLY | O_CLOEXEC) < 0)
 		return 2;
 	if (linkat(place->artifacts, "bundle", place->incoming, "upload", 0) < 0)
 		return 3;
