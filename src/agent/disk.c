@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/download_origin.h"
 #include "agent/log.h"
 #include "agent/report.h"
 #include "agent/state.h"
@@ -117,6 +118,8 @@ static int load_files(struct agent *agent)
 	if (r == 0 && memory)
 		r = memory_from_json(memory, &agent->memory);
 	json_decref(memory);
+	/* agent.yaml may allow it since. */
+	memory_clear_named_failures(&agent->memory, DOWNLOAD_ORIGIN_NAME);
 	if (r < 0)
 		return r;
 	if (r > 0)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/str.h"
 
 /* Members that are texts or numbers, by name. */
 struct text_member {
@@ -108,11 +109,23 @@ void memory_forget(struct memory *memory, const char *id)
 		*found = memory->items[--memory->count];
 }
 
+static void clear_failure(struct memory_addon *addon)
+{
+	addon->failure = MEMORY_NO_FAILURE;
+	addon->attempts = 0;
+}
+
 void memory_clear_failures(struct memory *memory)
 {
+	for (size_t i = 0; i < memory->count; i++)
+		clear_failure(&memory->items[i]);
+}
+
+void memory_clear_named_failures(struct memory *memory, const char *name)
+{
 	for (size_t i = 0; i < memory->count; i++) {
-		memory->items[i].failure = MEMORY_NO_FAILURE;
-		memory->items[i].attempts = 0;
+		if (str_equal(memory->items[i].failed_name, name))
+			clear_failure(&memory->items[i]);
 	}
 }
 

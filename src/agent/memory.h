@@ -76,6 +76,8 @@ struct memory_addon *memory_get(struct memory *memory, const char *id);
 void memory_forget(struct memory *memory, const char *id);
 /* The administrator says: try everything again. */
 void memory_clear_failures(struct memory *memory);
+/* Those of one name. */
+void memory_clear_named_failures(struct memory *memory, const char *name);
 
 json_t *memory_to_json(const struct memory *memory);
 /* 0; 1 for anything that memory_to_json() does not write; -ENOMEM. */

@@ -17,7 +17,8 @@
 #include "manifest/schema.h"
 
 #define PROBLEM_SIZE 512U
-/* The newest: each costs a schema to be read, while hosts wait. */
+/* The newest, beside those that the assignment names: each costs a schema to be read, while hosts
+ * wait. */
 #define VERSIONS_MAX 16U
 
 static int load_schema(struct fleet *fleet, int64_t package, json_t **ret)
@@ -116,8 +117,32 @@ int assign_check_config(struct fleet *fleet, const struct assign_package *packag
 	return r > 0 ? refuse_value(sentence, reterr) : r;
 }
 
+static int keep_one(struct fleet *fleet, int64_t assignment, const struct assign_package *package,
+		    const json_t *config, const char *text)
+{
+	struct api_problem ignored = {0};
+	int r;
+
+	r = assign_check_config(fleet, package, config, &ignored);
+	if (r == 0)
+		r = store_run(fleet->store,
+			      "INSERT INTO assignment_config (assignment, package, config) "
+			      "VALUES ($1, $2, $3) ON CONFLICT (assignment, package) "
+			      "DO UPDATE SET config = excluded.config",
+			      STORE_INT(assignment), STORE_INT(package->id), STORE_TEXT(text));
+	return MIN(r, 0);
+}
+
+/* What is not looked at must not say what the assignment said long ago. */
+static int forget_one(struct fleet *fleet, int64_t assignment, const struct assign_package *package)
+{
+	return store_run(fleet->store,
+			 "DELETE FROM assignment_config WHERE assignment = $1 AND package = $2",
+			 STORE_INT(assignment), STORE_INT(package->id));
+}
+
 int assign_keep_config(struct fleet *fleet, int64_t assignment, const char *addon,
-		       const json_t *config)
+		       const struct strv *versions, const json_t *config)
 {
 	cleanup_free char *text = config ? json_to_canonical(config) : NULL;
 	const struct assign_catalog *catalog = NULL;
@@ -127,22 +152,18 @@ int assign_keep_config(struct fleet *fleet, int64_t assignment, const char *addo
 	if (config && !text)
 		return -ENOMEM;
 	r = fleet_catalog(fleet, &catalog);
-	for (size_t i = 0; r == 0 && n < VERSIONS_MAX && i < catalog->n_packages; i++) {
+	for (size_t i = 0; r == 0 && i < catalog->n_packages; i++) {
 		const struct assign_package *package = &catalog->packages[i];
-		struct api_problem ignored = {0};
+		bool is_newest = false;
 
-		if (package->state == PACKAGE_IMPORTED || !str_equal(package->addon, addon))
+		if (!str_equal(package->addon, addon))
 			continue;
-		n++;
-		r = assign_check_config(fleet, package, config, &ignored);
-		if (r == 0)
-			r = store_run(fleet->store,
-				      "INSERT INTO assignment_config (assignment, package, config) "
-				      "VALUES ($1, $2, $3) ON CONFLICT (assignment, package) "
-				      "DO UPDATE SET config = excluded.config",
-				      STORE_INT(assignment), STORE_INT(package->id),
-				      STORE_TEXT(text));
-		r = MIN(r, 0);
+		if (package->state != PACKAGE_IMPORTED)
+			is_newest = n++ < VERSIONS_MAX;
+		if (is_newest || strv_has(versions, package->version))
+			r = keep_one(fleet, assignment, package, config, text);
+		else
+			r = forget_one(fleet, assignment, package);
 	}
 	return r;
 }

@@ -362,14 +362,35 @@ static int check_addon(const json_t *before, const json_t *body, struct api_prob
 			  (long long)json_integer_value(json_object_get(before, "rollout")));
 }
 
+/* The versions that a change may leave hosts with, the newest aside. */
+static int find_versions(struct fleet *fleet, int64_t id, const json_t *before,
+			 const json_t *object, struct strv *ret)
+{
+	const struct assign_catalog *catalog = NULL;
+	const struct assignment *assignment = NULL;
+	int r;
+
+	r = fleet_catalog(fleet, &catalog);
+	if (r == 0)
+		r = strv_add(ret, json_string_value(json_object_get(before, "version")));
+	if (r == 0)
+		r = strv_add(ret, json_string_value(json_object_get(object, "version")));
+	if (r == 0)
+		assignment = assign_catalog_find_assignment(catalog, id);
+	if (assignment && assignment->rollout_version)
+		r = strv_add(ret, assignment->rollout_version);
+	return r;
+}
+
 /* Before and after a change: the versions that some hosts go on to run stay with what fits them. */
-static int keep_config(struct fleet *fleet, int64_t id, const json_t *object)
+static int keep_config(struct fleet *fleet, int64_t id, const struct strv *versions,
+		       const json_t *object)
 {
 	const json_t *config =
 		is_given(object, "config") ? json_object_get(object, "config") : NULL;
 
 	return assign_keep_config(fleet, id, json_string_value(json_object_get(object, "addon")),
-				  config);
+				  versions, config);
 }
 
 /* Nothing but {"enabled": false}: that gives nobody anything, and must go for what could not be
@@ -395,6 +416,7 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 	__attribute__((cleanup(wanted_done))) struct wanted wanted = {0};
 	cleanup_json json_t *before = NULL;
 	cleanup_json json_t *object = NULL;
+	cleanup_strv struct strv versions = STRV_INIT;
 	int r;
 
 	r = check_keys(body, reterr);
@@ -415,7 +437,9 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 			json_object_del(object, is_given(body, "host") ? "selector" : "host"));
 	r = judge(fleet, object, &wanted, reterr);
 	if (r == 0)
-		r = keep_config(fleet, id, before);
+		r = find_versions(fleet, id, before, object, &versions);
+	if (r == 0)
+		r = keep_config(fleet, id, &versions, before);
 	if (r == 0)
 		r = json_object_get(body, "version") ? rollout_supersede(fleet, id, actor)
 						     : judge_rollout(fleet, id, object, reterr);
@@ -431,7 +455,7 @@ int assign_change(struct fleet *fleet, int64_t id, const json_t *body,
 			      STORE_INT(wanted.priority), STORE_INT(wanted.enabled),
 			      STORE_INT(actor->time), STORE_INT(id));
 	if (r == 0)
-		r = keep_config(fleet, id, object);
+		r = keep_config(fleet, id, &versions, object);
 	return r == 0 ? audit(fleet, actor, "change", id, before) : r;
 }
 

@@ -32,7 +32,8 @@ must_check int assign_to_json(struct fleet *fleet, int64_t id, json_t **ret);
 must_check int assign_check_config(struct fleet *fleet, const struct assign_package *package,
 				   const json_t *config, struct api_problem *reterr);
 
-/* Notes for each of the newest versions of the add-on that *config* fits that the assignment says
- * this of it: a host that keeps a version is not sent what another one wants. 0 or -errno. */
+/* Notes for each of the newest versions of the add-on, and for those of *versions*, that *config*
+ * fits that the assignment says this of it: a host that keeps a version is not sent what another
+ * one wants. What was noted for others is forgotten. 0 or -errno. */
 must_check int assign_keep_config(struct fleet *fleet, int64_t assignment, const char *addon,
-				  const json_t *config);
+				  const struct strv *versions, const json_t *config);

@@ -15,9 +15,10 @@
 must_check int confine(int artifacts_fd, int incoming_fd, bool *ret_has_files);
 
 /*
- * The same for what talks to registries: files of the system are read (and *auth_file*, *ca_file*,
- * if not NULL), and made and removed in the two directories only; no program may be started, no
- * other process touched, nobody listened to. *ret_has_files*: since 5.19.
+ * The same for what talks to registries: what TLS and name resolution need of the system is read
+ * (and *auth_file*, *ca_file*, if not NULL), and files made and removed in the two directories
+ * only; no program may be started, no other process touched, nobody listened to. *ret_has_files*:
+ * since 5.19.
  */
 must_check int confine_puller(int cache_fd, int incoming_fd, const char *auth_file,
 			      const char *ca_file, bool *ret_has_files);

@@ -487,24 +487,34 @@ static int notice_gap(struct fleet *fleet, uint64_t now)
 	return r;
 }
 
+/* What is read for many is read at one time, and locked once. Where another process has the
+ * database, nothing was written, and nothing is: the hosts are told later. */
+static int offer_some(struct fleet *fleet, bool *ret_is_busy)
+{
+	int r = store_begin(fleet->store);
+
+	if (r == 0)
+		return offer_slice(fleet);
+	*ret_is_busy = r == -EBUSY && !store_is_changing(fleet->store);
+	return *ret_is_busy ? 0 : r;
+}
+
 int fleet_tick(struct fleet *fleet, unsigned *ret_wait_ms)
 {
 	uint64_t now = fleet_now(fleet);
+	bool is_busy = false;
 	int r = notice_gap(fleet, now);
 
 	if (r == 0 && fleet->has_rollouts && now >= fleet->rollouts_next)
 		r = look_at_rollouts(fleet, now);
-	/* What is read for many is read at one time, and locked once. */
 	if (r == 0 && fleet->is_offering)
-		r = store_begin(fleet->store);
-	if (r == 0 && fleet->is_offering)
-		r = offer_slice(fleet);
-	if (r == 0)
+		r = offer_some(fleet, &is_busy);
+	if (r == 0 && !is_busy)
 		r = prune_audit(fleet, now);
-	if (r == 0)
+	if (r == 0 && !is_busy)
 		r = fleet_write_seen(fleet);
 	if (r != 0 || fleet_has_news(fleet))
 		r = finish(fleet, r);
-	*ret_wait_ms = r == 0 && fleet->is_offering ? 0 : TICK_MS;
+	*ret_wait_ms = r == 0 && fleet->is_offering && !is_busy ? 0 : TICK_MS;
 	return r;
 }

@@ -37,6 +37,11 @@
 /* The longest pause of an agent between attempts to connect, unless it is told another. */
 #define RETURN_SECONDS 300U
 
+static bool is_poll(const struct fleet_hello *hello)
+{
+	return str_equal(hello->transport, "http");
+}
+
 struct fleet_session *fleet_session_find(const struct fleet *fleet, uint64_t connection)
 {
 	return fleet_map_get(&fleet->by_connection, connection);
@@ -105,7 +110,7 @@ static int add_session(struct fleet *fleet, const struct fleet_hello *hello, int
 	session->host = host;
 	session->last_seen = fleet_now(fleet);
 	session->last_written = session->last_seen;
-	session->is_polling = str_equal(hello->transport, "http");
+	session->is_polling = is_poll(hello);
 	memcpy(session->uid, hello->instance_uid, FLEET_UID_SIZE);
 	if (hello->base_url)
 		session->base_url = strdup(hello->base_url);
@@ -255,6 +260,13 @@ bool fleet_is_duplicate(const struct fleet *fleet, int64_t host)
 	       fleet_now(fleet) < session->rival_seen + RIVAL_SECONDS;
 }
 
+/* Polls come by any front, each of which makes another connection of it: it may be the same host.
+ */
+static bool is_next_poll(const struct fleet_session *old, const struct fleet_hello *hello)
+{
+	return old->is_polling && is_poll(hello);
+}
+
 /* Whether who is connected is to stay. One that was not heard in its time has gone. */
 static bool is_contested(const struct fleet *fleet, const struct fleet_session *session)
 {
@@ -282,19 +294,20 @@ static int turn_away(struct fleet *fleet, const struct fleet_hello *hello,
 	return r == 0 ? fleet_say_refusal(fleet, hello->connection, 409, RIVAL_WAIT_SECONDS) : r;
 }
 
-/* Polls come by any front, each of which makes another connection of it. */
 static void count_takeover(const struct fleet *fleet, const struct fleet_session *old,
-			   unsigned *takeovers, uint64_t *since)
+			   const struct fleet_hello *hello, struct fleet_session *ret)
 {
 	uint64_t now = fleet_now(fleet);
-	bool is_again;
+	bool is_again = old->takeovers > 0 && now < old->taken_since + TAKEOVERS_SECONDS;
 
-	if (old->is_polling)
+	if (is_next_poll(old, hello)) {
+		ret->takeovers = old->takeovers;
+		ret->taken_since = old->taken_since;
+		ret->rival_seen = old->rival_seen;
 		return;
-	is_again = old->takeovers > 0 && now < old->taken_since + TAKEOVERS_SECONDS;
-
-	*takeovers = is_again ? old->takeovers + 1 : 1;
-	*since = is_again ? old->taken_since : now;
+	}
+	ret->takeovers = is_again ? old->takeovers + 1 : 1;
+	ret->taken_since = is_again ? old->taken_since : now;
 }
 
 static int welcome(struct fleet *fleet, const struct fleet_hello *hello,
@@ -303,11 +316,10 @@ static int welcome(struct fleet *fleet, const struct fleet_hello *hello,
 	struct fleet_session *old = fleet_session_of_host(fleet, visitor->host);
 	struct fleet_session *session = NULL;
 	char *credential = NULL;
-	unsigned takeovers = 0;
-	uint64_t since = 0;
+	struct fleet_session counted = {0};
 	int r = 0;
 
-	if (old && is_contested(fleet, old))
+	if (old && !is_next_poll(old, hello) && is_contested(fleet, old))
 		return turn_away(fleet, hello, old);
 	if (visitor->credential.text[0] != '\0') {
 		credential = strdup(visitor->credential.text);
@@ -315,7 +327,7 @@ static int welcome(struct fleet *fleet, const struct fleet_hello *hello,
 			return -ENOMEM;
 	}
 	if (old) {
-		count_takeover(fleet, old, &takeovers, &since);
+		count_takeover(fleet, old, hello, &counted);
 		r = fleet_say_refusal(fleet, old->connection, 409, 0);
 		fleet_session_end(fleet, old);
 	}
@@ -323,8 +335,9 @@ static int welcome(struct fleet *fleet, const struct fleet_hello *hello,
 		r = add_session(fleet, hello, visitor->host, &session);
 	if (r == 0) {
 		session->credential = TAKE_PTR(credential);
-		session->takeovers = takeovers;
-		session->taken_since = since;
+		session->takeovers = counted.takeovers;
+		session->taken_since = counted.taken_since;
+		session->rival_seen = counted.rival_seen;
 	}
 	free(credential);
 	return r;

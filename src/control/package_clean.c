@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "control/fleet_private.h"
 #include "control/package.h"
+#include "control/package_pull.h"
 
 static void cleanup_dir(DIR **dir)
 {
@@ -65,5 +66,6 @@ int package_clean(struct fleet *fleet)
 {
 	int r = clean_directory(fleet, "incoming", false);
 
+	package_pull_forget(fleet->options.data_dirfd);
 	return r == 0 ? clean_directory(fleet, "artifacts", true) : r;
 }

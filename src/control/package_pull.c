@@ -32,6 +32,7 @@
 #include "control/package_arrival.h"
 #include "control/puller.h"
 #include "oci/artifact.h"
+#include "oci/cache.h"
 
 #define PROGRAM        "/proc/self/exe"
 #define INCOMING       "incoming"
@@ -39,6 +40,7 @@
 #define DIRECTORY_MODE 0700
 #define DEADLINE_USEC  (240 * CLOCK_USEC_PER_SEC)
 #define NUMBER_SIZE    24U
+#define PATH_SIZE      32U
 /* Above every place where a descriptor of the child belongs. */
 #define ASIDE 10
 
@@ -229,6 +231,23 @@ static int read_answer(int fd, struct buffer *answer)
 	}
 }
 
+void package_pull_forget(int data_dirfd)
+{
+	cleanup_oci_cache struct oci_cache cache = OCI_CACHE_INIT;
+	struct problem problem = PROBLEM_INIT;
+	cleanup_fd int fd = -EBADF;
+	char path[PATH_SIZE];
+	uint64_t count;
+	uint64_t size;
+
+	if (path_open_beneath(data_dirfd, CACHE, O_RDONLY | O_DIRECTORY, 0, &fd) < 0)
+		return;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	/* That it is not done costs disk, and the next pull does it. */
+	if (oci_cache_open(path, &cache, &problem) == 0)
+		ignore_result(oci_cache_prune(&cache, UINT64_MAX, &count, &size, &problem));
+}
+
 static int run(const struct package_pull *pull, int data_dirfd, struct buffer *answer)
 {
 	CLEANUP(ends_done) struct ends ends = {-EBADF, -EBADF, -EBADF};
@@ -250,9 +269,12 @@ static int run(const struct package_pull *pull, int data_dirfd, struct buffer *a
 		if (errno != EINTR)
 			return -errno;
 	}
-	if (r < 0)
-		return r;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
+	if (r == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0))
+		r = -EIO;
+	/* One that was only slow is gone on with. */
+	if (r < 0 && r != -ETIMEDOUT)
+		package_pull_forget(data_dirfd);
+	return r;
 }
 
 /* One bundle, under the name that it was given. */

@@ -31,3 +31,6 @@ must_check int package_pull_new(struct fleet *fleet, const char *reference,
 /* Fetches the bundles, and checks each: they are *arrival->next* and behind. May run on another
  * thread. */
 void package_pull_check(struct package_arrival *arrival);
+
+/* Empties the cache of pulls, as far as nobody uses it. */
+void package_pull_forget(int data_dirfd);

@@ -6,7 +6,8 @@
  * resolution read, its own cache and the directory of uploads. A registry that takes it over has
  * gained what an operator may do anyway: to send a bundle that nobody's key has signed.
  *
- * The cache makes a pull that broke off go on the next time. After one that succeeded it is empty.
+ * The cache makes a pull that broke off go on the next time. After one that succeeded it is empty,
+ * as it is after one for which there was no room.
  */
 
 #include "control/puller.h"
@@ -166,12 +167,15 @@ static int pull(const struct puller *puller, json_t **ret_items, struct problem 
 	return r == 0 ? keep_all(puller, &pulled, ret_items, reterr_problem) : r;
 }
 
-/* That it is not done costs disk, and the next pull does it. */
-static void empty_cache(bool has_failed)
+/* What has failed is gone on with the next time, unless it was the disk that had no more room. That
+ * it is not done costs disk, and the next pull does it. */
+static void empty_cache(int result)
 {
+	bool is_kept =
+		result != 0 && result != OCI_NO_SPACE && result != -ENOSPC && result != -EDQUOT;
 	cleanup_oci_cache struct oci_cache cache = OCI_CACHE_INIT;
 	struct problem problem = PROBLEM_INIT;
-	uint64_t before = has_failed ? clock_realtime_sec() - KEPT_SECONDS : UINT64_MAX;
+	uint64_t before = is_kept ? clock_realtime_sec() - KEPT_SECONDS : UINT64_MAX;
 	uint64_t count;
 	uint64_t size;
 
@@ -188,7 +192,7 @@ static int run(const struct puller *puller)
 
 	if (r == 0)
 		r = pull(puller, &items, &problem);
-	empty_cache(r != 0);
+	empty_cache(r);
 	if (r == OCI_UNAUTHORIZED && !puller->options.config_path)
 		problem_set(&problem, oci_condition_to_string(OCI_UNAUTHORIZED),
 			    "the registry of '%s' wants credentials: name a file that has them "

@@ -972,8 +972,7 @@ class Downloads(Case):
         self.start()
         self.server.wait(lambda report: report.addons.get('probe', {}).get('name') == 'other-origin')
         self.assertEqual((other.downloads, len(self.server.downloads)), ([], 1))
-        self.config(downloads={'origins': [origin]})
-        self.process.send_signal(signal.SIGHUP)
+        self.restart(downloads={'origins': [origin]})
         self.running('probe')
         self.assertNotIn('x-ticket', other.downloads[0][2])
 

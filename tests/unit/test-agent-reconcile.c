@@ -295,6 +295,14 @@ static void a_permanent_failure_waits_for_another_offer_or_the_administrator(voi
 		     (struct reconcile_failure){.kind = MEMORY_PERMANENT, .name = "bad-signature"});
 	world_step(world, 10UL * 86400);
 	assert_wait(world, "probe", "bad-signature");
+	memory_clear_named_failures(&world->memory, "other-origin");
+	world_step(world, 0);
+	assert_wait(world, "probe", "bad-signature");
+	memory_clear_named_failures(&world->memory, "bad-signature");
+	world_step(world, 0);
+	assert_step(world, "probe", STEP_INSTALL);
+	world_failed(world, "probe",
+		     (struct reconcile_failure){.kind = MEMORY_PERMANENT, .name = "bad-signature"});
 	memory_clear_failures(&world->memory);
 	world_step(world, 0);
 	assert_step(world, "probe", STEP_INSTALL);

@@ -4,14 +4,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -113,6 +116,26 @@ static int probe_own_files(const struct place *place)
 	return unlinkat(place->incoming, "upload", 0) < 0 ? 3 : 0;
 }
 
+/* Nobody else is signalled or limited; oneself is, by abort() for one. */
+static int probe_signals(void)
+{
+	const struct rlimit limit = {64, 64};
+	pid_t parent = getppid();
+	siginfo_t info = {0};
+	int r;
+
+	info.si_code = SI_QUEUE;
+	r = failed_with(kill(parent, 0), EPERM);
+	r |= failed_with(syscall(SYS_tkill, parent, 0), EPERM);
+	r |= failed_with(syscall(SYS_tgkill, parent, parent, 0), EPERM);
+	r |= failed_with(syscall(SYS_rt_sigqueueinfo, parent, 0, &info), EPERM);
+	r |= failed_with(syscall(SYS_rt_tgsigqueueinfo, parent, parent, 0, &info), EPERM);
+	r |= failed_with(prlimit(parent, RLIMIT_NOFILE, NULL, NULL), EPERM);
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 4;
+	return raise(SIGURG) != 0 ? 5 : r;
+}
+
 static int probe_calls(const struct place *place)
 {
 	char *const none[] = {NULL};
@@ -120,9 +143,8 @@ static int probe_calls(const struct place *place)
 
 	(void)place;
 	r |= failed_with(execve("/bin/true", none, none), EPERM);
-	r |= failed_with(kill(getppid(), 0), EPERM);
 	r |= failed_with(fork(), EPERM);
-	return r;
+	return r | probe_signals();
 }
 
 /* The same for what talks to registries, with the two directories as cache and incoming. */
@@ -150,13 +172,25 @@ static int probe_puller_files(const struct place *place)
 	int r = failed_with(open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), EACCES);
 
 	r |= failed_with(openat(place->artifacts, "../secret", O_RDONLY | O_CLOEXEC), EACCES);
-	r |= failed_with(open("/etc/passwd", O_WRONLY | O_CLOEXEC), EACCES);
+	r |= failed_with(open("/etc/hosts", O_WRONLY | O_CLOEXEC), EACCES);
 	r |= failed_with(open("/etc/affix-new", O_WRONLY | O_CREAT | O_CLOEXEC, 0600), EACCES);
-	if (open("/etc/passwd", O_RDONLY | O_CLOEXEC) < 0)
+	/* The key of affixd may be anywhere there. */
+	r |= failed_with(open("/etc/passwd", O_RDONLY | O_CLOEXEC), EACCES);
+	r |= failed_with(open("/etc", O_RDONLY | O_DIRECTORY | O_CLOEXEC), EACCES);
+	r |= failed_with(open("/run", O_RDONLY | O_DIRECTORY | O_CLOEXEC), EACCES);
+	if (open("/etc/hosts", O_RDONLY | O_CLOEXEC) < 0 ||
+	    (access("/etc/ssl/certs", F_OK) == 0 &&
+	     open("/etc/ssl/certs", O_RDONLY | O_DIRECTORY | O_CLOEXEC) < 0) ||
+	    open("/etc/nsswitch.conf", O_RDONLY | O_CLOEXEC) < 0)
 		return 2;
 	if (linkat(place->artifacts, "bundle", place->incoming, "upload", 0) < 0)
 		return 3;
 	return unlinkat(place->incoming, "upload", 0) < 0 ? 4 : r;
+}
+
+static void *do_nothing(void *nothing)
+{
+	return nothing;
 }
 
 static int probe_puller_calls(const struct place *place)
@@ -164,11 +198,17 @@ static int probe_puller_calls(const struct place *place)
 	char *const none[] = {NULL};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int r = failed_with(listen(fd, 1), EPERM);
+	pthread_t thread;
 
 	(void)place;
 	r |= failed_with(execve("/bin/true", none, none), EPERM);
-	r |= failed_with(kill(getppid(), 0), EPERM);
-	return fd < 0 ? 2 : r;
+	r |= failed_with(fork(), EPERM);
+	r |= failed_with(syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0), EPERM);
+	r |= failed_with(syscall(SYS_clone3, NULL, 0), ENOSYS);
+	/* Which resolves names. */
+	if (pthread_create(&thread, NULL, do_nothing, NULL) != 0 || pthread_join(thread, NULL) != 0)
+		return 3;
+	return fd < 0 ? 2 : r | probe_signals();
 }
 
 static void who_pulls_reads_the_system_and_keeps_what_came(void **state)

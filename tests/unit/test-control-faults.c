@@ -137,6 +137,30 @@ static void a_locked_database_says_so_and_reading_goes_on(void **state)
 	control_do(c, 201, "POST", "/api/v1/join-tokens", "{\"name\": \"a\"}");
 }
 
+static void while_the_database_is_locked_hosts_wait_for_their_offers_and_stay(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	unsigned wait = 0;
+	sqlite3 *other;
+
+	control_package(c, "1.0.0");
+	control_enrol(c, &agent, "web1");
+	control_tick(c);
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\"}");
+	control_forget(c);
+	other = lock_database(c);
+	assert_int_equal(fleet_tick(c->fleet, &wait), 0);
+	assert_true(wait > 0);
+	assert_null(control_last(c, &agent));
+	assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+	(void)sqlite3_close(other);
+	control_tick(c);
+	assert_non_null(control_last(c, &agent));
+	assert_int_equal(control_last(c, &agent)->status, 0);
+}
+
 static void a_database_that_is_locked_at_the_start_is_said_and_left_alone(void **state)
 {
 	struct control *c = *state;
@@ -275,6 +299,7 @@ int main(void)
 		TEST(a_credential_that_was_not_kept_is_not_given),
 		TEST(a_change_that_cannot_be_kept_is_not_made),
 		TEST(a_locked_database_says_so_and_reading_goes_on),
+		TEST(while_the_database_is_locked_hosts_wait_for_their_offers_and_stay),
 		TEST(a_database_that_is_locked_at_the_start_is_said_and_left_alone),
 		TEST(an_affixd_that_is_ending_is_waited_for),
 		TEST(a_damaged_database_is_said_at_the_start),

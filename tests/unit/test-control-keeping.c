@@ -103,6 +103,34 @@ static void what_a_host_keeps_it_keeps_with_the_configuration_that_fits(void **s
 	told(c, &agent, "{\"level\":4}");
 }
 
+static void an_old_version_gets_what_is_said_now_however_many_came_after_it(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {0};
+	struct control_agent other = {0};
+	char version[32];
+
+	control_package(c, "1.0.0");
+	control_package(c, "1.0.1");
+	control_enrol(c, &agent, "web1");
+	control_do(c, 201, "POST", "/api/v1/assignments",
+		   "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"selector\": \"\", "
+		   "\"config\": {\"level\": 3}}");
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"config\": {\"level\": 4}}");
+	for (unsigned i = 1; i <= 16; i++) {
+		(void)snprintf(version, sizeof(version), "1.1.%u", i);
+		control_package(c, version);
+	}
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"config\": {\"level\": 5}}");
+	told(c, &agent, "{\"level\":5}");
+	/* What was not looked at does not say what was said before either. */
+	control_do(c, 200, "PATCH", "/api/v1/assignments/1", "{\"version\": \"1.1.16\"}");
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.1.16/revoke", "{}");
+	control_enrol(c, &other, "web2");
+	control_say_status(c, &other, "1.0.1", "running");
+	told(c, &other, "{\"level\":5}");
+}
+
 static void what_could_not_be_assigned_any_more_can_be_disabled(void **state)
 {
 	struct control *c = *state;
@@ -303,6 +331,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned),
 		TEST(what_a_host_keeps_it_keeps_with_the_configuration_that_fits),
+		TEST(an_old_version_gets_what_is_said_now_however_many_came_after_it),
 		TEST(what_could_not_be_assigned_any_more_can_be_disabled),
 		TEST(a_bundle_that_joins_an_approved_package_waits_for_its_own_approval),
 		TEST(a_pre_release_is_the_latest_only_where_it_runs),

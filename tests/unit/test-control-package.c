@@ -177,6 +177,9 @@ static bool is_there(struct control *c, const char *name)
 	return fstatat(c->dir, name, &status, 0) == 0;
 }
 
+/* Of a pull that broke off. */
+#define PARTIAL "pulled/partial/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static void what_a_crash_leaves_is_removed_at_the_start(void **state)
 {
 	struct control *c = *state;
@@ -192,8 +195,13 @@ static void what_a_crash_leaves_is_removed_at_the_start(void **state)
 			 -EBADF);
 	assert_int_equal(fd_close(openat(c->dir, "artifacts/0123", O_CREAT | O_WRONLY, 0600)),
 			 -EBADF);
+	assert_int_equal(mkdirat(c->dir, "pulled", 0700), 0);
+	assert_int_equal(mkdirat(c->dir, "pulled/partial", 0700), 0);
+	assert_int_equal(fd_close(openat(c->dir, PARTIAL, O_CREAT | O_WRONLY, 0600)), -EBADF);
 	assert_true(is_there(c, "incoming/upload") && is_there(c, "artifacts/0123"));
+	assert_true(is_there(c, PARTIAL));
 	control_reopen(c);
+	assert_false(is_there(c, PARTIAL));
 	assert_false(is_there(c, "incoming/upload") || is_there(c, "artifacts/0123"));
 	assert_true(is_there(c, known));
 }
