@@ -373,6 +373,37 @@ class Tcp(Case):
         self.assertOwner(flow, os.getpid())
         refused.close()
 
+    def test_what_ended_and_stays_open_is_no_flow_until_it_is_used_anew(self):
+        server = listener()
+        reset = self.connect(server)
+        accepted, _ = server.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+        accepted.close()
+        address = server.getsockname()
+        server.close()
+        refused = socket.socket()
+        number_of_refused = cookie(refused)
+        for times in (1, 2):
+            with self.assertRaises(ConnectionRefusedError):
+                refused.connect(address)
+            numbers = {cookie(reset): 1, cookie(refused): times}
+            for _ in range(2):
+                self.collector.wait(lambda: all(self.collector.of(number, 'close') for number in numbers), 'no end')
+                flows, _ = self.collector.ask()
+                self.assertEqual([flow for flow in flows if flow['cookie'] in numbers], [])
+            for number, ends in numbers.items():
+                self.assertEqual([e['event'] for e in self.collector.of(number) if e['event'] in ('connect', 'seen', 'close')],
+                                 ['connect', 'close'] * ends)
+        server = socket.socket()
+        server.bind(address)
+        server.listen()
+        refused.connect(address)
+        flows, _ = self.collector.ask()
+        self.assertIn(cookie(refused), [flow['cookie'] for flow in flows])
+        for sock in (reset, refused, server):
+            sock.close()
+        self.collector.wait(lambda: len(self.collector.of(number_of_refused, 'close')) == 3, 'no end')
+
     def test_a_number_that_is_used_again_is_another_process(self):
         server = listener()
         target = server.getsockname()
