@@ -303,20 +303,23 @@ int collector_drain(struct collector *collector, unsigned max)
 	return failed < 0 ? failed : r;
 }
 
-/* Datagrams have no end; a peer that was silent for long is none any more. */
+/* Datagrams have no end; a peer that was silent for long is none any more. How a socket's first one
+ * stands is only said by a look that saw the socket, so without one its silence is not known. */
 static void count_peers(struct collector *collector)
 {
 	int64_t idle_ms = collector->options.peer_idle_ms;
 	int64_t now_ns = collector_now(CLOCK_MONOTONIC);
 	struct flow_entry *following;
+	bool is_known;
 
 	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
 	     entry = following) {
 		following = flow_table_next(entry);
 		if (!entry->is_peer)
 			continue;
-		collector_count_peer(collector, entry, false);
-		if (now_ns - entry->last_ns > idle_ms * NSEC_PER_MS)
+		is_known = collector_count_peer(collector, entry, false) ||
+			   entry->round == collector->round;
+		if (is_known && now_ns - entry->last_ns > idle_ms * NSEC_PER_MS)
 			collector_end(collector, entry, FLOW_CLOSE, FLOW_END_TIMEOUT, now_ns);
 	}
 }

@@ -59,8 +59,8 @@ void collector_sweep_peers(struct collector *collector);
 must_check int collector_empty_ring(struct collector *collector);
 int64_t collector_now(clockid_t clock);
 uint32_t collector_own_netns(void);
-/* The current counters of a flow with a peer. */
-void collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget);
+/* The current counters of a flow with a peer. False: they are not in the kernel's map of peers. */
+bool collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget);
 
 /* Notes what waits for connections, before collector_stands() judges who called whom. */
 void collector_note_listener(struct collector *collector, const struct probe_record *record);

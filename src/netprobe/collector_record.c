@@ -72,7 +72,7 @@ void collector_end(struct collector *collector, struct flow_entry *entry, enum f
 {
 	struct flow flow;
 
-	collector_count_peer(collector, entry, true);
+	(void)collector_count_peer(collector, entry, true);
 	if (collector->event) {
 		collector_compose(collector, entry, &flow);
 		flow.ended_ns = MAX(entry->started_ns, wall_clock(collector, now_ns));
@@ -91,7 +91,7 @@ void collector_end(struct collector *collector, struct flow_entry *entry, enum f
 	flow_table_remove(collector->flows, entry);
 }
 
-void collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget)
+bool collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget)
 {
 	struct probe_traffic traffic;
 	struct probe_peer peer = {
@@ -102,15 +102,16 @@ void collector_count_peer(struct collector *collector, struct flow_entry *entry,
 	};
 
 	if (!entry->is_peer || !collector->probe)
-		return;
+		return false;
 	memcpy(peer.remote.bytes, entry->remote, sizeof(peer.remote.bytes));
 	if (!kernel_probe_peer(collector->probe, &peer, forget, &traffic))
-		return;
+		return false;
 	entry->bytes_sent = traffic.bytes_sent;
 	entry->bytes_received = traffic.bytes_received;
 	entry->packets_sent = traffic.packets_sent;
 	entry->packets_received = traffic.packets_received;
 	entry->last_ns = MAX(entry->last_ns, (int64_t)traffic.last_ns);
+	return true;
 }
 
 /* Whether it is another one than before. */
@@ -194,7 +195,7 @@ static struct flow_entry *longest_silent(struct collector *collector)
 		struct flow_entry *entry = flow_table_oldest(collector->flows);
 		int64_t before_ns = entry->last_ns;
 
-		collector_count_peer(collector, entry, false);
+		(void)collector_count_peer(collector, entry, false);
 		if (entry->last_ns == before_ns)
 			return entry;
 		flow_table_touch(collector->flows, entry);

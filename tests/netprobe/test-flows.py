@@ -1026,6 +1026,21 @@ class Cgroup(Case):
         worker.end()
         server.close()
 
+    def test_without_an_iterator_a_peer_that_is_talked_with_is_not_silent(self):
+        collector = Collector(self.tier, 262144, 'long', '100')
+        self.addCleanup(collector.close)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.sendto(b'x', ('127.0.0.1', 3001))
+        number = cookie(sock)
+        collector.wait_event(number, 'udp_send')
+        for _ in range(30):
+            collect.time.sleep(0.01)
+            sock.sendto(b'x', ('127.0.0.1', 3001))
+            collector.ask()
+        self.assertEqual(collector.of(number, 'close'), [])
+        sock.close()
+        self.assertEqual(collector.wait_event(number, 'close')['bytes_sent'], 31)
+
 
 class Diag(unittest.TestCase):
     def collect(self):
