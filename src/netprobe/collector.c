@@ -35,6 +35,8 @@
 #define PAUSE_NS     (10 * NSEC_PER_MS)
 /* How often a full table asks who is silent. */
 #define LOOK_NS (10 * NSEC_PER_SEC)
+/* Between looks for ends that were lost: they follow each other where there is no end of losses. */
+#define LOST_NS NSEC_PER_SEC
 /* How often peers without a flow are looked for, if no record was lost. */
 #define PEERS_SWEEP_NS (60 * NSEC_PER_SEC)
 /* Calls of collector_drain() in which the whole ring is read, however full it is. */
@@ -216,9 +218,10 @@ static int look(struct collector *collector)
 
 	collector->round++;
 	collector->looked_ns = collector_now(CLOCK_MONOTONIC);
-	collector->evicted_looked = collector->counts.flows_evicted;
 	memset(collector->listening, 0, sizeof(collector->listening));
 	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
+	/* With what this look itself gave up, or it would ask for the next one. */
+	collector->evicted_looked = collector->counts.flows_evicted;
 	if (r < 0 && r != -EOPNOTSUPP)
 		return r;
 	/* What is not there any more ended with a record, if no record was lost. What is in the
@@ -256,20 +259,28 @@ static int watch_ring(struct collector *collector, bool watched)
 	return 0;
 }
 
+static bool has_lost(const struct collector *collector)
+{
+	return collector->lost_drained != collector->lost_swept;
+}
+
 static int pause_ring(struct collector *collector, unsigned taken)
 {
+	/* Who waits to look for ends is woken for that. */
+	bool pauses = taken > 0 || has_lost(collector);
 	uint64_t turns = 0;
 
 	if (!collector->is_paused)
-		return taken > 0 ? watch_ring(collector, false) : 0;
+		return pauses ? watch_ring(collector, false) : 0;
 	if (read(collector->timer_fd, &turns, sizeof(turns)) < 0)
 		return errno == EAGAIN ? 0 : -errno;
-	return watch_ring(collector, taken == 0);
+	return watch_ring(collector, !pauses);
 }
 
 int collector_drain(struct collector *collector, unsigned max)
 {
 	unsigned taken = 0;
+	int64_t since_ns;
 	uint64_t lost;
 	bool is_over;
 	int failed;
@@ -288,14 +299,14 @@ int collector_drain(struct collector *collector, unsigned max)
 	failed = pause_ring(collector, taken);
 	if (failed < 0)
 		return failed;
+	since_ns = collector_now(CLOCK_MONOTONIC) - collector->looked_ns;
 	/* The full table gives up the longest silent, so that has to be known. */
-	if (collector->evicted_looked != collector->counts.flows_evicted &&
-	    collector_now(CLOCK_MONOTONIC) - collector->looked_ns > LOOK_NS) {
+	if (collector->evicted_looked != collector->counts.flows_evicted && since_ns > LOOK_NS) {
 		failed = look(collector);
 		return failed < 0 ? failed : r;
 	}
 	/* Once the storm is over in which records were lost, ends among them are found and told. */
-	is_over = r == 0 && taken == 0 && collector->lost_drained != collector->lost_swept;
+	is_over = r == 0 && taken == 0 && has_lost(collector) && since_ns > LOST_NS;
 	if (collector->seed_fd < 0 && !is_over)
 		return r;
 	collector->seed_fd = fd_close(collector->seed_fd);
