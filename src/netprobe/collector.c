@@ -211,6 +211,11 @@ int collector_fd(const struct collector *collector)
 	return collector->epoll_fd;
 }
 
+static bool has_lost(const struct collector *collector)
+{
+	return collector->lost_drained != collector->lost_swept;
+}
+
 /* Looks at every socket there is. */
 static int look(struct collector *collector)
 {
@@ -226,7 +231,10 @@ static int look(struct collector *collector)
 		return r;
 	/* What is not there any more ended with a record, if no record was lost. What is in the
 	 * ring yet may begin flows whose end was lost behind it. */
-	r = collector->lost_drained != collector->lost_swept ? collector_find_ends(collector) : 0;
+	r = 0;
+	if (has_lost(collector) ||
+	    collector->ends_lost != kernel_probe_lost(collector->probe, PROBE_LOST_END))
+		r = collector_find_ends(collector);
 	collector->lost_swept = collector->lost_drained;
 	return r;
 }
@@ -257,11 +265,6 @@ static int watch_ring(struct collector *collector, bool watched)
 		return -errno;
 	collector->is_paused = !watched;
 	return 0;
-}
-
-static bool has_lost(const struct collector *collector)
-{
-	return collector->lost_drained != collector->lost_swept;
 }
 
 static int pause_ring(struct collector *collector, unsigned taken)

@@ -526,7 +526,7 @@ void collector_stands(struct collector *collector, const struct probe_record *re
 		tell(collector, FLOW_UPDATE, entry);
 }
 
-void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t netns)
+void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t netns, bool all)
 {
 	struct flow_entry *following;
 
@@ -534,7 +534,7 @@ void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t ne
 	     entry = following) {
 		following = flow_table_next(entry);
 		if (!entry->is_peer && entry->round != collector->round && entry->netns == netns &&
-		    entry->last_ns < before_ns)
+		    entry->last_ns < before_ns && (all || entry->protocol == IPPROTO_TCP))
 			collector_end(collector, entry, FLOW_CLOSE, FLOW_END_CLOSED, before_ns);
 	}
 }
