@@ -266,8 +266,12 @@ static bool is_another_life(const struct collector *collector, const struct flow
 	const struct probe_counters *counters = &record->counters;
 	int64_t idle_ns = collector->options.peer_idle_ms * NSEC_PER_MS;
 
-	return record->flags & PROBE_FIRST &&
-	       counters->packets_sent + counters->packets_received == 1 &&
+	/* The first datagram may be several packets, which the kernel has put into one. */
+	bool is_anew = counters->packets_sent + counters->packets_received == 1 ||
+		       counters->packets_sent < entry->packets_sent ||
+		       counters->packets_received < entry->packets_received;
+
+	return record->flags & PROBE_FIRST && is_anew &&
 	       time_of(record) - entry->last_ns > idle_ns / 2;
 }
 

@@ -1147,6 +1147,23 @@ class Silent(unittest.TestCase):
         client.close()
         server.close()
 
+    def test_after_a_silence_a_datagram_of_several_packets_begins_another_flow(self):
+        collector = Collector('full', 262144, 'long', '100')
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        number = cookie(client)
+        for _ in range(3):
+            client.sendto(b'x', ('127.0.0.1', 3001))
+        collector.ask()
+        collect.time.sleep(0.15)
+        # UDP_SEGMENT: one datagram for the kernel's way, two on the wire.
+        client.setsockopt(socket.IPPROTO_UDP, 103, 100)
+        client.sendto(b'y' * 200, ('127.0.0.1', 3001))
+        collector.wait(lambda: len(collector.of(number, 'udp_send')) > 1, 'it does not begin again')
+        self.assertEqual(collector.of(number, 'close')[-1]['end'], 3)
+        client.close()
 
     def test_a_clock_that_is_set_ends_no_flow(self):
         collector = Collector()
