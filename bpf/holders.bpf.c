@@ -44,8 +44,7 @@ static __always_inline void announce(__u8 state, struct probe_socket *socket,
 {
 	bool tcp = tuple->protocol == IPPROTO_TCP;
 
-	if (socket->flags & (SOCKET_ANNOUNCED | SOCKET_ENDED) ||
-	    (!tcp && !(socket->flags & PROBE_SEEDED)))
+	if (socket->flags & SOCKET_ANNOUNCED || (!tcp && !(socket->flags & PROBE_SEEDED)))
 		return;
 	if (tcp && state == TCP_CLOSE)
 		return;
@@ -66,6 +65,9 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	struct probe_record record = {.kind = PROBE_SEEN};
 	struct tcp_sock *tcp;
 
+	/* Its end was told, though it is open still; if it is used anew that is told, too. */
+	if (socket->flags & SOCKET_ENDED)
+		return;
 	tuple_of(sk, &record.tuple);
 	announce(sk->__sk_common.skc_state, socket, &record.tuple);
 	if (!(socket->flags & SOCKET_ANNOUNCED) && socket->first_family == 0)

@@ -21,6 +21,7 @@
 #include "manifest/schema.h"
 #include "plan/apply.h"
 #include "plan/plan_paths.h"
+#include "plan/plan_units.h"
 
 /* How long the bytes of a bundle may take to arrive; they come from a local file. */
 #define RECEIVE_TIMEOUT (60 * CLOCK_USEC_PER_SEC)
@@ -286,6 +287,9 @@ int delivery_renew_config(struct operation *operation, struct plan *plan)
 	int r;
 
 	r = delivery_load_installed(operation, plan, &delivery);
+	/* The host may have granted more when it ran: the administrator may have that again. */
+	if (r == 0 && !operation->call->is_admin && operation->policy)
+		r = plan_check_units(delivery.bundle, operation->policy, &operation->refusal);
 	if (r == 0)
 		r = load_local_config(operation, plan->identity.id, &local);
 	if (r == 0)

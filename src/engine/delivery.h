@@ -47,7 +47,8 @@ must_check int delivery_make_plan(struct operation *operation, struct delivery *
 
 /*
  * Gives *plan*, one of the record's that is to run again, the administrator's own keys as they are
- * now. 0; refused where it does not fit the bundle's schema then, or cannot be told; -errno.
+ * now. 0; refused where it does not fit the bundle's schema then, or cannot be told, or the fleet
+ * asks for units that the host's policy does not take any more; -errno.
  */
 must_check int delivery_renew_config(struct operation *operation, struct plan *plan);
 

@@ -35,6 +35,8 @@
 #define PAUSE_NS     (10 * NSEC_PER_MS)
 /* How often a full table asks who is silent. */
 #define LOOK_NS (10 * NSEC_PER_SEC)
+/* Between looks for ends that were lost: they follow each other where there is no end of losses. */
+#define LOST_NS NSEC_PER_SEC
 /* How often peers without a flow are looked for, if no record was lost. */
 #define PEERS_SWEEP_NS (60 * NSEC_PER_SEC)
 /* Calls of collector_drain() in which the whole ring is read, however full it is. */
@@ -209,6 +211,11 @@ int collector_fd(const struct collector *collector)
 	return collector->epoll_fd;
 }
 
+static bool has_lost(const struct collector *collector)
+{
+	return collector->lost_drained != collector->lost_swept;
+}
+
 /* Looks at every socket there is. */
 static int look(struct collector *collector)
 {
@@ -216,14 +223,18 @@ static int look(struct collector *collector)
 
 	collector->round++;
 	collector->looked_ns = collector_now(CLOCK_MONOTONIC);
-	collector->evicted_looked = collector->counts.flows_evicted;
 	memset(collector->listening, 0, sizeof(collector->listening));
 	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
+	/* With what this look itself gave up, or it would ask for the next one. */
+	collector->evicted_looked = collector->counts.flows_evicted;
 	if (r < 0 && r != -EOPNOTSUPP)
 		return r;
 	/* What is not there any more ended with a record, if no record was lost. What is in the
 	 * ring yet may begin flows whose end was lost behind it. */
-	r = collector->lost_drained != collector->lost_swept ? collector_find_ends(collector) : 0;
+	r = 0;
+	if (has_lost(collector) ||
+	    collector->ends_lost != kernel_probe_lost(collector->probe, PROBE_LOST_END))
+		r = collector_find_ends(collector);
 	collector->lost_swept = collector->lost_drained;
 	return r;
 }
@@ -258,18 +269,21 @@ static int watch_ring(struct collector *collector, bool watched)
 
 static int pause_ring(struct collector *collector, unsigned taken)
 {
+	/* Who waits to look for ends is woken for that. */
+	bool pauses = taken > 0 || has_lost(collector);
 	uint64_t turns = 0;
 
 	if (!collector->is_paused)
-		return taken > 0 ? watch_ring(collector, false) : 0;
+		return pauses ? watch_ring(collector, false) : 0;
 	if (read(collector->timer_fd, &turns, sizeof(turns)) < 0)
 		return errno == EAGAIN ? 0 : -errno;
-	return watch_ring(collector, taken == 0);
+	return watch_ring(collector, !pauses);
 }
 
 int collector_drain(struct collector *collector, unsigned max)
 {
 	unsigned taken = 0;
+	int64_t since_ns;
 	uint64_t lost;
 	bool is_over;
 	int failed;
@@ -288,14 +302,14 @@ int collector_drain(struct collector *collector, unsigned max)
 	failed = pause_ring(collector, taken);
 	if (failed < 0)
 		return failed;
+	since_ns = collector_now(CLOCK_MONOTONIC) - collector->looked_ns;
 	/* The full table gives up the longest silent, so that has to be known. */
-	if (collector->evicted_looked != collector->counts.flows_evicted &&
-	    collector_now(CLOCK_MONOTONIC) - collector->looked_ns > LOOK_NS) {
+	if (collector->evicted_looked != collector->counts.flows_evicted && since_ns > LOOK_NS) {
 		failed = look(collector);
 		return failed < 0 ? failed : r;
 	}
 	/* Once the storm is over in which records were lost, ends among them are found and told. */
-	is_over = r == 0 && taken == 0 && collector->lost_drained != collector->lost_swept;
+	is_over = r == 0 && taken == 0 && has_lost(collector) && since_ns > LOST_NS;
 	if (collector->seed_fd < 0 && !is_over)
 		return r;
 	collector->seed_fd = fd_close(collector->seed_fd);
@@ -303,20 +317,23 @@ int collector_drain(struct collector *collector, unsigned max)
 	return failed < 0 ? failed : r;
 }
 
-/* Datagrams have no end; a peer that was silent for long is none any more. */
+/* Datagrams have no end; a peer that was silent for long is none any more. How a socket's first one
+ * stands is only said by a look that saw the socket, so without one its silence is not known. */
 static void count_peers(struct collector *collector)
 {
 	int64_t idle_ms = collector->options.peer_idle_ms;
 	int64_t now_ns = collector_now(CLOCK_MONOTONIC);
 	struct flow_entry *following;
+	bool is_known;
 
 	for (struct flow_entry *entry = flow_table_oldest(collector->flows); entry;
 	     entry = following) {
 		following = flow_table_next(entry);
 		if (!entry->is_peer)
 			continue;
-		collector_count_peer(collector, entry, false);
-		if (now_ns - entry->last_ns > idle_ms * NSEC_PER_MS)
+		is_known = collector_count_peer(collector, entry, false) ||
+			   entry->round == collector->round;
+		if (is_known && now_ns - entry->last_ns > idle_ms * NSEC_PER_MS)
 			collector_end(collector, entry, FLOW_CLOSE, FLOW_END_TIMEOUT, now_ns);
 	}
 }

@@ -82,7 +82,7 @@ int collector_diag_look(struct collector *collector)
 		ignore_result(socket_diag_dump(collector->diag_fd, families[i], IPPROTO_UDP, false,
 					       on_answer, &pass));
 	if (r >= 0)
-		collector_sweep(collector, (int64_t)pass.time_ns, pass.netns);
+		collector_sweep(collector, (int64_t)pass.time_ns, pass.netns, true);
 	return r;
 }
 

@@ -41,8 +41,9 @@ static void on_answer(void *context, const struct socket_diag_answer *answer)
 		entry->round = collector->round;
 }
 
-/* Marks the sockets of the own network namespace that there are. */
-static int mark_living(struct collector *collector)
+/* Marks the sockets of the own network namespace that there are; *ret_all*: not those of TCP alone,
+ * as where the kernel has no udp_diag. */
+static int mark_living(struct collector *collector, bool *ret_all)
 {
 	static const uint8_t families[] = {AF_INET, AF_INET6};
 	cleanup_fd int fd = -EBADF;
@@ -53,8 +54,10 @@ static int mark_living(struct collector *collector)
 		r = socket_diag_dump(fd, families[i], IPPROTO_TCP, true, on_answer, collector);
 	for (size_t i = 0; i < ARRAY_SIZE(families) && r >= 0; i++)
 		r = socket_diag_dump(fd, families[i], IPPROTO_TCP, false, on_answer, collector);
-	for (size_t i = 0; i < ARRAY_SIZE(families) && r >= 0; i++)
-		r = socket_diag_dump(fd, families[i], IPPROTO_UDP, false, on_answer, collector);
+	*ret_all = r >= 0;
+	for (size_t i = 0; i < ARRAY_SIZE(families) && *ret_all; i++)
+		*ret_all = socket_diag_dump(fd, families[i], IPPROTO_UDP, false, on_answer,
+					    collector) >= 0;
 	return r;
 }
 
@@ -79,6 +82,7 @@ int collector_find_ends(struct collector *collector)
 	uint64_t overflowed = kernel_probe_lost(collector->probe, PROBE_LOST_END);
 	int64_t now_ns = collector_now(CLOCK_MONOTONIC);
 	cleanup_free uint64_t *cookies = NULL;
+	bool has_all = false;
 	size_t n = 0;
 	int r;
 
@@ -93,9 +97,11 @@ int collector_find_ends(struct collector *collector)
 	collector_sweep_peers(collector);
 	if (overflowed == collector->ends_lost)
 		return 0;
+	r = mark_living(collector, &has_all);
+	/* The next look tries again. */
+	if (r < 0)
+		return 0;
 	collector->ends_lost = overflowed;
-	r = mark_living(collector);
-	if (r >= 0)
-		collector_sweep(collector, now_ns, collector_own_netns());
+	collector_sweep(collector, now_ns, collector_own_netns(), has_all);
 	return 0;
 }

@@ -49,8 +49,8 @@ void collector_record(struct collector *collector, const struct probe_record *re
 void collector_exec(struct collector *collector, const struct probe_exec *exec);
 /* The same for what stands, without an event for flows that are known. */
 void collector_stands(struct collector *collector, const struct probe_record *record);
-/* Ends what the last look at all sockets of *netns* did not see. */
-void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t netns);
+/* Ends what the last look at all sockets of *netns*, or (not *all*) those of TCP, did not see. */
+void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t netns, bool all);
 /* Ends the flows whose end found no room in the ring. */
 must_check int collector_find_ends(struct collector *collector);
 /* Forgets peers of which no flow is known. */
@@ -59,8 +59,8 @@ void collector_sweep_peers(struct collector *collector);
 must_check int collector_empty_ring(struct collector *collector);
 int64_t collector_now(clockid_t clock);
 uint32_t collector_own_netns(void);
-/* The current counters of a flow with a peer. */
-void collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget);
+/* The current counters of a flow with a peer. False: they are not in the kernel's map of peers. */
+bool collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget);
 
 /* Notes what waits for connections, before collector_stands() judges who called whom. */
 void collector_note_listener(struct collector *collector, const struct probe_record *record);

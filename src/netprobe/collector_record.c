@@ -72,7 +72,7 @@ void collector_end(struct collector *collector, struct flow_entry *entry, enum f
 {
 	struct flow flow;
 
-	collector_count_peer(collector, entry, true);
+	(void)collector_count_peer(collector, entry, true);
 	if (collector->event) {
 		collector_compose(collector, entry, &flow);
 		flow.ended_ns = MAX(entry->started_ns, wall_clock(collector, now_ns));
@@ -91,7 +91,7 @@ void collector_end(struct collector *collector, struct flow_entry *entry, enum f
 	flow_table_remove(collector->flows, entry);
 }
 
-void collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget)
+bool collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget)
 {
 	struct probe_traffic traffic;
 	struct probe_peer peer = {
@@ -102,15 +102,16 @@ void collector_count_peer(struct collector *collector, struct flow_entry *entry,
 	};
 
 	if (!entry->is_peer || !collector->probe)
-		return;
+		return false;
 	memcpy(peer.remote.bytes, entry->remote, sizeof(peer.remote.bytes));
 	if (!kernel_probe_peer(collector->probe, &peer, forget, &traffic))
-		return;
+		return false;
 	entry->bytes_sent = traffic.bytes_sent;
 	entry->bytes_received = traffic.bytes_received;
 	entry->packets_sent = traffic.packets_sent;
 	entry->packets_received = traffic.packets_received;
 	entry->last_ns = MAX(entry->last_ns, (int64_t)traffic.last_ns);
+	return true;
 }
 
 /* Whether it is another one than before. */
@@ -194,7 +195,7 @@ static struct flow_entry *longest_silent(struct collector *collector)
 		struct flow_entry *entry = flow_table_oldest(collector->flows);
 		int64_t before_ns = entry->last_ns;
 
-		collector_count_peer(collector, entry, false);
+		(void)collector_count_peer(collector, entry, false);
 		if (entry->last_ns == before_ns)
 			return entry;
 		flow_table_touch(collector->flows, entry);
@@ -265,8 +266,12 @@ static bool is_another_life(const struct collector *collector, const struct flow
 	const struct probe_counters *counters = &record->counters;
 	int64_t idle_ns = collector->options.peer_idle_ms * NSEC_PER_MS;
 
-	return record->flags & PROBE_FIRST &&
-	       counters->packets_sent + counters->packets_received == 1 &&
+	/* The first datagram may be several packets, which the kernel has put into one. */
+	bool is_anew = counters->packets_sent + counters->packets_received == 1 ||
+		       counters->packets_sent < entry->packets_sent ||
+		       counters->packets_received < entry->packets_received;
+
+	return record->flags & PROBE_FIRST && is_anew &&
 	       time_of(record) - entry->last_ns > idle_ns / 2;
 }
 
@@ -525,7 +530,7 @@ void collector_stands(struct collector *collector, const struct probe_record *re
 		tell(collector, FLOW_UPDATE, entry);
 }
 
-void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t netns)
+void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t netns, bool all)
 {
 	struct flow_entry *following;
 
@@ -533,7 +538,7 @@ void collector_sweep(struct collector *collector, int64_t before_ns, uint32_t ne
 	     entry = following) {
 		following = flow_table_next(entry);
 		if (!entry->is_peer && entry->round != collector->round && entry->netns == netns &&
-		    entry->last_ns < before_ns)
+		    entry->last_ns < before_ns && (all || entry->protocol == IPPROTO_TCP))
 			collector_end(collector, entry, FLOW_CLOSE, FLOW_END_CLOSED, before_ns);
 	}
 }

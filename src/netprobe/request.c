@@ -95,6 +95,7 @@ struct answer {
 	struct probe *probe;
 	struct listing *listing;
 	uint64_t sequence;
+	bool has_collector;
 	unsigned collector; /* another one's flows are not of this list */
 };
 
@@ -115,8 +116,13 @@ static int list_on(void *stream, struct server_client *client)
 	struct answer *answer = stream;
 	struct probe *probe = answer->probe;
 	struct part part = {client, answer->sequence};
-	bool is_same = answer->collector == probe->collectors;
+	bool is_same = probe->collector && answer->collector == probe->collectors;
 
+	if (answer->has_collector && !is_same) {
+		server_reply_error(client, answer->sequence, "list_interrupted",
+				   "collecting ended while the list was read, ask again");
+		return 0;
+	}
 	return listing_next(answer->listing, is_same ? probe->collector : NULL, probe_tier(probe),
 			    send_part, &part);
 }
@@ -147,6 +153,7 @@ static void answer_list(struct probe *probe, struct server_client *client,
 			 "the kernel does not say how many bytes flows have, ignoring");
 	answer->probe = probe;
 	answer->sequence = frame->sequence;
+	answer->has_collector = probe->collector != NULL;
 	answer->collector = probe->collectors;
 	server_stream(client, list_on, answer_done, answer);
 }

@@ -93,6 +93,7 @@ static int on_reap(sd_event_source *source, void *userdata)
 	return 0;
 }
 
+/* A stream may be what runs: it is ended with the burial. */
 static void kill_client(struct server_client *client)
 {
 	if (client->is_dead)
@@ -103,7 +104,6 @@ static void kill_client(struct server_client *client)
 	client->late = sd_event_source_disable_unref(client->late);
 	client->fd = fd_close(client->fd);
 	queue_done(&client->queue);
-	end_stream(client);
 	(void)sd_event_source_set_enabled(client->server->reap, SD_EVENT_ONESHOT);
 }
 

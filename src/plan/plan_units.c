@@ -227,23 +227,38 @@ static int add_unit_objects(struct plan *plan, const struct bundle *bundle,
 	return r;
 }
 
+static int read_units(const struct bundle *bundle, const struct host_policy *policy,
+		      struct unit_set *set, const char **ret_primary,
+		      struct refusal *reterr_refusal)
+{
+	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+	int r;
+
+	r = parse_units(bundle, set, &diagnostics);
+	if (r < 0)
+		return r;
+	r = check_units(set, bundle, policy, ret_primary, &diagnostics);
+	if (r < 0 || diagnostics.count == 0)
+		return r;
+	diagnostics_sort(&diagnostics);
+	return diagnostics_refuse(&diagnostics, reterr_refusal);
+}
+
+int plan_check_units(const struct bundle *bundle, const struct host_policy *policy,
+		     struct refusal *reterr_refusal)
+{
+	CLEANUP(unit_set_done) struct unit_set set = {0};
+	const char *primary = NULL;
+
+	return read_units(bundle, policy, &set, &primary, reterr_refusal);
+}
+
 int plan_add_units(struct plan *plan, const struct bundle *bundle, const struct host_policy *policy,
 		   struct refusal *reterr_refusal)
 {
-	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
 	CLEANUP(unit_set_done) struct unit_set set = {0};
 	const char *primary = NULL;
-	int r;
+	int r = read_units(bundle, policy, &set, &primary, reterr_refusal);
 
-	r = parse_units(bundle, &set, &diagnostics);
-	if (r < 0)
-		return r;
-	r = check_units(&set, bundle, policy, &primary, &diagnostics);
-	if (r < 0)
-		return r;
-	if (diagnostics.count > 0) {
-		diagnostics_sort(&diagnostics);
-		return diagnostics_refuse(&diagnostics, reterr_refusal);
-	}
-	return add_unit_objects(plan, bundle, &set, primary);
+	return r != 0 ? r : add_unit_objects(plan, bundle, &set, primary);
 }

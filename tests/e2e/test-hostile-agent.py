@@ -338,6 +338,19 @@ class Operations(Hostile):
         self.assertRuns('rights', '1.0.0')
         self.assertEqual(json.loads(self.host.path('/etc/affix/addons/rights.json').read_text()), {'secret': 'new'})
 
+    def test_a_rollback_brings_no_target_back_that_the_host_does_not_list_any_more(self):
+        old = self.addon('wanted', '1.0.0')
+        old.service['Unit']['After'] = 'network-online.target'
+        self.assertEqual(self.push(old)['outcome'], 'done')
+        self.assertEqual(self.push(self.addon('wanted', '1.1.0'))['outcome'], 'done')
+        policy = self.host.path('/etc/affix/updater.yaml')
+        policy.write_text('targets: [multi-user.target]\n')
+        self.addCleanup(policy.unlink)
+        self.assertNamed(self.agent.ask({'verb': 'rollback', 'id': 'wanted'}), 'unit-foreign')
+        self.assertRuns('wanted', '1.1.0')
+        self.assertDone(self.affix('rollback', 'wanted'))
+        self.assertRuns('wanted', '1.0.0')
+
     def test_what_failed_stays_quarantined_whatever_the_agent_says(self):
         bundle = self.work.bundle(self.addon('bad', '1.0.0', options='--die-after 1 --exit 1'))
         self.assertEqual(self.agent.ask(INSTALL, self.files(bundle))['outcome'], 'rolled-back')

@@ -373,6 +373,37 @@ class Tcp(Case):
         self.assertOwner(flow, os.getpid())
         refused.close()
 
+    def test_what_ended_and_stays_open_is_no_flow_until_it_is_used_anew(self):
+        server = listener()
+        reset = self.connect(server)
+        accepted, _ = server.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
+        accepted.close()
+        address = server.getsockname()
+        server.close()
+        refused = socket.socket()
+        number_of_refused = cookie(refused)
+        for times in (1, 2):
+            with self.assertRaises(ConnectionRefusedError):
+                refused.connect(address)
+            numbers = {cookie(reset): 1, cookie(refused): times}
+            for _ in range(2):
+                self.collector.wait(lambda: all(self.collector.of(number, 'close') for number in numbers), 'no end')
+                flows, _ = self.collector.ask()
+                self.assertEqual([flow for flow in flows if flow['cookie'] in numbers], [])
+            for number, ends in numbers.items():
+                self.assertEqual([e['event'] for e in self.collector.of(number) if e['event'] in ('connect', 'seen', 'close')],
+                                 ['connect', 'close'] * ends)
+        server = socket.socket()
+        server.bind(address)
+        server.listen()
+        refused.connect(address)
+        flows, _ = self.collector.ask()
+        self.assertIn(cookie(refused), [flow['cookie'] for flow in flows])
+        for sock in (reset, refused, server):
+            sock.close()
+        self.collector.wait(lambda: len(self.collector.of(number_of_refused, 'close')) == 3, 'no end')
+
     def test_a_number_that_is_used_again_is_another_process(self):
         server = listener()
         target = server.getsockname()
@@ -995,6 +1026,21 @@ class Cgroup(Case):
         worker.end()
         server.close()
 
+    def test_without_an_iterator_a_peer_that_is_talked_with_is_not_silent(self):
+        collector = Collector(self.tier, 262144, 'long', '100')
+        self.addCleanup(collector.close)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.sendto(b'x', ('127.0.0.1', 3001))
+        number = cookie(sock)
+        collector.wait_event(number, 'udp_send')
+        for _ in range(30):
+            collect.time.sleep(0.01)
+            sock.sendto(b'x', ('127.0.0.1', 3001))
+            collector.ask()
+        self.assertEqual(collector.of(number, 'close'), [])
+        sock.close()
+        self.assertEqual(collector.wait_event(number, 'close')['bytes_sent'], 31)
+
 
 class Diag(unittest.TestCase):
     def collect(self):
@@ -1101,6 +1147,23 @@ class Silent(unittest.TestCase):
         client.close()
         server.close()
 
+    def test_after_a_silence_a_datagram_of_several_packets_begins_another_flow(self):
+        collector = Collector('full', 262144, 'long', '100')
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        number = cookie(client)
+        for _ in range(3):
+            client.sendto(b'x', ('127.0.0.1', 3001))
+        collector.ask()
+        collect.time.sleep(0.15)
+        # UDP_SEGMENT: one datagram for the kernel's way, two on the wire.
+        client.setsockopt(socket.IPPROTO_UDP, 103, 100)
+        client.sendto(b'y' * 200, ('127.0.0.1', 3001))
+        collector.wait(lambda: len(collector.of(number, 'udp_send')) > 1, 'it does not begin again')
+        self.assertEqual(collector.of(number, 'close')[-1]['end'], 3)
+        client.close()
 
     def test_a_clock_that_is_set_ends_no_flow(self):
         collector = Collector()

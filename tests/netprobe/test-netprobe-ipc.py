@@ -448,6 +448,27 @@ class Lists(Case):
                     cookies |= {wire.parse(flow)[14][0] for flow in chunk.get(1, [])}
                 self.assertEqual(len(cookies), 4 * 4096)
 
+    def test_a_list_whose_collector_is_closed_or_another_one_is_not_called_complete(self):
+        daemon, other = self.enabled(wire.number(44, 0))
+        for again in (False, True):
+            for n in range(2):
+                daemon.play(cookie=1 + 4096 * n, times=4096, pid=1, comm='many', cmdline='c' * 200, **PAIR)
+            probe.until(lambda: wire.first(other.ping(), FLOWS) == 2 * 4096, 'the flows are known')
+            client = self.client(daemon)
+            sequence = client.send(probe.LIST, b'')
+            arm, chunk = client.answer(sequence)
+            other.apply(b'')
+            if again:
+                other.enable(wire.number(44, 0))
+            while arm == probe.LISTED:
+                self.assertNotIn(3, chunk)
+                arm, chunk = client.answer(sequence)
+            self.assertEqual((arm, text(chunk, 1)), (probe.ERROR, 'list_interrupted'))
+            # The connection stays.
+            self.assertEqual(client.ask(probe.LIST, b'')[1][3], [1])
+            if not again:
+                other.enable(wire.number(44, 0))
+
     def test_who_asks_often_does_not_have_all_counted_each_time(self):
         daemon, client = self.enabled()
         start = time.monotonic()
