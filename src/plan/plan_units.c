@@ -260,5 +260,8 @@ int plan_add_units(struct plan *plan, const struct bundle *bundle, const struct 
 	const char *primary = NULL;
 	int r = read_units(bundle, policy, &set, &primary, reterr_refusal);
 
-	return r != 0 ? r : add_unit_objects(plan, bundle, &set, primary);
+	if (r != 0)
+		return r;
+	/* Where nothing is wrong, one of them is the primary. */
+	return primary ? add_unit_objects(plan, bundle, &set, primary) : -EBADMSG;
 }
