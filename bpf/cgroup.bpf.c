@@ -178,9 +178,8 @@ static __always_inline void connects(struct bpf_sock_addr *context, struct probe
 	struct probe_record *record;
 
 	give_up_first(socket, cookie);
-	record = socket->flags & PROBE_CONNECTED
-			 ? record_new(PROBE_CLOSE, cookie, socket, OF_CURRENT)
-			 : NULL;
+	record = socket->flags & PROBE_CONNECTED ? record_new(PROBE_CLOSE, cookie, socket, OF_OWNER)
+						 : NULL;
 	if (record) {
 		record->flags |= PROBE_AGAIN;
 		record->tuple.family = context->family;
@@ -205,6 +204,9 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	socket = socket_of(sk);
 	if (!socket)
 		return 1;
+	/* While it is whose it was: who connects it anew has not talked with that peer. */
+	if (kind == PROBE_CONNECT && context->protocol == IPPROTO_UDP)
+		connects(context, socket);
 	if (take(socket) && socket->flags & SOCKET_ANNOUNCED) {
 		record =
 			record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket, OF_CURRENT);
@@ -217,11 +219,7 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	}
 	if (socket->netns == 0)
 		socket->netns = current_netns();
-	if (context->protocol != IPPROTO_UDP)
-		return 1;
-	if (kind == PROBE_CONNECT) {
-		connects(context, socket);
-	} else if (kind == PROBE_RECEIVE) {
+	if (context->protocol == IPPROTO_UDP && kind == PROBE_RECEIVE) {
 		address_of(context, &peer, ipv6);
 		received(context, socket, &peer);
 	}

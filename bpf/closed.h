@@ -30,8 +30,10 @@ static __always_inline void count_tcp(struct tcp_sock *tcp, struct probe_counter
 /* The end of a flow that is known, and no record says so. */
 static __always_inline void end_lost(struct probe_socket *socket, __u64 cookie)
 {
-	__u32 value = 1;
+	__u32 value = socket->flags & PROBE_NOBODY;
 
+	if (socket->counters.told == TOLD_OF_NOBODY)
+		value = PROBE_NOBODY;
 	if (socket->flags & SOCKET_ANNOUNCED &&
 	    bpf_map_update_elem(&ended, &cookie, &value, BPF_ANY) != 0)
 		lost(PROBE_LOST_END);

@@ -123,6 +123,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct mm_struct *mm;
 	struct nsproxy *nsproxy;
+	struct files_struct *files;
 	struct css_set *cgroups;
 	const struct cred *cred;
 };

@@ -30,6 +30,7 @@ enum probe_kind {
 #define PROBE_SEEDED    8U  /* was there before the collector */
 #define PROBE_FIRST     16U /* the remote side is the socket's first peer, the counters are its */
 #define PROBE_AGAIN     32U /* PROBE_CLOSE: a datagram socket goes on to another peer */
+#define PROBE_NOBODY    64U /* the owner that was told before is none any more */
 
 /* How finely the silence of a first peer is known: 17 ms. */
 #define PROBE_TICK_SHIFT 24

@@ -101,14 +101,15 @@ static __always_inline bool take(struct probe_socket *socket)
 		return false;
 	/* Flags first, here and elsewhere: an atomic change waits for what was written before. */
 	set_flags(socket, SOCKET_USED);
-	clear_flags(socket, SOCKET_SHARED);
+	clear_flags(socket, SOCKET_SHARED | PROBE_NOBODY);
 	return set_owner(socket, &owner);
 }
 
-/* Nobody could be told of the new owner, so that the old one would stand for it: the next use
- * tells. */
+/* Nobody could be told of the new owner, or it is not known, so that the old one would stand for
+ * it: the next use tells, and until then every record says that it is nobody. */
 static __always_inline void forget_owner(struct probe_socket *socket)
 {
 	socket->owner.tgid = 0;
 	clear_flags(socket, SOCKET_USED);
+	set_flags(socket, PROBE_NOBODY);
 }

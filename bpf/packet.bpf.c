@@ -5,8 +5,10 @@
  * place, where the hooks for addresses take the socket's lock first. Of TCP only the first one says
  * something. It runs in the system call that sends, but for packets that something has held up (a
  * queue of netfilter): so the process that runs is believed if it is the owner, and else the system
- * call's end tells. It returns 1, and nothing happens to the packet.
+ * call's end tells, or, before Linux 6.3, the call itself. It returns 1, and nothing happens to the
+ * packet.
  */
+#include "call.h"
 #include "tell.h"
 
 /* See ring.h for why it is this one. */
@@ -165,23 +167,26 @@ static __always_inline bool is_connected(const struct bpf_sock *sk, const struct
 }
 
 static __always_inline bool count_connected(struct __sk_buff *skb, struct probe_socket *socket,
-					    const struct probe_traffic *one)
+					    const struct probe_traffic *one, bool mine)
 {
 	if (socket->first_family != 0)
 		give_up_first(socket, bpf_get_socket_cookie(skb));
 	add(&socket->counters, one);
-	return !(socket->flags & PROBE_CONNECTED);
+	return !(socket->flags & PROBE_CONNECTED) || (!mine && is_first_news(socket, false));
 }
 
-/* Somebody else runs than who was seen to use the socket. The end of the system call knows who
- * sent, if it is looked at. True: what there is to tell waits for that. */
+/* Somebody else runs than who was seen to use the socket, and is not seen to send on it. The end of
+ * the system call knows who sent, if it is looked at. True: what there is to tell waits for that.
+ * Else it is nobody, and a connected socket is nobody's; of others their hook for addresses knew.
+ */
 static __always_inline bool doubt(struct probe_socket *socket, const struct probe_peer *peer,
 				  enum peer_place place)
 {
 	__u32 before = 0;
 
 	if (!sends_are_traced) {
-		forget_owner(socket);
+		if (place == PEER_CONNECTED)
+			forget_owner(socket);
 		return false;
 	}
 	/* Behind the socket's end nobody comes back for it. */
@@ -202,7 +207,7 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	struct packet packet = {};
 	struct probe_peer peer = {};
 	enum peer_place place;
-	bool mine, news;
+	bool mine, moved, news;
 
 	if (!read_datagram(skb, &packet, &one))
 		return;
@@ -211,9 +216,14 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	peer.family = packet.tuple.family;
 	peer.protocol = packet.tuple.protocol;
 	mine = is_owner(&socket->owner, bpf_get_current_task_btf());
+	moved = !mine && !sends_are_traced && is_sending(sk);
+	if (moved) {
+		(void)take(socket);
+		mine = true;
+	}
 	if (is_connected(sk, &packet.tuple)) {
 		place = PEER_CONNECTED;
-		news = count_connected(skb, socket, &one);
+		news = count_connected(skb, socket, &one, mine) || moved;
 	} else {
 		place = place_of(socket, &peer, one.last_ns);
 		if (place == PEER_OF_MANY)
@@ -300,6 +310,32 @@ static __always_inline void syn_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 	submit(record, TCP_SYN_SENT);
 }
 
+/* Another process goes on with a connection, before Linux 6.3: one that sends and never receives.
+ * What leaves in nobody's call (answers let more go) says nothing. */
+static __always_inline void tcp_sent(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct probe_record *record;
+	struct packet packet = {};
+	struct ports ports;
+
+	if (!socket || is_owner(&socket->owner, bpf_get_current_task_btf()) ||
+	    socket->flags & SOCKET_ENDED || !is_sending(sk) || !take(socket) ||
+	    !(socket->flags & SOCKET_ANNOUNCED))
+		return;
+	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(skb), socket, OF_CURRENT);
+	if (!record || !read_packet(skb, &packet) ||
+	    bpf_skb_load_bytes(skb, packet.offset, &ports, sizeof(ports)) < 0) {
+		forget_owner(socket);
+		if (record)
+			bpf_ringbuf_discard(record, 0);
+		return;
+	}
+	set_ports(&packet, &ports);
+	record->tuple = packet.tuple;
+	submit(record, (__u8)sk->state);
+}
+
 SEC("cgroup_skb/egress")
 
 int packet_sent(struct __sk_buff *packet)
@@ -315,5 +351,7 @@ int packet_sent(struct __sk_buff *packet)
 		sent(packet, sk);
 	else if (states_are_traced && sk->state == TCP_SYN_SENT)
 		syn_sent(packet, sk);
+	else if (!sends_are_traced && (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT))
+		tcp_sent(packet, sk);
 	return 1;
 }

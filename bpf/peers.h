@@ -74,7 +74,7 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 		.last_ns = (__u64)socket->first_tick << PROBE_TICK_SHIFT,
 		.owner_start_ns =
 			socket->counters.told == socket->owner.tgid ? socket->owner.start_ns : 0,
-		.owner_tgid = socket->counters.told,
+		.owner_tgid = socket->counters.told != TOLD_OF_NOBODY ? socket->counters.told : 0,
 		.told = 1,
 	};
 	struct probe_peer peer = {
@@ -95,13 +95,13 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 	set_flags(socket, SOCKET_MANY);
 }
 
-/* Whether there is something to tell of the first peer: nothing was yet, or it was of another
- * process than the one that runs, if that is who talks with it (*mine*). */
+/* Whether there is something to tell of the socket's own or first peer: what was told is of another
+ * process than the one that runs, if that is who talks with it (*mine*), or of anybody, if it is
+ * not known who does. */
 static __always_inline bool is_first_news(const struct probe_socket *socket, bool mine)
 {
-	__u32 told = socket->counters.told;
-
-	return told == 0 || (mine && told != (__u32)bpf_get_current_task_btf()->tgid);
+	return socket->counters.told !=
+	       (mine ? (__u32)bpf_get_current_task_btf()->tgid : TOLD_OF_NOBODY);
 }
 
 /* After a long silence it is another flow. */
@@ -119,9 +119,10 @@ static __always_inline bool is_news(const struct probe_traffic *traffic, bool mi
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	return !traffic->told ||
-	       (mine && (traffic->owner_tgid != (__u32)task->tgid ||
-			 traffic->owner_start_ns != task->group_leader->start_boottime));
+	if (!mine)
+		return !traffic->told || traffic->owner_tgid != 0;
+	return traffic->owner_tgid != (__u32)task->tgid ||
+	       traffic->owner_start_ns != task->group_leader->start_boottime;
 }
 
 static __always_inline bool count_of_many(const struct probe_peer *peer,

@@ -32,6 +32,7 @@
 #define TCP_SYN_SENT    2
 #define TCP_SYN_RECV    3
 #define TCP_CLOSE       7
+#define TCP_CLOSE_WAIT  8
 #define TCP_LISTEN      10
 
 /* States of a socket, in probe_socket.flags beside those of a record. */
@@ -97,6 +98,7 @@ struct {
 extern const volatile bool states_are_traced;
 extern const volatile bool sends_are_traced;
 extern const volatile bool receives_are_traced;
+extern const volatile bool calls_are_known; /* there is a helper for the registers of a process */
 /* After so much silence a peer is another flow. */
 extern const volatile __u32 first_idle_ticks;
 /* Packets that were sent while another process than the socket's owner ran, and whose system call

@@ -14,6 +14,7 @@ char LICENSE[] SEC("license") = "GPL";
 const volatile bool states_are_traced;
 const volatile bool sends_are_traced;
 const volatile bool receives_are_traced;
+const volatile bool calls_are_known;
 const volatile __u32 first_idle_ticks;
 __u32 doubts;
 

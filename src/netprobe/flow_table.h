@@ -30,6 +30,7 @@ struct flow_entry {
 	uint16_t local_port, remote_port;
 	uint8_t family, protocol, tcp_state;
 	bool listener, inbound, is_peer;
+	bool was_known; /* it had an owner at some time */
 };
 
 /*

@@ -5,10 +5,12 @@
  * Prints what it said of its tier, then every event of its own network as a JSON line, until the
  * end of its input. A line "sync" there prints a line with the counts, behind all events so far;
  * "each" prints every living flow before that, and "refresh" asks for their bytes first; "clock N"
- * sets the wall clock N seconds further, for this process.
+ * sets the wall clock N seconds further, for this process. Programs that NETPROBE_WITHOUT names
+ * cannot be attached, as where the kernel has no hook for them.
  */
 
 #include <arpa/inet.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -124,6 +126,19 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 	if (r == 0 && clock == CLOCK_REALTIME)
 		ret->tv_sec += clock_offset;
 	return r;
+}
+
+struct bpf_link *__real_bpf_program__attach(const struct bpf_program *program);
+struct bpf_link *__wrap_bpf_program__attach(const struct bpf_program *program);
+
+struct bpf_link *__wrap_bpf_program__attach(const struct bpf_program *program)
+{
+	const char *without = getenv("NETPROBE_WITHOUT");
+
+	if (!without || !strstr(without, bpf_program__name(program)))
+		return __real_bpf_program__attach(program);
+	errno = ENOENT;
+	return NULL;
 }
 
 /* 0: go on; 1: the input ended. */

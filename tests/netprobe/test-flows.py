@@ -60,10 +60,11 @@ def serve_behind_a_cable(channel):
 
 class Case(unittest.TestCase):
     tier = 'full'
+    without = ''
 
     @classmethod
     def setUpClass(cls):
-        cls.collector = Collector(cls.tier)
+        cls.collector = Collector(cls.tier, without=cls.without)
         cls.addClassCleanup(cls.collector.close)
         if cls.collector.tier != cls.tier:
             raise unittest.SkipTest(f'the kernel gives {cls.collector.tier}: {cls.collector.why}')
@@ -573,6 +574,29 @@ class Udp(Case):
         server.close()
         client.close()
 
+    def test_who_connects_a_socket_anew_has_not_talked_with_the_peer_before(self):
+        servers = [self.bound() for _ in range(2)]
+        ports = [server.getsockname()[1] for server in servers]
+        client = self.bound()
+        client.connect(servers[0].getsockname())
+        client.send(b'x')
+        number = cookie(client)
+
+        def connect(channel):
+            client.connect(servers[1].getsockname())
+            client.send(b'y')
+            tell(channel, 'sent')
+            wait_line(channel)
+
+        worker = Worker(connect)
+        worker.hear()
+        self.collector.wait(lambda: self.collector.of(number, 'close'), 'no end')
+        told = {(e['remote_port'], e['tgid']) for e in self.collector.of(number) if not e['listener']}
+        self.assertEqual(told, {(ports[0], os.getpid()), (ports[1], worker.pid)})
+        worker.end()
+        for sock in (client, *servers):
+            sock.close()
+
     def flows_of(self, number):
         """Port of the peer -> flow, of those with one."""
         flows, _ = self.collector.ask()
@@ -1040,6 +1064,121 @@ class Cgroup(Case):
         self.assertEqual(collector.of(number, 'close'), [])
         sock.close()
         self.assertEqual(collector.wait_event(number, 'close')['bytes_sent'], 31)
+
+
+class Senders(Case):
+    """Sockets with one sender after the other, and all ways to send."""
+    count = 100
+
+    def test_each_is_its_last_sender_s_and_never_the_first_one_s(self):
+        senders = subprocess.Popen([collect.SENDERS, str(self.count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(senders.communicate)
+        truth = [line.split() for line in iter(senders.stdout.readline, 'held\n')]
+        self.assertEqual(len(truth), 9 * self.count)
+        flows, counts = self.collector.ask()
+        said = {flow['cookie']: flow['tgid'] for flow in flows}
+        wrong = [line for line in truth if said[int(line[0])] not in (0, int(line[2]))]
+        self.assertEqual(wrong, [])
+        # Before Linux 6.3 nothing tells who splices.
+        unknown = {what for number, what, _ in truth if said[int(number)] == 0}
+        self.assertLessEqual(unknown, {'spliced'} if self.without else set())
+        senders.communicate()
+        closed = {}
+        self.collector.wait(lambda: closed.update((e['cookie'], e['tgid']) for e in self.collector.events if e['event'] == 'close') or
+                            all(int(number) in closed for number, _, _ in truth), 'no end')
+        self.assertEqual([line for line in truth if closed[int(line[0])] not in (0, int(line[2]))], [])
+        self.assertEqual(counts['lost'], 0)
+
+
+class SendersBeforeLinux63(Senders):
+    without = 'length_sent length_received'
+
+
+class Unseen(Case):
+    """Sends of which nothing tells whose they are."""
+    without = 'length_sent length_received'
+
+    def pass_on(self, sock, address):
+        """A process that was handed *sock* and sends as it is told, by splice() or else send()."""
+        def use(channel):
+            mine = receive_descriptor(channel)
+            while True:
+                if wait_line(channel) == 'splice':
+                    ends = os.pipe()
+                    os.write(ends[1], b'data')
+                    os.splice(ends[0], mine.fileno(), 4)
+                else:
+                    mine.sendmsg([b'data'], [], 0, *address)
+                tell(channel, 'sent')
+
+        worker = Worker(use)
+        send_descriptor(worker.channel, sock)
+        self.addCleanup(worker.channel.close)
+        return worker
+
+    def use(self, worker, how):
+        worker.say(how)
+        worker.hear()
+
+    def owner(self, number):
+        flows, _ = self.collector.ask()
+        return [flow['tgid'] for flow in flows if flow['cookie'] == number and not flow['listener']]
+
+    def test_who_sends_unseen_over_a_passed_socket_makes_its_flow_nobody_s_once_until_somebody_is_seen(self):
+        server, client = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        server.bind(('127.0.0.1', 0))
+        client.connect(server.getsockname())
+        client.send(b'mine')
+        number = cookie(client)
+        self.assertEqual(self.owner(number), [os.getpid()])
+        worker = self.pass_on(client, ())
+        for _ in range(3):
+            self.use(worker, 'splice')
+        self.assertEqual(self.owner(number), [0])
+        self.assertEqual([e['tgid'] for e in self.collector.of(number)], [os.getpid(), 0])
+        self.use(worker, 'send')
+        self.assertEqual(self.owner(number), [worker.pid])
+        self.use(worker, 'splice')
+        self.assertEqual(self.owner(number), [worker.pid])
+        client.send(b'mine')
+        self.assertEqual(self.owner(number), [os.getpid()])
+        self.use(worker, 'splice')
+        known, unknown = (self.collector.ask()[1][key] for key in ('known', 'unknown'))
+        client.close()
+        worker.end()
+        closed = self.collector.wait_event(number, 'close')
+        self.assertEqual((closed['tgid'], closed['bytes_sent']), (0, 32))
+        counts = self.collector.ask()[1]
+        self.assertEqual((counts['known'], counts['unknown'] > unknown), (known, True))
+        server.close()
+
+    def test_what_the_ring_had_no_room_to_say_is_said_at_the_end(self):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        server.bind(('127.0.0.1', 0))
+        clients = []
+        for _ in range(2):
+            clients.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            clients[-1].connect(server.getsockname())
+            clients[-1].send(b'mine')
+        numbers = [cookie(client) for client in clients]
+        self.assertEqual([self.owner(number) for number in numbers], [[os.getpid()]] * 2)
+        workers = [self.pass_on(client, ()) for client in clients]
+        clients.pop().close()
+        self.collector.process.send_signal(signal.SIGSTOP)
+        subprocess.run([collect.STORM, '8000', '4'], stdout=subprocess.DEVNULL, check=True)
+        for worker in workers:
+            self.use(worker, 'splice')
+        # The later one has inherited what is the earlier one's.
+        for worker in reversed(workers):
+            worker.end()
+        self.collector.process.send_signal(signal.SIGCONT)
+        self.assertGreater(self.collector.ask()[1]['lost'], 0)
+        self.collector.wait(lambda: self.collector.of(numbers[1], 'close'), 'no end', 'refresh')
+        self.assertEqual(self.owner(numbers[0]), [0])
+        clients[0].close()
+        for number in numbers:
+            self.assertEqual(self.collector.wait_event(number, 'close')['tgid'], 0)
+        server.close()
 
 
 class Diag(unittest.TestCase):
