@@ -91,7 +91,7 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	    socket->counters.packets_sent + socket->counters.packets_received == 0)
 		return;
 	record.kind = PROBE_PEER;
-	record.time_ns = (__u64)socket->first_tick << PROBE_TICK_SHIFT;
+	record.time_ns = probe_tick_time(socket->first_tick, bpf_ktime_get_ns());
 	record.counters = socket->counters;
 	record.counters.told = 0;
 	set_first(&record, socket);

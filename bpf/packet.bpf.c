@@ -271,7 +271,7 @@ static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_soc
 	    (socket->first_family != 0 && is_silent(socket, now_ns)))
 		return false;
 	if (socket->first_family != 0)
-		socket->first_tick = tick_of(now_ns);
+		socket->first_tick = probe_tick(now_ns);
 	__sync_fetch_and_add(&counters->bytes_sent, payload_of(udp));
 	__sync_fetch_and_add(&counters->packets_sent, segments > 1 ? segments : 1);
 	return true;

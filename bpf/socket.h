@@ -105,13 +105,7 @@ extern const volatile __u32 first_idle_ticks;
  * has not yet told who that is. */
 extern __u32 doubts;
 
-static __always_inline __u32 tick_of(__u64 time_ns)
-{
-	return (__u32)(time_ns >> PROBE_TICK_SHIFT);
-}
-
-/* Times are exact or coarse, so that one may be a little before the other. */
 static __always_inline bool is_silent(const struct probe_socket *socket, __u64 now_ns)
 {
-	return (__s32)(tick_of(now_ns) - socket->first_tick) > (__s32)first_idle_ticks;
+	return probe_ticks_since(socket->first_tick, now_ns) > (__s64)first_idle_ticks;
 }

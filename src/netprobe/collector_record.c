@@ -115,10 +115,11 @@ bool collector_count_peer(struct collector *collector, struct flow_entry *entry,
 	memcpy(peer.remote.bytes, entry->remote, sizeof(peer.remote.bytes));
 	if (!kernel_probe_peer(collector->probe, &peer, forget, &traffic))
 		return false;
-	entry->bytes_sent = traffic.bytes_sent;
-	entry->bytes_received = traffic.bytes_received;
-	entry->packets_sent = traffic.packets_sent;
-	entry->packets_received = traffic.packets_received;
+	/* What began with the socket may have gone on here, or the other way round. */
+	entry->bytes_sent = MAX(entry->bytes_sent, traffic.bytes_sent);
+	entry->bytes_received = MAX(entry->bytes_received, traffic.bytes_received);
+	entry->packets_sent = MAX(entry->packets_sent, traffic.packets_sent);
+	entry->packets_received = MAX(entry->packets_received, traffic.packets_received);
 	entry->last_ns = MAX(entry->last_ns, (int64_t)traffic.last_ns);
 	if (traffic.owner_tgid == 0 && collector_forget_owner(collector, entry))
 		tell(collector, FLOW_UPDATE, entry);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
+ * netprobe-senders crowd COUNT: two threads send at the same time over one datagram socket, to each
+ * of so many ports; and then over each of so many sockets, twice to the same port. Prints the
+ * cookies, first that of the one, and keeps the sockets until its input ends.
+ *
  * netprobe-senders COUNT: sockets whose sender is known, all over loopback. Prints "COOKIE WHAT
  * PID" of each, "held" when all have sent, and keeps them until its input ends. COUNT of each kind:
  *
@@ -20,10 +24,12 @@
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -33,6 +39,7 @@
 
 #define TIMES       3
 #define SOCKETS_MAX 4096U
+#define FIRST_PORT  2000U
 
 static int receiver, listener;
 static int sockets[SOCKETS_MAX];
@@ -200,16 +207,90 @@ static pid_t send_shared(const char *what, int type, void (*sends)(int fd), unsi
 	return pid;
 }
 
+struct crowd {
+	unsigned long count;
+	unsigned long arrived; /* at the next turn, of both */
+	void (*send)(unsigned long turn);
+};
+
+static void send_to(int fd, const struct sockaddr_in *to)
+{
+	/* Where nobody is and the socket is not connected, that is no error. */
+	if (sendto(fd, "x", 1, 0, (const struct sockaddr *)to, sizeof(*to)) != 1)
+		give_up("sendto");
+}
+
+static void send_to_port(unsigned long turn)
+{
+	struct sockaddr_in to = datagrams;
+
+	to.sin_port = htons((uint16_t)(FIRST_PORT + turn));
+	send_to(sockets[0], &to);
+}
+
+static void send_twice(unsigned long turn)
+{
+	send_to(sockets[turn + 1], &datagrams);
+	send_to(sockets[turn + 1], &datagrams);
+}
+
+static void *run_crowd(void *argument)
+{
+	struct crowd *crowd = argument;
+
+	for (unsigned long i = 0; i < crowd->count; i++) {
+		(void)__atomic_fetch_add(&crowd->arrived, 1, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(&crowd->arrived, __ATOMIC_SEQ_CST) < 2 * (i + 1))
+			(void)sched_yield();
+		crowd->send(i);
+	}
+	return NULL;
+}
+
+static void crowd_each(unsigned long count, void (*sends)(unsigned long turn))
+{
+	struct crowd crowd = {.count = count, .send = sends};
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run_crowd, &crowd) != 0)
+		give_up("a thread");
+	(void)run_crowd(&crowd);
+	(void)pthread_join(thread, NULL);
+}
+
+static int do_crowd(unsigned long count)
+{
+	struct sockaddr_in own;
+	char byte;
+
+	if (count >= SOCKETS_MAX)
+		return 2;
+	for (unsigned long i = 0; i <= count; i++)
+		sockets[n_sockets++] = at_loopback(SOCK_DGRAM, &own);
+	/* The first peer has a place of its own. */
+	send_to(sockets[0], &datagrams);
+	crowd_each(count, send_to_port);
+	crowd_each(count, send_twice);
+	for (size_t i = 0; i < n_sockets; i++)
+		say(sockets[i], "crowd", getpid());
+	(void)puts("held");
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		continue;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
 	pid_t children[4];
 	char byte;
 
-	if (count == 0)
-		return 2;
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	receiver = at_loopback(SOCK_DGRAM, &datagrams);
+	if (argc > 2 && strcmp(argv[1], "crowd") == 0)
+		return do_crowd(strtoul(argv[2], NULL, 10));
+	if (count == 0)
+		return 2;
 	listener = at_loopback(SOCK_STREAM, &streams);
 	if (listen(listener, SOMAXCONN) < 0)
 		give_up("listen");

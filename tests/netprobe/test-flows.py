@@ -1090,6 +1090,24 @@ class Senders(Case):
         self.assertEqual(counts['lost'], 0)
 
 
+    def test_two_threads_that_send_to_a_new_peer_at_once_are_both_counted(self):
+        crowd = subprocess.Popen([collect.SENDERS, 'crowd', '900'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(crowd.communicate)
+        numbers = [int(line.split()[0]) for line in iter(crowd.stdout.readline, 'held\n')]
+
+        def sent(flow):
+            # To each of many ports once by each, or to one port twice.
+            return flow['packets_sent'] == (4 if flow['cookie'] != numbers[0] else 2 if 2000 <= flow['remote_port'] < 2900 else 1)
+
+        flows, counts = self.collector.ask()
+        flows = [flow for flow in flows if flow['cookie'] in numbers and not flow['listener']]
+        self.assertEqual((counts['lost'], len(flows), [flow for flow in flows if not sent(flow)]), (0, 1801, []))
+        crowd.communicate()
+        self.collector.wait(lambda: all(self.collector.of(number, 'close') for number in numbers), 'no end')
+        closed = [e for number in numbers for e in self.collector.of(number, 'close') if not e['listener']]
+        self.assertEqual([e for e in closed if not sent(e)], [])
+
+
 class SendersBeforeLinux63(Senders):
     without = 'length_sent length_received'
 
