@@ -53,7 +53,8 @@ static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 
 
 	/* What another one changes at this moment is of no meaning any more. */
 	socket->flags |= SOCKET_ENDED;
-	record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
+	/* Who uses MPTCP is not kept here: it stays who was told of. */
+	record = record_new(PROBE_CLOSE, cookie, socket, is_subflow(sk) ? OF_NOBODY : OF_OWNER);
 	if (!record) {
 		end_lost(socket, cookie);
 		return;

@@ -4,6 +4,22 @@
 #include "closed.h"
 #include "tell.h"
 
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct file *file;
+};
+
+#pragma clang attribute pop
+
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
 

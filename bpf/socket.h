@@ -22,6 +22,7 @@
 #define IPPROTO_TCP     6
 #define IPPROTO_UDP     17
 #define IPPROTO_ICMPV6  58
+#define IPPROTO_MPTCP   262
 #define SOCK_DGRAM      2
 #define PROTOCOL_MAX    255 /* above are numbers of the kernel's own */
 #define SOCK_DONE       2UL /* in skc_flags: a FIN has come */

@@ -66,6 +66,32 @@ int BPF_PROG(tcp_received, struct sock *sk)
 	return 0;
 }
 
+/* The process that runs is in a system call on a socket of MPTCP: so the first connection of TCP
+ * that it is made of is its own, of which nobody has a descriptor. Only the record says so. */
+static __always_inline void mptcp_used(struct sock *sk)
+{
+	struct mptcp_sock *mptcp = (struct mptcp_sock *)sk;
+	struct probe_socket *socket;
+	struct probe_record *record;
+	struct sock *first;
+	__u64 cookie;
+
+	if (!bpf_core_field_exists(mptcp->first) || is_of_kernel(sk))
+		return;
+	socket = socket_of(sk);
+	if (!socket || !take(socket))
+		return;
+	first = BPF_CORE_READ(mptcp, first);
+	cookie = first ? (__u64)BPF_CORE_READ(first, __sk_common.skc_cookie.counter) : 0;
+	record = cookie != 0 ? record_new(PROBE_OWNER, cookie, socket, OF_CURRENT) : NULL;
+	if (!record) {
+		forget_owner(socket);
+		return;
+	}
+	record->tuple.protocol = IPPROTO_TCP;
+	submit(record, TCP_ESTABLISHED);
+}
+
 static __always_inline void fill_peer(struct sock *sk, const struct probe_last *last,
 				      struct probe_peer *peer)
 {
@@ -112,6 +138,8 @@ int BPF_PROG(length_sent, struct sock *sk, int length)
 	bool tcp = sk->sk_protocol == IPPROTO_TCP;
 	struct probe_socket *socket;
 
+	if (sk->sk_protocol == IPPROTO_MPTCP && length >= 0)
+		mptcp_used(sk);
 	if ((!tcp && doubts == 0) || !is_inet(sk) || length < 0)
 		return 0;
 	socket = used(sk);
@@ -175,6 +203,8 @@ int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 	struct probe_last last = {};
 	bool is_noted;
 
+	if (sk->sk_protocol == IPPROTO_MPTCP && length >= 0)
+		mptcp_used(sk);
 	if (!is_inet(sk) || length < 0)
 		return 0;
 	socket = used(sk);

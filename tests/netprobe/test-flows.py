@@ -174,6 +174,13 @@ class Tcp(Case):
             tell(channel, f'{cookie(sock)} {sock.getsockname()[1]}')
             wait_line(channel)
             sock.recv(10)
+            child = os.fork()
+            if child == 0:
+                sock.sendall(b'67')
+                os._exit(0)
+            os.waitpid(child, 0)
+            tell(channel, child)
+            wait_line(channel)
             sock.close()
 
         worker = Worker(call)
@@ -181,6 +188,8 @@ class Tcp(Case):
         accepted, _ = server.accept()
         self.assertEqual(accepted.recv(10), b'12345')
         accepted.sendall(b'x')
+        worker.say()
+        child = int(worker.hear())
         worker.say()
         worker.end()
         accepted.close()
@@ -191,9 +200,12 @@ class Tcp(Case):
         self.collector.wait(lambda: len(closed()) >= 2, 'no end')
         for event in self.collector.events:
             if local == event['local_port']:
-                self.assertOwner(event, worker.pid)
+                self.assertIn(event['tgid'], (worker.pid, child))
             elif local == event['remote_port']:
                 self.assertIn(event['tgid'], (0, os.getpid()))
+        # Who accepts is known by its first use, and who goes on with it, if ends of system calls are traced.
+        if not self.collector.why:
+            self.assertEqual({e['inbound']: e['tgid'] for e in closed()}, {True: os.getpid(), False: child})
         # What the process itself has is no second connection.
         self.assertEqual([self.collector.of(number) for number in (outer, cookie(server))], [[], []])
         self.assertOwner([e for e in self.collector.events if e['listener'] and e['local_port'] == port][-1], os.getpid())
