@@ -10,6 +10,7 @@
  */
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -101,15 +102,26 @@ static void on_flow(void *context, const struct flow *flow)
 	print(flow_to_json("flow", flow));
 }
 
+static json_int_t looks; /* at all descriptors */
+
+int __real_bpf_iter_create(int link);
+int __wrap_bpf_iter_create(int link);
+
+int __wrap_bpf_iter_create(int link)
+{
+	looks++;
+	return __real_bpf_iter_create(link);
+}
+
 static void print_counts(const struct collector *collector)
 {
 	struct collector_counts counts = collector_counts(collector);
 
-	print(json_pack("{ss sI sI sI sI sI sI sI sI}", "event", "counts", "events",
-			(json_int_t)counts.events, "lost", (json_int_t)counts.lost, "started",
-			(json_int_t)counts.flows_started, "ended", (json_int_t)counts.flows_ended,
-			"evicted", (json_int_t)counts.flows_evicted, "known",
-			(json_int_t)counts.owners_known, "unknown",
+	print(json_pack("{ss sI sI sI sI sI sI sI sI sI}", "event", "counts", "looks", looks,
+			"events", (json_int_t)counts.events, "lost", (json_int_t)counts.lost,
+			"started", (json_int_t)counts.flows_started, "ended",
+			(json_int_t)counts.flows_ended, "evicted", (json_int_t)counts.flows_evicted,
+			"known", (json_int_t)counts.owners_known, "unknown",
 			(json_int_t)counts.owners_unknown, "corrected",
 			(json_int_t)counts.owners_corrected));
 }

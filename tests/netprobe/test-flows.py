@@ -1456,6 +1456,26 @@ class Storm(unittest.TestCase):
         server.close()
 
 
+    def test_losses_that_follow_each_other_are_looked_after_once_a_second(self):
+        collector = self.collect()
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        began, before = collect.time.monotonic(), collector.ask('sync')[1]
+        times = 6
+        for turn in range(times):
+            collector.process.send_signal(signal.SIGSTOP)
+            # More new peers than records fit into the ring.
+            for number in range(30000):
+                sock.sendto(b'x', (f'127.{turn + 1}.{number >> 8}.1', 2000 + (number & 0xff)))
+            collector.process.send_signal(signal.SIGCONT)
+            collector.ask('sync')
+            collect.time.sleep(0.05)
+        after = collector.ask('sync')[1]
+        self.assertGreater(after['lost'] - before['lost'], times * 1000)
+        # Each reads all descriptors twice. One may have been due at the begin.
+        self.assertLessEqual((after['looks'] - before['looks']) / 2, collect.time.monotonic() - began + 1)
+        sock.close()
+        collector.wait(lambda: collector.answers[-1][1]['looks'] > before['looks'], 'nothing is looked after')
+
     def test_what_waits_to_be_accepted_does_not_end_when_records_are_lost(self):
         collector = self.collect('long')
         server = listener()
