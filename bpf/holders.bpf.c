@@ -93,6 +93,10 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	record.netns = socket->netns;
 	record.flags = socket->flags;
 	get_owner(socket, &record.owner);
+	/* Who used a connected one for something else is not whose that flow is. */
+	if (record.flags & PROBE_CONNECTED && record.flags & SOCKET_USED &&
+	    socket->counters.told != record.owner.tgid)
+		__builtin_memset(&record.owner, 0, sizeof(record.owner));
 	if (socket->first_family == 0)
 		record.counters = socket->counters;
 	record.counters.told = 0;

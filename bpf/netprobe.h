@@ -49,7 +49,8 @@ struct probe_owner {
 	__u32 gid;
 	__u64 parent_start_ns;
 	__u32 parent;  /* its process */
-	__u32 version; /* as it is kept with a socket: odd while it is written */
+	__u32 version; /* a later one of the same socket's is larger; 0: not known. As it is kept
+			  with a socket it is odd while it is written */
 	char comm[PROBE_COMM_MAX];
 };
 
@@ -87,8 +88,8 @@ struct probe_counters {
 	__u64 bytes_sent, bytes_received;
 	__u64 packets_sent, packets_received;
 	__u32 retransmits;
-	__u32 told; /* as they are kept with a socket: the process that a record named for the first
-		       peer; 0: none */
+	__u32 told; /* as they are kept with a socket: the process that a record named for its first
+		       or only peer; 0: none */
 };
 
 struct probe_record {

@@ -4,6 +4,33 @@
 /* Records of the peers of datagram sockets. */
 #include "peers.h"
 
+/* Whether the socket is connected to *peer*: one may send elsewhere, too. */
+static __always_inline bool is_connected(const struct bpf_sock *sk, const struct probe_peer *peer)
+{
+	const __u32 *remote = (const __u32 *)peer->remote.bytes;
+	const volatile __u32 *words;
+
+	if (sk->state != TCP_ESTABLISHED)
+		return false;
+	if (peer->protocol == IPPROTO_UDP && bpf_ntohs(sk->dst_port) != peer->remote_port)
+		return false;
+	if (peer->family == AF_INET)
+		return sk->dst_ip4 == remote[0];
+	/* Word by word: the verifier knows these by their offsets. */
+	words = sk->dst_ip6;
+	return words[0] == remote[0] && words[1] == remote[1] && words[2] == remote[2] &&
+	       words[3] == remote[3];
+}
+
+static __always_inline bool count_connected(struct probe_socket *socket, __u64 cookie,
+					    const struct probe_traffic *one, bool mine)
+{
+	if (socket->first_family != 0)
+		give_up_first(socket, cookie);
+	add(&socket->counters, one);
+	return !(socket->flags & PROBE_CONNECTED) || is_first_news(socket, mine);
+}
+
 static __always_inline void mark_as_told(struct probe_socket *socket, const struct probe_peer *peer,
 					 enum peer_place place, const struct probe_owner *owner)
 {

@@ -133,6 +133,12 @@ static bool set_owner(struct collector *collector, struct flow_entry *entry,
 	const struct probe_owner *owner = &record->owner;
 	struct process *before = entry->process;
 
+	/* Two that use a socket at once write in no order. */
+	if (owner->version != 0 && entry->owner_version != 0 &&
+	    (int32_t)(owner->version - entry->owner_version) < 0)
+		return false;
+	if (owner->version != 0)
+		entry->owner_version = owner->version;
 	if (owner->tgid == 0)
 		return record->flags & PROBE_NOBODY && collector_forget_owner(collector, entry);
 	if (before && before->tgid == owner->tgid && before->start_ns == owner->start_ns)

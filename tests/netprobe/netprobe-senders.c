@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * netprobe-senders crowd COUNT: two threads send at the same time over one datagram socket, to each
- * of so many ports; and then over each of so many sockets, twice to the same port. Prints the
- * cookies, first that of the one, and keeps the sockets until its input ends.
- *
  * netprobe-senders COUNT: sockets whose sender is known, all over loopback. Prints "COOKIE WHAT
  * PID" of each, "held" when all have sent, and keeps them until its input ends. COUNT of each kind:
  *
- *   plain, thread, corked, more, vector   connected datagram sockets; the process itself sends,
- * each in another way, several times inherited, sendfile                   the process sends first,
- * then a child does, with send() and with sendfile() spliced                               the same
- * with splice(), of which no descriptor tells stream                                a connection of
- * TCP; a child sends, and never receives
+ *   plain, thread, corked,   connected datagram sockets, on which the process itself sends several
+ *   more, vector             times, each in another way
+ *   inherited, sendfile,     the process sends first, then a child does: by send(), by sendfile(),
+ *   spliced                  and by splice(), of which no descriptor tells
+ *   stream                   connections of TCP, on which a child sends and never receives
+ *   race                     the same, but both send at once, and then the process does
  *
- * PID is who sent last; of two it is the second one.
+ * PID is who sent last.
+ *
+ * netprobe-senders crowd COUNT: two threads send at the same time over one datagram socket, to each
+ * of so many ports; and then over each of so many sockets, twice to the same port. Prints the
+ * cookies, first that of the one, and keeps the sockets until its input ends.
  */
 
 #include <arpa/inet.h>
@@ -279,10 +280,44 @@ static int do_crowd(unsigned long count)
 	return 0;
 }
 
+/* The child goes along with every turn, and is there as long as this process is. */
+static pid_t send_in_race(unsigned long count)
+{
+	unsigned long *arrived = mmap(NULL, sizeof(*arrived), PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	size_t first = n_sockets;
+	pid_t pid;
+
+	if (arrived == MAP_FAILED)
+		give_up("mmap");
+	for (unsigned long i = 0; i < count; i++) {
+		(void)connected(SOCK_STREAM, &streams);
+		if (accept(listener, NULL, NULL) < 0)
+			give_up("accept");
+	}
+	pid = fork();
+	if (pid < 0)
+		give_up("fork");
+	for (unsigned long i = 0; i < 2 * count; i++) {
+		(void)__atomic_fetch_add(arrived, 1, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(arrived, __ATOMIC_SEQ_CST) < 2 * (i + 1))
+			(void)sched_yield();
+		if (i % 2 == 0 || pid != 0)
+			send_plain(sockets[first + i / 2]);
+	}
+	if (pid == 0) {
+		for (;;)
+			(void)pause();
+	}
+	for (size_t i = first; i < n_sockets; i++)
+		say(sockets[i], "race", getpid());
+	return pid;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
-	pid_t children[4];
+	pid_t children[5];
 	char byte;
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
@@ -303,6 +338,7 @@ int main(int argc, char **argv)
 	children[1] = send_shared("sendfile", SOCK_DGRAM, send_file, count);
 	children[2] = send_shared("spliced", SOCK_DGRAM, send_spliced, count);
 	children[3] = send_shared("stream", SOCK_STREAM, send_plain, count);
+	children[4] = send_in_race(count);
 	(void)puts("held");
 	while (read(STDIN_FILENO, &byte, 1) > 0)
 		continue;

@@ -530,14 +530,18 @@ class Udp(Case):
             self.assertEqual(self.collector.of(number), [])
             client.send(b'12345678')
             _, peer = server.recvfrom(100)[0], client.getsockname()
-            server.sendto(b'123', peer[:2])
+            server.sendto(b'1', peer[:2])
             client.recv(100)
+            # It asks for an address that it knows.
+            server.sendto(b'23', peer[:2])
+            client.recvfrom(100)
             flow = self.collector.wait_event(number, 'udp_send')
             self.assertOwner(flow, os.getpid())
             self.assertEqual((flow['local_port'], flow['remote_port']), (peer[1], server.getsockname()[1]))
             client.close()
             flow = self.collector.wait_event(number, 'close')
             self.assertEqual((flow['bytes_sent'], flow['bytes_received']), (8, 3))
+            self.assertEqual([e['event'] for e in self.collector.of(number)], ['udp_send', 'close'])
             server.close()
 
     def test_a_socket_that_is_connected_to_another_one_has_a_flow_to_each(self):
@@ -585,6 +589,36 @@ class Udp(Case):
         worker.end()
         server.close()
         client.close()
+
+    def test_who_sends_elsewhere_over_a_connected_socket_does_not_talk_with_its_peer(self):
+        servers = [self.bound() for _ in range(2)]
+        ports = [server.getsockname()[1] for server in servers]
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.connect(servers[0].getsockname())
+        client.send(b'x')
+        number = cookie(client)
+
+        def send(channel):
+            client.sendto(b'y', servers[1].getsockname())
+            tell(channel, 'sent')
+            wait_line(channel)
+            client.send(b'z')
+            tell(channel, 'sent')
+            wait_line(channel)
+
+        worker = Worker(send)
+        worker.hear()
+        owners = {port: flow['tgid'] for port, flow in self.flows_of(number).items()}
+        self.assertEqual(owners, {ports[0]: os.getpid(), ports[1]: worker.pid})
+        # Then it does.
+        worker.say()
+        worker.hear()
+        self.assertEqual(self.flows_of(number)[ports[0]]['tgid'], worker.pid)
+        worker.end()
+        self.assertEqual({e['remote_port']: (e['tgid'], e['bytes_sent']) for e in self.closed(client, number)},
+                         {ports[0]: (worker.pid, 2), ports[1]: (worker.pid, 1)})
+        for server in servers:
+            server.close()
 
     def test_who_connects_a_socket_anew_has_not_talked_with_the_peer_before(self):
         servers = [self.bound() for _ in range(2)]
@@ -896,8 +930,10 @@ class Before(unittest.TestCase):
         self.assertEqual(collector.wait_event(theirs, 'seen')['tgid'], worker.pid)
         self.assertTrue(collector.wait_event(cookie(server), 'seen')['listener'])
         self.assertTrue(collector.wait_event(cookie(udp), 'seen')['listener'])
-        # Two processes hold it since the fork; it is nobody's until one uses it.
+        # Two processes hold it since the fork; it is nobody's until one uses it, and to ask for its name is no use.
         self.assertEqual(collector.wait_event(cookie(client), 'seen')['tgid'], 0)
+        client.getpeername()
+        self.assertEqual([flow['tgid'] for flow in collector.ask()[0] if flow['cookie'] == cookie(client)], [0])
         client.sendall(b'y')
         worker.say()
         worker.hear()
@@ -1086,7 +1122,7 @@ class Senders(Case):
         senders = subprocess.Popen([collect.SENDERS, str(self.count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(senders.communicate)
         truth = [line.split() for line in iter(senders.stdout.readline, 'held\n')]
-        self.assertEqual(len(truth), 9 * self.count)
+        self.assertEqual(len(truth), 10 * self.count)
         flows, counts = self.collector.ask()
         said = {flow['cookie']: flow['tgid'] for flow in flows}
         wrong = [line for line in truth if said[int(line[0])] not in (0, int(line[2]))]
@@ -1107,17 +1143,21 @@ class Senders(Case):
         self.addCleanup(crowd.communicate)
         numbers = [int(line.split()[0]) for line in iter(crowd.stdout.readline, 'held\n')]
 
-        def sent(flow):
-            # To each of many ports once by each, or to one port twice.
-            return flow['packets_sent'] == (4 if flow['cookie'] != numbers[0] else 2 if 2000 <= flow['remote_port'] < 2900 else 1)
+        def wrong(flows):
+            """Of one socket, those to each of many ports, to which each sent once; and of the others, over which each sent twice to one."""
+            many = [flow for flow in flows if flow['cookie'] == numbers[0] and 2000 <= flow['remote_port'] < 2900 and flow['packets_sent'] != 2]
+            return many, sum(flow['cookie'] != numbers[0] and flow['packets_sent'] != 4 for flow in flows)
 
         flows, counts = self.collector.ask()
         flows = [flow for flow in flows if flow['cookie'] in numbers and not flow['listener']]
-        self.assertEqual((counts['lost'], len(flows), [flow for flow in flows if not sent(flow)]), (0, 1801, []))
+        self.assertEqual((counts['lost'], len(flows)), (0, 1801))
         crowd.communicate()
         self.collector.wait(lambda: all(self.collector.of(number, 'close') for number in numbers), 'no end')
-        closed = [e for number in numbers for e in self.collector.of(number, 'close') if not e['listener']]
-        self.assertEqual([e for e in closed if not sent(e)], [])
+        for told in (flows, [e for number in numbers for e in self.collector.of(number, 'close') if not e['listener']]):
+            many, twice = wrong(told)
+            self.assertEqual(many, [])
+            # Nobody waits for a thread that the machine takes off where it finds the first peer's place.
+            self.assertLessEqual(twice, 9)
 
 
 class SendersBeforeLinux63(Senders):
@@ -1173,13 +1213,12 @@ class Unseen(Case):
         client.send(b'mine')
         self.assertEqual(self.owner(number), [os.getpid()])
         self.use(worker, 'splice')
-        known, unknown = (self.collector.ask()[1][key] for key in ('known', 'unknown'))
+        unknown = self.collector.ask()[1]['unknown']
         client.close()
         worker.end()
         closed = self.collector.wait_event(number, 'close')
         self.assertEqual((closed['tgid'], closed['bytes_sent']), (0, 32))
-        counts = self.collector.ask()[1]
-        self.assertEqual((counts['known'], counts['unknown'] > unknown), (known, True))
+        self.assertGreater(self.collector.ask()[1]['unknown'], unknown)
         server.close()
 
     def test_what_the_ring_had_no_room_to_say_is_said_at_the_end(self):

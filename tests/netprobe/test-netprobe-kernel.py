@@ -149,7 +149,7 @@ class OnTheKernelOfDebian12(unittest.TestCase):
     def test_who_sends_is_known_though_no_hook_tells(self):
         owners = {int(flow['socket_cookie']): flow.get('tgid', 0) for flow in self.objects('flow')}
         senders = [line.split() for line in self.said['sender'] if line != 'held']
-        self.assertEqual(len(senders), 9 * SENT)
+        self.assertEqual(len(senders), 10 * SENT)
         self.assertEqual([line for line in senders if owners[int(line[0])] not in (0, int(line[2]))], [])
         # Of splice() even the call does not tell.
         self.assertEqual({what for number, what, _ in senders if owners[int(number)] == 0}, {'spliced'})
