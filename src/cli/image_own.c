@@ -77,10 +77,22 @@ static bool has_set(const struct image_own *own, const char *set)
 	return false;
 }
 
+static int measure_source(const struct own_files *files, const struct own_file *file,
+			  struct stat *ret)
+{
+	cleanup_fd int fd = -EBADF;
+	int r = own_files_open(files, file->source, &fd);
+
+	if (r == 0 && fstat(fd, ret) < 0)
+		r = -errno;
+	return r;
+}
+
 int image_own_measure(const struct image_own *own, uint64_t block_size,
 		      struct image_bundles_need *need)
 {
 	struct identity identity;
+	int r;
 
 	for (size_t i = 0; i < own->files.count; i++) {
 		const struct own_file *file = &own->files.items[i];
@@ -88,9 +100,10 @@ int image_own_measure(const struct image_own *own, uint64_t block_size,
 
 		if (!has_set(own, file->set))
 			continue;
-		if (file->kind != OWN_FILE_LINK && stat(file->source, &st) < 0)
-			return command_broke(-errno, "'%s' of affix's own files cannot be read",
-					     file->source);
+		r = file->kind != OWN_FILE_LINK ? measure_source(&own->files, file, &st) : 0;
+		if (r < 0)
+			return command_broke(r, "'%s%s' of affix's own files cannot be read",
+					     own->files.root, file->source);
 		/* A text is in the record, too; the directories above may all be new. */
 		need->blocks += 2 * (uint64_t)st.st_size / block_size + BESIDE_BLOCKS;
 		need->inodes += BESIDE_BLOCKS;

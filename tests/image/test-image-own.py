@@ -26,7 +26,7 @@ LIB = images.HERE.parent / 'lib'
 LIST = 'usr/share/affix/host.list'
 # What `make install` brings that no host and no image runs, or that is for people.
 ELSEWHERE = ('usr/sbin/affixd', 'usr/lib/systemd/system/affixd.service', 'usr/share/man/', 'usr/share/bash-completion/',
-             'usr/share/zsh/', 'usr/share/affix/vm/', 'usr/share/affix/openapi.json')
+             'usr/share/zsh/', 'usr/share/affix/openapi.json')
 
 
 def listing(tree, *options):
@@ -102,8 +102,11 @@ class List(Case):
         with self.installed() as tree:
             found = {str(path.relative_to(tree)) for path in tree.rglob('*') if path.is_symlink() or not path.is_dir()}
             listed = {entry[2].lstrip('/') for entry in entries(tree) if entry[1] == 'affix'}
+            # Two that a host may use and nothing but the guest's set brings to an image.
+            guest = {'usr/lib/affix/affix-guestd', 'usr/lib/systemd/system/affix-guestd.service'}
+            self.assertEqual(sorted(path for path in found - listed - guest if not path.startswith(ELSEWHERE)), [])
             sources = {entry[3].lstrip('/') for entry in entries(tree) if entry[0] != 'link'}
-            self.assertEqual(sorted(path for path in found - listed - sources if not path.startswith(ELSEWHERE)), [])
+            self.assertEqual(sorted(sources - listed), [])
             self.assertEqual(sorted(listed - found), [])
 
     def test_what_is_in_an_image_is_what_is_installed(self):
@@ -136,6 +139,23 @@ class List(Case):
             (tree / LIST).unlink()
             self.assertIn(str(tree / LIST), self.build(program=program, code=1).stderr)
             self.assertFalse((self.work / 'own.img').exists())
+
+    def test_an_affix_that_came_with_an_image_makes_the_same_images_also_where_opt_is_a_link(self):
+        layer = self.layer({'var/opt/kept': ''})
+        (layer / 'opt').symlink_to('var/opt')
+        wanted = self.build(name='wanted.img').read_bytes()
+        with images.unpacked(self.build(layer), self.work) as found:
+            program = next((found / 'var/opt/affix/affix/versions').glob('*/affix'))
+            self.assertTrue(self.build(program=program).read_bytes() == wanted, 'the bytes differ')
+            # And in a system whose root the tree is.
+            shutil.copy(self.base, found / 'base.tar')
+            shutil.copytree(self.trust, found / 'trust')
+            fixture.run(['unshare', '--mount', 'sh', '-ec', 'mount -t proc proc "$0/proc"; exec chroot "$0" "$@"', found, '/usr/bin/affix', 'image', 'build', '/base.tar',
+                         '-o', '/own.img', '--size', '+64M', '--with-affix', '--profile', 'vm', '--trust', '/trust'])
+            self.assertTrue((found / 'own.img').read_bytes() == wanted, 'the bytes differ')
+            guestd = found / 'usr/lib/affix/vm/affix-guestd'
+            guestd.unlink()
+            self.assertIn(f"'{guestd}' of affix's own files", self.build(program=program, code=1).stderr)
 
 
 class Tree(Case):
