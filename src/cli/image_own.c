@@ -130,27 +130,43 @@ static int check_platform(const struct image_work *work, const struct bundle *bu
 	return r == 0 ? COMMAND_DONE : command_refuse(&refusal);
 }
 
+static int join(const struct strv *list, const char *between, struct buffer *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < list->count; i++)
+		r = buffer_format(ret, "%s%s", i > 0 ? between : "", list->items[i]);
+	return r;
+}
+
 /* All that the programs would miss in the image, in one sentence. */
 static int check_libraries(struct edit *edit, const struct bundle *bundle)
 {
-	cleanup_strv struct strv missing = STRV_INIT;
-	cleanup_buffer struct buffer text = BUFFER_INIT;
+	cleanup_libraries struct libraries found = LIBRARIES_INIT;
+	cleanup_buffer struct buffer missing = BUFFER_INIT;
+	cleanup_buffer struct buffer old = BUFFER_INIT;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < bundle->n_entries; i++)
-		r = libraries_find_missing(edit, bundle->entries[i].fd, &missing);
+		r = libraries_find(edit, bundle->entries[i].fd, bundle->entries[i].name, &found);
 	if (r == -EBADMSG)
 		return command_error("affix's own programs are no ELF files that can be read; "
 				     "install affix anew");
-	for (size_t i = 0; r == 0 && i < missing.count; i++)
-		r = buffer_format(&text, "%s%s", i > 0 ? ", " : "", missing.items[i]);
+	if (r == 0)
+		r = join(&found.missing, ", ", &missing);
+	if (r == 0)
+		r = join(&found.old, ", ", &old);
 	if (r < 0)
 		return command_broke(r, "the libraries of the image could not be looked for");
-	if (missing.count == 0)
-		return COMMAND_DONE;
-	return command_error("affix's programs need libraries that '%s' lacks: %s; install their "
-			     "packages in the image first",
-			     edit->path, text.data);
+	if (found.missing.count > 0)
+		return command_error("affix's programs need libraries that '%s' lacks: %s; install "
+				     "their packages in the image first",
+				     edit->path, missing.data);
+	if (found.old.count > 0)
+		return command_error("the libraries of '%s' are too old for affix's programs: %s; "
+				     "upgrade the image, or put in an affix that was built for it",
+				     edit->path, old.data);
+	return COMMAND_DONE;
 }
 
 static int ask(struct image_own *own, size_t i, struct image_work *work, struct engine_own *engine)

@@ -410,6 +410,33 @@ class Machine(Case):
         self.assertIn('libisal.so.2 (libisal2)', self.build(archive, code=1).stderr)
         self.assertFalse((self.work / 'own.img').exists())
 
+    def of_libc(self, change):
+        """A layer with another libc, and where it lies."""
+        path = next((self.debian / 'usr/lib').glob('*/libc.so.6'))
+        inside = path.relative_to(self.debian)
+        tree = self.layer({})
+        (tree / inside).parent.mkdir(parents=True)
+        (tree / inside).write_bytes(change(path.read_bytes()))
+        archive = self.work / 'libc.tar'
+        fixture.run(['tar', '-cf', archive, '-C', tree, '.'])
+        return archive, inside
+
+    def test_a_libc_that_is_older_than_the_programs_is_named_with_both_versions(self):
+        newer = re.compile(rb'\0GLIBC_2\.3([2-9])(?=\0)')
+        archive, path = self.of_libc(lambda text: newer.sub(rb'\0GLIBC_1.3\1', text))
+        error = self.build(archive, code=1).stderr
+        self.assertIn("/own.img' are too old for affix's programs: ", error)
+        needed = subprocess.run(['objdump', '-p', fixture.BUILD / 'src/agent/affix-agent'], stdout=subprocess.PIPE, text=True, check=True).stdout
+        newest = max(int(number) for number in re.findall(r' GLIBC_2\.(\d+)', needed))
+        self.assertGreaterEqual(newest, 32)
+        self.assertIn(f"'affix-agent' needs GLIBC_2.{newest} of '/{path}', which has GLIBC_2.31 at most", error)
+        self.assertFalse((self.work / 'own.img').exists())
+
+    def test_a_libc_that_cannot_be_read_is_one_that_the_image_lacks(self):
+        for change in (lambda text: text[:len(text) // 2], lambda text: text[:60] + bytes(2) + text[62:]):
+            archive, _ = self.of_libc(change)
+            self.assertIn('lacks: libc.so.6 (libc6); ', self.build(archive, code=1).stderr)
+
     def of_another_machine(self, *paths):
         """A layer with files of the Debian tree whose headers name a machine that is not this one."""
         files = {}
