@@ -74,6 +74,9 @@ class Case(unittest.TestCase):
         return self.affix('image', 'inject', image, '--with-affix', '--profile', 'vm', '--trust', self.trust, *options, code=code,
                           program=program)
 
+    def drift(self, image):
+        return json.loads(self.affix('image', 'drift', '--json', image).stdout)['data']['addons']
+
     def cat(self, image, path):
         return self.affix('image', 'cat', image, path).stdout
 
@@ -327,9 +330,6 @@ class Tree(Case):
             done = self.affix('repair', 'affix', '--root', tree, code=1)
             self.assertTrue(done.stderr.startswith("protected: 'affix' is affix itself"), done.stderr)
 
-    def drift(self, image):
-        return json.loads(self.affix('image', 'drift', '--json', image).stdout)['data']['addons']
-
     def test_removed_it_leaves_the_machines_own_files_and_its_user(self):
         plain = self.build(options=(), name='plain.img')
         image = self.build()
@@ -387,6 +387,53 @@ class Machine(Case):
             images.debugfs(image, ['rm /etc/machine-id', f'write {own.name} /etc/machine-id'], write=True)
         self.inject(image)
         self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
+
+    def booted(self):
+        """An image as it is after a first boot, and what that made in it; with what it must keep."""
+        own = {'etc/machine-id': 'fedcba9876543210fedcba9876543210\n', 'var/lib/dbus/machine-id': 'fedcba9876543210fedcba9876543210\n',
+               'etc/ssh/ssh_host_ed25519_key': 'secret\n', 'etc/ssh/ssh_host_ed25519_key.pub': 'public\n', 'var/lib/affix/vm/ssh-keys': '',
+               'var/lib/systemd/random-seed': 'random\n', 'var/lib/systemd/credential.secret': 'secret\n',
+               'var/lib/affix/agent/instance-uid': 'uid\n', 'var/lib/affix/agent/credential': 'secret\n', 'var/lib/affix/agent/offer.json': '{}\n'}
+        kept = {'etc/ssh/sshd_config': '# kept\n', 'etc/hostname': 'web\n', 'etc/affix/agent.yaml': 'server: ws://127.0.0.1\n',
+                'var/lib/systemd/timers': 'kept\n', 'var/lib/affix/agent/bundles/kept': 'kept\n'}
+        image = self.build()
+        layer = self.layer({**own, **kept}, 'booted')
+        commands = []
+        for path in sorted({str(parent) for name in {**own, **kept} for parent in pathlib.PurePath(name).parents} - {'.'}):
+            commands.append(f'mkdir /{path}')
+        for name in {**own, **kept}:
+            commands += [f'rm /{name}', f'write {layer / name} /{name}']
+        images.debugfs(image, commands, write=True)
+        images.check(image)
+        return image, own, kept
+
+    def test_an_image_that_was_booted_is_reset_to_one_of_any_machine(self):
+        image, own, kept = self.booted()
+        with images.unpacked(image, self.work) as before:
+            options = [word for name in own for word in ('--exclude', f'/{name}')]
+            wanted = listing(before, '--affix', *options)
+        answer = json.loads(self.affix('image', 'reset', '--json', image).stdout)
+        self.assertEqual(sorted(answer['reset']), sorted(f'/{name}' for name in own))
+        images.check(image)
+        with images.unpacked(image, self.work) as found:
+            self.assertEqual(listing(found, '--affix', *options), wanted)
+            self.assertEqual({name for name in own if (found / name).is_symlink() or (found / name).exists()}, {'etc/machine-id', 'var/lib/dbus/machine-id'})
+            self.assertEqual((found / 'etc/machine-id').read_text(), '')
+            self.assertEqual(os.readlink(found / 'var/lib/dbus/machine-id'), '/etc/machine-id')
+            for name, text in kept.items():
+                self.assertEqual((found / name).read_text(), text, name)
+        self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
+        before = image.read_bytes()
+        self.assertEqual(self.affix('image', 'reset', image).stdout, '')
+        self.assertTrue(image.read_bytes() == before, 'the image was changed')
+
+    def test_an_image_whose_next_boot_would_make_no_keys_is_not_reset(self):
+        image = self.build(self.layer({'etc/machine-id': 'fedcba9876543210fedcba9876543210\n'}), options=('--with-affix',))
+        before = image.read_bytes()
+        done = self.affix('image', 'reset', image, code=1)
+        self.assertTrue(done.stderr.startswith("not-installed: 'vm' is not installed in the image"), done.stderr)
+        self.assertTrue(image.read_bytes() == before, 'the image was changed')
+        self.affix('image', 'reset', code=2)
 
     def trust_of_two(self):
         trust = self.work / 'two'
