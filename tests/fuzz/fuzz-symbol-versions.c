@@ -13,7 +13,8 @@
 #include "image/symbol_versions.h"
 #include "must.h"
 
-#define FAMILY "GLIBC_"
+#define FAMILY    "GLIBC_"
+#define SHOWN_MAX 128U
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -43,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(r == 0 || r == -EBADMSG);
 	must(r == 0 || !lacking);
 	must(lacking || !newest);
+	must(!newest || strlen(newest) <= SHOWN_MAX);
 	must(!lacking || str_starts_with(lacking, FAMILY));
 	/* What is there is not what is lacking, and has a number behind the name. */
 	must(!newest || (str_starts_with(newest, FAMILY) && strcmp(newest, lacking) != 0 &&

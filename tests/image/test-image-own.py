@@ -149,12 +149,16 @@ class List(Case):
         wanted = self.build(name='wanted.img').read_bytes()
         with images.unpacked(self.build(layer), self.work) as found:
             program = next((found / 'var/opt/affix/affix/versions').glob('*/affix'))
+            # Another's, nearer by.
+            (found / 'var/usr/bin').mkdir(parents=True)
+            shutil.copy(program, found / 'var/usr/bin/affix')
             self.assertTrue(self.build(program=program).read_bytes() == wanted, 'the bytes differ')
             # And in a system whose root the tree is.
             shutil.copy(self.base, found / 'base.tar')
             shutil.copytree(self.trust, found / 'trust')
-            fixture.run(['unshare', '--mount', 'sh', '-ec', 'mount -t proc proc "$0/proc"; exec chroot "$0" "$@"', found, '/usr/bin/affix', 'image', 'build', '/base.tar',
-                         '-o', '/own.img', '--size', '+64M', '--with-affix', '--profile', 'vm', '--trust', '/trust'])
+            inside = ['unshare', '--mount', 'sh', '-ec', 'mount -t proc proc "$0/proc"; exec chroot "$0" "$@"', found]
+            fixture.run([*inside, '/usr/bin/affix', 'image', 'build', '/base.tar', '-o', '/own.img', '--size', '+64M', '--with-affix', '--profile', 'vm',
+                         '--trust', '/trust'])
             self.assertTrue((found / 'own.img').read_bytes() == wanted, 'the bytes differ')
             guestd = found / 'usr/lib/affix/vm/affix-guestd'
             guestd.unlink()
