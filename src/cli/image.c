@@ -16,13 +16,13 @@ static const struct command *const verbs[] = {
 	&command_image_build,
 	&command_image_inject,
 	&command_image_rm_add_on,
+	&command_image_reset,
 	&command_image_status,
 	&command_image_drift,
 	&command_image_ls,
 	&command_image_cat,
 	&command_image_pull,
 	&command_image_cache,
-	&command_image_reset,
 	NULL,
 };
 

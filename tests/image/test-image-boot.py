@@ -241,6 +241,11 @@ class ABootedImage(unittest.TestCase):
         images.check(self.image)
         status = json.loads(fixture.affix(['image', 'status', '--json', self.image], check=True).stdout)
         self.assertEqual({item['id']: item['version'] for item in status['data']['addons']}, {**{name: VERSION for name in self.own}, ADDON: '2.0.0'})
+        # It has become one machine, and is a template again.
+        self.assertRegex(fixture.affix(['image', 'cat', self.image, '/etc/machine-id'], check=True).stdout, r'^[0-9a-f]{32}\n$')
+        self.assertIn('/etc/machine-id', json.loads(fixture.affix(['image', 'reset', '--json', self.image], check=True).stdout)['reset'])
+        images.check(self.image)
+        self.assertEqual(fixture.affix(['image', 'cat', self.image, '/etc/machine-id'], check=True).stdout, '')
         self.assertEqual(subprocess.run([fixture.AFFIX, 'vm', 'ping', self.agent], stderr=subprocess.DEVNULL, check=False).returncode, 4)
 
 
