@@ -110,7 +110,7 @@ static void try_archive(struct hasher *hasher, const uint8_t *data, size_t size)
 	struct memory memory = {.hasher = hasher, .data = data, .size = size};
 	cleanup_bundle struct bundle *bundle = NULL;
 	struct refusal refusal = REFUSAL_INIT;
-	int r = contents_read(&(struct tar_source){read_memory, &memory}, hasher, NULL, NULL,
+	int r = contents_read(&(struct tar_source){read_memory, &memory}, NULL, hasher, NULL, NULL,
 			      &bundle, &refusal);
 
 	hasher_wait(hasher, hasher_last(hasher));
