@@ -325,7 +325,7 @@ int redo_write_through(struct redo *redo, uint64_t position, const void *data, s
 	if (position % REDO_CELL_SIZE != 0 || size % REDO_CELL_SIZE != 0 ||
 	    is_staged(redo, position, size))
 		return redo_write(redo, position, data, size);
-	/* First to the disk, which works while the digests are made. */
+	/* First to the disk, which works while the checksums are made. */
 	r = write_past(redo, position, data, size);
 	return r < 0 ? r
 		     : note_written(redo, position / REDO_CELL_SIZE, data, size / REDO_CELL_SIZE);

@@ -18,6 +18,10 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "bundle/hasher.h"
+#include "ext4/edit_file.h"
+
+#define PIECE_SIZE (256UL << 10) /* of content that is moved at once */
 
 /* Left to those who need them: locks are made anew. */
 #define LOCKS    "/affix/updater/locks"
@@ -32,9 +36,16 @@ struct change {
 	struct digest digest;
 };
 
+/* Content on its way; what is read back while the hasher has what came before. */
+struct pieces {
+	struct hasher_turns turns;
+	uint8_t data[HASHER_BUFFERS][PIECE_SIZE];
+};
+
 struct changes {
 	struct excerpt *excerpt;
 	struct attributes attributes;
+	struct pieces *pieces;
 	struct change *items;
 	size_t count;
 	size_t allocated;
@@ -42,6 +53,7 @@ struct changes {
 
 static void changes_done(struct changes *changes)
 {
+	free(changes->pieces);
 	for (size_t i = 0; i < changes->count; i++)
 		free(changes->items[i].path);
 	free(changes->items);
@@ -250,6 +262,25 @@ static int find_digest(const struct changes *changes, struct change *change, int
 	return 0;
 }
 
+static int write_content(struct changes *changes, const struct change *change, ext2_ino_t ino,
+			 int fd)
+{
+	uint8_t *piece = changes->pieces->data[0];
+	int r = 0;
+
+	for (uint64_t offset = 0; r == 0 && offset < change->size; offset += PIECE_SIZE) {
+		size_t wanted = (size_t)MIN((uint64_t)PIECE_SIZE, change->size - offset);
+		size_t n = 0;
+
+		r = fd_pread_full(fd, piece, wanted, offset, &n);
+		if (r == 0 && n < wanted)
+			r = -EIO;
+		if (r == 0)
+			r = edit_write_blocks(changes->excerpt->edit, ino, offset, piece, n);
+	}
+	return r;
+}
+
 static int make_file(struct changes *changes, struct change *change, ext2_ino_t dir,
 		     const char *name, const struct edit_attributes *attributes)
 {
@@ -261,10 +292,12 @@ static int make_file(struct changes *changes, struct change *change, ext2_ino_t 
 	r = path_open_beneath(changes->excerpt->fd, change->path, O_RDONLY | O_NOCTTY, 0, &fd);
 	if (r == 0)
 		r = find_digest(changes, change, fd);
-	if (r < 0 || !change->keeps)
-		return r < 0 ? r : edit_make_file(edit, dir, name, fd, attributes);
-	r = edit_lookup(edit, dir, name, &ino);
-	return r < 0 ? r : edit_replace_content(edit, ino, fd);
+	if (r == 0 && change->keeps)
+		r = edit_lookup(edit, dir, name, &ino);
+	if (r == 0)
+		r = change->keeps ? edit_replace_content(edit, ino, change->size)
+				  : edit_make_file(edit, dir, name, change->size, attributes, &ino);
+	return r < 0 ? r : write_content(changes, change, ino, fd);
 }
 
 static int make_link(struct changes *changes, const struct change *change, ext2_ino_t dir,
@@ -324,21 +357,45 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 	return r;
 }
 
-/* Through the same blocks that the kernel will find. */
-static int read_back(struct changes *changes, const struct change *change)
+/* Through the same blocks that the kernel will find. Of a large file one thread reads, and the
+ * other digests. */
+static int read_back(struct changes *changes, const struct change *change, struct hasher *hasher)
 {
+	struct pieces *pieces = changes->pieces;
 	struct edit *edit = changes->excerpt->edit;
+	struct digest_state state;
 	struct digest digest;
 	struct edit_stat st;
-	int r;
+	int r = edit_find(edit, change->path, &st);
 
-	if (!S_ISREG(change->mode))
-		return 0;
-	r = edit_find(edit, change->path, &st);
-	if (r == 0)
-		r = edit_digest_file(edit, st.ino, &digest);
+	digest_begin(&state);
+	for (uint64_t offset = 0; r == 0 && offset < st.size; offset += PIECE_SIZE) {
+		uint8_t *piece = pieces->data[hasher_turn(hasher, &pieces->turns)];
+		size_t n = (size_t)MIN((uint64_t)PIECE_SIZE, st.size - offset);
+
+		r = edit_read_blocks(edit, st.ino, offset, piece, n);
+		if (r == 0 && st.size > PIECE_SIZE)
+			hasher_post(hasher, &state, piece, n);
+		else if (r == 0)
+			digest_add(&state, piece, n);
+	}
+	/* It has our state, whatever came of the reading. */
+	hasher_wait(hasher, hasher_last(hasher));
+	digest_end(&state, &digest);
 	if (r == 0 && (st.size != change->size || !digest_is_equal(&digest, &change->digest)))
 		r = -EIO;
+	return r;
+}
+
+static int check_content(struct changes *changes)
+{
+	cleanup_hasher struct hasher *hasher = NULL;
+	int r = hasher_new(&hasher);
+
+	for (size_t i = 0; r == 0 && i < changes->count; i++) {
+		if (S_ISREG(changes->items[i].mode))
+			r = read_back(changes, &changes->items[i], hasher);
+	}
 	return r;
 }
 
@@ -346,6 +403,11 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 {
 	int r = remove_old(changes);
 
+	if (r < 0)
+		return r;
+	changes->pieces = calloc(1, sizeof(*changes->pieces));
+	if (!changes->pieces)
+		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < changes->count; i++)
 		r = make(changes, &changes->items[i]);
 	for (size_t i = 0; r == 0 && i < changes->attributes.count; i++) {
@@ -356,9 +418,7 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 	}
 	if (r == 0)
 		r = edit_settle(changes->excerpt->edit);
-	for (size_t i = 0; r == 0 && i < changes->count; i++)
-		r = read_back(changes, &changes->items[i]);
-	return r;
+	return r < 0 ? r : check_content(changes);
 }
 
 int replay(struct excerpt *excerpt, const struct strv *ids, struct problem *reterr_problem)

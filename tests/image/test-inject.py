@@ -564,7 +564,7 @@ class Redo(Case):
         table = 4096 + cells * 1024
         with copy.open('r+b') as file:
             for index in range(0, cells, 3):
-                [cell] = struct.unpack('<Q', redo[table + index * 32:table + index * 32 + 8])
+                [cell] = struct.unpack('<Q', redo[table + index * 24:table + index * 24 + 8])
                 half = index % 2 * 512
                 file.seek(offset + cell * 1024 + half)
                 file.write(redo[4096 + index * 1024 + half:][:512])
