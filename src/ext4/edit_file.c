@@ -91,41 +91,50 @@ static int read_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 	return edit_error(edit, io_channel_read_blk64(edit->fs->io, place, (int)run, data));
 }
 
-/* Between *data* and the *n* blocks from *offset* on. */
-static int move_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, char *data, uint64_t n,
+static int fetch_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
+{
+	(void)data;
+	return redo_fetch(edit->redo, place * edit->fs->blocksize, run * edit->fs->blocksize);
+}
+
+/* Between *data* and the blocks of *size* bytes from *offset* on. */
+static int move_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, char *data, size_t size,
 		       int (*move)(struct edit *edit, blk64_t place, uint64_t run, void *data))
 {
-	uint64_t block = offset / edit->fs->blocksize;
+	uint64_t block_size = edit->fs->blocksize;
+	uint64_t blocks = (size + block_size - 1) / block_size;
 	struct ext2_inode inode;
 	int r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
 
-	while (r == 0 && n > 0) {
+	for (uint64_t i = 0; r == 0 && i < blocks;) {
 		blk64_t place = 0;
 		uint64_t run = 0;
 
-		r = find_run(edit, ino, &inode, block, n, &place, &run);
+		r = find_run(edit, ino, &inode, offset / block_size + i, blocks - i, &place, &run);
 		if (r == 0)
-			r = move(edit, place, run, data);
-		block += run;
-		data += run * edit->fs->blocksize;
-		n -= run;
+			r = move(edit, place, run, data ? data + i * block_size : NULL);
+		i += run;
 	}
 	return r;
 }
 
 int edit_write_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data, size_t size)
 {
-	uint64_t n = (size + edit->fs->blocksize - 1) / edit->fs->blocksize;
+	size_t rest = size % edit->fs->blocksize;
 
-	memset((char *)data + size, 0, (size_t)(n * edit->fs->blocksize) - size);
-	return move_blocks(edit, ino, offset, data, n, write_run);
+	if (rest > 0)
+		memset((char *)data + size, 0, edit->fs->blocksize - rest);
+	return move_blocks(edit, ino, offset, data, size, write_run);
 }
 
 int edit_read_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data, size_t size)
 {
-	uint64_t n = (size + edit->fs->blocksize - 1) / edit->fs->blocksize;
+	return move_blocks(edit, ino, offset, data, size, read_run);
+}
 
-	return move_blocks(edit, ino, offset, data, n, read_run);
+int edit_fetch_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size)
+{
+	return move_blocks(edit, ino, offset, NULL, size, fetch_run);
 }
 
 /* The inode of an empty file gets blocks. */

@@ -107,7 +107,7 @@ static uint64_t staged_offset(int64_t index)
 	return REDO_HEADER_SIZE + (uint64_t)index * REDO_CELL_SIZE;
 }
 
-static bool is_inside(const struct redo *redo, uint64_t position, size_t size)
+static bool is_inside(const struct redo *redo, uint64_t position, uint64_t size)
 {
 	return position <= redo->place.size && size <= redo->place.size - position;
 }
@@ -340,6 +340,24 @@ int redo_settle(struct redo *redo)
 	redo->is_unsettled = false;
 	redo->ahead_size = 0; /* it is to be read from the disk */
 	(void)posix_fadvise(redo->image_fd, 0, 0, POSIX_FADV_DONTNEED);
+	return 0;
+}
+
+int redo_fetch(struct redo *redo, uint64_t position, uint64_t size)
+{
+	off_t offset = (off_t)(redo->place.offset + position);
+
+	if (!redo->is_unsettled)
+		return 0;
+	if (!is_inside(redo, position, size))
+		return -ERANGE;
+	redo->ahead_size = 0;
+	if (sync_file_range(redo->image_fd, offset, (off_t)size,
+			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				    SYNC_FILE_RANGE_WAIT_AFTER) < 0)
+		return -errno;
+	(void)posix_fadvise(redo->image_fd, offset, (off_t)size, POSIX_FADV_DONTNEED);
+	(void)posix_fadvise(redo->image_fd, offset, (off_t)size, POSIX_FADV_WILLNEED);
 	return 0;
 }
 

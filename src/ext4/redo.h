@@ -79,6 +79,9 @@ must_check int redo_write_through(struct redo *redo, uint64_t position, const vo
 				  size_t size);
 /* Has them on the disk, and read from there afterwards. 0 or -errno. */
 must_check int redo_settle(struct redo *redo);
+/* Waits until a range of them was written, and has it on its way back from the disk: for who wants
+ * to see it. Against power cuts redo_settle() is to follow. */
+must_check int redo_fetch(struct redo *redo, uint64_t position, uint64_t size);
 
 /* How many bytes are staged. */
 uint64_t redo_size(const struct redo *redo);
