@@ -201,8 +201,12 @@ static void change(struct edit *edit)
 	if (edit_find_parent(edit, "/dir/file", &dir, &name) < 0)
 		return;
 	memcpy(content, base, 3000);
-	if (edit_make_file(edit, dir, "new", 3000, &attributes, &made) == 0)
-		ignore_result(edit_write_blocks(edit, made, 0, content, 3000));
+	if (edit_make_file(edit, dir, "new", 3000, &attributes, &made) == 0 &&
+	    edit_write_blocks(edit, made, 0, content, 3000) == 0 &&
+	    edit_fetch_blocks(edit, made, 0, 3000) == 0)
+		ignore_result(edit_read_blocks(edit, made, 0, content, 3000));
+	if (edit_lookup(edit, dir, name, &made) == 0 && edit_replace_content(edit, made, 2000) == 0)
+		ignore_result(edit_write_blocks(edit, made, 0, content, 2000));
 	ignore_result(edit_make_directory(edit, dir, "newer", &attributes, &made));
 	ignore_result(edit_make_link(edit, dir, "newest", "target"));
 	ignore_result(edit_remove(edit, dir, "one-of-many-39"));
