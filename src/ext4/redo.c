@@ -25,6 +25,8 @@
 #define MAP_SIZE_MIN 1024U
 #define AHEAD_SIZE   262144UL
 #define FLUSH_MIN    65536U /* less is left to the sync */
+/* The kernel forgets whole pages only: what is to come from the disk begins and ends in one. */
+#define PAGE_SIZE_MAX 65536U
 
 static size_t hash(uint64_t cell, size_t map_size)
 {
@@ -345,19 +347,23 @@ int redo_settle(struct redo *redo)
 
 int redo_fetch(struct redo *redo, uint64_t position, uint64_t size)
 {
-	off_t offset = (off_t)(redo->place.offset + position);
+	uint64_t from = redo->place.offset + position;
+	off_t begin;
+	off_t length;
 
 	if (!redo->is_unsettled)
 		return 0;
 	if (!is_inside(redo, position, size))
 		return -ERANGE;
+	begin = (off_t)(from - from % PAGE_SIZE_MAX);
+	length = (off_t)(from + size + PAGE_SIZE_MAX - 1) - begin;
 	redo->ahead_size = 0;
-	if (sync_file_range(redo->image_fd, offset, (off_t)size,
+	if (sync_file_range(redo->image_fd, begin, length,
 			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 				    SYNC_FILE_RANGE_WAIT_AFTER) < 0)
 		return -errno;
-	(void)posix_fadvise(redo->image_fd, offset, (off_t)size, POSIX_FADV_DONTNEED);
-	(void)posix_fadvise(redo->image_fd, offset, (off_t)size, POSIX_FADV_WILLNEED);
+	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_DONTNEED);
+	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_WILLNEED);
 	return 0;
 }
 
