@@ -463,8 +463,12 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 {
 	int r;
 
-	changes->pieces = calloc(1, sizeof(*changes->pieces));
-	r = changes->pieces ? hasher_new(&changes->hasher) : -ENOMEM;
+	/* Not the buffers: what is never used is never paid for. */
+	changes->pieces = malloc(sizeof(*changes->pieces));
+	if (!changes->pieces)
+		return -ENOMEM;
+	changes->pieces->turns = (struct hasher_turns){};
+	r = hasher_new(&changes->hasher);
 	if (r == 0)
 		r = remove_old(changes);
 	for (size_t i = 0; r == 0 && i < changes->count; i++)
