@@ -13,23 +13,32 @@
 #include "base/path.h"
 #include "plan/plan_paths.h"
 
-/* A unit's own TimeoutStartSec= or TimeoutStopSec= ends its jobs; this is for a manager that does
- * not. */
-#define JOB_TIMEOUT (180 * CLOCK_USEC_PER_SEC)
-#define RUN_TIMEOUT (30 * CLOCK_USEC_PER_SEC)
+/* How long a start of all units is waited for; the watch tells what comes of it after that. */
+#define START_TIMEOUT   (180 * CLOCK_USEC_PER_SEC)
+#define START_LOOK_USEC CLOCK_USEC_PER_SEC
+#define RUN_TIMEOUT     (30 * CLOCK_USEC_PER_SEC)
 
-static int stop_unit(struct manager *manager, const char *name)
+static uint64_t time_until(uint64_t deadline)
+{
+	uint64_t now = clock_monotonic_usec();
+
+	return now < deadline ? deadline - now : 0;
+}
+
+static int stop_unit(struct manager *manager, const char *name, uint64_t deadline)
 {
 	char job[32] = "";
-	int r = manager_stop(manager, name, JOB_TIMEOUT, job);
+	int r = manager_stop(manager, name, time_until(deadline), job);
 
 	if (r == -ETIMEDOUT)
 		return manager_kill(manager, name);
 	return r;
 }
 
-int units_stop(struct manager *manager, const struct plan *plan)
+int units_stop(struct manager *manager, const struct plan *plan, uint64_t timeout_usec)
 {
+	uint64_t deadline = clock_monotonic_usec() + timeout_usec;
+
 	if (!manager || !plan)
 		return 0;
 	for (int timers = 1; timers >= 0; timers--) {
@@ -38,7 +47,7 @@ int units_stop(struct manager *manager, const struct plan *plan)
 
 			if (plan->units[i].is_timer != (timers == 1))
 				continue;
-			r = stop_unit(manager, plan->units[i].name);
+			r = stop_unit(manager, plan->units[i].name, deadline);
 			if (r < 0)
 				return r;
 		}
@@ -73,22 +82,44 @@ int units_forget(struct manager *manager, const struct plan *plan)
 	return 0;
 }
 
+/* A start that failed has its job until the unit has stopped, which may take long: the watch is
+ * told enough by the stopping. */
+static int start_unit(struct manager *manager, const char *name, uint64_t deadline)
+{
+	bool is_stopping = false;
+
+	while (!is_stopping) {
+		cleanup_manager_unit struct manager_unit unit = MANAGER_UNIT_INIT;
+		uint64_t left = time_until(deadline);
+		int r;
+
+		r = manager_start(manager, name, MIN(left, (uint64_t)START_LOOK_USEC), NULL);
+		if (r != -ETIMEDOUT || left == 0)
+			return r == -ETIMEDOUT ? 0 : r;
+		r = manager_get_unit(manager, name, &unit);
+		if (r < 0)
+			return r;
+		is_stopping = strcmp(unit.active_state, "deactivating") == 0;
+	}
+	return 0;
+}
+
 int units_start(struct manager *manager, const struct plan *plan)
 {
+	uint64_t deadline = clock_monotonic_usec() + START_TIMEOUT;
 	int error = units_forget(manager, plan);
 
 	if (error < 0 || !manager || !plan)
 		return error;
 	for (int timers = 0; timers <= 1; timers++) {
 		for (size_t i = 0; i < plan->n_units; i++) {
-			char job[32] = "";
 			int r;
 
 			if (plan->units[i].is_timer != (timers == 1) ||
 			    !units_is_started(plan, &plan->units[i]))
 				continue;
-			r = manager_start(manager, plan->units[i].name, JOB_TIMEOUT, job);
-			if (r < 0 && r != -ETIMEDOUT)
+			r = start_unit(manager, plan->units[i].name, deadline);
+			if (r < 0)
 				return r;
 		}
 	}
