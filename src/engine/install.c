@@ -366,6 +366,19 @@ static int repair_bytes(struct operation *operation, struct delivery *delivery)
 	return 0;
 }
 
+/* What was masked by hand starts again for whoever could have masked it. */
+static int check_masked(struct operation *operation, const struct diff *diff)
+{
+	for (size_t i = 0; !operation->call->is_admin && i < diff->count; i++) {
+		if (diff->items[i].kind == DIFF_MASKED)
+			return refuse(
+				&operation->refusal, REFUSAL_HELD,
+				"'%s' masks a unit of '%s', so its administrator wants it off; only the administrator may repair it",
+				diff->items[i].path, operation->record->id);
+	}
+	return 0;
+}
+
 int operation_repair(struct operation *operation)
 {
 	const char *id = operation->call->request->id;
@@ -387,6 +400,8 @@ int operation_repair(struct operation *operation)
 		r = operation_set_subject(operation, operation->record->current);
 	if (r == 0)
 		r = plan_diff(operation->record->current, &operation->tree, &diff);
+	if (r == 0)
+		r = check_masked(operation, &diff);
 	if (r == 0)
 		r = running_needs_start(operation, operation->record, &needs_start);
 	if (r == 0 && diff_count_damage(&diff) == 0 && !needs_start)
