@@ -314,7 +314,7 @@ int operation_configure(struct operation *operation)
 	bool same = false;
 	int r;
 
-	r = delivery_read_config(operation, &delivery.config);
+	r = delivery_receive_config(operation, &delivery.config);
 	if (r == 0)
 		r = operation_lock(operation, id);
 	if (r == 0)
@@ -352,7 +352,7 @@ static int repair_bytes(struct operation *operation, struct delivery *delivery)
 		return r;
 	if (!has_bytes && manifest_id_is_own(record->id))
 		return operation_refuse_own(operation, record->id);
-	if (operation->call->fds[REQUEST_FD_BUNDLE] < 0)
+	if (!delivery->bundle)
 		return has_bytes
 			       ? 0
 			       : refuse(&operation->refusal, REFUSAL_NEEDS_BUNDLE,
