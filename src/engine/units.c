@@ -14,8 +14,11 @@
 #include "plan/plan_paths.h"
 
 /* How long a start of all units is waited for; the watch tells what comes of it after that. */
-#define START_TIMEOUT   (180 * CLOCK_USEC_PER_SEC)
-#define START_LOOK_USEC CLOCK_USEC_PER_SEC
+#define START_TIMEOUT (180 * CLOCK_USEC_PER_SEC)
+/* A start that takes longer is looked at, so often. */
+#define START_LOOK_USEC (1 * CLOCK_USEC_PER_SEC)
+#define LOOK_USEC       (100 * CLOCK_USEC_PER_MSEC)
+#define LOOK_MIN_USEC   (5 * CLOCK_USEC_PER_MSEC)
 #define RUN_TIMEOUT     (30 * CLOCK_USEC_PER_SEC)
 
 static uint64_t time_until(uint64_t deadline)
@@ -86,22 +89,21 @@ int units_forget(struct manager *manager, const struct plan *plan)
  * told enough by the stopping. */
 static int start_unit(struct manager *manager, const char *name, uint64_t deadline)
 {
-	bool is_stopping = false;
+	int r = manager_start(manager, name, MIN(time_until(deadline), START_LOOK_USEC), NULL);
 
-	while (!is_stopping) {
+	while (r == -ETIMEDOUT) {
 		cleanup_manager_unit struct manager_unit unit = MANAGER_UNIT_INIT;
-		uint64_t left = time_until(deadline);
-		int r;
 
-		r = manager_start(manager, name, MIN(left, (uint64_t)START_LOOK_USEC), NULL);
-		if (r != -ETIMEDOUT || left == 0)
-			return r == -ETIMEDOUT ? 0 : r;
 		r = manager_get_unit(manager, name, &unit);
-		if (r < 0)
+		if (r < 0 || !unit.has_job || strcmp(unit.active_state, "deactivating") == 0 ||
+		    time_until(deadline) == 0)
 			return r;
-		is_stopping = strcmp(unit.active_state, "deactivating") == 0;
+		clock_sleep_usec(LOOK_MIN_USEC);
+		r = manager_wait(manager, LOOK_USEC);
+		if (r == 0)
+			r = -ETIMEDOUT;
 	}
-	return 0;
+	return r;
 }
 
 int units_start(struct manager *manager, const struct plan *plan)
