@@ -54,9 +54,11 @@ static bool has_device(const dev_t *devices, size_t n, dev_t device)
  * written. */
 static int barrier(const struct tree *tree)
 {
-	static const char *const places[] = {PLAN_UNIT_BASE,     PLAN_OPT_BASE,
-					     PLAN_CONFIG_BASE,   PLAN_SYSUSERS_BASE,
-					     PLAN_TMPFILES_BASE, "/opt"};
+	static const char *const places[] = {
+		"/etc",           PLAN_UNIT_BASE,     "/opt",
+		PLAN_OPT_BASE,    PLAN_SYSUSERS_BASE, PLAN_TMPFILES_BASE,
+		PLAN_CONFIG_BASE,
+	};
 	dev_t done[ARRAY_SIZE(places)];
 	size_t n = 0;
 
