@@ -359,7 +359,8 @@ class Trees(unittest.TestCase):
         fixture.run(['unshare', '--mount', 'sh', '-c', f'{script} && exec "$@"', 'sh', *command])
         synced = re.findall(r'syncfs\(\d+<([^>]*)>', trace.read_text())
         # Before the renames, and behind them.
-        self.assertEqual([synced.count(f'{self.tree}{place}') for place in ('/etc/affix/addons', '/etc')], [2, 2], synced)
+        self.assertEqual(synced.count(f'{self.tree}/etc/affix/addons'), 2, synced)
+        self.assertGreaterEqual(synced.count(f'{self.tree}/etc'), 2, synced)
 
     def test_another_build_of_a_recorded_version_leaves_the_recorded_one_its_files(self):
         again = self.work.addon('probe', '1.0.0')
