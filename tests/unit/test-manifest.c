@@ -275,11 +275,6 @@ static void text_holds_no_control_bytes(void **state)
 		2, 7, "single line");
 	assert_problem(SMALLEST "description: \"\\x9b31m\"\n", 11, 14, "control bytes");
 	assert_problem(SMALLEST "resources: {slice: \"a\\n.slice\"}\n", 11, 20, "slice");
-	assert_problem(SMALLEST "resources: {slice: a+b.slice}\n", 11, 20, "slice");
-	assert_problem(SMALLEST "resources: {slice: a--b.slice}\n", 11, 20, "slice");
-	assert_problem(SMALLEST "resources: {slice: a-.slice}\n", 11, 20, "slice");
-	assert_problem(SMALLEST "resources: {slice: user-0.slice}\n", 11, 20, "slice");
-	assert_problem(SMALLEST "resources: {slice: machine.slice}\n", 11, 20, "slice");
 }
 
 static void id_is_words_and_not_reserved(void **state)
