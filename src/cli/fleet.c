@@ -50,6 +50,7 @@ static const struct option all_options[] = {
 	OPTION("enabled", no_argument, FLEET_ENABLED),
 	OPTION("id", required_argument, FLEET_ID),
 	OPTION("reason", required_argument, FLEET_REASON),
+	OPTION("revision", required_argument, FLEET_REVISION),
 	OPTION("waves", required_argument, FLEET_WAVES),
 	OPTION("wait", required_argument, FLEET_WAIT),
 	OPTION("timeout", required_argument, FLEET_TIMEOUT),
@@ -354,6 +355,7 @@ const struct command command_fleet = {
 		"  --enabled            assign: hosts get it (again)\n"
 		"  --id ASSIGNMENT      assign: change that one, in what is given only\n"
 		"  --reason TEXT        revoke: why\n"
+		"  --revision TEXT      approve: only what 'packages ADDON VERSION' showed so\n"
 		"  --waves LIST         rollout: hosts after each wave, such as '1,10%,100%'\n"
 		"  --wait TIME          rollout: how long hosts must be healthy, such as 5m\n"
 		"  --timeout TIME       rollout: by when they must be\n"

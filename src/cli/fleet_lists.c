@@ -79,6 +79,17 @@ static const struct fleet_column package_columns[] = {
 	{NULL,           NULL          },
 };
 
+static const struct fleet_column package_facts[] = {
+	{"add-on",       "addon"       },
+        {"version",      "version"     },
+	{"state",        "state"       },
+        {"capabilities", "capabilities"},
+	{"imported",     "imported"    },
+        {"reason",       "reason"      },
+	{"revision",     "revision"    },
+        {NULL,           NULL          },
+};
+
 static const struct fleet_column artifact_columns[] = {
 	{"OS",       "os"      },
 	{"ARCH",     "arch"    },
@@ -259,7 +270,7 @@ static int show_package(struct fleet_call *call)
 		return code;
 	if (fleet_has(call, FLEET_JSON))
 		return command_print_json(package);
-	fleet_print_object(package, package_columns);
+	fleet_print_object(package, package_facts);
 	(void)putchar('\n');
 	fleet_print_table(json_object_get(package, "artifacts"), artifact_columns,
 			  "it has no bundle");

@@ -264,7 +264,7 @@ static int load_assignments(struct store *store, struct assign_catalog *catalog)
 			 "SELECT a.id, a.addon, a.version, a.host, a.selector, a.config, "
 			 "a.capabilities, a.limits, a.priority, a.enabled, a.rollout, "
 			 "r.to_version, r.wave FROM assignment a "
-			 "LEFT JOIN rollout r ON r.id = a.rollout");
+			 "LEFT JOIN rollout r ON r.id = a.rollout ORDER BY a.id");
 	while (r == 0) {
 		struct assignment *list;
 
@@ -279,25 +279,14 @@ static int load_assignments(struct store *store, struct assign_catalog *catalog)
 		list[catalog->n_assignments] = (struct assignment){};
 		r = read_assignment(rows, &list[catalog->n_assignments++]);
 	}
-	if (r == 0 && catalog->n_assignments > 0)
-		qsort(catalog->assignments, catalog->n_assignments, sizeof(*catalog->assignments),
-		      compare_assignments);
 	return r;
 }
 
-static int add_kept(struct assign_catalog *catalog, struct store_rows *rows)
+static int add_kept(struct assignment *assignment, struct store_rows *rows)
 {
-	int64_t id = store_int(rows, 0);
-	struct assignment *assignment = NULL;
-	struct assign_kept *list;
+	struct assign_kept *list =
+		reallocarray(assignment->kept, assignment->n_kept + 1, sizeof(*list));
 
-	for (size_t i = 0; i < catalog->n_assignments && !assignment; i++) {
-		if (catalog->assignments[i].id == id)
-			assignment = &catalog->assignments[i];
-	}
-	if (!assignment)
-		return 0;
-	list = reallocarray(assignment->kept, assignment->n_kept + 1, sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	assignment->kept = list;
@@ -305,21 +294,29 @@ static int add_kept(struct assign_catalog *catalog, struct store_rows *rows)
 	return copy(store_text(rows, 2), &list[assignment->n_kept++].config);
 }
 
+/* While the assignments are still in the order of their numbers, as these rows are. */
 static int load_kept(struct store *store, struct assign_catalog *catalog)
 {
 	cleanup_rows struct store_rows *rows = NULL;
 	bool row = false;
+	size_t at = 0;
 	int r;
 
 	r = store_select(store, &rows,
 			 "SELECT k.assignment, k.package, k.config FROM assignment_config k "
 			 "JOIN assignment a ON a.id = k.assignment "
-			 "WHERE coalesce(k.config, '') <> coalesce(a.config, '')");
+			 "WHERE coalesce(k.config, '') <> coalesce(a.config, '') "
+			 "ORDER BY k.assignment");
 	while (r == 0) {
 		r = store_next(rows, &row);
 		if (r != 0 || !row)
 			break;
-		r = add_kept(catalog, rows);
+		while (at < catalog->n_assignments &&
+		       catalog->assignments[at].id < store_int(rows, 0))
+			at++;
+		if (at < catalog->n_assignments &&
+		    catalog->assignments[at].id == store_int(rows, 0))
+			r = add_kept(&catalog->assignments[at], rows);
 	}
 	return r;
 }
@@ -336,6 +333,9 @@ int assign_catalog_load(struct store *store, struct assign_catalog **ret)
 		r = load_assignments(store, catalog);
 	if (r == 0)
 		r = load_kept(store, catalog);
+	if (r == 0 && catalog->n_assignments > 0)
+		qsort(catalog->assignments, catalog->n_assignments, sizeof(*catalog->assignments),
+		      compare_assignments);
 	if (r == 0)
 		*ret = TAKE_PTR(catalog);
 	return r;

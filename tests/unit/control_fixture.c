@@ -220,24 +220,15 @@ size_t control_count(const json_t *json)
 	return json_array_size(json_object_get(json, "items"));
 }
 
-json_t *control_upload(struct control *c, unsigned wanted, const struct bundle_maker *maker,
-		       const char *version, const char *arch)
+char *control_spool(struct control *c, const struct bundle_maker *maker, const char *version,
+		    const char *arch)
 {
 	cleanup_free char *comment = NULL;
-	cleanup_free char *signature = NULL;
 	cleanup_free char *data = NULL;
 	cleanup_fd int fd = bundle_maker_file(maker);
+	char *signature = NULL;
 	struct digest digest;
 	size_t size = 0;
-	char encoded[4096];
-	char target[5000];
-	struct api_request request = {.method = "POST",
-				      .path = "/api/v1/packages",
-				      .authorization = c->admin,
-				      .spooled_name = "upload",
-				      .peer = "192.0.2.1"};
-	cleanup_api_response struct api_response response = API_RESPONSE_INIT;
-	json_t *json;
 
 	assert_int_equal(str_format(&comment,
 				    "affix:1 id=demo version=%s os=linux arch=%s "
@@ -249,6 +240,23 @@ json_t *control_upload(struct control *c, unsigned wanted, const struct bundle_m
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
 	assert_int_equal(fd_read_all(fd, 1 << 20, &data, &size), 0);
 	control_put(c, "incoming", "upload", data, size);
+	return signature;
+}
+
+json_t *control_upload(struct control *c, unsigned wanted, const struct bundle_maker *maker,
+		       const char *version, const char *arch)
+{
+	cleanup_free char *signature = control_spool(c, maker, version, arch);
+	char encoded[4096];
+	char target[5000];
+	struct api_request request = {.method = "POST",
+				      .path = "/api/v1/packages",
+				      .authorization = c->admin,
+				      .spooled_name = "upload",
+				      .peer = "192.0.2.1"};
+	cleanup_api_response struct api_response response = API_RESPONSE_INIT;
+	json_t *json;
+
 	(void)sodium_bin2base64(encoded, sizeof(encoded), (unsigned char *)signature,
 				strlen(signature), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	(void)snprintf(target, sizeof(target), "signature=%s", encoded);
