@@ -324,7 +324,7 @@ static void refuse_origin(struct operation *operation)
 {
 	char text[DOWNLOAD_ORIGIN_TEXT_MAX];
 
-	download_refuse_origin(operation->wanted.url, text);
+	download_refuse_origin(operation->agent->config, operation->wanted.url, text);
 	fail(operation, &(struct reconcile_failure){.kind = MEMORY_PERMANENT,
 						    .name = DOWNLOAD_ORIGIN_NAME,
 						    .text = text,

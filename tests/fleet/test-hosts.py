@@ -180,6 +180,23 @@ class Offers(Fleet):
             url = answer['packages_available']['packages']['sensor']['file']['download_url']
             self.assertTrue(url.startswith(begin), (header, url))
 
+    def test_urls_are_https_where_something_before_affixd_ends_tls_which_is_said_once(self):
+        server = start(self)
+        self.publish(server, '1.0.0')
+        server.api('POST', '/assignments', {'addon': 'sensor', 'version': '1.0.0', 'selector': 'env=prod'})
+        for proto, begin in (('https', 'https://fleet.example/'), ('HTTPS', 'https://fleet.example/'), ('http', 'http://fleet.example/'),
+                             ('https, http', 'http://fleet.example/'), ('x' * 500, 'http://fleet.example/')):
+            agent = self.connect(server, PollAgent)
+            answer = agent.post(agent.message(agent_description=describe({'env': 'prod'})),
+                                **{'Host': 'fleet.example', 'X-Forwarded-Proto': proto})
+            url = answer['packages_available']['packages']['sensor']['file']['download_url']
+            self.assertTrue(url.startswith(begin), (proto, url))
+        agent = self.connect(server, SocketAgent, extra=['X-Forwarded-Proto: https'])
+        agent.send(agent_description=describe({'env': 'prod'}))
+        url = self.offer(agent)['packages_available']['packages']['sensor']['file']['download_url']
+        self.assertTrue(url.startswith(f'https://127.0.0.1:{server.port}/'), url)
+        self.assertEqual(len([line for line in server.log if 'public_url' in line]), 1, server.log)
+
     def check_download(self, server, path, data):
         size = len(data)
         status, headers, body = server.request('GET', path, token='')
