@@ -45,7 +45,7 @@ static bool is_single(const struct plan *plan, const struct plan_object *object)
  * written. */
 static int barrier(const struct tree *tree)
 {
-	static const char *const places[] = {PLAN_UNIT_BASE, "/opt"};
+	static const char *const places[] = {"/etc", PLAN_UNIT_BASE, "/opt"};
 	dev_t done = 0;
 
 	if (tree->is_copy)
