@@ -19,11 +19,6 @@ static const char *const state_names[PACKAGE_STATE_N] = {
 	[PACKAGE_REVOKED] = "revoked",
 };
 
-const char *package_state_to_string(enum package_state state)
-{
-	return (unsigned)state < PACKAGE_STATE_N ? state_names[state] : NULL;
-}
-
 static int state_from_string(const char *name, enum package_state *ret)
 {
 	for (unsigned i = 0; i < PACKAGE_STATE_N; i++) {
@@ -203,7 +198,8 @@ bool assign_is_prerelease(const char *version)
 	return version[strcspn(version, "-+")] == '-';
 }
 
-int assign_compare(const struct assignment *a, const struct assignment *b)
+/* Which of two of one add-on wins: affix-rest(7), "Which assignment wins". */
+static int compare_rank(const struct assignment *a, const struct assignment *b)
 {
 	if (a->priority != b->priority)
 		return a->priority > b->priority ? -1 : 1;
@@ -220,7 +216,7 @@ static int compare_assignments(const void *a, const void *b)
 	const struct assignment *second = b;
 	int r = strcmp(first->addon, second->addon);
 
-	return r != 0 ? r : assign_compare(first, second);
+	return r != 0 ? r : compare_rank(first, second);
 }
 
 static int read_assignment(struct store_rows *rows, struct assignment *assignment)

@@ -216,19 +216,6 @@ static void in_root_without_openat2_is_only_for_the_own_root(void **state)
 	assert_int_equal(path_open_in_root(root, place->path, O_PATH, 0, &fd), 0);
 }
 
-static void parent_is_opened_and_the_last_name_is_left(void **state)
-{
-	const struct place *place = *state;
-	cleanup_fd int fd = -EBADF;
-	const char *name = NULL;
-	struct stat st;
-
-	assert_int_equal(path_open_parent(place->fd, "/dir/absent", &fd, &name), 0);
-	assert_string_equal(name, "absent");
-	assert_int_equal(fstatat(fd, "file", &st, 0), 0);
-	assert_int_equal(path_open_parent(place->fd, "dirlink/file", &fd, &name), -ELOOP);
-}
-
 /* Both ways of resolving are held to the same. */
 #define WITH(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)
 #define WITHOUT(test) \
@@ -252,8 +239,6 @@ int main(void)
 		WITHOUT(beneath_opens_a_link_itself_on_demand),
 		WITH(in_root_follows_links_inside_the_root_only),
 		WITHOUT(in_root_without_openat2_is_only_for_the_own_root),
-		WITH(parent_is_opened_and_the_last_name_is_left),
-		WITHOUT(parent_is_opened_and_the_last_name_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
