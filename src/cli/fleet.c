@@ -198,6 +198,20 @@ int fleet_get_list(struct fleet_call *call, const char *path, const struct buffe
 	return COMMAND_DONE;
 }
 
+int fleet_show_list(struct fleet_call *call, const char *path, const struct buffer *query,
+		    const struct fleet_column *columns, const char *nothing)
+{
+	cleanup_json json_t *list = NULL;
+	int code = fleet_get_list(call, path, query, &list);
+
+	if (code != COMMAND_DONE)
+		return code;
+	if (fleet_has(call, FLEET_JSON))
+		return command_print_json(list);
+	fleet_print_table(json_object_get(list, "items"), columns, nothing);
+	return COMMAND_DONE;
+}
+
 int fleet_find_host(struct fleet_call *call, const char *host, uint64_t *ret)
 {
 	cleanup_buffer struct buffer query = BUFFER_INIT;

@@ -172,20 +172,12 @@ static int show_list(struct fleet_call *call, const char *path, const struct fle
 		     const char *nothing)
 {
 	cleanup_buffer struct buffer query = BUFFER_INIT;
-	cleanup_json json_t *list = NULL;
-	int code;
 
 	for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
 		if (fleet_add_query(&query, filters[i].name, call->options[filters[i].option]) < 0)
 			return out_of_memory();
 	}
-	code = fleet_get_list(call, path, &query, &list);
-	if (code != COMMAND_DONE)
-		return code;
-	if (fleet_has(call, FLEET_JSON))
-		return command_print_json(list);
-	fleet_print_table(json_object_get(list, "items"), columns, nothing);
-	return COMMAND_DONE;
+	return fleet_show_list(call, path, &query, columns, nothing);
 }
 
 /* {ADDON: {KIND: COUNT}} as a table; nothing where nothing was counted. */

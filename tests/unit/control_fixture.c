@@ -8,8 +8,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/path.h"
 #include "control_openapi.h"
+#include "own_directory.h"
 
 uint64_t control_time = 1800000000;
 
@@ -110,8 +110,7 @@ int control_setup(void **state)
 	assert_non_null(c);
 	assert_true(sodium_init() >= 0);
 	control_time = 1800000000;
-	(void)snprintf(c->path, sizeof(c->path), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(c->path));
+	own_directory_make(c->path);
 	c->dir = open(c->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(c->dir >= 0);
 	control_trust(c);
@@ -126,11 +125,10 @@ int control_setup(void **state)
 int control_teardown(void **state)
 {
 	struct control *c = *state;
-	cleanup_fd int parent = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	c->fleet = fleet_free(c->fleet);
 	control_forget(c);
-	assert_int_equal(tree_remove(parent, path_last_name(c->path)), 0);
+	own_directory_remove(c->path);
 	(void)fd_close(c->dir);
 	free(c);
 	return 0;

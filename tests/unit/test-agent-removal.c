@@ -2,22 +2,6 @@
 
 #include "agent_world.h"
 
-static int begin(void **state)
-{
-	struct world *world = malloc(sizeof(*world));
-
-	world_begin(world);
-	*state = world;
-	return 0;
-}
-
-static int end(void **state)
-{
-	world_end(*state);
-	free(*state);
-	return 0;
-}
-
 static void the_only_addon_goes_after_the_delay_and_two_connections(void **state)
 {
 	struct world *world = *state;
@@ -264,7 +248,7 @@ static void the_administrator_switches_off_at_once_and_keeps_for_ever(void **sta
 	assert_step(world, "on", STEP_NONE);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
-#include "base/file.h"
+#include "own_directory.h"
 
 #define FILES 300U /* more than one call of the kernel's brings */
 
@@ -37,13 +37,11 @@ struct dirent *__wrap_readdir64(DIR *dir)
 
 static int begin(void **state)
 {
-	static char path[] = "/tmp/affix-test-dir-XXXXXX";
+	static char path[OWN_DIRECTORY_SIZE];
 	cleanup_fd int fd = -EBADF;
 	char name[32];
 
-	(void)snprintf(path, sizeof(path), "/tmp/affix-test-dir-XXXXXX");
-	if (!mkdtemp(path))
-		return -1;
+	own_directory_make(path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (unsigned i = 0; i < FILES; i++) {
 		(void)snprintf(name, sizeof(name), ".file-%u", i);
@@ -56,10 +54,9 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-	cleanup_fd int fd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
 	good = -1;
-	return tree_remove(fd, strrchr(*state, '/') + 1);
+	own_directory_remove(*state);
+	return 0;
 }
 
 static int open_path(void **state)

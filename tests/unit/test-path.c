@@ -19,6 +19,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "own_directory.h"
 
 static void safe_name_refuses_separators_dots_controls_and_options(void **state)
 {
@@ -92,8 +93,7 @@ static int make_place(void **state)
 	cleanup_fd int dir = -EBADF;
 
 	assert_non_null(place);
-	(void)snprintf(place->path, sizeof(place->path), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(place->path));
+	own_directory_make(place->path);
 	place->fd = open(place->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	assert_true(place->fd >= 0);
 	assert_int_equal(mkdirat(place->fd, "dir", 0755), 0);
@@ -115,12 +115,11 @@ static int make_place_without_openat2(void **state)
 static int remove_place(void **state)
 {
 	struct place *place = *state;
-	cleanup_fd int tmp = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct stat st;
 
 	(void)fd_close(place->fd);
 	is_without_openat2 = false;
-	assert_int_equal(tree_remove(tmp, path_last_name(place->path)), 0);
+	own_directory_remove(place->path);
 	assert_int_equal(lstat(place->path, &st), -1);
 	free(place);
 	return 0;
