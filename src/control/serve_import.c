@@ -179,12 +179,12 @@ struct serve_imports *serve_imports_free(struct serve_imports *imports)
 		struct job *job = imports->jobs;
 
 		imports->jobs = job->next;
+		is_busy = is_busy || job->is_running;
 		/* A thread owns what it uses until the process ends. */
 		if (job->is_running)
 			(void)pthread_detach(job->thread);
 		else
 			(void)job_free(job);
-		is_busy = is_busy || job->is_running;
 	}
 	if (!is_busy)
 		(void)fd_close(imports->eventfd);

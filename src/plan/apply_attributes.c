@@ -134,7 +134,7 @@ int version_fix(const struct tree *tree, int versions_fd, const struct plan *pla
 	r = path_open_beneath(versions_fd, plan->identity.version, O_RDONLY | O_DIRECTORY, 0, &fd);
 	if (r == 0)
 		r = dir_take(fd, &dir);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (fstat(fd, &st) < 0)
 		return -errno;

@@ -117,7 +117,7 @@ int version_matches(int versions_fd, const char *name, const struct plan *plan, 
 	}
 	if (r == 0)
 		r = dir_take(fd, &dir);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	r = directory_matches(dir, plan, &matches);
 	if (r == 0)
