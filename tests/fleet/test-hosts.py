@@ -107,6 +107,23 @@ class Talk(Fleet):
             time.sleep(1)
         wait_for(lambda: server.api('GET', '/hosts')['items'][0]['last_seen'] > before, what='a later time')
 
+    def test_of_two_that_poll_with_one_credential_one_stays(self):
+        for fronts in (1, 3):
+            with self.subTest(fronts=fronts):
+                server = start(self, fronts=fronts)
+                agent, _ = self.enrol(server, kind=PollAgent)
+                copy = self.connect(server, PollAgent, agent.authorization, uid=agent.uid)
+                agent.sequence += 40
+                with self.assertRaises(Refused) as caught:
+                    for _ in range(8):
+                        agent.ask()
+                        copy.ask()
+                self.assertEqual((caught.exception.status, caught.exception.headers['retry-after']), (409, '60'))
+                self.assertIn(b'copied disks', caught.exception.body)
+                for _ in range(3):
+                    agent.ask()
+                self.assertEqual(server.api('GET', '/hosts/1')['presence'], 'duplicate')
+
     def test_host_that_says_goodbye_is_away_at_once(self):
         server = start(self)
         for kind in (SocketAgent, PollAgent):
