@@ -12,9 +12,8 @@
  * come by any connection, but the messages of one host are numbered upwards: where the numbers turn
  * back again and again, two hosts poll, and who has the higher ones stays.
  *
- * Times of heartbeats are kept in memory
- * and written now and then: at 100,000 hosts every one of them would be a write per host and
- * heartbeat.
+ * Times of heartbeats are kept in memory and written now and then: at 100,000 hosts every one of
+ * them would be a write per host and heartbeat.
  */
 
 #include <errno.h>
