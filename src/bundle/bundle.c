@@ -36,8 +36,8 @@ int bundle_open(int fd, const struct identity *identity, const struct bundle_spo
 	r = decompress_open(fd, hasher, &stream, reterr_refusal);
 	if (r != 0)
 		return r;
-	r = contents_read(&(struct tar_source){read_piece, stream}, hasher, identity, spool,
-			  &bundle, reterr_refusal);
+	r = contents_read(&(struct tar_source){read_piece, stream}, decompress_table(stream),
+			  hasher, identity, spool, &bundle, reterr_refusal);
 	if (r != 0)
 		return r;
 	r = identity ? 0 : digest_of_fd(fd, &bundle->digest, NULL);

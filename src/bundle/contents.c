@@ -28,6 +28,7 @@
 
 struct reading {
 	struct tar *tar;
+	const struct digest_table *table; /* or NULL */
 	struct hasher *hasher;
 	struct bundle *bundle;
 	const struct bundle_spool *spool;
@@ -133,6 +134,7 @@ static void take_piece(struct reading *reading, const struct bundle_entry *entry
 	}
 }
 
+/* Without *digest* it is not digested. */
 static int stream_entry(struct reading *reading, const struct bundle_entry *entry,
 			struct digest_state *digest, struct spool *spool,
 			struct refusal *reterr_refusal)
@@ -146,13 +148,53 @@ static int stream_entry(struct reading *reading, const struct bundle_entry *entr
 
 		if (r != 0 || size == 0)
 			return r;
-		hasher_post(reading->hasher, digest, data, size);
+		if (digest)
+			hasher_post(reading->hasher, digest, data, size);
 		take_piece(reading, entry, done, data, size);
 		r = spool->fd < 0 ? 0 : spool_add(spool, data, size, reterr_refusal);
 		if (r != 0)
 			return r;
 		done += size;
 	}
+}
+
+/* What the bundle says of the entry that is being read. */
+static const struct digest *find_told(const struct reading *reading)
+{
+	size_t n = reading->bundle->n_entries;
+
+	return reading->table && n <= reading->table->n ? &reading->table->digests[n - 1] : NULL;
+}
+
+/*
+ * The digest of the entry's content. What is to be installed was verified: where its signer says
+ * the digest of an entry that affix does not read itself, it is believed like the content;
+ * everybody else, from `affix build` to affixd, computes it and holds what the bundle says against
+ * it.
+ */
+static int stream_and_digest(struct reading *reading, struct bundle_entry *entry,
+			     struct spool *spool, struct refusal *reterr_refusal)
+{
+	const struct digest *told = find_told(reading);
+	bool is_believed = told && reading->spool && !entry->text;
+	struct digest_state state;
+	int r;
+
+	digest_begin(&state);
+	r = stream_entry(reading, entry, is_believed ? NULL : &state, spool, reterr_refusal);
+	/* It has our state, whatever came of the stream. */
+	hasher_wait(reading->hasher, hasher_last(reading->hasher));
+	if (r != 0)
+		return r;
+	digest_end(&state, &entry->digest);
+	if (is_believed)
+		entry->digest = *told;
+	if (told && !digest_is_equal(told, &entry->digest))
+		return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+			      "the bundle's table has another digest for '%s' than the entry's "
+			      "content: expected what 'affix build' writes",
+			      entry->name);
+	return 0;
 }
 
 /* gcc 12's analyzer takes for lost what is kept behind the bundle. */
@@ -163,7 +205,6 @@ static int read_entry(struct reading *reading, const char *name, uint64_t size,
 		      struct refusal *reterr_refusal)
 {
 	cleanup_spool struct spool spool = SPOOL_INIT;
-	struct digest_state digest;
 	struct bundle *bundle = reading->bundle;
 	struct bundle_entry *entry = &bundle->entries[bundle->n_entries];
 	bool is_text = text_limit(bundle, name) > 0;
@@ -185,16 +226,11 @@ static int read_entry(struct reading *reading, const char *name, uint64_t size,
 			return r;
 		spool.is_kept = !reading->spool->is_fleeting;
 	}
-	digest_begin(&digest);
-	r = stream_entry(reading, entry, &digest, &spool, reterr_refusal);
+	r = stream_and_digest(reading, entry, &spool, reterr_refusal);
 	entry->fd = spool_take(&spool);
-	/* It has our state, whatever came of the stream. */
-	hasher_wait(reading->hasher, hasher_last(reading->hasher));
-	if (r != 0)
-		return r;
-	digest_end(&digest, &entry->digest);
-	bundle->size += size;
-	return 0;
+	if (r == 0)
+		bundle->size += size;
+	return r;
 }
 
 #pragma GCC diagnostic pop
@@ -234,13 +270,24 @@ static int read_entries(struct reading *reading, struct refusal *reterr_refusal)
 	}
 }
 
-int contents_read(const struct tar_source *source, struct hasher *hasher,
-		  const struct identity *identity, const struct bundle_spool *spool,
-		  struct bundle **ret, struct refusal *reterr_refusal)
+static int check_table(const struct reading *reading, struct refusal *reterr_refusal)
+{
+	if (!reading->table || reading->table->n == reading->bundle->n_entries)
+		return 0;
+	return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+		      "the bundle's table has %zu digests for %zu entries", reading->table->n,
+		      reading->bundle->n_entries);
+}
+
+int contents_read(const struct tar_source *source, const struct digest_table *table,
+		  struct hasher *hasher, const struct identity *identity,
+		  const struct bundle_spool *spool, struct bundle **ret,
+		  struct refusal *reterr_refusal)
 {
 	cleanup_bundle struct bundle *bundle = calloc(1, sizeof(*bundle));
 	cleanup_tar struct tar *tar = NULL;
-	struct reading reading = {.hasher = hasher, .bundle = bundle, .spool = spool};
+	struct reading reading = {
+		.table = table, .hasher = hasher, .bundle = bundle, .spool = spool};
 	int r;
 
 	if (!bundle)
@@ -253,6 +300,8 @@ int contents_read(const struct tar_source *source, struct hasher *hasher,
 		return r;
 	reading.tar = tar;
 	r = read_entries(&reading, reterr_refusal);
+	if (r == 0)
+		r = check_table(&reading, reterr_refusal);
 	if (r != 0)
 		return r;
 	r = agree_check(bundle, identity, reading.head, reading.head_size, reterr_refusal);

@@ -29,6 +29,7 @@ struct decompressor {
 	int fd;
 	struct hasher *hasher;
 	uint64_t offset;            /* of the file, behind *input* */
+	struct digest_table *table; /* of a file of frames */
 	struct frames *frames;      /* or */
 	ZSTD_DCtx *zstd;            /* or */
 	struct inflate_state *gzip; /* one of the three */
@@ -80,6 +81,13 @@ static int open_gzip(struct decompressor *d)
 	return 0;
 }
 
+static int open_frames(struct decompressor *d)
+{
+	int r = digest_table_read(d->fd, &d->table);
+
+	return r < 0 ? r : frames_open(d->fd, d->table->offset, d->hasher, &d->frames);
+}
+
 int decompress_open(int fd, struct hasher *hasher, struct decompressor **ret,
 		    struct refusal *reterr_refusal)
 {
@@ -97,8 +105,7 @@ int decompress_open(int fd, struct hasher *hasher, struct decompressor **ret,
 		return r;
 	if (d->input_size >= sizeof(zstd_magic) &&
 	    memcmp(d->input, zstd_magic, sizeof(zstd_magic)) == 0)
-		r = frames_is_first(d->input, d->input_size) ? frames_open(fd, hasher, &d->frames)
-							     : open_zstd(d);
+		r = frames_is_first(d->input, d->input_size) ? open_frames(d) : open_zstd(d);
 	else if (d->input_size >= sizeof(gzip_magic) &&
 		 memcmp(d->input, gzip_magic, sizeof(gzip_magic)) == 0)
 		r = open_gzip(d);
@@ -119,10 +126,16 @@ struct decompressor *decompress_close(struct decompressor *d)
 	/* It may be reading our buffers. */
 	hasher_wait(d->hasher, hasher_last(d->hasher));
 	(void)frames_close(d->frames);
+	free(d->table);
 	(void)ZSTD_freeDCtx(d->zstd);
 	free(d->gzip);
 	free(d);
 	return NULL;
+}
+
+const struct digest_table *decompress_table(const struct decompressor *d)
+{
+	return d->table && d->table->n > 0 ? d->table : NULL;
 }
 
 /* Each step takes input and adds to the piece; the last one of a stream sets is_finished. */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "bundle/digest_table.h"
 #include "bundle/hasher.h"
 #include "ipc/refusal.h"
 
@@ -21,6 +22,8 @@ struct decompressor;
  */
 must_check int decompress_open(int fd, struct hasher *hasher, struct decompressor **ret,
 			       struct refusal *reterr_refusal);
+/* What stands behind the frames; NULL: nothing does. Borrowed. */
+const struct digest_table *decompress_table(const struct decompressor *d);
 struct decompressor *decompress_close(struct decompressor *d);
 
 DEFINE_CLEANUP(struct decompressor *, decompressor, decompress_close)

@@ -45,8 +45,9 @@ struct frames {
 	int fd;
 	struct hasher *hasher;
 	uint64_t offset; /* of the file, behind the last frame that was read */
-	bool is_at_end;  /* of the file */
-	size_t guess;    /* of a frame's compressed size */
+	uint64_t end;    /* of the frames */
+	bool is_at_end;
+	size_t guess; /* of a frame's compressed size */
 	ZSTD_DCtx *zstd;
 	struct slot slots[N_SLOTS]; /* frame N is in slot N % N_SLOTS */
 	uint64_t n_read;
@@ -104,13 +105,14 @@ static void *work(void *argument)
 	return NULL;
 }
 
-int frames_open(int fd, struct hasher *hasher, struct frames **ret)
+int frames_open(int fd, uint64_t end, struct hasher *hasher, struct frames **ret)
 {
 	cleanup_frames struct frames *frames = calloc(1, sizeof(*frames));
 
 	if (!frames)
 		return -ENOMEM;
 	frames->fd = fd;
+	frames->end = end;
 	frames->hasher = hasher;
 	frames->guess = FIRST_GUESS;
 	frames->mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
@@ -196,17 +198,19 @@ static int measure(const struct slot *slot, size_t n, size_t *ret, struct refusa
 	return 0;
 }
 
-/* Reads the next frame to its slot. At the end of the file nothing is read. */
+/* Reads the next frame to its slot. At the end nothing is read. */
 static int read_frame(struct frames *frames, struct slot *slot, struct refusal *reterr_refusal)
 {
+	const uint64_t left = frames->end - MIN(frames->end, frames->offset);
 	size_t wanted = frames->guess;
 	size_t size = 0;
 	size_t n = 0;
 
 	while (size == 0) {
 		size_t more = 0;
-		int r = fd_pread_full(frames->fd, slot->compressed + n, wanted - n,
-				      frames->offset + n, &more);
+		int r = fd_pread_full(frames->fd, slot->compressed + n,
+				      (size_t)MIN((uint64_t)wanted, left) - n, frames->offset + n,
+				      &more);
 
 		if (r < 0)
 			return r;

@@ -16,8 +16,8 @@ bool frames_is_first(const void *head, size_t size);
 /* A file of zstd frames of which each but the last holds a multiple of BUNDLE_FRAME_SIZE_UNIT. */
 struct frames;
 
-/* *fd* and *hasher* are borrowed, and must outlive *ret*. 0; -errno. */
-must_check int frames_open(int fd, struct hasher *hasher, struct frames **ret);
+/* *fd*, whose frames end at *end*, and *hasher* are borrowed, and must outlive *ret*. 0; -errno. */
+must_check int frames_open(int fd, uint64_t end, struct hasher *hasher, struct frames **ret);
 struct frames *frames_close(struct frames *frames);
 
 DEFINE_CLEANUP(struct frames *, frames, frames_close)

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "bundle/bundle.h"
+#include "bundle/digest_table.h"
 #include "bundle/ustar.h"
 
 /* Measured on programs: higher levels take two to eight times as long for 2 % of the size. */
@@ -32,6 +33,7 @@ struct pack {
 	uint64_t left; /* of the archive, behind what the open frame will hold */
 	size_t room;   /* in the open frame */
 	size_t chunk_size;
+	struct digest_state state; /* of the entry that is being added */
 	uint8_t output[OUTPUT_SIZE];
 	uint8_t chunk[CHUNK_SIZE]; /* of the archive, not yet compressed */
 };
@@ -138,13 +140,14 @@ static int add_file(struct pack *pack, int fd, uint64_t size)
 			return r;
 		if (n < wanted)
 			return -ESTALE;
+		digest_add(&pack->state, pack->chunk + pack->chunk_size, n);
 		done += n;
 		r = grow_chunk(pack, n);
 	}
 	return r;
 }
 
-static int add_entry(struct pack *pack, const struct pack_entry *entry)
+static int add_entry(struct pack *pack, const struct pack_entry *entry, struct digest *ret)
 {
 	struct ustar_header header;
 	size_t tail = (size_t)(entry->size % TAR_BLOCK_SIZE);
@@ -152,9 +155,13 @@ static int add_entry(struct pack *pack, const struct pack_entry *entry)
 
 	ustar_format(&header, entry->name, entry->size, entry->is_executable);
 	r = add(pack, &header, sizeof(header));
+	digest_begin(&pack->state);
+	if (entry->data)
+		digest_add(&pack->state, entry->data, (size_t)entry->size);
 	if (r == 0)
 		r = entry->data ? add(pack, entry->data, (size_t)entry->size)
 				: add_file(pack, entry->fd, entry->size);
+	digest_end(&pack->state, ret);
 	return r == 0 && tail > 0 ? add(pack, NULL, TAR_BLOCK_SIZE - tail) : r;
 }
 
@@ -193,17 +200,23 @@ static int setup_zstd(struct pack *pack)
 
 int pack_write(int fd, const struct pack_entry *entries, size_t n_entries)
 {
+	cleanup_free struct digest *digests = calloc(n_entries + 1, sizeof(*digests));
 	CLEANUP(cleanup_pack) struct pack *pack = calloc(1, sizeof(*pack));
 	int r;
 
-	if (!pack)
+	if (!pack || !digests)
 		return -ENOMEM;
 	pack->fd = fd;
 	pack->left = archive_size(entries, n_entries);
 	r = setup_zstd(pack);
 	for (size_t i = 0; i < n_entries && r == 0; i++)
-		r = add_entry(pack, &entries[i]);
+		r = add_entry(pack, &entries[i], &digests[i]);
 	if (r == 0)
 		r = add(pack, NULL, 2UL * TAR_BLOCK_SIZE);
-	return r == 0 ? flush_chunk(pack) : r;
+	if (r == 0)
+		r = flush_chunk(pack);
+	/* A bundle of more is none, which its reader says. */
+	return r == 0 && n_entries <= BUNDLE_ENTRIES_MAX
+		       ? digest_table_write(fd, digests, n_entries)
+		       : r;
 }

@@ -42,7 +42,8 @@ must_check int tree_check_user(const struct tree *tree, const char *name,
 /*
  * Adds the system user and group *name* to the passwd, group, shadow and gshadow files of a tree
  * that is not running, as systemd-sysusers would (free ids from 999 down, home "/", no login);
- * nothing if they exist. Each file is replaced atomically, group first.
+ * nothing if they exist. Each file is replaced atomically, group first, and old or new after a
+ * power cut; the caller syncs the directory.
  */
 must_check int tree_add_user(const struct tree *tree, const char *name, const char *gecos);
 

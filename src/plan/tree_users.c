@@ -39,14 +39,27 @@ struct accounts_file {
 	const char *name;
 	char *text; /* NULL: there is no such file */
 	struct file_attributes attributes;
+	bool is_prepared; /* what it is to be is beside it */
 };
 
-static void accounts_file_done(struct accounts_file *file)
-{
-	free(file->text);
-}
+/* The order in which they get their names: a user never has a group that is not there. */
+enum which_file {
+	FILE_GROUP,
+	FILE_GSHADOW,
+	FILE_PASSWD,
+	FILE_SHADOW,
+	FILE_N,
+};
 
-#define cleanup_accounts CLEANUP(accounts_file_done)
+struct accounts {
+	struct accounts_file files[FILE_N];
+};
+
+static void accounts_done(struct accounts *accounts)
+{
+	for (size_t i = 0; i < FILE_N; i++)
+		free(accounts->files[i].text);
+}
 
 /* Reads *fd*, closing it. Text only: a NUL would cut what is behind it. */
 static int read_accounts(int fd, char **ret_text, struct stat *ret_st)
@@ -234,8 +247,8 @@ static int load_or_begin(int etc, struct accounts_file *file)
 	return file->text ? 0 : -ENOMEM;
 }
 
-/* Adds *line* for *name*, unless the file is missing or has an entry of that name. */
-static int add_line(int etc, const struct accounts_file *file, const char *name, const char *line)
+/* Prepares the file with *line* for *name*, unless it is missing or has an entry of that name. */
+static int add_line(int etc, struct accounts_file *file, const char *name, const char *line)
 {
 	cleanup_free char *text = NULL;
 	int r;
@@ -243,7 +256,10 @@ static int add_line(int etc, const struct accounts_file *file, const char *name,
 	if (!file->text || accounts_has_name(file->text, name))
 		return 0;
 	r = accounts_add(file->text, line, &text);
-	return r < 0 ? r : file_replace(etc, file->name, text, strlen(text), &file->attributes);
+	if (r < 0)
+		return r;
+	file->is_prepared = true;
+	return file_prepare(etc, file->name, text, strlen(text), &file->attributes);
 }
 
 static bool is_free(const char *passwd, const char *group, uint32_t id)
@@ -277,8 +293,8 @@ static int choose_ids(const char *passwd, const char *group, const char *name, u
 	return accounts_has_id(passwd, *ret_gid) ? find_free(passwd, group, ret_uid) : 0;
 }
 
-static int write_group(int etc, const struct accounts_file *group,
-		       const struct accounts_file *gshadow, const char *name, uint32_t gid)
+static int prepare_group(int etc, struct accounts_file *group, struct accounts_file *gshadow,
+			 const char *name, uint32_t gid)
 {
 	cleanup_free char *line = NULL;
 	cleanup_free char *shadow = NULL;
@@ -292,8 +308,8 @@ static int write_group(int etc, const struct accounts_file *group,
 	return r < 0 ? r : add_line(etc, gshadow, name, shadow);
 }
 
-static int write_user(int etc, const struct accounts_file *passwd,
-		      const struct accounts_file *shadow, const char *name, const char *entry)
+static int prepare_user(int etc, struct accounts_file *passwd, struct accounts_file *shadow,
+			const char *name, const char *entry)
 {
 	cleanup_free char *line = NULL;
 	int r;
@@ -305,35 +321,69 @@ static int write_user(int etc, const struct accounts_file *passwd,
 	return r < 0 ? r : add_line(etc, shadow, name, line);
 }
 
-static int add_user_in(int etc, bool is_copy, const char *name, const char *gecos, const char *home)
+static int prepare_accounts(int etc, struct accounts *accounts, const char *name, const char *gecos,
+			    const char *home)
 {
-	cleanup_accounts struct accounts_file passwd = {.name = "passwd"};
-	cleanup_accounts struct accounts_file shadow = {.name = "shadow"};
-	cleanup_accounts struct accounts_file group = {.name = "group"};
-	cleanup_accounts struct accounts_file gshadow = {.name = "gshadow"};
+	struct accounts_file *files = accounts->files;
 	cleanup_free char *entry = NULL;
 	uint32_t uid = 0;
 	uint32_t gid = 0;
 	int r;
 
-	r = load_or_begin(etc, &passwd);
+	r = load_or_begin(etc, &files[FILE_PASSWD]);
 	if (r == 0)
-		r = load_or_begin(etc, &group);
+		r = load_or_begin(etc, &files[FILE_GROUP]);
 	if (r == 0)
-		r = load_accounts(etc, &shadow);
+		r = load_accounts(etc, &files[FILE_SHADOW]);
 	if (r == 0)
-		r = load_accounts(etc, &gshadow);
-	passwd.attributes.is_fleeting = group.attributes.is_fleeting = is_copy;
-	shadow.attributes.is_fleeting = gshadow.attributes.is_fleeting = is_copy;
+		r = load_accounts(etc, &files[FILE_GSHADOW]);
 	if (r == 0)
-		r = choose_ids(passwd.text, group.text, name, &uid, &gid);
+		r = choose_ids(files[FILE_PASSWD].text, files[FILE_GROUP].text, name, &uid, &gid);
 	if (r == 0)
 		r = str_format(&entry, "%s:x:%u:%u:%s:%s:/usr/sbin/nologin", name, uid, gid, gecos,
 			       home);
 	if (r == 0)
-		r = write_group(etc, &group, &gshadow, name, gid);
+		r = prepare_group(etc, &files[FILE_GROUP], &files[FILE_GSHADOW], name, gid);
 	if (r == 0)
-		r = write_user(etc, &passwd, &shadow, name, entry);
+		r = prepare_user(etc, &files[FILE_PASSWD], &files[FILE_SHADOW], name, entry);
+	return r;
+}
+
+/* One sync for the bytes of all of them. */
+static int publish_accounts(int etc, bool is_copy, struct accounts *accounts)
+{
+	bool is_any = false;
+	int r = 0;
+
+	for (size_t i = 0; i < FILE_N; i++)
+		is_any = is_any || accounts->files[i].is_prepared;
+	if (is_any && !is_copy && syncfs(etc) < 0)
+		return -errno;
+	for (size_t i = 0; r == 0 && i < FILE_N; i++) {
+		if (accounts->files[i].is_prepared)
+			r = file_publish(etc, accounts->files[i].name);
+	}
+	return r;
+}
+
+static int add_user_in(int etc, bool is_copy, const char *name, const char *gecos, const char *home)
+{
+	CLEANUP(accounts_done)
+	struct accounts accounts = {
+		.files =
+			{
+				[FILE_GROUP] = {.name = "group"},
+				[FILE_GSHADOW] = {.name = "gshadow"},
+				[FILE_PASSWD] = {.name = "passwd"},
+				[FILE_SHADOW] = {.name = "shadow"},
+				},
+	};
+	int r = prepare_accounts(etc, &accounts, name, gecos, home);
+
+	if (r == 0)
+		r = publish_accounts(etc, is_copy, &accounts);
+	for (size_t i = 0; r < 0 && i < FILE_N; i++)
+		ignore_result(file_forget(etc, accounts.files[i].name));
 	return r;
 }
 
@@ -369,7 +419,7 @@ int tree_add_user_at(const struct tree *tree, const char *name, const char *geco
 	r = open_accounts(tree, &etc, &lock);
 	if (r == 0)
 		r = add_user_in(etc, tree->is_copy, name, gecos, home);
-	return r < 0 || tree->is_copy ? r : dir_sync(etc);
+	return r;
 }
 
 int tree_forget_user(const struct tree *tree)

@@ -11,13 +11,13 @@
 
 #include "store/store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
@@ -25,35 +25,32 @@
 
 #define RECORD_SUFFIX ".json"
 
-/* What becomes of a directory that is missing. */
-enum missing {
-	MISSING_STAYS,
-	MISSING_IS_MADE,
-	MISSING_IS_MADE_DURABLY,
+/* How the directories are opened. */
+struct opening {
+	bool make; /* those that are missing */
+	bool made; /* one was */
 };
 
 /* Opens *name* in *dirfd* as a directory. */
-static int open_directory(int dirfd, const char *name, mode_t mode, enum missing missing,
+static int open_directory(int dirfd, const char *name, mode_t mode, struct opening *opening,
 			  int *ret_fd)
 {
 	cleanup_fd int fd = -EBADF;
 	int r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
 
-	if (r != -ENOENT || missing == MISSING_STAYS) {
+	if (r != -ENOENT || !opening->make) {
 		if (r == 0)
 			*ret_fd = TAKE_FD(fd);
 		return r;
 	}
 	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
 		return -errno;
+	opening->made = true;
 	r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
 	if (r < 0)
 		return r;
 	if (fchmod(fd, mode) < 0)
 		return -errno;
-	r = missing == MISSING_IS_MADE_DURABLY ? dir_sync(dirfd) : 0;
-	if (r < 0)
-		return r;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -70,21 +67,21 @@ static int check_owner(int fd)
 
 /* /var/lib, which a tree that was made by hand may not have yet; both may be links inside the tree.
  */
-static int open_base(const struct tree *tree, enum missing missing, int *ret_fd)
+static int open_base(const struct tree *tree, struct opening *opening, int *ret_fd)
 {
 	cleanup_fd int var = -EBADF;
 	cleanup_fd int root = -EBADF;
 	int r;
 
 	r = path_open_in_root(tree->rootfd, "/var/lib", O_RDONLY | O_DIRECTORY, 0, ret_fd);
-	if (r != -ENOENT || missing == MISSING_STAYS)
+	if (r != -ENOENT || !opening->make)
 		return r;
 	r = path_open_in_root(tree->rootfd, "/var", O_RDONLY | O_DIRECTORY, 0, &var);
 	if (r == -ENOENT)
 		r = path_open_in_root(tree->rootfd, "/", O_RDONLY | O_DIRECTORY, 0, &root);
 	if (r == 0 && root >= 0)
-		r = open_directory(root, "var", 0755, missing, &var);
-	return r < 0 ? r : open_directory(var, "lib", 0755, missing, ret_fd);
+		r = open_directory(root, "var", 0755, opening, &var);
+	return r < 0 ? r : open_directory(var, "lib", 0755, opening, ret_fd);
 }
 
 int store_open(const struct tree *tree, bool make, struct store *ret)
@@ -92,20 +89,19 @@ int store_open(const struct tree *tree, bool make, struct store *ret)
 	cleanup_fd int base = -EBADF;
 	cleanup_fd int affix = -EBADF;
 	cleanup_fd int fd = -EBADF;
-	enum missing missing = MISSING_STAYS;
+	struct opening opening = {.make = make};
 	int r;
 
-	if (make)
-		missing = tree->is_copy ? MISSING_IS_MADE : MISSING_IS_MADE_DURABLY;
-	r = open_base(tree, missing, &base);
+	r = open_base(tree, &opening, &base);
 	if (r == 0)
-		r = open_directory(base, "affix", 0755, missing, &affix);
+		r = open_directory(base, "affix", 0755, &opening, &affix);
 	if (r == 0)
-		r = open_directory(affix, path_last_name(RECORD_DIRECTORY), 0700, missing, &fd);
+		r = open_directory(affix, path_last_name(RECORD_DIRECTORY), 0700, &opening, &fd);
 	if (r == 0)
 		r = check_owner(fd);
 	if (r == 0)
-		*ret = (struct store){.dirfd = TAKE_FD(fd), .is_copy = tree->is_copy};
+		*ret = (struct store){
+			.dirfd = TAKE_FD(fd), .is_copy = tree->is_copy, .is_new = opening.made};
 	return r;
 }
 
@@ -220,7 +216,12 @@ int store_save(const struct store *store, const struct record *record)
 		r = record_name(record->id, &name);
 	if (r == 0)
 		r = file_replace(store->dirfd, name, text, strlen(text), &attributes);
-	return r < 0 || store->is_copy ? r : dir_sync(store->dirfd);
+	if (r < 0 || store->is_copy)
+		return r;
+	/* A directory that was made has to last too, and those above it. */
+	if (store->is_new)
+		return syncfs(store->dirfd) < 0 ? -errno : 0;
+	return dir_sync(store->dirfd);
 }
 
 /* The id of a record's file name in *id*; whether it is one. */
@@ -251,43 +252,25 @@ static bool id_of_temporary(const char *name, char id[MANIFEST_ID_MAX + 1])
 	return id_of_name(record, id);
 }
 
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
-
 static int list_ids(const struct store *store, bool (*id_of)(const char *name, char *id),
 		    struct strv *ret)
 {
 	cleanup_strv struct strv ids = STRV_INIT;
-	CLEANUP(close_dir) DIR *dir = NULL;
-	int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
+	int r = dir_open(store->dirfd, &dir);
 
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		(void)fd_close(fd);
-		return -ENOMEM;
-	}
-	for (;;) {
+	while (r == 0) {
 		char id[MANIFEST_ID_MAX + 1];
-		const struct dirent *entry;
-		int r;
 
-		errno = 0;
-		entry = readdir(dir); /* NOLINT(concurrency-mt-unsafe): a stream of our own */
-		if (!entry && errno != 0)
-			return -errno;
-		if (!entry)
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
 			break;
-		if (!id_of(entry->d_name, id))
-			continue;
-		r = strv_add(&ids, id);
-		if (r < 0)
-			return r;
+		if (id_of(entry->d_name, id))
+			r = strv_add(&ids, id);
 	}
+	if (r < 0)
+		return r;
 	strv_sort(&ids);
 	*ret = ids;
 	ids = STRV_INIT;

@@ -10,6 +10,7 @@
 struct store {
 	int dirfd;
 	bool is_copy; /* the tree's */
+	bool is_new;  /* it was made, and not synced yet */
 };
 
 /*
@@ -27,10 +28,10 @@ void store_done(struct store *store);
 must_check int store_load(const struct store *store, const char *id, struct record **ret,
 			  struct refusal *reterr_refusal);
 /*
- * Replaces the record: temporary file, fsync, rename, fsync of the directory. The commit point.
- * After -errno the old record stands, or, where only the last step failed, the new one without
- * being durable: load it to know. -EFBIG (larger than RECORD_SIZE_MAX)
- * and -EBADMSG (store_load() would refuse it): nothing was written.
+ * Replaces the record: temporary file, fsync, rename, fsync of the directory (of the file system,
+ * if the store is new). The commit point. After -errno the old record stands, or, where only the
+ * last step failed, the new one without being durable: load it to know. -EFBIG (larger than
+ * RECORD_SIZE_MAX) and -EBADMSG (store_load() would refuse it): nothing was written.
  */
 must_check int store_save(const struct store *store, const struct record *record);
 /* The ids of all records, sorted. */

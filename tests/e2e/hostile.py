@@ -10,6 +10,7 @@ Nothing of affix is used here. Headers are made by hand, because tarfile would n
 
 import datetime
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -95,6 +96,25 @@ def pax(records, kind=b'x'):
 
 def zstd(data, arguments=()):
     return subprocess.run(['zstd', '-q', '-c', *arguments], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def frames(data, size=512 << 10):
+    """A row of frames that say how much they hold, as affix writes them."""
+    parts = [data[at:at + size] for at in range(0, len(data), size)]
+    return b''.join(zstd(part, [f'--stream-size={len(part)}']) for part in parts)
+
+
+def table(digests, tag=b'affix:b2', number=None):
+    """What stands behind such a row: the digests of the entries."""
+    body = tag + b''.join(digests) + struct.pack('<I', len(digests) if number is None else number)
+    return struct.pack('<II', 0x184d2a5a, len(body)) + body
+
+
+def digests(files, **others):
+    """Those of the entries; of some (by name, with _ for . and -) others."""
+    plain = {name.replace('.', '_').replace('-', '_'): name for name in files}
+    told = {plain[name]: data for name, data in others.items()}
+    return [hashlib.blake2b(told.get(name, data)).digest() for name, data in files.items()]
 
 
 def gz(data):

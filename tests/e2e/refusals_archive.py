@@ -87,6 +87,34 @@ for title, make in {
     # A frame that ends before the archive does may be found by either.
     offers('trailing-data', title, make)
 
+# --- the table of digests behind the frames --------------------------------------------------------
+
+
+def tabled(files, *more, **others):
+    return hostile.frames(GOOD(files)) + hostile.table(hostile.digests(files, **others)) + b''.join(more)
+
+
+for title, make in {
+    'a table with another digest of the manifest': lambda files: tabled(files, addon_yaml=b'other'),
+    'a table with another digest of the schema': lambda files: tabled(files, config_schema_json=b'other'),
+    'a table of one digest too few': lambda files: hostile.frames(GOOD(files)) + hostile.table(hostile.digests(files)[:-1]),
+    'a table of one digest too many': lambda files: hostile.frames(GOOD(files)) + hostile.table([*hostile.digests(files), bytes(64)]),
+}.items():
+    offers(BROKEN, title, make)
+
+for title, make in {
+    'a byte behind the table': lambda files: tabled(files, b'\0'),
+    'a second table': lambda files: tabled(files, hostile.table(hostile.digests(files))),
+    'a frame behind the table': lambda files: tabled(files, hostile.frames(b'more')),
+    'a table without its last byte': lambda files: tabled(files)[:-1],
+    'a table with another tag': lambda files: hostile.frames(GOOD(files)) + hostile.table(hostile.digests(files), tag=b'affix:b3'),
+    'a table that says another number': lambda files: hostile.frames(GOOD(files)) + hostile.table(hostile.digests(files), number=2),
+    'a table of nothing': lambda files: hostile.frames(GOOD(files)) + hostile.table([]),
+    'a table behind a frame of unknown size': lambda files: hostile.zstd(GOOD(files)) + hostile.table(hostile.digests(files)),
+    'a table behind gzip': lambda files: hostile.gz(GOOD(files)) + hostile.table(hostile.digests(files)),
+}.items():
+    offers('trailing-data', title, make)
+
 # --- the archive ----------------------------------------------------------------------------------
 
 for title, make in {

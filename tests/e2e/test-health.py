@@ -4,6 +4,7 @@
 
 import time
 
+import hostile
 import live
 
 
@@ -98,9 +99,27 @@ class Health(live.Case):
         listing = self.host.run(['stat', '-c', '%a %U %G', '/opt/affix/fcap/versions/1.0.0/fcap']).stdout.strip()
         self.assertEqual(listing, '750 root affix-fcap')
 
+    def test_bad_version_that_will_not_stop_does_not_delay_the_way_back(self):
+        began = time.monotonic()
+        # It ends soon enough, but what is started after its end does not.
+        result = self.upgrade('deaf', '--ignore-term', service={'TimeoutStopSec': '300', 'Type': 'notify',
+                                                               'TimeoutStartSec': '2', 'ExecStopPost':
+                                                               '/opt/affix/deaf/current/deaf --ignore-term'})
+        self.assertBack('deaf', result)
+        self.assertLess(time.monotonic() - began, 60)
+
     def test_first_install_that_fails_leaves_nothing_but_the_user(self):
         self.assertRolledBack(self.install(self.addon('fresh', '1.0.0', options='--die-after 0')))
         self.assertGone('fresh')
+
+    def test_program_that_is_not_what_the_bundles_table_says_is_rolled_back(self):
+        self.assertDone(self.install(self.addon('lies', '1.0.0')))
+        bad = self.addon('lies', '1.1.0')
+        files = hostile.files(bad, binary=self.work.binary(bad).read_bytes())
+        data = hostile.frames(hostile.tar(files)) + hostile.table(hostile.digests(files, lies=b'another program'))
+        result = self.install(hostile.Signer(self.work).write(bad, data))
+        self.assertBack('lies', result)
+        self.assertIn('its files do not have the digests that the bundle says', result['message'])
 
     def test_a_quarantined_plan_is_refused_until_it_is_cleared(self):
         self.assertDone(self.install(self.addon('jail', '1.0.0')))

@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "bundle/contents.h"
+#include "bundle/digest_table.h"
 #include "must.h"
 #include "tar_blocks.h"
 
@@ -110,7 +111,7 @@ static void try_archive(struct hasher *hasher, const uint8_t *data, size_t size)
 	struct memory memory = {.hasher = hasher, .data = data, .size = size};
 	cleanup_bundle struct bundle *bundle = NULL;
 	struct refusal refusal = REFUSAL_INIT;
-	int r = contents_read(&(struct tar_source){read_memory, &memory}, hasher, NULL, NULL,
+	int r = contents_read(&(struct tar_source){read_memory, &memory}, NULL, hasher, NULL, NULL,
 			      &bundle, &refusal);
 
 	hasher_wait(hasher, hasher_last(hasher));
@@ -118,6 +119,23 @@ static void try_archive(struct hasher *hasher, const uint8_t *data, size_t size)
 	check_outcome(r, bundle, &refusal);
 	if (r == 0)
 		check_against_archive(bundle, data, size);
+}
+
+/* A table has one spelling. */
+static void check_table(int fd, const uint8_t *data, size_t size)
+{
+	cleanup_free struct digest_table *table = NULL;
+	cleanup_fd int copy = memfd_create("table", MFD_CLOEXEC);
+	cleanup_free uint8_t *again = malloc(size + 1);
+	size_t n = 0;
+
+	must(copy >= 0 && again && digest_table_read(fd, &table) == 0 && table->offset <= size);
+	must((table->n == 0) == (table->offset == size));
+	if (table->n == 0)
+		return;
+	must(digest_table_write(copy, table->digests, table->n) == 0);
+	must(fd_pread_full(copy, again, size + 1, 0, &n) == 0 && n == size - table->offset);
+	must(memcmp(again, data + table->offset, n) == 0);
 }
 
 static void try_file(const uint8_t *data, size_t size)
@@ -130,6 +148,7 @@ static void try_file(const uint8_t *data, size_t size)
 	must(fd >= 0 && fd_write_full(fd, data, size) == 0);
 	r = bundle_open(fd, NULL, NULL, &bundle, &refusal);
 	check_outcome(r, bundle, &refusal);
+	check_table(fd, data, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

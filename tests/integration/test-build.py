@@ -205,6 +205,21 @@ class BuildTest(unittest.TestCase):
         self.assertEqual(answer['entries'][3], {'name': 'demo', 'mode': '0755', 'size': len(elf()),
                                                 'digest': hashlib.blake2b(elf()).hexdigest()})
 
+    def test_table_of_digests_stands_at_the_end_and_must_be_true(self):
+        self.build('--bin', 'linux/amd64=amd64')
+        path = self.dir / 'out/demo-1.0.0-linux-amd64.tar.zst'
+        data = path.read_bytes()
+        entries = json.loads(self.affix('inspect', path, '--json').stdout)['entries']
+        digests = b''.join(bytes.fromhex(entry['digest']) for entry in entries)
+        self.assertEqual(data[-4 - len(digests):], digests + len(entries).to_bytes(4, 'little'))
+        self.affix('keygen', '-W', '-p', 'k.pub', '-s', 'k.sec')
+        program = [entry['name'] for entry in entries].index('demo')
+        at = len(data) - 4 - 64 * (len(entries) - program)
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+        for command in (['inspect', path], ['sign', '-s', 'k.sec', path]):
+            result = self.affix(*command, code=1)
+            self.assertRegex(result.stderr, "^malformed-bundle: the bundle's table has another digest for 'demo' ")
+
     def test_archives_of_other_tools_are_read_if_they_are_plain(self):
         self.inspect_tar(tar_of(self.demo_files()))
         self.inspect_tar(tar_of(self.demo_files(), tarfile.GNU_FORMAT))
