@@ -13,11 +13,17 @@
 #include "image/replay.h"
 
 static const struct command *const verbs[] = {
-	&command_image_build,     &command_image_inject,
-	&command_image_rm_add_on, &command_image_status,
-	&command_image_drift,     &command_image_ls,
-	&command_image_cat,       &command_image_pull,
-	&command_image_cache,     NULL,
+	&command_image_build,
+	&command_image_inject,
+	&command_image_rm_add_on,
+	&command_image_reset,
+	&command_image_status,
+	&command_image_drift,
+	&command_image_ls,
+	&command_image_cat,
+	&command_image_pull,
+	&command_image_cache,
+	NULL,
 };
 
 int image_complain(const struct problem *problem, const struct edit *edit, int r)
@@ -66,22 +72,28 @@ int image_ask(struct image_work *work, struct host_call *call, struct result *re
 	return host_ask(call, ret);
 }
 
-int image_end(struct image_work *work, const struct strv *ids)
+int image_commit(struct edit *edit)
 {
 	struct problem problem = PROBLEM_INIT;
 	bool committed = false;
-	int r = replay(&work->excerpt, ids, &problem);
+	int r = edit_commit(edit, &committed);
 
-	if (r == 0)
-		r = edit_commit(&work->edit, &committed);
 	if (r < 0 && committed) {
 		ignore_result(command_error(
 			"the change of '%s' could not be brought to its end: %s; any later "
 			"'affix image' command on it finishes it, or gives it up",
-			work->edit.path, edit_describe(&work->edit, r)));
+			edit->path, edit_describe(edit, r)));
 		return COMMAND_TRY_AGAIN;
 	}
-	return r == 0 ? COMMAND_DONE : image_complain(&problem, &work->edit, r);
+	return r == 0 ? COMMAND_DONE : image_complain(&problem, edit, r);
+}
+
+int image_end(struct image_work *work, const struct strv *ids)
+{
+	struct problem problem = PROBLEM_INIT;
+	int r = replay(&work->excerpt, ids, &problem);
+
+	return r == 0 ? image_commit(&work->edit) : image_complain(&problem, &work->edit, r);
 }
 
 static int run_image(int argc, char **argv)

@@ -14,11 +14,16 @@ extern const struct command command_image_drift;
 extern const struct command command_image_inject;
 extern const struct command command_image_ls;
 extern const struct command command_image_pull;
+extern const struct command command_image_reset;
 extern const struct command command_image_rm_add_on;
 extern const struct command command_image_status;
 
 /* `NAME: SENTENCE` on stderr for PROBLEM_E_REFUSED, else what *r* (-errno) means; the exit code. */
 int image_complain(const struct problem *problem, const struct edit *edit, int r);
+
+/* Makes what is staged the image's, at once. COMMAND_DONE, or the exit code after a line on stderr.
+ */
+must_check int image_commit(struct edit *edit);
 
 /* An image that the engine works on, through a copy of what it needs. */
 struct image_work {

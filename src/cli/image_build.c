@@ -174,6 +174,7 @@ static int parse_options(int argc, char **argv, struct build *build)
 	int option;
 
 	build->bundles = IMAGE_BUNDLES_INIT(&command_image_build);
+	build->own = IMAGE_OWN_INIT;
 	memcpy(build->options.uuid, ext4_default_uuid, sizeof(build->options.uuid));
 	while ((option = command_option(&command_image_build, argc, argv, ":o:", long_options)) !=
 	       -1) {

@@ -105,7 +105,8 @@ static int run(struct inject *inject, const char *image)
 static int run_inject(int argc, char **argv)
 {
 	CLEANUP(inject_done)
-	struct inject inject = {.bundles = IMAGE_BUNDLES_INIT(&command_image_inject)};
+	struct inject inject = {.bundles = IMAGE_BUNDLES_INIT(&command_image_inject),
+				.own = IMAGE_OWN_INIT};
 	int code = read_options(&inject, argc, argv);
 	bool has_own = inject.own.with_affix || inject.own.is_vm;
 

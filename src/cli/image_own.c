@@ -77,10 +77,22 @@ static bool has_set(const struct image_own *own, const char *set)
 	return false;
 }
 
+static int measure_source(const struct own_files *files, const struct own_file *file,
+			  struct stat *ret)
+{
+	cleanup_fd int fd = -EBADF;
+	int r = own_files_open(files, file->source, &fd);
+
+	if (r == 0 && fstat(fd, ret) < 0)
+		r = -errno;
+	return r;
+}
+
 int image_own_measure(const struct image_own *own, uint64_t block_size,
 		      struct image_bundles_need *need)
 {
 	struct identity identity;
+	int r;
 
 	for (size_t i = 0; i < own->files.count; i++) {
 		const struct own_file *file = &own->files.items[i];
@@ -88,9 +100,10 @@ int image_own_measure(const struct image_own *own, uint64_t block_size,
 
 		if (!has_set(own, file->set))
 			continue;
-		if (file->kind != OWN_FILE_LINK && stat(file->source, &st) < 0)
-			return command_broke(-errno, "'%s' of affix's own files cannot be read",
-					     file->source);
+		r = file->kind != OWN_FILE_LINK ? measure_source(&own->files, file, &st) : 0;
+		if (r < 0)
+			return command_broke(r, "'%s%s' of affix's own files cannot be read",
+					     own->files.root, file->source);
 		/* A text is in the record, too; the directories above may all be new. */
 		need->blocks += 2 * (uint64_t)st.st_size / block_size + BESIDE_BLOCKS;
 		need->inodes += BESIDE_BLOCKS;
@@ -117,27 +130,43 @@ static int check_platform(const struct image_work *work, const struct bundle *bu
 	return r == 0 ? COMMAND_DONE : command_refuse(&refusal);
 }
 
+static int join(const struct strv *list, const char *between, struct buffer *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < list->count; i++)
+		r = buffer_format(ret, "%s%s", i > 0 ? between : "", list->items[i]);
+	return r;
+}
+
 /* All that the programs would miss in the image, in one sentence. */
 static int check_libraries(struct edit *edit, const struct bundle *bundle)
 {
-	cleanup_strv struct strv missing = STRV_INIT;
-	cleanup_buffer struct buffer text = BUFFER_INIT;
+	cleanup_libraries struct libraries found = LIBRARIES_INIT;
+	cleanup_buffer struct buffer missing = BUFFER_INIT;
+	cleanup_buffer struct buffer old = BUFFER_INIT;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < bundle->n_entries; i++)
-		r = libraries_find_missing(edit, bundle->entries[i].fd, &missing);
+		r = libraries_find(edit, bundle->entries[i].fd, bundle->entries[i].name, &found);
 	if (r == -EBADMSG)
 		return command_error("affix's own programs are no ELF files that can be read; "
 				     "install affix anew");
-	for (size_t i = 0; r == 0 && i < missing.count; i++)
-		r = buffer_format(&text, "%s%s", i > 0 ? ", " : "", missing.items[i]);
+	if (r == 0)
+		r = join(&found.missing, ", ", &missing);
+	if (r == 0)
+		r = join(&found.old, ", ", &old);
 	if (r < 0)
 		return command_broke(r, "the libraries of the image could not be looked for");
-	if (missing.count == 0)
-		return COMMAND_DONE;
-	return command_error("affix's programs need libraries that '%s' lacks: %s; install their "
-			     "packages in the image first",
-			     edit->path, text.data);
+	if (found.missing.count > 0)
+		return command_error("affix's programs need libraries that '%s' lacks: %s; install "
+				     "their packages in the image first",
+				     edit->path, missing.data);
+	if (found.old.count > 0)
+		return command_error("the libraries of '%s' are too old for affix's programs: %s; "
+				     "upgrade the image, or put in an affix that was built for it",
+				     edit->path, old.data);
+	return COMMAND_DONE;
 }
 
 static int ask(struct image_own *own, size_t i, struct image_work *work, struct engine_own *engine)

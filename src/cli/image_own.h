@@ -24,6 +24,12 @@ struct image_own {
 	size_t count;
 };
 
+#define IMAGE_OWN_INIT                  \
+	(struct image_own)              \
+	{                               \
+		.files = OWN_FILES_INIT \
+	}
+
 void image_own_done(struct image_own *own);
 #define cleanup_image_own CLEANUP(image_own_done)
 

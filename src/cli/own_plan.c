@@ -50,9 +50,10 @@ static int refuse_missing(const struct own_files *files, const struct own_file *
 			  struct refusal *reterr_refusal)
 {
 	return refuse(reterr_refusal, REFUSAL_NOT_INSTALLED,
-		      "'%s' of affix's own files, for '%s' in the image, cannot be read: %s; '%s' "
-		      "lists them, install or build affix whole",
-		      file->source, file->path, strerrordesc_np(-error), files->list);
+		      "'%s%s' of affix's own files, for '%s' in the image, cannot be read: %s; "
+		      "'%s%s' lists them, install or build affix whole",
+		      files->root, file->source, file->path, strerrordesc_np(-error), files->root,
+		      files->list);
 }
 
 static int copy(int from, struct spool *spool, struct refusal *reterr_refusal)
@@ -79,7 +80,7 @@ static int add_program(const struct own_files *files, const struct own_file *fil
 	struct bundle_entry *entry = &bundle->entries[bundle->n_entries];
 	cleanup_spool struct spool spool = SPOOL_INIT;
 	cleanup_fd int from = -EBADF;
-	int r = command_open_file(file->source, &from);
+	int r = own_files_open(files, file->source, &from);
 
 	if (r < 0)
 		return refuse_missing(files, file, r, reterr_refusal);
@@ -176,7 +177,7 @@ static int add_text(const struct own_files *files, const struct own_file *file, 
 {
 	cleanup_free char *text = NULL;
 	size_t size = 0;
-	int r = command_read_file(file->source, TEXT_SIZE_MAX, &text, &size);
+	int r = own_files_read(files, file->source, TEXT_SIZE_MAX, &text, &size);
 
 	if (r == 0 && strlen(text) != size)
 		r = -EILSEQ;

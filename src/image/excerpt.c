@@ -68,12 +68,15 @@ static const struct {
 	{"/etc/resolv.conf",               HOW_FILE },
 	{"/var/lib/dbus/machine-id",       HOW_FILE },
 	{"/etc/systemd/network",           HOW_NAMED},
+	{"/etc/modules-load.d",            HOW_NAMED},
 	{"/usr/bin",		       HOW_NAMED},
 	{"/usr/lib",		       HOW_NAMED},
 	{"/usr/lib/systemd/system-preset", HOW_NAMED},
 	{"/usr/lib/sysusers.d",            HOW_NAMED},
 	{"/usr/lib/tmpfiles.d",            HOW_NAMED},
+	{"/usr/lib/affix/vm",              HOW_NAMED},
 	{"/usr/share",                     HOW_NAMED},
+	{"/usr/share/affix/vm",            HOW_NAMED},
 	{"/opt",			   HOW_NAMES},
 	{PLAN_OPT_BASE,                    HOW_NAMES},
 	{PLAN_STATE_BASE,                  HOW_NAMES},
@@ -236,7 +239,7 @@ static enum how how_below(enum how how, const char *name, bool is_directory)
 {
 	if (how == HOW_OURS && str_starts_with(name, "affix-"))
 		return HOW_TREE;
-	/* The plans of affix itself have no directories below these (plan_bounds_own.c). */
+	/* What the plans of affix itself have below these are places (plan_bounds_own.c). */
 	if (is_directory && (how == HOW_SMALL || (how == HOW_NAMED && strcmp(name, "affix") != 0)))
 		return HOW_NAMES;
 	if (how == HOW_NAMED)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The libraries of a program, looked for in an image. libelf reads the program, which is ours. */
+/* The libraries of a program, looked for in an image. libelf reads the program, which is ours, and
+ * of the image's libraries what symbol_versions.c asks for. */
 
 #include "image/libraries.h"
 
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "image/symbol_versions.h"
 
 /* What Debian 12 calls the packages of the libraries that affix's programs load. */
 static const struct {
@@ -56,10 +58,15 @@ static const char *const places[] = {
 #define MACHINE_AT   18U
 #define MACHINE_SIZE 2U
 
+/* More than any library that a program of ours loads. */
+#define LIBRARY_SIZE_MAX (64ULL << 20)
+
 struct search {
 	struct edit *edit;
+	const char *program;
+	Elf *elf;
 	unsigned char head[HEAD_SIZE]; /* the program's */
-	struct strv *missing;
+	struct libraries *found;
 };
 
 static void end_elf(Elf **elf)
@@ -81,6 +88,38 @@ static int add_missing(const char *name, struct strv *ret)
 	if (r < 0)
 		return r;
 	return strv_has(ret, shown) ? 0 : strv_add(ret, shown);
+}
+
+static int say_old(const struct search *search, const char *path, const char *lacking,
+		   const char *newest)
+{
+	cleanup_free char *text = NULL;
+	int r = str_format(&text, "'%s' needs %s of '%s', which has %s%s", search->program, lacking,
+			   path, newest ? newest : "none of that name", newest ? " at most" : "");
+
+	return r < 0 ? r : strv_add(&search->found->old, text);
+}
+
+/* The library *name* is there, at *path*: whether it has the versions of symbols that the program
+ * needs. -EBADMSG: it cannot be read as a library. */
+static int look_at_versions(const struct search *search, const char *name, const char *path,
+			    const struct edit_stat *st)
+{
+	cleanup_fd int fd = memfd_create("library", MFD_CLOEXEC);
+	cleanup_free char *lacking = NULL;
+	cleanup_free char *newest = NULL;
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (st->size > LIBRARY_SIZE_MAX)
+		return -EBADMSG;
+	r = edit_copy_file(search->edit, st->ino, LIBRARY_SIZE_MAX, fd);
+	if (r == 0)
+		r = symbol_versions_compare(search->elf, name, fd, &lacking, &newest);
+	if (r < 0 || !lacking)
+		return r;
+	return say_old(search, path, lacking, newest);
 }
 
 /* Whether a file of the image is of the program's class, byte order and machine: the loader passes
@@ -106,32 +145,33 @@ static int is_alike(const struct search *search, const struct edit_stat *st, boo
 }
 
 /* Whether the image has *path* for the program: a link that leads nowhere is none. */
-static int has_path(const struct search *search, const char *path, bool *ret)
+static int has_path(const struct search *search, const char *path, struct edit_stat *ret_stat,
+		    bool *ret)
 {
-	struct edit_stat st;
-	int r = edit_resolve(search->edit, path, NULL, &st, NULL);
+	int r = edit_resolve(search->edit, path, NULL, ret_stat, NULL);
 
 	*ret = false;
 	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
 		return 0;
-	return r < 0 ? r : is_alike(search, &st, ret);
+	return r < 0 ? r : is_alike(search, ret_stat, ret);
 }
 
 static int look_for(const struct search *search, const char *name)
 {
+	bool is_path = *name == '/';
+	struct edit_stat st = {0};
 	bool found = false;
 	char path[512];
 	int r = 0;
 
-	if (*name == '/') {
-		r = has_path(search, name, &found);
-		return r < 0 || found ? r : add_missing(name, search->missing);
+	for (size_t i = 0; r == 0 && !found && i < (is_path ? 1 : ARRAY_SIZE(places)); i++) {
+		(void)snprintf(path, sizeof(path), "%s%s%s", is_path ? "" : places[i],
+			       is_path ? "" : "/", name);
+		r = has_path(search, path, &st, &found);
 	}
-	for (size_t i = 0; r == 0 && !found && i < ARRAY_SIZE(places); i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s", places[i], name);
-		r = has_path(search, path, &found);
-	}
-	return r < 0 || found ? r : add_missing(name, search->missing);
+	if (r == 0 && found && !is_path)
+		r = look_at_versions(search, name, path, &st);
+	return r == -EBADMSG || (r == 0 && !found) ? add_missing(name, &search->found->missing) : r;
 }
 
 static int look_at_needed(const struct search *search, Elf *elf, Elf_Scn *section)
@@ -173,9 +213,15 @@ static int look_at_section(const struct search *search, Elf *elf, size_t names, 
 	return look_for(search, data->d_buf);
 }
 
-int libraries_find_missing(struct edit *edit, int fd, struct strv *ret)
+void libraries_done(struct libraries *libraries)
 {
-	struct search search = {.edit = edit, .missing = ret};
+	strv_done(&libraries->missing);
+	strv_done(&libraries->old);
+}
+
+int libraries_find(struct edit *edit, int fd, const char *program, struct libraries *ret)
+{
+	struct search search = {.edit = edit, .program = program, .found = ret};
 	CLEANUP(end_elf) Elf *elf = NULL;
 	Elf_Scn *section = NULL;
 	size_t names = 0;
@@ -187,6 +233,7 @@ int libraries_find_missing(struct edit *edit, int fd, struct strv *ret)
 	elf = elf_begin(fd, ELF_C_READ, NULL);
 	if (!elf || elf_kind(elf) != ELF_K_ELF || elf_getshdrstrndx(elf, &names) < 0)
 		return -EBADMSG;
+	search.elf = elf;
 	while (r == 0 && (section = elf_nextscn(elf, section)))
 		r = look_at_section(&search, elf, names, section);
 	return r;

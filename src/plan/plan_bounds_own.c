@@ -21,14 +21,17 @@ static const char *const directories[] = {
 	"/usr/bin",
 	"/usr/share",
 	"/usr/share/affix",
+	"/usr/share/affix/vm",
 	"/usr/lib",
 	"/usr/lib/affix",
+	"/usr/lib/affix/vm",
 	"/usr/lib/systemd",
 	"/usr/lib/systemd/system",
 	"/usr/lib/systemd/system-preset",
 	"/usr/lib/sysusers.d",
 	"/usr/lib/tmpfiles.d",
 	"/etc/affix/trust.d",
+	"/etc/modules-load.d",
 	"/etc/systemd/network",
 	"/etc/systemd/system/ssh*.requires",
 	PLAN_LOCAL_BASE,
@@ -44,6 +47,8 @@ static const char *const directories[] = {
 
 static const char *const files[] = {
 	"/usr/share/affix/host.list",
+	"/usr/share/affix/vm/affix-*",
+	"/usr/share/affix/vm/*-affix-*.network",
 	"/usr/lib/systemd/system/affix-*.service",
 	"/usr/lib/systemd/system/affix-*.socket",
 	"/usr/lib/systemd/system/affix-*.target",
@@ -53,6 +58,7 @@ static const char *const files[] = {
 	"/usr/lib/tmpfiles.d/affix*.conf",
 	"/etc/affix/trust.d/*.pub",
 	"/etc/affix/trust.d/*.policy.yaml",
+	"/etc/modules-load.d/affix-*.conf",
 	"/etc/systemd/network/*-affix-*.network",
 };
 
@@ -60,6 +66,7 @@ static const char *const files[] = {
 static const char *const programs[] = {
 	"/usr/bin/affix",
 	"/usr/lib/affix/affix-*",
+	"/usr/lib/affix/vm/affix-*",
 };
 
 /* Links to units; ssh or sshd may not start without keys of the machine's own. */

@@ -32,6 +32,21 @@ class Case(unittest.TestCase):
         cls.host.put(cls.work.public, '/etc/affix/trust.d/test.pub', mode=0o644)
         cls.host.boot()
 
+    @classmethod
+    def make_directory(cls):
+        """A host like the booted one that is not booted: affix's own user and group are there, as its package makes them."""
+        directory = host.Host()
+        cls.addClassCleanup(directory.close)
+        directory.install()
+        fixture.run(['systemd-sysusers', f'--root={directory.root}', 'affix.conf'])
+        directory.put(cls.work.public, '/etc/affix/trust.d/test.pub', mode=0o644)
+        return directory
+
+    @staticmethod
+    def listing(tree, only=()):
+        """What tests/lib/tree-list says of a tree, but for what may differ between a host that was booted and one that was not."""
+        return fixture.run([pathlib.Path(host.LIB) / 'tree-list', '--affix', '--booted', *(f'--only={path}' for path in only), tree]).stdout.splitlines()
+
     def addon(self, identifier, version, options='', **arguments):
         return self.work.addon(identifier, version, options, **arguments)
 

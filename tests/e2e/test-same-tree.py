@@ -14,10 +14,8 @@ import subprocess
 import unittest
 
 import fixture
-import host
 import live
 
-LIB = pathlib.Path(host.LIB)
 # Where plans put things, besides which only the first and the last comparison look.
 PLACES = ('/etc', '/opt', '/var/lib/affix', '/var/cache', '/var/log')
 
@@ -28,12 +26,8 @@ class SameTree(live.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.other = host.Host()
-        cls.addClassCleanup(cls.other.close)
-        cls.other.install()
-        # affix's own user and group, as its package makes them; those of add-ons are the applier's.
-        fixture.run(['systemd-sysusers', f'--root={cls.other.root}', 'affix.conf'])
-        cls.other.put(cls.work.public, '/etc/affix/trust.d/test.pub', mode=0o644)
+        # The users of add-ons are the applier's.
+        cls.other = cls.make_directory()
         (cls.other.root / 'etc/affix/addons.d').mkdir(mode=0o700)
         for inside in (cls.host, cls.other):
             inside.write('/etc/affix/addons.d/full.json', '{"secret": "of the administrator"}', mode=0o600)
@@ -44,11 +38,6 @@ class SameTree(live.Case):
             raise AssertionError(f'the trees differ before anything is installed:\n{before}')
 
     # listings
-
-    @classmethod
-    def listing(cls, tree, only=()):
-        return fixture.run([LIB / 'tree-list', '--affix', '--booted', *(f'--only={path}' for path in only), tree]
-                           ).stdout.splitlines()
 
     @classmethod
     def difference(cls, only=()):

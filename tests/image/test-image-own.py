@@ -26,7 +26,7 @@ LIB = images.HERE.parent / 'lib'
 LIST = 'usr/share/affix/host.list'
 # What `make install` brings that no host and no image runs, or that is for people.
 ELSEWHERE = ('usr/sbin/affixd', 'usr/lib/systemd/system/affixd.service', 'usr/share/man/', 'usr/share/bash-completion/',
-             'usr/share/zsh/', 'usr/share/affix/vm/', 'usr/share/affix/openapi.json')
+             'usr/share/zsh/', 'usr/share/affix/openapi.json')
 
 
 def listing(tree, *options):
@@ -74,6 +74,9 @@ class Case(unittest.TestCase):
         return self.affix('image', 'inject', image, '--with-affix', '--profile', 'vm', '--trust', self.trust, *options, code=code,
                           program=program)
 
+    def drift(self, image):
+        return json.loads(self.affix('image', 'drift', '--json', image).stdout)['data']['addons']
+
     def cat(self, image, path):
         return self.affix('image', 'cat', image, path).stdout
 
@@ -102,8 +105,11 @@ class List(Case):
         with self.installed() as tree:
             found = {str(path.relative_to(tree)) for path in tree.rglob('*') if path.is_symlink() or not path.is_dir()}
             listed = {entry[2].lstrip('/') for entry in entries(tree) if entry[1] == 'affix'}
+            # Two that a host may use and nothing but the guest's set brings to an image.
+            guest = {'usr/lib/affix/affix-guestd', 'usr/lib/systemd/system/affix-guestd.service'}
+            self.assertEqual(sorted(path for path in found - listed - guest if not path.startswith(ELSEWHERE)), [])
             sources = {entry[3].lstrip('/') for entry in entries(tree) if entry[0] != 'link'}
-            self.assertEqual(sorted(path for path in found - listed - sources if not path.startswith(ELSEWHERE)), [])
+            self.assertEqual(sorted(sources - listed), [])
             self.assertEqual(sorted(listed - found), [])
 
     def test_what_is_in_an_image_is_what_is_installed(self):
@@ -136,6 +142,27 @@ class List(Case):
             (tree / LIST).unlink()
             self.assertIn(str(tree / LIST), self.build(program=program, code=1).stderr)
             self.assertFalse((self.work / 'own.img').exists())
+
+    def test_an_affix_that_came_with_an_image_makes_the_same_images_also_where_opt_is_a_link(self):
+        layer = self.layer({'var/opt/kept': ''})
+        (layer / 'opt').symlink_to('var/opt')
+        wanted = self.build(name='wanted.img').read_bytes()
+        with images.unpacked(self.build(layer), self.work) as found:
+            program = next((found / 'var/opt/affix/affix/versions').glob('*/affix'))
+            # Another's, nearer by.
+            (found / 'var/usr/bin').mkdir(parents=True)
+            shutil.copy(program, found / 'var/usr/bin/affix')
+            self.assertTrue(self.build(program=program).read_bytes() == wanted, 'the bytes differ')
+            # And in a system whose root the tree is.
+            shutil.copy(self.base, found / 'base.tar')
+            shutil.copytree(self.trust, found / 'trust')
+            inside = ['unshare', '--mount', 'sh', '-ec', 'mount -t proc proc "$0/proc"; exec chroot "$0" "$@"', found]
+            fixture.run([*inside, '/usr/bin/affix', 'image', 'build', '/base.tar', '-o', '/own.img', '--size', '+64M', '--with-affix', '--profile', 'vm',
+                         '--trust', '/trust'])
+            self.assertTrue((found / 'own.img').read_bytes() == wanted, 'the bytes differ')
+            guestd = found / 'usr/lib/affix/vm/affix-guestd'
+            guestd.unlink()
+            self.assertIn(f"'{guestd}' of affix's own files", self.build(program=program, code=1).stderr)
 
 
 class Tree(Case):
@@ -307,9 +334,6 @@ class Tree(Case):
             done = self.affix('repair', 'affix', '--root', tree, code=1)
             self.assertTrue(done.stderr.startswith("protected: 'affix' is affix itself"), done.stderr)
 
-    def drift(self, image):
-        return json.loads(self.affix('image', 'drift', '--json', image).stdout)['data']['addons']
-
     def test_removed_it_leaves_the_machines_own_files_and_its_user(self):
         plain = self.build(options=(), name='plain.img')
         image = self.build()
@@ -368,6 +392,53 @@ class Machine(Case):
         self.inject(image)
         self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
 
+    def booted(self):
+        """An image as it is after a first boot, and what that made in it; with what it must keep."""
+        own = {'etc/machine-id': 'fedcba9876543210fedcba9876543210\n', 'var/lib/dbus/machine-id': 'fedcba9876543210fedcba9876543210\n',
+               'etc/ssh/ssh_host_ed25519_key': 'secret\n', 'etc/ssh/ssh_host_ed25519_key.pub': 'public\n', 'var/lib/affix/vm/ssh-keys': '',
+               'var/lib/systemd/random-seed': 'random\n', 'var/lib/systemd/credential.secret': 'secret\n',
+               'var/lib/affix/agent/instance-uid': 'uid\n', 'var/lib/affix/agent/credential': 'secret\n', 'var/lib/affix/agent/offer.json': '{}\n'}
+        kept = {'etc/ssh/sshd_config': '# kept\n', 'etc/hostname': 'web\n', 'etc/affix/agent.yaml': 'server: ws://127.0.0.1\n',
+                'var/lib/systemd/timers': 'kept\n', 'var/lib/affix/agent/bundles/kept': 'kept\n'}
+        image = self.build()
+        layer = self.layer({**own, **kept}, 'booted')
+        commands = []
+        for path in sorted({str(parent) for name in {**own, **kept} for parent in pathlib.PurePath(name).parents} - {'.'}):
+            commands.append(f'mkdir /{path}')
+        for name in {**own, **kept}:
+            commands += [f'rm /{name}', f'write {layer / name} /{name}']
+        images.debugfs(image, commands, write=True)
+        images.check(image)
+        return image, own, kept
+
+    def test_an_image_that_was_booted_is_reset_to_one_of_any_machine(self):
+        image, own, kept = self.booted()
+        with images.unpacked(image, self.work) as before:
+            options = [word for name in own for word in ('--exclude', f'/{name}')]
+            wanted = listing(before, '--affix', *options)
+        answer = json.loads(self.affix('image', 'reset', '--json', image).stdout)
+        self.assertEqual(sorted(answer['reset']), sorted(f'/{name}' for name in own))
+        images.check(image)
+        with images.unpacked(image, self.work) as found:
+            self.assertEqual(listing(found, '--affix', *options), wanted)
+            self.assertEqual({name for name in own if (found / name).is_symlink() or (found / name).exists()}, {'etc/machine-id', 'var/lib/dbus/machine-id'})
+            self.assertEqual((found / 'etc/machine-id').read_text(), '')
+            self.assertEqual(os.readlink(found / 'var/lib/dbus/machine-id'), '/etc/machine-id')
+            for name, text in kept.items():
+                self.assertEqual((found / name).read_text(), text, name)
+        self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
+        before = image.read_bytes()
+        self.assertEqual(self.affix('image', 'reset', image).stdout, '')
+        self.assertTrue(image.read_bytes() == before, 'the image was changed')
+
+    def test_an_image_whose_next_boot_would_make_no_keys_is_not_reset(self):
+        image = self.build(self.layer({'etc/machine-id': 'fedcba9876543210fedcba9876543210\n'}), options=('--with-affix',))
+        before = image.read_bytes()
+        done = self.affix('image', 'reset', image, code=1)
+        self.assertTrue(done.stderr.startswith("not-installed: 'vm' is not installed in the image"), done.stderr)
+        self.assertTrue(image.read_bytes() == before, 'the image was changed')
+        self.affix('image', 'reset', code=2)
+
     def trust_of_two(self):
         trust = self.work / 'two'
         shutil.rmtree(trust, ignore_errors=True)
@@ -389,6 +460,33 @@ class Machine(Case):
         fixture.run(['tar', '-cf', archive, '-C', tree, '.'])
         self.assertIn('libisal.so.2 (libisal2)', self.build(archive, code=1).stderr)
         self.assertFalse((self.work / 'own.img').exists())
+
+    def of_libc(self, change):
+        """A layer with another libc, and where it lies."""
+        path = next((self.debian / 'usr/lib').glob('*/libc.so.6'))
+        inside = path.relative_to(self.debian)
+        tree = self.layer({})
+        (tree / inside).parent.mkdir(parents=True)
+        (tree / inside).write_bytes(change(path.read_bytes()))
+        archive = self.work / 'libc.tar'
+        fixture.run(['tar', '-cf', archive, '-C', tree, '.'])
+        return archive, inside
+
+    def test_a_libc_that_is_older_than_the_programs_is_named_with_both_versions(self):
+        newer = re.compile(rb'\0GLIBC_2\.3([2-9])(?=\0)')
+        archive, path = self.of_libc(lambda text: newer.sub(rb'\0GLIBC_1.3\1', text))
+        error = self.build(archive, code=1).stderr
+        self.assertIn("/own.img' are too old for affix's programs: ", error)
+        needed = subprocess.run(['objdump', '-p', fixture.BUILD / 'src/agent/affix-agent'], stdout=subprocess.PIPE, text=True, check=True).stdout
+        newest = max(int(number) for number in re.findall(r' GLIBC_2\.(\d+)', needed))
+        self.assertGreaterEqual(newest, 32)
+        self.assertIn(f"'affix-agent' needs GLIBC_2.{newest} of '/{path}', which has GLIBC_2.31 at most", error)
+        self.assertFalse((self.work / 'own.img').exists())
+
+    def test_a_libc_that_cannot_be_read_is_one_that_the_image_lacks(self):
+        for change in (lambda text: text[:len(text) // 2], lambda text: text[:60] + bytes(2) + text[62:]):
+            archive, _ = self.of_libc(change)
+            self.assertIn('lacks: libc.so.6 (libc6); ', self.build(archive, code=1).stderr)
 
     def of_another_machine(self, *paths):
         """A layer with files of the Debian tree whose headers name a machine that is not this one."""

@@ -6,33 +6,26 @@ All three are of one scratch root. They are listed by tests/lib/tree-list, by ge
 tests/lib/machine-local and nothing else. That a difference in the image is found is shown by those made on purpose.
 """
 
-import pathlib
 import re
 import unittest
 
 import images
 from images import fixture
 
-import host
 import live
 
 # debugfs takes away the set-user-id bits of the distribution's programs: of /usr, what is not among them.
 PLACES = ('/etc', '/opt', '/usr/bin/affix', '/usr/bin/strace', '/usr/lib/affix', '/usr/lib/systemd', '/usr/lib/sysusers.d',
           '/usr/lib/tmpfiles.d', '/var/lib/affix', '/var/cache', '/var/log')
-LIB = pathlib.Path(host.LIB)
 
 
 class SamePlan(live.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.directory = host.Host()
-        cls.addClassCleanup(cls.directory.close)
-        cls.directory.install()
-        # What booting makes of affix's own sysusers.d and tmpfiles.d.
-        fixture.run(['systemd-sysusers', f'--root={cls.directory.root}', 'affix.conf'])
+        cls.directory = cls.make_directory()
+        # What booting makes of affix's own tmpfiles.d.
         fixture.run(['systemd-tmpfiles', f'--root={cls.directory.root}', '--create', '--prefix=/etc', '--prefix=/opt', 'affix.conf'])
-        cls.directory.put(cls.work.public, '/etc/affix/trust.d/test.pub', mode=0o644)
         # A capability that the tree had before.
         for tree in (cls.host.root, cls.directory.root):
             fixture.run(['setcap', 'cap_net_raw+ep', tree / 'usr/bin/strace'])
@@ -53,10 +46,10 @@ class SamePlan(live.Case):
                           timer={'OnCalendar': 'hourly'})
         return [self.work.bundle(full, entries=[more]), self.work.bundle(tick)]
 
-    @staticmethod
-    def listed(tree):
+    @classmethod
+    def listed(cls, tree):
         """What each of the tools says of a tree, sorted."""
-        lines = fixture.run([LIB / 'tree-list', '--affix', '--booted', *(f'--only={path}' for path in PLACES), tree]).stdout.splitlines()
+        lines = cls.listing(tree, PLACES)
         files = {line.split('\t')[0] for line in lines}
         sizes = fixture.run(['find', tree, '-type', 'f', '-printf', '/%P size %s\n']).stdout.splitlines()
         capabilities = fixture.run(['getcap', '-r', tree / 'opt', tree / 'usr']).stdout.replace(str(tree), '').splitlines()

@@ -194,6 +194,9 @@ static void affixs_own_files_have_its_name(void **state)
 		"/usr/lib/systemd/system/affix-updater@.service",
 		"/usr/lib/tmpfiles.d/affix.conf",
 		"/etc/systemd/network/80-affix-vm.network",
+		"/etc/modules-load.d/affix-vm.conf",
+		"/usr/share/affix/vm/80-affix-vm.network",
+		"/usr/share/affix/vm/affix-vm.target",
 		"/etc/affix/trust.d/a.pub",
 	};
 	static const char *const bad[] = {
@@ -203,6 +206,8 @@ static void affixs_own_files_have_its_name(void **state)
 		"/usr/lib/systemd/system/affix-vm.mount",
 		"/usr/bin/affix",
 		"/etc/fstab",
+		"/etc/modprobe.d/affix-vm.conf",
+		"/usr/share/affix/vm/passwd",
 		"/etc/passwd",
 		"/etc/affix/trust.d/.a.pub",
 		"/etc/affix/updater.yaml",
@@ -229,6 +234,8 @@ static void affixs_own_links_lead_to_its_programs_and_units(void **state)
 
 	(void)state;
 	assert_true(allows_own_link(guestd, "/opt/affix/vm/current/affix-guestd"));
+	assert_true(allows_own_link("/usr/lib/affix/vm/affix-guestd",
+				    "/opt/affix/affix/current/affix-guestd"));
 	assert_false(allows_own_link(guestd, "/opt/affix/foo/current/affix-guestd"));
 	assert_false(allows_own_link(guestd, "/opt/affix/vm/current/../../../../bin/sh"));
 	assert_false(allows_own_link("/usr/lib/affix/x", "/opt/affix/vm/current/affix-guestd"));

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * image reset: an image that was booted is one machine's. What made it that goes, all at once, so
+ * that each copy becomes a machine of its own, as the copies of an image that never ran do. What
+ * makes it anew at the next boot is systemd, the agent, and, for the keys of sshd, --profile vm.
+ */
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/json.h"
+#include "base/path.h"
+#include "cli/image.h"
+#include "ext4/edit_file.h"
+
+#define MACHINE_ID "/etc/machine-id"
+#define DBUS_ID    "/var/lib/dbus/machine-id"
+#define KEY_MAKER  "/usr/lib/systemd/system/affix-vm-ssh-keys.service"
+#define SHOWN_MAX  4096U
+
+/* What goes: the names in a directory. */
+static const struct {
+	const char *directory;
+	const char *pattern;
+} machines[] = {
+	{"/etc/ssh",             "ssh_host_*_key"    },
+	{"/etc/ssh",             "ssh_host_*_key.pub"},
+	{"/var/lib/affix/vm",    "ssh-keys"          },
+	{"/var/lib/systemd",     "random-seed"       },
+	{"/var/lib/systemd",     "credential.secret" },
+	{"/var/lib/affix/agent", "*"                 },
+};
+
+struct reset {
+	struct edit edit;
+	struct strv done; /* paths */
+	bool is_json;
+};
+
+static void reset_done(struct reset *reset)
+{
+	edit_done(&reset->edit);
+	strv_done(&reset->done);
+}
+
+static bool is_nowhere(int r)
+{
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP;
+}
+
+static int note(struct reset *reset, const char *directory, const char *name)
+{
+	cleanup_free char *path = NULL;
+	cleanup_free char *shown = NULL;
+	int r = str_format(&path, "%s%s%s", directory, *directory ? "/" : "", name);
+
+	if (r < 0)
+		return r;
+	shown = str_escape(path, strlen(path), SHOWN_MAX);
+	return shown ? strv_add(&reset->done, shown) : -ENOMEM;
+}
+
+/* Empty, and not away: a boot without the file takes itself for the first one and applies presets
+ * to all units. */
+static int empty_machine_id(struct reset *reset)
+{
+	struct edit_stat st;
+	int r = edit_resolve(&reset->edit, MACHINE_ID, NULL, &st, NULL);
+
+	if (is_nowhere(r) || (r == 0 && (!S_ISREG(st.mode) || st.size == 0)))
+		return 0;
+	if (r == 0)
+		r = edit_replace_content(&reset->edit, st.ino, 0);
+	return r < 0 ? r : note(reset, "", MACHINE_ID);
+}
+
+/* Where the id is empty, systemd takes D-Bus' for it, unless that is a link. */
+static int link_dbus_id(struct reset *reset)
+{
+	const char *name = NULL;
+	struct edit_stat st;
+	ext2_ino_t dir = 0;
+	int r = edit_find(&reset->edit, DBUS_ID, &st);
+
+	if (is_nowhere(r) || (r == 0 && !S_ISREG(st.mode)))
+		return 0;
+	if (r == 0)
+		r = edit_find_parent(&reset->edit, DBUS_ID, &dir, &name);
+	if (r == 0)
+		r = edit_remove(&reset->edit, dir, name);
+	if (r == 0)
+		r = edit_make_link(&reset->edit, dir, name, MACHINE_ID);
+	return r < 0 ? r : note(reset, "", DBUS_ID);
+}
+
+static int remove_name(struct reset *reset, const char *directory, ext2_ino_t dir, const char *name)
+{
+	struct edit_stat st = {0};
+	ext2_ino_t ino = 0;
+	int r = edit_lookup(&reset->edit, dir, name, &ino);
+
+	if (r == 0)
+		r = edit_stat(&reset->edit, ino, &st);
+	if (r < 0 || S_ISDIR(st.mode))
+		return r;
+	r = edit_remove(&reset->edit, dir, name);
+	return r < 0 ? r : note(reset, directory, name);
+}
+
+static int remove_names(struct reset *reset, const char *directory, const char *pattern)
+{
+	cleanup_strv struct strv names = STRV_INIT;
+	struct edit_stat st;
+	int r = edit_resolve(&reset->edit, directory, NULL, &st, NULL);
+
+	if (is_nowhere(r) || (r == 0 && !S_ISDIR(st.mode)))
+		return 0;
+	if (r == 0)
+		r = edit_list(&reset->edit, st.ino, &names);
+	for (size_t i = 0; r == 0 && i < names.count; i++) {
+		if (fnmatch(pattern, names.items[i], FNM_NOESCAPE) == 0)
+			r = remove_name(reset, directory, st.ino, names.items[i]);
+	}
+	return r;
+}
+
+static int forget(struct reset *reset)
+{
+	int r = empty_machine_id(reset);
+
+	if (r == 0)
+		r = link_dbus_id(reset);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(machines); i++)
+		r = remove_names(reset, machines[i].directory, machines[i].pattern);
+	return r;
+}
+
+static int show(const struct reset *reset)
+{
+	cleanup_json json_t *json = NULL;
+	json_t *list = NULL;
+	int r;
+
+	if (!reset->is_json) {
+		for (size_t i = 0; i < reset->done.count; i++)
+			(void)printf("%s\n", reset->done.items[i]);
+		return COMMAND_DONE;
+	}
+	json = command_json_new();
+	list = json_array();
+	r = json ? json_add(json, "reset", list) : -ENOMEM;
+	for (size_t i = 0; r == 0 && i < reset->done.count; i++)
+		r = json_append(list, json_string(reset->done.items[i]));
+	return r < 0 ? command_broke(r, "the answer could not be shown") : command_print_json(json);
+}
+
+static int run(struct reset *reset, const char *image)
+{
+	struct problem problem = PROBLEM_INIT;
+	int code;
+	int r = edit_open(image, true, &reset->edit, &problem);
+
+	if (r != 0)
+		return image_complain(&problem, &reset->edit, r);
+	r = edit_resolve(&reset->edit, KEY_MAKER, NULL, NULL, NULL);
+	if (is_nowhere(r)) {
+		command_complain("not-installed",
+				 "'vm' is not installed in the image, and nothing would make new "
+				 "host keys at its next boot; 'affix image inject --profile vm' "
+				 "puts it in");
+		return COMMAND_REFUSED;
+	}
+	if (r == 0)
+		r = forget(reset);
+	if (r < 0)
+		return image_complain(&problem, &reset->edit, r);
+	code = image_commit(&reset->edit);
+	if (code != COMMAND_DONE)
+		return code;
+	command_note_change();
+	return show(reset);
+}
+
+static int run_reset(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"json", no_argument, NULL, 'j'},
+		{0 },
+	};
+	CLEANUP(reset_done) struct reset reset = {.edit = EDIT_INIT};
+	int option;
+
+	while ((option = command_option(&command_image_reset, argc, argv, ":", options)) != -1) {
+		if (option == '?')
+			return COMMAND_USAGE;
+		reset.is_json = true;
+	}
+	if (argc - optind != 1)
+		return command_usage(&command_image_reset, "one image is wanted");
+	return run(&reset, argv[optind]);
+}
+
+const struct command command_image_reset = {
+	.name = "image reset",
+	.run = run_reset,
+	.synopsis = "[OPTION…] IMAGE[:PARTITION]",
+	.summary = "make an image that was booted one that each copy boots for itself",
+	.options = "  --json               print what was taken away as JSON\n",
+};
