@@ -96,7 +96,8 @@ static bool is_words(const char *name, size_t length)
 	return true;
 }
 
-bool name_is_words(const char *name, size_t max)
+/* Words of lower-case letters and digits joined by single '-', the first byte a letter. */
+static bool has_words_only(const char *name, size_t max)
 {
 	size_t length = strnlen(name, max + 1);
 
@@ -141,8 +142,19 @@ bool name_is_protocol(const char *name)
 
 bool name_is_slice(const char *name)
 {
-	return name_is_entry(name) && str_ends_with(name, ".slice") &&
-	       strlen(name) > strlen(".slice");
+	static const char *const others[] = {"machine", "user"};
+	size_t length = strlen(name);
+	size_t first = strcspn(name, "-.");
+
+	if (!name_is_entry(name) || !str_ends_with(name, ".slice") || strchr(name, '+') ||
+	    strstr(name, "--") || length <= strlen(".slice") ||
+	    name[length - strlen(".slice") - 1] == '-')
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		if (strlen(others[i]) == first && memcmp(name, others[i], first) == 0)
+			return false;
+	}
+	return true;
 }
 
 static bool is_one_of(const char *name, const char *const *words)
@@ -178,7 +190,7 @@ bool manifest_id_is_valid(const char *id)
 		"addons",   "affix",    "cache", "current",  "fleet", "host",     "images", "local",
 		"registry", "releases", "store", "versions", "trust", "settings", "vms",    NULL};
 
-	return name_is_words(id, MANIFEST_ID_MAX) && !is_program(id) && !is_one_of(id, reserved);
+	return has_words_only(id, MANIFEST_ID_MAX) && !is_program(id) && !is_one_of(id, reserved);
 }
 
 bool manifest_id_is_own(const char *id)

@@ -7,10 +7,6 @@
 
 /* The syntax of names in addon.yaml and updater.yaml; manifest.h has those that others need. */
 
-/* Words of lower-case letters and digits joined by single '-', the first byte a letter; at most
- * *max* bytes. */
-bool name_is_words(const char *name, size_t max);
-
 /* A user that adduser(8) would make: `[a-z_][a-z0-9_-]*`, at most 31 bytes. */
 bool name_is_user(const char *name);
 
@@ -21,7 +17,8 @@ bool name_is_entry(const char *name);
 /* A protocol and its version: `netprobe-frame/1`. */
 bool name_is_protocol(const char *name);
 
-/* `NAME.slice`. */
+/* `NAME.slice`, as systemd takes it, and not among those of logins and of machines: their limits
+ * are not to be used up by add-ons. */
 bool name_is_slice(const char *name);
 
 /* A Linux capability in any spelling (`CAP_NET_RAW`, `net_raw`) as `cap_net_raw`. 0; 1 if there is

@@ -5,7 +5,6 @@
 #include "plan/diff.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,20 +15,18 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "plan/masks.h"
 
 static const char *const kinds[] = {
-	[DIFF_MISSING] = "missing",
-	[DIFF_TYPE] = "type",
-	[DIFF_CONTENT] = "content",
-	[DIFF_MODE] = "mode",
-	[DIFF_OWNER] = "owner",
-	[DIFF_CAPABILITIES] = "capabilities",
-	[DIFF_TARGET] = "target",
-	[DIFF_FOREIGN] = "foreign",
-	[DIFF_LOCAL_OVERRIDE] = "local-override",
+	[DIFF_MISSING] = "missing", [DIFF_TYPE] = "type",
+	[DIFF_CONTENT] = "content", [DIFF_MODE] = "mode",
+	[DIFF_OWNER] = "owner",     [DIFF_CAPABILITIES] = "capabilities",
+	[DIFF_TARGET] = "target",   [DIFF_MASKED] = "masked",
+	[DIFF_FOREIGN] = "foreign", [DIFF_LOCAL_OVERRIDE] = "local-override",
 };
 
 static_assert(ARRAY_SIZE(kinds) == DIFF_N, "every kind has a name");
@@ -253,36 +250,25 @@ static int compare_object(const struct tree *tree, const struct plan_object *obj
 	return r;
 }
 
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
-
 /* Every name in the directory *path* that the plan does not have and that ends in *suffix*. */
 static int find_others(const struct tree *tree, const struct plan *plan, const char *path,
 		       const char *suffix, enum diff_kind kind, struct diff *diff)
 {
-	CLEANUP(close_dir) DIR *dir = NULL;
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
 	int fd = -EBADF;
 	int r;
 
 	r = path_open_in_root(tree->rootfd, path, O_RDONLY | O_DIRECTORY, 0, &fd);
 	if (r < 0)
 		return r == -ENOENT || r == -ENOTDIR ? 0 : r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = -errno;
-		(void)fd_close(fd);
-		return r;
-	}
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (r == 0 && (entry = readdir(dir))) {
+	r = dir_take(fd, &dir);
+	while (r == 0) {
 		cleanup_free char *full = NULL;
 
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
 		if (!str_ends_with(entry->d_name, suffix))
 			continue;
 		r = str_format(&full, "%s/%s", path, entry->d_name);
@@ -376,10 +362,15 @@ int plan_diff(const struct plan *plan, const struct tree *tree, struct diff *ret
 {
 	cleanup_diff struct diff diff = DIFF_INIT;
 	cleanup_free char *version_path = plan_version_path(plan);
-	int r = version_path ? 0 : -ENOMEM;
+	cleanup_strv struct strv masks = STRV_INIT;
+	int r = version_path ? masks_find(tree, plan, &masks) : -ENOMEM;
 
+	for (size_t i = 0; r == 0 && i < masks.count; i++)
+		r = add(&diff, DIFF_MASKED, masks.items[i], NULL, NULL);
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++)
-		r = compare_object(tree, &plan->objects[i], &diff);
+		r = strv_has(&masks, plan->objects[i].path)
+			    ? 0
+			    : compare_object(tree, &plan->objects[i], &diff);
 	if (r == 0)
 		r = find_others(tree, plan, version_path, "", DIFF_FOREIGN, &diff);
 	if (r == 0)
