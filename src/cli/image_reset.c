@@ -73,8 +73,9 @@ static int empty_machine_id(struct reset *reset)
 
 	if (is_nowhere(r) || (r == 0 && (!S_ISREG(st.mode) || st.size == 0)))
 		return 0;
-	if (r == 0)
-		r = edit_replace_content(&reset->edit, st.ino, 0);
+	if (r < 0)
+		return r;
+	r = edit_replace_content(&reset->edit, st.ino, 0);
 	return r < 0 ? r : note(reset, "", MACHINE_ID);
 }
 
