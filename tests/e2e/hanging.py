@@ -5,6 +5,8 @@ FLUSH (which closing the file waits for) to all others than that program.
     with hanging.File('affix-updater', size) as file:       # .fileno()
         ...
 
+With an owner, a user's number, the file system is for that user alone: others may not even look at the file.
+
 The server takes the questions that it does not answer, so the kernel waits for it: SIGKILL does not end a process that
 reads the file. It ends when the server does, with the context.
 """
@@ -71,17 +73,18 @@ def serve(device, program, size):
         os.write(device, head + (body or b''))
 
 
-def serve_apart(channel, place, program, size):
+def serve_apart(channel, place, program, size, owner):
     """In a child with mounts of its own: the file goes through the channel."""
     libc = ctypes.CDLL(None, use_errno=True)
     device = os.open('/dev/fuse', os.O_RDWR)
-    options = f'fd={device},rootmode=40000,user_id=0,group_id=0,allow_other'.encode()
+    options = f'fd={device},rootmode=40000,user_id={owner or 0},group_id=0{"" if owner else ",allow_other"}'.encode()
     try:
         if (libc.unshare(CLONE_NEWNS) < 0 or libc.mount(b'none', b'/', None, MS_REC | MS_PRIVATE, None) < 0
                 or libc.mount(b'hanging', place.encode(), b'fuse', 0, options) < 0):
             raise OSError(ctypes.get_errno(), 'mount')
         if os.fork() == 0:
             os.close(device)
+            os.setresuid(owner or 0, owner or 0, owner or 0)
             file = os.open(f'{place}/file', os.O_RDONLY)
             socket.send_fds(channel, [b'x'], [file])
             os._exit(0)
@@ -93,14 +96,14 @@ def serve_apart(channel, place, program, size):
 
 
 class File:
-    def __init__(self, program, size):
+    def __init__(self, program, size, owner=None):
         here, there = socket.socketpair()
         self.place = tempfile.mkdtemp(prefix='affix-hanging-')
         self.server = os.fork()
         if self.server == 0:
             here.close()
             os.setsid()
-            serve_apart(there, self.place, program, size)
+            serve_apart(there, self.place, program, size, owner)
         there.close()
         here.settimeout(10)
         _, descriptors, _, _ = socket.recv_fds(here, 1, 1)

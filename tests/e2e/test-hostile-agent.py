@@ -269,6 +269,8 @@ class Floods(Hostile):
             self.assertAnswered()
             self.until(self.idle, 30)
         self.assertIsNone(self.status('hangs'))
+        with hanging.File('nobody', 200, owner=65534) as file:
+            self.assertNamed(self.agent.ask(header, [file, *self.files(bundle)[1:], config]), 'bad-descriptor')
         # What has all that was sent takes as long as it takes, also over a reload.
         addon = self.addon('hangs', '1.0.0')
         addon.manifest['health']['window_seconds'] = 4
