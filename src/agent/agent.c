@@ -236,7 +236,8 @@ static void ask(struct agent *agent, enum request_verb verb)
 	}
 }
 
-void agent_ask_status(struct agent *agent)
+/* How the host is; agent_evaluate() follows. */
+static void ask_status(struct agent *agent)
 {
 	if (lane_is_busy(agent->questions))
 		agent->status_at = 0;
@@ -247,7 +248,7 @@ void agent_ask_status(struct agent *agent)
 void agent_operation_ended(struct agent *agent)
 {
 	agent->operations++;
-	agent_ask_status(agent);
+	ask_status(agent);
 }
 
 /* Sets what is wrong with the updater, "" for nothing, and logs when that changes. */
@@ -333,7 +334,7 @@ static void on_question(void *userdata, struct lane_answer *answer)
 	agent->is_waiting = false;
 	agent_evaluate(agent);
 	if (is_due)
-		agent_ask_status(agent);
+		ask_status(agent);
 	else if (!agent->is_asking_drift && now >= agent->drift_at && has_installed(&agent->host) &&
 		 !operation_is_busy(&agent->operation)) {
 		agent->drift_at = now + agent->config->drift_seconds * CLOCK_USEC_PER_SEC;
@@ -353,7 +354,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 		set_updater_problem(agent, "the updater has not answered yet");
 	}
 	if (boot_usec() >= agent->status_at)
-		agent_ask_status(agent);
+		ask_status(agent);
 	else
 		agent_evaluate(agent);
 	return 0;
@@ -370,7 +371,7 @@ static int on_reload(sd_event_source *source, const struct signalfd_siginfo *inf
 	reload(agent);
 	memory_clear_failures(&agent->memory);
 	agent->drift_at = 0;
-	agent_ask_status(agent);
+	ask_status(agent);
 	/* An updater that is slow to answer does not keep it from being told. */
 	agent_evaluate(agent);
 	return 0;
@@ -486,7 +487,7 @@ int agent_run(struct config *config, const struct agent_paths *paths)
 	r = init(&agent);
 	if (r < 0)
 		return r;
-	agent_ask_status(&agent);
+	ask_status(&agent);
 	wake_at(&agent, boot_usec() + PATIENCE_USEC);
 	(void)sd_notify(0, "READY=1");
 	return sd_event_loop(agent.event);

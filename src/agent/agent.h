@@ -83,8 +83,6 @@ must_check int agent_run(struct config *config, const struct agent_paths *paths)
 
 /* Looks at everything anew: what is wanted, what to do, what to tell. */
 void agent_evaluate(struct agent *agent);
-/* Asks the updater how the host is; agent_evaluate() follows. */
-void agent_ask_status(struct agent *agent);
 /* An operation ended: nothing is begun before the updater has told how the host is since. */
 void agent_operation_ended(struct agent *agent);
 /* The offer changed: it is kept, and heeded. */

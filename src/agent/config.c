@@ -12,7 +12,9 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "agent/address.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "manifest/yaml_fields.h"
@@ -25,7 +27,6 @@
 #define DOWNLOAD_BYTES   (1ULL << 30)
 #define DOWNLOAD_SECONDS 3600U
 #define MIN_SPEED        1024U
-#define PORT_DIGITS      5U
 #define SLOW_SECONDS     60U
 /* Certificates and tokens. */
 #define DIGESTED_FILE_MAX MEBIBYTE
@@ -55,60 +56,41 @@ static bool is_plain_text(const char *text)
 	return true;
 }
 
-static const char *after_scheme(const char *url)
+/* As curl and HTTP spell it. 0; 1: it is no address of a server; -ENOMEM. */
+static int parse_server(const char *url, struct address *ret)
 {
-	static const char *const schemes[] = {"wss://", "ws://", "https://", "http://"};
+	bool is_websocket = str_starts_with(url, "wss://") || str_starts_with(url, "ws://");
+	cleanup_free char *text = NULL;
+	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++) {
-		if (str_starts_with(url, schemes[i]))
-			return url + strlen(schemes[i]);
-	}
-	return NULL;
-}
-
-/* Whether what stands between the host and the path is a port, or nothing. */
-static bool has_good_port(const char *host)
-{
-	const char *at = *host == '[' ? strchr(host, ']') : host;
-	size_t digits;
-
-	if (!at)
-		return false;
-	at += *at == ']' ? 1 : strcspn(at, ":/?");
-	if (*at != ':')
-		return *at == '\0' || *at == '/' || *at == '?';
-	digits = strspn(++at, "0123456789");
-	if (digits == 0 || digits > PORT_DIGITS || !strchr("/?", at[digits]))
-		return false;
-	return strtoul(at, NULL, 10) > 0 && strtoul(at, NULL, 10) <= UINT16_MAX;
-}
-
-static bool is_server_url(const char *url)
-{
-	const char *host = after_scheme(url);
-
-	return host && *host != '\0' && *host != '/' && is_plain_text(url) && !strchr(url, '#') &&
-	       !strchr(host, '@') && has_good_port(host);
+	/* libcurl finds a host also behind three slashes. */
+	if (!is_plain_text(url) || strchr(url, '#') || strstr(url, ":///"))
+		return 1;
+	r = str_format(&text, "%s%s", is_websocket ? "http" : "", url + (is_websocket ? 2 : 0));
+	return r == 0 ? address_parse(text, ret) : r;
 }
 
 /* Whose bundles may be fetched: as an address, with nothing behind the port. */
 static bool is_origin(const char *url)
 {
-	return (str_starts_with(url, "https://") || str_starts_with(url, "http://")) &&
-	       is_server_url(url) && !strpbrk(after_scheme(url), "/?");
+	cleanup_address struct address address = ADDRESS_INIT;
+
+	return is_plain_text(url) && !strchr(url, '#') && address_parse(url, &address) == 0 &&
+	       str_equal(address.target, "/");
 }
 
 /* The same address as curl and HTTP spell it; a lone host gets OpAMP's usual path. */
 static int normalize_url(const char *url, char **ret)
 {
-	bool is_safe = str_starts_with(url, "wss://") || str_starts_with(url, "https://");
-	const char *host;
+	cleanup_address struct address address = ADDRESS_INIT;
+	bool is_lone;
+	int r = parse_server(url, &address);
 
-	if (!is_server_url(url))
-		return 1;
-	host = after_scheme(url);
-	return str_format(ret, "%s%s%s", is_safe ? "https://" : "http://", host,
-			  strchr(host, '/') ? "" : "/v1/opamp");
+	if (r != 0)
+		return r;
+	is_lone = str_equal(address.target, "/") && !str_ends_with(url, "/");
+	return str_format(ret, "http%s://%s%s", address.is_tls ? "s" : "", address.authority,
+			  is_lone ? "/v1/opamp" : address.target);
 }
 
 static bool is_proxy_url(const char *url)
@@ -224,18 +206,19 @@ static int read_labels(struct yaml_reader *reader, const struct yaml_node *label
 	return 0;
 }
 
-static bool is_this_machine(const char *url)
+/* Whether the server's words can be read on the way: not on this very machine. */
+static bool is_exposed(const char *url)
 {
-	static const char *const hosts[] = {"localhost", "127.0.0.1", "[::1]"};
-	const char *host = after_scheme(url);
+	static const char *const own[] = {"localhost", "127.0.0.1", "[::1]"};
+	cleanup_address struct address address = ADDRESS_INIT;
 
-	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
-		size_t n = strlen(hosts[i]);
-
-		if (host && strncmp(host, hosts[i], n) == 0 && (host[n] == ':' || host[n] == '/'))
-			return true;
+	if (address_parse(url, &address) != 0 || address.is_tls)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+		if (strcasecmp(address.host, own[i]) == 0)
+			return false;
 	}
-	return false;
+	return true;
 }
 
 /* What the keys have to do with each other. */
@@ -247,8 +230,7 @@ static void check_whole(struct yaml_reader *reader, const struct yaml_node *root
 	if (!config->client_certificate != !config->client_key)
 		yaml_problem(reader, server,
 			     "client_certificate and client_key belong together; name both");
-	if (config->url && str_starts_with(config->url, "http://") && !config->plaintext &&
-	    !is_this_machine(config->url))
+	if (config->url && !config->plaintext && is_exposed(config->url))
 		yaml_problem(
 			reader, yaml_member(server, "url"),
 			"the address is not encrypted; use wss:// or https://, or say 'plaintext: true'");

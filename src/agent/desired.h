@@ -47,7 +47,6 @@ struct desired {
 	}
 
 void desired_done(struct desired *desired);
-#define cleanup_desired CLEANUP(desired_done)
 
 /* What is wanted of all add-ons that either names; both must outlive *ret*. 0 or -ENOMEM. */
 must_check int desired_make(const struct offer *offer, const struct overrides *overrides,

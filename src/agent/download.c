@@ -10,6 +10,7 @@
 
 #include "agent/download.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "agent/address.h"
 #include "agent/download_origin.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -26,7 +28,9 @@
 #define REDIRECTS_MAX  3U
 #define SPACE_INTERVAL (16ULL << 20)
 #define STATUS_RANGE   416
-#define TEXT_SIZE      (CURL_ERROR_SIZE + 64U)
+#define TEXT_SIZE      DOWNLOAD_ORIGIN_TEXT_MAX
+
+static_assert(TEXT_SIZE >= CURL_ERROR_SIZE + 64, "what libcurl says fits");
 
 struct download {
 	struct web_transfer *transfer;
@@ -46,17 +50,6 @@ struct download {
 void download_part_name(const char *hash, char ret[DOWNLOAD_NAME_SIZE])
 {
 	(void)snprintf(ret, DOWNLOAD_NAME_SIZE, "%.64s.part", hash);
-}
-
-int download_resolve(const char *server, const char *url, char **ret)
-{
-	const char *host = strstr(server, "://");
-	size_t n;
-
-	if (url[0] != '/' || !host)
-		return str_format(ret, "%s", url);
-	n = (size_t)(host - server) + 3 + strcspn(host + 3, "/?");
-	return str_format(ret, "%.*s%s", (int)n, server, url);
 }
 
 static size_t stop(struct download *download, enum memory_failure kind, const char *name)
@@ -185,7 +178,7 @@ static int find_location(const struct download *download, char **ret)
 	if (curl_easy_header(download->transfer->easy, "Location", 0, CURLH_HEADER, -1, &header) !=
 	    CURLHE_OK)
 		return 0;
-	return download_resolve_redirect(download->url, header->value, ret);
+	return address_resolve(download->url, header->value, ret);
 }
 
 /* Whether the download goes on elsewhere; if not, *end* has why. */
@@ -210,7 +203,7 @@ static bool follow(struct download *download, char text[TEXT_SIZE], struct downl
 	if (r == 0 && !is_allowed) {
 		end->kind = MEMORY_PERMANENT;
 		end->name = DOWNLOAD_ORIGIN_NAME;
-		download_refuse_origin(next, text);
+		download_refuse_origin(download->spec.config, next, text);
 		return false;
 	}
 	if (r == 0)
@@ -330,8 +323,8 @@ static int make_transfer(struct web *web, struct download *download)
 	bool is_own = false;
 	int r;
 
-	r = download_resolve(config->url, download->spec.url, &download->url);
-	if (r == 0)
+	r = address_resolve(config->url, download->spec.url, &download->url);
+	if (r == 0 && download->url)
 		r = download_is_allowed(config, download->url, &is_allowed);
 	if (r == 0 && !is_allowed)
 		return DOWNLOAD_E_ORIGIN;

@@ -48,6 +48,3 @@ DEFINE_CLEANUP(struct download *, download, download_free)
 /* "HASH.part". */
 #define DOWNLOAD_NAME_SIZE 80U
 void download_part_name(const char *hash, char ret[DOWNLOAD_NAME_SIZE]);
-
-/* The absolute address of *url* as the server at *server* means it. 0 or -ENOMEM. */
-must_check int download_resolve(const char *server, const char *url, char **ret);

@@ -14,10 +14,8 @@ must_check int download_is_same_origin(const char *a, const char *b, bool *ret);
  * no weaker scheme, or an origin that it names. 0 or -ENOMEM. */
 must_check int download_is_allowed(const struct config *config, const char *url, bool *ret);
 
-/* Where *location*, of an answer from *url*, leads: NULL where that is no address. 0 or -ENOMEM. */
-must_check int download_resolve_redirect(const char *url, const char *location, char **ret);
-
 #define DOWNLOAD_ORIGIN_NAME     "other-origin"
-#define DOWNLOAD_ORIGIN_TEXT_MAX 320U
-/* What is wrong with *url*, in a sentence. */
-void download_refuse_origin(const char *url, char ret[DOWNLOAD_ORIGIN_TEXT_MAX]);
+#define DOWNLOAD_ORIGIN_TEXT_MAX 384U
+/* What is wrong with *url*, and what mends it, in a sentence. */
+void download_refuse_origin(const struct config *config, const char *url,
+			    char ret[DOWNLOAD_ORIGIN_TEXT_MAX]);

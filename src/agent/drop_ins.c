@@ -9,7 +9,6 @@
 
 #include "agent/drop_ins.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/str.h"
 
@@ -60,27 +60,30 @@ static bool is_for(const char *name, const char *unit)
 static DIR *open_directory(int dirfd, const char *name)
 {
 	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	DIR *dir = NULL;
 
-	if (!directory && fd >= 0)
-		(void)fd_close(fd);
-	return directory;
+	return fd < 0 || dir_take(fd, &dir) < 0 ? NULL : dir;
+}
+
+/* Whether there is another entry; in a directory that cannot be read there is none. */
+static bool next_entry(DIR *dir, const struct dirent **ret)
+{
+	return dir && dir_next(dir, ret) == 0 && *ret;
 }
 
 /* A line for each file of *name*. */
 static int add_files(struct strv *lines, const char *top, int topfd, const char *name)
 {
-	DIR *directory = open_directory(topfd, name);
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = open_directory(topfd, name);
+	const struct dirent *entry = NULL;
 	int r = 0;
 
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (directory && r == 0 && (entry = readdir(directory))) {
+	while (r == 0 && next_entry(dir, &entry)) {
 		cleanup_free char *line = NULL;
 		struct stat st;
 
 		if (!str_ends_with(entry->d_name, ".conf") || is_ours(entry->d_name) ||
-		    fstatat(dirfd(directory), entry->d_name, &st, 0) < 0)
+		    fstatat(dirfd(dir), entry->d_name, &st, 0) < 0)
 			continue;
 		r = str_format(&line, "%s/%s/%s %" PRIu64 " %" PRId64 " %" PRId64 ".%ld", top, name,
 			       entry->d_name, (uint64_t)st.st_ino, (int64_t)st.st_size,
@@ -88,24 +91,19 @@ static int add_files(struct strv *lines, const char *top, int topfd, const char 
 		if (r == 0)
 			r = strv_add(lines, line);
 	}
-	if (directory)
-		(void)closedir(directory);
 	return r;
 }
 
 static int add_directory(struct strv *lines, const char *top, const char *unit)
 {
-	DIR *directory = open_directory(AT_FDCWD, top);
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = open_directory(AT_FDCWD, top);
+	const struct dirent *entry = NULL;
 	int r = 0;
 
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (directory && r == 0 && (entry = readdir(directory))) {
+	while (r == 0 && next_entry(dir, &entry)) {
 		if (is_for(entry->d_name, unit))
-			r = add_files(lines, top, dirfd(directory), entry->d_name);
+			r = add_files(lines, top, dirfd(dir), entry->d_name);
 	}
-	if (directory)
-		(void)closedir(directory);
 	return r;
 }
 

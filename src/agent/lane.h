@@ -25,7 +25,6 @@ struct lane_request {
 	}
 
 void lane_request_done(struct lane_request *request);
-#define cleanup_lane_request CLEANUP(lane_request_done)
 
 /* What came of it. *error* is -errno where the updater did not answer; *is_other_file* where the
  * bundle was not the one that was wanted, and nothing was sent. */

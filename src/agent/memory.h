@@ -68,7 +68,6 @@ struct memory {
 	}
 
 void memory_done(struct memory *memory);
-#define cleanup_memory CLEANUP(memory_done)
 
 struct memory_addon *memory_find(const struct memory *memory, const char *id);
 /* The same, made if it is not there. NULL: no memory. Moves what was found before. */

@@ -8,7 +8,6 @@
 
 #include "agent/operation.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -24,6 +23,7 @@
 #include "agent/log.h"
 #include "agent/state.h"
 #include "base/clock.h"
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -59,21 +59,15 @@ static bool is_needed(const struct agent *agent, const char *name)
 static void prune(struct operation *operation)
 {
 	cleanup_fd int fd = -EBADF;
-	struct dirent *entry;
-	DIR *directory;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
 
-	if (bundles_open(operation, &fd) < 0)
+	if (bundles_open(operation, &fd) < 0 || dir_open(fd, &dir) < 0)
 		return;
-	directory = fdopendir(fd);
-	if (!directory)
-		return;
-	fd = -EBADF;
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while ((entry = readdir(directory))) {
+	while (dir_next(dir, &entry) == 0 && entry) {
 		if (entry->d_name[0] != '.' && !is_needed(operation->agent, entry->d_name))
-			(void)unlinkat(dirfd(directory), entry->d_name, 0);
+			(void)unlinkat(fd, entry->d_name, 0);
 	}
-	(void)closedir(directory);
 }
 
 static void forget_wanted(struct operation *operation)
@@ -324,7 +318,7 @@ static void refuse_origin(struct operation *operation)
 {
 	char text[DOWNLOAD_ORIGIN_TEXT_MAX];
 
-	download_refuse_origin(operation->wanted.url, text);
+	download_refuse_origin(operation->agent->config, operation->wanted.url, text);
 	fail(operation, &(struct reconcile_failure){.kind = MEMORY_PERMANENT,
 						    .name = DOWNLOAD_ORIGIN_NAME,
 						    .text = text,

@@ -63,7 +63,6 @@ struct reconcile_result {
 	}
 
 void reconcile_result_done(struct reconcile_result *result);
-#define cleanup_reconcile_result CLEANUP(reconcile_result_done)
 
 /* Desired × host × memory × time → steps. No I/O; *memory* is what the removal rules count in. 0 or
  * -ENOMEM. */

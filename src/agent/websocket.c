@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <wslay/wslay.h>
 
+#include "agent/address.h"
 #include "agent/websocket_answer.h"
 #include "base/str.h"
 #include "opamp/decode.h"
@@ -294,20 +295,21 @@ static void on_connected(void *userdata, CURLcode code)
 /* The request, from the parts of *url* that libcurl does not send for us. */
 static int format_request(struct websocket *websocket, const char *url, const struct strv *headers)
 {
-	const char *host = strstr(url, "://") + 3;
-	const char *path = strchr(host, '/');
+	cleanup_address struct address address = ADDRESS_INIT;
 	uint8_t key[KEY_BYTES];
 	int r;
 
+	r = address_parse(url, &address);
+	if (r != 0)
+		return r < 0 ? r : -EINVAL;
 	randombytes_buf(key, sizeof(key));
 	(void)sodium_bin2base64(websocket->key, KEY_SIZE, key, sizeof(key),
 				sodium_base64_VARIANT_ORIGINAL);
 	r = buffer_format(
 		&websocket->request,
-		"GET %s HTTP/1.1\r\nHost: %.*s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\nUser-Agent: affix-agent/%s\r\n",
-		path ? path : "/", (int)(path ? (size_t)(path - host) : strlen(host)), host,
-		websocket->key, AFFIX_VERSION);
+		address.target, address.authority, websocket->key, AFFIX_VERSION);
 	for (size_t i = 0; r == 0 && i < headers->count; i++)
 		r = buffer_format(&websocket->request, "%s\r\n", headers->items[i]);
 	return r < 0 ? r : buffer_add(&websocket->request, "\r\n", 2);

@@ -209,19 +209,3 @@ int path_open_in_root(int rootfd, const char *path, int flags, mode_t mode, int 
 
 	return r == -ENOSYS ? open_in_own_root(rootfd, path, flags, mode, ret_fd) : r;
 }
-
-int path_open_parent(int dirfd, const char *path, int *ret_fd, const char **ret_name)
-{
-	const char *name = path_last_name(path);
-	cleanup_free char *parent = NULL;
-	int r;
-
-	parent = strndup(path, (size_t)(name - path));
-	if (!parent)
-		return -ENOMEM;
-	r = path_open_beneath(dirfd, parent, O_PATH | O_DIRECTORY, 0, ret_fd);
-	if (r < 0)
-		return r;
-	*ret_name = name;
-	return 0;
-}

@@ -35,9 +35,3 @@ must_check int path_open_beneath(int dirfd, const char *path, int flags, mode_t 
 
 /* Opens *path* with *rootfd* as its root directory: symlinks are followed but resolve inside it. */
 must_check int path_open_in_root(int rootfd, const char *path, int flags, mode_t mode, int *ret_fd);
-
-/*
- * Opens the directory that holds *path* (below *dirfd*, as path_open_beneath()) with O_PATH |
- * O_DIRECTORY; *ret_name* points into *path* at its last component.
- */
-must_check int path_open_parent(int dirfd, const char *path, int *ret_fd, const char **ret_name);

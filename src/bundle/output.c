@@ -12,7 +12,6 @@
 
 #include "bundle/output.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -60,20 +60,15 @@ static void remove_stale(int dirfd, const char *entry)
 /* That it is not done is no reason to do nothing. */
 static void remove_all_stale(int dirfd, const char *name)
 {
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
 
-	if (!directory) {
-		(void)fd_close(fd);
+	if (dir_open(dirfd, &dir) < 0)
 		return;
-	}
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while ((entry = readdir(directory))) {
+	while (dir_next(dir, &entry) == 0 && entry) {
 		if (is_temporary(entry->d_name, name))
 			remove_stale(dirfd, entry->d_name);
 	}
-	(void)closedir(directory);
 }
 
 static int find_temporary(const char *name, char **ret)

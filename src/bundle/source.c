@@ -8,11 +8,11 @@
 
 #include "bundle/source.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "bundle/bundle.h"
 #include "manifest/schema.h"
@@ -112,37 +112,22 @@ static int load_schema(struct source *source, int dirfd, struct diagnostics *dia
 	return r < 0 ? r : 0;
 }
 
-static void cleanup_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
-
 static int list_units(int dirfd, struct strv *names)
 {
-	CLEANUP(cleanup_dir) DIR *dir = NULL;
-	cleanup_fd int own = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
+	int r = dir_open(dirfd, &dir);
 
-	if (own < 0)
-		return -errno;
-	dir = fdopendir(own);
-	if (!dir)
-		return -errno;
-	(void)TAKE_FD(own);
-	errno = 0;
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has this stream */
-	while ((entry = readdir(dir))) {
+	while (r == 0) {
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
 		/* Hidden ones are what editors leave. */
-		if (entry->d_name[0] != '.' && bundle_is_unit_name(entry->d_name) &&
-		    strv_add(names, entry->d_name) < 0)
-			return -ENOMEM;
-		errno = 0;
+		if (entry->d_name[0] != '.' && bundle_is_unit_name(entry->d_name))
+			r = strv_add(names, entry->d_name);
 	}
-	if (errno != 0)
-		return -errno;
 	strv_sort(names);
-	return 0;
+	return r;
 }
 
 /* The units of one add-on, while they are judged. */

@@ -8,13 +8,13 @@
 
 #include "bundle/trust.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "bundle/trust_policy.h"
@@ -170,40 +170,26 @@ static int add_key(struct trust *trust, int dirfd, const char *file, bool must_b
 	return 0;
 }
 
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
-
 /* The names of the key files, sorted, so that a refusal does not depend on the directory's order.
  */
 static int list_keys(int dirfd, bool must_be_root, struct strv *names,
 		     struct refusal *reterr_refusal)
 {
-	CLEANUP(close_dir) DIR *dir = NULL;
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
 	struct stat st;
-	int fd;
+	int r;
 
-	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		int r = -errno;
-
-		(void)fd_close(fd);
+	r = dir_open(dirfd, &dir);
+	if (r < 0)
 		return r;
-	}
-	if (fstat(fd, &st) < 0)
+	if (fstat(dirfd, &st) < 0)
 		return -errno;
 	if (must_be_root && !only_root_writes(&st))
 		return refuse(reterr_refusal, REFUSAL_BAD_TRUST,
 			      "the directory of the trusted keys may be changed by others than "
 			      "root; chown it to root and chmod it to 0755");
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	for (errno = 0; (entry = readdir(dir)); errno = 0) {
+	while ((r = dir_next(dir, &entry)) == 0 && entry) {
 		if (entry->d_name[0] == '.' || !str_ends_with(entry->d_name, KEY_SUFFIX))
 			continue;
 		if (!path_is_safe_name(entry->d_name) || names->count == TRUST_KEYS_MAX)
@@ -214,10 +200,8 @@ static int list_keys(int dirfd, bool must_be_root, struct strv *names,
 		if (strv_add(names, entry->d_name) < 0)
 			return -ENOMEM;
 	}
-	if (errno > 0)
-		return -errno;
 	strv_sort(names);
-	return 0;
+	return r;
 }
 
 static int trust_new(size_t n_keys, struct trust **ret)

@@ -50,6 +50,7 @@ static const struct option all_options[] = {
 	OPTION("enabled", no_argument, FLEET_ENABLED),
 	OPTION("id", required_argument, FLEET_ID),
 	OPTION("reason", required_argument, FLEET_REASON),
+	OPTION("revision", required_argument, FLEET_REVISION),
 	OPTION("waves", required_argument, FLEET_WAVES),
 	OPTION("wait", required_argument, FLEET_WAIT),
 	OPTION("timeout", required_argument, FLEET_TIMEOUT),
@@ -194,6 +195,20 @@ int fleet_get_list(struct fleet_call *call, const char *path, const struct buffe
 	*ret = command_json_new();
 	if (!items || !*ret || json_add(*ret, "items", TAKE_PTR(items)) < 0)
 		return command_broke(-ENOMEM, "the list could not be kept");
+	return COMMAND_DONE;
+}
+
+int fleet_show_list(struct fleet_call *call, const char *path, const struct buffer *query,
+		    const struct fleet_column *columns, const char *nothing)
+{
+	cleanup_json json_t *list = NULL;
+	int code = fleet_get_list(call, path, query, &list);
+
+	if (code != COMMAND_DONE)
+		return code;
+	if (fleet_has(call, FLEET_JSON))
+		return command_print_json(list);
+	fleet_print_table(json_object_get(list, "items"), columns, nothing);
 	return COMMAND_DONE;
 }
 
@@ -354,6 +369,7 @@ const struct command command_fleet = {
 		"  --enabled            assign: hosts get it (again)\n"
 		"  --id ASSIGNMENT      assign: change that one, in what is given only\n"
 		"  --reason TEXT        revoke: why\n"
+		"  --revision TEXT      approve: only what 'packages ADDON VERSION' showed so\n"
 		"  --waves LIST         rollout: hosts after each wave, such as '1,10%,100%'\n"
 		"  --wait TIME          rollout: how long hosts must be healthy, such as 5m\n"
 		"  --timeout TIME       rollout: by when they must be\n"

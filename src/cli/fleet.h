@@ -32,6 +32,7 @@ enum fleet_option {
 	FLEET_ENABLED,
 	FLEET_ID,
 	FLEET_REASON,
+	FLEET_REVISION,
 	FLEET_WAVES,
 	FLEET_WAIT,
 	FLEET_TIMEOUT,
@@ -118,6 +119,9 @@ struct fleet_column {
 /* The items of a list as a table, or *nothing* as a sentence; columns end with a NULL title. */
 void fleet_print_table(const json_t *items, const struct fleet_column *columns,
 		       const char *nothing);
+/* All of a list, as JSON where that is wanted. */
+int fleet_show_list(struct fleet_call *call, const char *path, const struct buffer *query,
+		    const struct fleet_column *columns, const char *nothing);
 /* One object, a line for each column that has a value. */
 void fleet_print_object(const json_t *object, const struct fleet_column *columns);
 /* A value as a person reads it, escaped; the caller frees it. NULL: no memory. */

@@ -79,6 +79,17 @@ static const struct fleet_column package_columns[] = {
 	{NULL,           NULL          },
 };
 
+static const struct fleet_column package_facts[] = {
+	{"add-on",       "addon"       },
+        {"version",      "version"     },
+	{"state",        "state"       },
+        {"capabilities", "capabilities"},
+	{"imported",     "imported"    },
+        {"reason",       "reason"      },
+	{"revision",     "revision"    },
+        {NULL,           NULL          },
+};
+
 static const struct fleet_column artifact_columns[] = {
 	{"OS",       "os"      },
 	{"ARCH",     "arch"    },
@@ -161,20 +172,12 @@ static int show_list(struct fleet_call *call, const char *path, const struct fle
 		     const char *nothing)
 {
 	cleanup_buffer struct buffer query = BUFFER_INIT;
-	cleanup_json json_t *list = NULL;
-	int code;
 
 	for (size_t i = 0; i < ARRAY_SIZE(filters); i++) {
 		if (fleet_add_query(&query, filters[i].name, call->options[filters[i].option]) < 0)
 			return out_of_memory();
 	}
-	code = fleet_get_list(call, path, &query, &list);
-	if (code != COMMAND_DONE)
-		return code;
-	if (fleet_has(call, FLEET_JSON))
-		return command_print_json(list);
-	fleet_print_table(json_object_get(list, "items"), columns, nothing);
-	return COMMAND_DONE;
+	return fleet_show_list(call, path, &query, columns, nothing);
 }
 
 /* {ADDON: {KIND: COUNT}} as a table; nothing where nothing was counted. */
@@ -259,7 +262,7 @@ static int show_package(struct fleet_call *call)
 		return code;
 	if (fleet_has(call, FLEET_JSON))
 		return command_print_json(package);
-	fleet_print_object(package, package_columns);
+	fleet_print_object(package, package_facts);
 	(void)putchar('\n');
 	fleet_print_table(json_object_get(package, "artifacts"), artifact_columns,
 			  "it has no bundle");

@@ -129,18 +129,11 @@ static int change_rollout(struct fleet_call *call, const char *verb)
 static int list_rollouts(struct fleet_call *call)
 {
 	cleanup_buffer struct buffer query = BUFFER_INIT;
-	cleanup_json json_t *list = NULL;
-	int code;
 
 	if (fleet_add_query(&query, "state", call->options[FLEET_STATE]) < 0)
 		return out_of_memory();
-	code = fleet_get_list(call, "/api/v1/rollouts", &query, &list);
-	if (code != COMMAND_DONE)
-		return code;
-	if (fleet_has(call, FLEET_JSON))
-		return command_print_json(list);
-	fleet_print_table(json_object_get(list, "items"), rollout_columns, "there is no rollout");
-	return COMMAND_DONE;
+	return fleet_show_list(call, "/api/v1/rollouts", &query, rollout_columns,
+			       "there is no rollout");
 }
 
 static int print_rollout(const struct fleet_call *call, json_t *rollout, json_t *list)

@@ -99,27 +99,15 @@ static int create(struct fleet_call *call)
 	return code;
 }
 
-static int list_one(struct fleet_call *call, const char *path, const struct fleet_column *columns,
-		    const char *nothing)
-{
-	const struct buffer query = BUFFER_INIT;
-	cleanup_json json_t *list = NULL;
-	int code;
-
-	code = fleet_get_list(call, path, &query, &list);
-	if (code != COMMAND_DONE)
-		return code;
-	if (fleet_has(call, FLEET_JSON))
-		return command_print_json(list);
-	fleet_print_table(json_object_get(list, "items"), columns, nothing);
-	return COMMAND_DONE;
-}
-
 static int list(struct fleet_call *call)
 {
+	const struct buffer all = BUFFER_INIT;
+
 	if (fleet_has(call, FLEET_ROLE))
-		return list_one(call, "/api/v1/api-tokens", api_columns, "there is no API token");
-	return list_one(call, "/api/v1/join-tokens", join_columns, "there is no join token");
+		return fleet_show_list(call, "/api/v1/api-tokens", &all, api_columns,
+				       "there is no API token");
+	return fleet_show_list(call, "/api/v1/join-tokens", &all, join_columns,
+			       "there is no join token");
 }
 
 static int revoke(struct fleet_call *call)

@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "control/package_arrival.h"
 
 #define ID_DIGITS 18U
 
@@ -238,4 +239,26 @@ int api_body_known(struct api_call *call, const char *const *known)
 	const char *key = json_unknown_key(call->body, known);
 
 	return key ? refuse_member(call, key, "no such member") : 0;
+}
+
+int api_import(struct api_call *call,
+	       int (*begin)(struct api_call *call, struct package_arrival **ret),
+	       int (*finish)(struct api_call *call, const struct package_arrival *arrival))
+{
+	struct package_arrival **checked = call->request->arrival;
+	cleanup_package_arrival struct package_arrival *arrival = NULL;
+	int r;
+
+	if (checked && *checked)
+		return finish(call, *checked);
+	r = begin(call, &arrival);
+	if (r != 0 || !arrival)
+		return r;
+	if (checked) {
+		*checked = TAKE_PTR(arrival);
+		call->response->status = 100;
+		return 0;
+	}
+	package_arrival_check(arrival);
+	return finish(call, arrival);
 }

@@ -99,6 +99,12 @@ must_check int api_body_text(struct api_call *call, const char *key, const char 
 must_check int api_body_bool(struct api_call *call, const char *key, bool fallback, bool *ret);
 must_check int api_body_known(struct api_call *call, const char *const *known);
 
+/* Bundles that come in: *begin* makes the arrival; once it is checked, which may be when the
+ * request comes again (the answer is 100 until then), *finish* takes it in. */
+must_check int
+api_import(struct api_call *call, int (*begin)(struct api_call *call, struct package_arrival **ret),
+	   int (*finish)(struct api_call *call, const struct package_arrival *arrival));
+
 /* Every route, ended by one without a method. */
 extern const struct api_route api_routes[];
 

@@ -91,6 +91,8 @@ static int import(struct api_call *call, const struct package_arrival *arrival)
 
 	r = package_import(call->fleet, arrival, &call->actor, &id, &call->problem);
 	if (r == 0)
+		r = package_keep(call->fleet, arrival);
+	if (r == 0)
 		r = package_to_json(call->fleet, id, &object);
 	return r == 0 ? api_answer(call, 201, object) : r;
 }
@@ -98,35 +100,24 @@ static int import(struct api_call *call, const struct package_arrival *arrival)
 int api_package_import(struct api_call *call)
 {
 	static const char *const known[] = {"signature", NULL};
-	cleanup_package_arrival struct package_arrival *own = NULL;
-	struct package_arrival **arrival = call->request->arrival;
-	int r;
+	int r = api_query_known(call, known);
 
-	r = api_query_known(call, known);
-	if (r == 0 && arrival && *arrival)
-		return import(call, *arrival);
-	if (r == 0)
-		r = take_upload(call, &own);
-	if (r != 0)
-		return r;
-	if (arrival) {
-		*arrival = TAKE_PTR(own);
-		call->response->status = 100;
-		return 0;
-	}
-	package_arrival_check(own);
-	return import(call, own);
+	return r == 0 ? api_import(call, take_upload, import) : r;
 }
 
 int api_package_approve(struct api_call *call)
 {
-	static const char *const known[] = {"capabilities", NULL};
-	const json_t *capabilities = json_object_get(call->body, "capabilities");
+	static const char *const known[] = {"capabilities", "revision", NULL};
+	struct package_approval approval = {
+		.capabilities = json_object_get(call->body, "capabilities"),
+	};
 	int r = api_body_known(call, known);
 
+	if (r == 0 && json_object_get(call->body, "revision"))
+		r = api_body_text(call, "revision", NULL, &approval.revision);
 	if (r == 0)
 		r = package_approve(call->fleet, call->parameters[0], call->parameters[1],
-				    capabilities, &call->actor, &call->problem);
+				    &approval, &call->actor, &call->problem);
 	return r == 0 ? answer_package(call, 200) : r;
 }
 

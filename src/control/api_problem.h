@@ -15,11 +15,6 @@ struct api_problem {
 	char path[API_PATH_MAX];
 };
 
-#define API_PROBLEM_INIT     \
-	(struct api_problem) \
-	{                    \
-	}
-
 void api_problem_set(struct api_problem *problem, unsigned status, const char *name,
 		     const char *path, const char *format, ...) format_check(5, 6);
 

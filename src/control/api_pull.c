@@ -40,31 +40,24 @@ static int import(struct api_call *call, const struct package_arrival *arrival)
 	if (r == 0)
 		r = audit_add(call->fleet->store, &call->actor, "pull", arrival->pull->reference,
 			      NULL, NULL);
+	if (r == 0)
+		r = package_keep(call->fleet, arrival);
 	return r == 0 ? api_answer_list(call, TAKE_PTR(items), 0) : r;
+}
+
+static int begin(struct api_call *call, struct package_arrival **ret)
+{
+	const char *reference = NULL;
+	int r;
+
+	r = api_body_text(call, "reference", NULL, &reference);
+	return r == 0 ? package_pull_new(call->fleet, reference, ret, &call->problem) : r;
 }
 
 int api_package_pull(struct api_call *call)
 {
 	static const char *const known[] = {"reference", NULL};
-	cleanup_package_arrival struct package_arrival *own = NULL;
-	struct package_arrival **arrival = call->request->arrival;
-	const char *reference = NULL;
-	int r;
+	int r = api_body_known(call, known);
 
-	r = api_body_known(call, known);
-	if (r == 0 && arrival && *arrival)
-		return import(call, *arrival);
-	if (r == 0)
-		r = api_body_text(call, "reference", NULL, &reference);
-	if (r == 0)
-		r = package_pull_new(call->fleet, reference, &own, &call->problem);
-	if (r != 0)
-		return r;
-	if (arrival) {
-		*arrival = TAKE_PTR(own);
-		call->response->status = 100;
-		return 0;
-	}
-	package_arrival_check(own);
-	return import(call, own);
+	return r == 0 ? api_import(call, begin, import) : r;
 }

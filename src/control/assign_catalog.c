@@ -19,11 +19,6 @@ static const char *const state_names[PACKAGE_STATE_N] = {
 	[PACKAGE_REVOKED] = "revoked",
 };
 
-const char *package_state_to_string(enum package_state state)
-{
-	return (unsigned)state < PACKAGE_STATE_N ? state_names[state] : NULL;
-}
-
 static int state_from_string(const char *name, enum package_state *ret)
 {
 	for (unsigned i = 0; i < PACKAGE_STATE_N; i++) {
@@ -203,7 +198,8 @@ bool assign_is_prerelease(const char *version)
 	return version[strcspn(version, "-+")] == '-';
 }
 
-int assign_compare(const struct assignment *a, const struct assignment *b)
+/* Which of two of one add-on wins: affix-rest(7), "Which assignment wins". */
+static int compare_rank(const struct assignment *a, const struct assignment *b)
 {
 	if (a->priority != b->priority)
 		return a->priority > b->priority ? -1 : 1;
@@ -220,7 +216,7 @@ static int compare_assignments(const void *a, const void *b)
 	const struct assignment *second = b;
 	int r = strcmp(first->addon, second->addon);
 
-	return r != 0 ? r : assign_compare(first, second);
+	return r != 0 ? r : compare_rank(first, second);
 }
 
 static int read_assignment(struct store_rows *rows, struct assignment *assignment)
@@ -264,7 +260,7 @@ static int load_assignments(struct store *store, struct assign_catalog *catalog)
 			 "SELECT a.id, a.addon, a.version, a.host, a.selector, a.config, "
 			 "a.capabilities, a.limits, a.priority, a.enabled, a.rollout, "
 			 "r.to_version, r.wave FROM assignment a "
-			 "LEFT JOIN rollout r ON r.id = a.rollout");
+			 "LEFT JOIN rollout r ON r.id = a.rollout ORDER BY a.id");
 	while (r == 0) {
 		struct assignment *list;
 
@@ -279,25 +275,14 @@ static int load_assignments(struct store *store, struct assign_catalog *catalog)
 		list[catalog->n_assignments] = (struct assignment){};
 		r = read_assignment(rows, &list[catalog->n_assignments++]);
 	}
-	if (r == 0 && catalog->n_assignments > 0)
-		qsort(catalog->assignments, catalog->n_assignments, sizeof(*catalog->assignments),
-		      compare_assignments);
 	return r;
 }
 
-static int add_kept(struct assign_catalog *catalog, struct store_rows *rows)
+static int add_kept(struct assignment *assignment, struct store_rows *rows)
 {
-	int64_t id = store_int(rows, 0);
-	struct assignment *assignment = NULL;
-	struct assign_kept *list;
+	struct assign_kept *list =
+		reallocarray(assignment->kept, assignment->n_kept + 1, sizeof(*list));
 
-	for (size_t i = 0; i < catalog->n_assignments && !assignment; i++) {
-		if (catalog->assignments[i].id == id)
-			assignment = &catalog->assignments[i];
-	}
-	if (!assignment)
-		return 0;
-	list = reallocarray(assignment->kept, assignment->n_kept + 1, sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	assignment->kept = list;
@@ -305,21 +290,29 @@ static int add_kept(struct assign_catalog *catalog, struct store_rows *rows)
 	return copy(store_text(rows, 2), &list[assignment->n_kept++].config);
 }
 
+/* While the assignments are still in the order of their numbers, as these rows are. */
 static int load_kept(struct store *store, struct assign_catalog *catalog)
 {
 	cleanup_rows struct store_rows *rows = NULL;
 	bool row = false;
+	size_t at = 0;
 	int r;
 
 	r = store_select(store, &rows,
 			 "SELECT k.assignment, k.package, k.config FROM assignment_config k "
 			 "JOIN assignment a ON a.id = k.assignment "
-			 "WHERE coalesce(k.config, '') <> coalesce(a.config, '')");
+			 "WHERE coalesce(k.config, '') <> coalesce(a.config, '') "
+			 "ORDER BY k.assignment");
 	while (r == 0) {
 		r = store_next(rows, &row);
 		if (r != 0 || !row)
 			break;
-		r = add_kept(catalog, rows);
+		while (at < catalog->n_assignments &&
+		       catalog->assignments[at].id < store_int(rows, 0))
+			at++;
+		if (at < catalog->n_assignments &&
+		    catalog->assignments[at].id == store_int(rows, 0))
+			r = add_kept(&catalog->assignments[at], rows);
 	}
 	return r;
 }
@@ -336,6 +329,9 @@ int assign_catalog_load(struct store *store, struct assign_catalog **ret)
 		r = load_assignments(store, catalog);
 	if (r == 0)
 		r = load_kept(store, catalog);
+	if (r == 0 && catalog->n_assignments > 0)
+		qsort(catalog->assignments, catalog->n_assignments, sizeof(*catalog->assignments),
+		      compare_assignments);
 	if (r == 0)
 		*ret = TAKE_PTR(catalog);
 	return r;

@@ -24,8 +24,6 @@ enum package_state {
 	PACKAGE_STATE_N,
 };
 
-const char *package_state_to_string(enum package_state state);
-
 /* One bundle of a package. */
 struct assign_artifact {
 	char *os;
@@ -99,7 +97,3 @@ const struct assignment *assign_catalog_find_assignment(const struct assign_cata
 
 /* Whether ASSIGN_LATEST leaves it out, but where it runs. */
 bool assign_is_prerelease(const char *version);
-
-/* Which of two assignments of one add-on wins: <0 the first. affix-rest(7), "Which assignment
- * wins". */
-int assign_compare(const struct assignment *a, const struct assignment *b);

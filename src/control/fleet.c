@@ -245,6 +245,16 @@ int fleet_open(const struct fleet_options *options, const struct fleet_output *o
 	return r;
 }
 
+/* Something to be said once the transaction is on disk. */
+struct fleet_said {
+	uint64_t connection;
+	uint8_t *data;
+	size_t size;
+	bool close_after;
+	unsigned status; /* not 0: a refusal */
+	unsigned retry_after;
+};
+
 static void said_done(struct fleet *fleet)
 {
 	for (size_t i = 0; i < fleet->n_said; i++)

@@ -34,7 +34,9 @@ struct fleet_session {
 	uint64_t generation;          /* of the catalog that it was last told of; 0: never */
 	uint32_t capabilities;
 	bool is_polling;
-	bool has_packages; /* was sent an offer with this hash */
+	bool has_polled;     /* *sequence* is of its last poll, by whatever connection */
+	bool is_turned_away; /* the last poll by this connection was a rival's */
+	bool has_packages;   /* was sent an offer with this hash */
 	bool has_config;
 	bool names_other_offer; /* than the one it was sent */
 	bool has_greeted;       /* was told what we understand */
@@ -48,16 +50,6 @@ struct fleet_session {
 	uint64_t rival_seen;  /* when another with the same credential was last turned away */
 	uint64_t taken_since; /* since when *takeovers* are counted */
 	unsigned takeovers;   /* by which it came to this connection */
-};
-
-/* Something to be said once the transaction is on disk. */
-struct fleet_said {
-	uint64_t connection;
-	uint8_t *data;
-	size_t size;
-	bool close_after;
-	unsigned status; /* not 0: a refusal */
-	unsigned retry_after;
 };
 
 struct fleet_counters {
@@ -85,7 +77,7 @@ struct fleet {
 	size_t sessions_size;
 	struct fleet_map by_connection;
 	struct fleet_map by_host;
-	struct fleet_said *said;
+	struct fleet_said *said; /* once the transaction is on disk (fleet.c) */
 	size_t n_said;
 	size_t said_size;
 	struct assign_catalog *catalog; /* NULL: to be loaded */
@@ -123,6 +115,9 @@ void fleet_session_end(struct fleet *fleet, struct fleet_session *session);
 void fleet_sessions_done(struct fleet *fleet);
 /* Whether two take turns with the credential of a host. */
 bool fleet_is_duplicate(const struct fleet *fleet, int64_t host);
+/* Whether a report is of another host that polls with the same credential: then it was refused. */
+must_check int fleet_turn_away(struct fleet *fleet, struct fleet_session *session,
+			       const struct fleet_report *report, bool *ret);
 /* Writes the times of a slice of hosts that only sent heartbeats. */
 must_check int fleet_write_seen(struct fleet *fleet);
 /* fleet_report.c: whether the host is to be offered its packages once more, as it names others. */

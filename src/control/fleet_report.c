@@ -476,29 +476,39 @@ bool fleet_forget_other_offer(struct fleet_session *session)
 	return true;
 }
 
+/* Whether everything is to be said again. */
+static uint64_t choose_flags(const struct fleet_session *session, const struct fleet_report *report)
+{
+	bool is_behind = session->has_described && report->sequence <= session->sequence;
+	/* Who leaves need not tell everything first. */
+	bool is_unknown =
+		!session->has_described && !report->has_description && !report->disconnect;
+
+	return report->is_after_gap || is_behind || is_unknown ? REPORT_FULL : 0;
+}
+
 int fleet_report(struct fleet *fleet, const struct fleet_report *report)
 {
 	struct fleet_session *session = fleet_session_find(fleet, report->connection);
-	uint64_t flags = 0;
+	bool is_rival = false;
+	uint64_t flags;
 	int r;
 
 	fleet->counters.reports++;
 	if (!session)
 		return fleet_say_refusal(fleet, report->connection, 401, 0);
+	r = fleet_turn_away(fleet, session, report, &is_rival);
+	if (r != 0 || is_rival)
+		return r;
 	session->last_seen = fleet_now(fleet);
 	if (session->capabilities != (uint32_t)report->capabilities)
 		session->is_settled = false;
 	session->capabilities = (uint32_t)report->capabilities;
-	if (report->is_after_gap ||
-	    (session->has_described && report->sequence <= session->sequence))
-		flags = REPORT_FULL;
+	flags = choose_flags(session, report);
 	if (report->has_description) {
 		session->has_described = true;
 		session->is_settled = false;
 	}
-	/* Who leaves need not tell everything first. */
-	if (!session->has_described && !report->disconnect)
-		flags = REPORT_FULL;
 	r = take_report(fleet, session, report);
 	if (r == 0) {
 		session->sequence = report->sequence;

@@ -8,11 +8,12 @@
  *
  * Of two connections with one credential the newer stays: the older one is half open, most often.
  * Where they take turns, there are two hosts with one credential, such as a disk and its copy. Then
- * who is connected stays, the other is told to come back much later, and an operator is told.
+ * who is connected stays, the other is told to come back much later, and an operator is told. Polls
+ * come by any connection, but the messages of one host are numbered upwards: where the numbers turn
+ * back again and again, two hosts poll, and who has the higher ones stays.
  *
- * Times of heartbeats are kept in memory
- * and written now and then: at 100,000 hosts every one of them would be a write per host and
- * heartbeat.
+ * Times of heartbeats are kept in memory and written now and then: at 100,000 hosts every one of
+ * them would be a write per host and heartbeat.
  */
 
 #include <errno.h>
@@ -277,10 +278,10 @@ static bool is_contested(const struct fleet *fleet, const struct fleet_session *
 	       now <= session->last_seen + 2UL * fleet->options.heartbeat_seconds;
 }
 
-static int turn_away(struct fleet *fleet, const struct fleet_hello *hello,
+static int turn_away(struct fleet *fleet, uint64_t connection, const char *peer,
 		     struct fleet_session *session)
 {
-	const struct audit_actor actor = {"affixd", hello->peer, fleet_now(fleet)};
+	const struct audit_actor actor = {"affixd", peer, fleet_now(fleet)};
 	bool is_known = fleet_is_duplicate(fleet, session->host);
 	char object[64];
 	int r = 0;
@@ -291,23 +292,50 @@ static int turn_away(struct fleet *fleet, const struct fleet_hello *hello,
 		r = store_begin(fleet->store);
 	if (!is_known && r == 0)
 		r = audit_add(fleet->store, &actor, "duplicate", object, NULL, NULL);
-	return r == 0 ? fleet_say_refusal(fleet, hello->connection, 409, RIVAL_WAIT_SECONDS) : r;
+	return r == 0 ? fleet_say_refusal(fleet, connection, 409, RIVAL_WAIT_SECONDS) : r;
 }
 
-static void count_takeover(const struct fleet *fleet, const struct fleet_session *old,
-			   const struct fleet_hello *hello, struct fleet_session *ret)
+static void count_takeover(struct fleet_session *session, uint64_t now)
 {
-	uint64_t now = fleet_now(fleet);
-	bool is_again = old->takeovers > 0 && now < old->taken_since + TAKEOVERS_SECONDS;
+	if (session->takeovers == 0 || now >= session->taken_since + TAKEOVERS_SECONDS) {
+		session->takeovers = 0;
+		session->taken_since = now;
+	}
+	session->takeovers++;
+}
 
-	if (is_next_poll(old, hello)) {
-		ret->takeovers = old->takeovers;
-		ret->taken_since = old->taken_since;
-		ret->rival_seen = old->rival_seen;
+/* What a session has from the one before it. */
+static void inherit(const struct fleet *fleet, const struct fleet_session *old,
+		    const struct fleet_hello *hello, struct fleet_session *session)
+{
+	session->takeovers = old->takeovers;
+	session->taken_since = old->taken_since;
+	if (!is_next_poll(old, hello)) {
+		count_takeover(session, fleet_now(fleet));
 		return;
 	}
-	ret->takeovers = is_again ? old->takeovers + 1 : 1;
-	ret->taken_since = is_again ? old->taken_since : now;
+	session->rival_seen = old->rival_seen;
+	session->has_polled = old->has_polled;
+	session->sequence = old->sequence;
+	/* That somebody came is no word of it yet: it may be the rival. */
+	session->last_seen = old->last_seen;
+	session->last_written = old->last_written;
+}
+
+int fleet_turn_away(struct fleet *fleet, struct fleet_session *session,
+		    const struct fleet_report *report, bool *ret)
+{
+	bool is_back =
+		session->is_polling && session->has_polled && report->sequence <= session->sequence;
+
+	*ret = is_back && is_contested(fleet, session);
+	session->is_turned_away = *ret;
+	if (*ret)
+		return turn_away(fleet, report->connection, "", session);
+	if (is_back)
+		count_takeover(session, fleet_now(fleet));
+	session->has_polled = session->is_polling;
+	return 0;
 }
 
 static int welcome(struct fleet *fleet, const struct fleet_hello *hello,
@@ -315,19 +343,20 @@ static int welcome(struct fleet *fleet, const struct fleet_hello *hello,
 {
 	struct fleet_session *old = fleet_session_of_host(fleet, visitor->host);
 	struct fleet_session *session = NULL;
+	struct fleet_session before = {0};
+	bool is_first = !old;
 	char *credential = NULL;
-	struct fleet_session counted = {0};
 	int r = 0;
 
 	if (old && !is_next_poll(old, hello) && is_contested(fleet, old))
-		return turn_away(fleet, hello, old);
+		return turn_away(fleet, hello->connection, hello->peer, old);
 	if (visitor->credential.text[0] != '\0') {
 		credential = strdup(visitor->credential.text);
 		if (!credential)
 			return -ENOMEM;
 	}
 	if (old) {
-		count_takeover(fleet, old, hello, &counted);
+		before = *old;
 		r = fleet_say_refusal(fleet, old->connection, 409, 0);
 		fleet_session_end(fleet, old);
 	}
@@ -335,9 +364,8 @@ static int welcome(struct fleet *fleet, const struct fleet_hello *hello,
 		r = add_session(fleet, hello, visitor->host, &session);
 	if (r == 0) {
 		session->credential = TAKE_PTR(credential);
-		session->takeovers = counted.takeovers;
-		session->taken_since = counted.taken_since;
-		session->rival_seen = counted.rival_seen;
+		if (!is_first)
+			inherit(fleet, &before, hello, session);
 	}
 	free(credential);
 	return r;
@@ -393,7 +421,7 @@ int fleet_seen(struct fleet *fleet, const uint64_t *connections, size_t n)
 			r = fleet_say_refusal(fleet, connections[i], 503, 0);
 		if (r != 0)
 			return r;
-		if (!session)
+		if (!session || session->is_turned_away)
 			continue;
 		session->last_seen = now;
 		if (fleet_forget_other_offer(session))

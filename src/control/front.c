@@ -81,9 +81,34 @@ char *front_header(struct lws *wsi, enum lws_token_indexes token)
 	return value;
 }
 
-char *front_base_url(const struct front *front, struct lws *wsi)
+/* Whether something before us, which ends TLS, says that it was asked by https. */
+static bool is_forwarded_from_tls(struct lws *wsi)
+{
+	static const char name[] = "x-forwarded-proto:";
+	char value[8] = "";
+
+	return lws_hdr_custom_copy(wsi, value, sizeof(value), name, (int)strlen(name)) > 0 &&
+	       strcasecmp(value, "https") == 0;
+}
+
+/* Who ends TLS before us may also have asked for us by a name that hosts do not know. */
+static void warn_of_guess(struct front *front, const char *url)
+{
+	if (front->has_warned || !front->config->is_url_guessed)
+		return;
+	front->has_warned = true;
+	log_line(
+		LOG_WARNING,
+		"hosts come by something that ends TLS (X-Forwarded-Proto: https), and are offered "
+		"bundles at '%s'; if they cannot fetch them there, set public_url in affixd.yaml",
+		url);
+}
+
+char *front_base_url(struct front *front, struct lws *wsi)
 {
 	cleanup_free char *host = front_header(wsi, WSI_TOKEN_HOST);
+	bool is_forwarded = !front->config->tls_certificate && is_forwarded_from_tls(wsi);
+	bool is_tls = front->config->tls_certificate || is_forwarded;
 	char *url = NULL;
 
 	/* A name or an address, and a port: nothing that would say something else in a URL. */
@@ -91,8 +116,9 @@ char *front_base_url(const struct front *front, struct lws *wsi)
 	    host[strspn(host,
 			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")])
 		return NULL;
-	ignore_result(str_format(&url, "%s://%s", front->config->tls_certificate ? "https" : "http",
-				 host));
+	ignore_result(str_format(&url, "%s://%s", is_tls ? "https" : "http", host));
+	if (url && is_forwarded)
+		warn_of_guess(front, url);
 	return url;
 }
 

@@ -73,7 +73,8 @@ struct front {
 	bool is_listening;
 	bool is_link_full; /* link_poll waits for room, too */
 	bool is_stopping;
-	bool is_broken; /* the store is gone */
+	bool is_broken;  /* the store is gone */
+	bool has_warned; /* of a URL that is guessed */
 	uint8_t key[PACKAGE_URL_KEY_SIZE];
 };
 
@@ -91,7 +92,7 @@ bool front_is_proven(struct lws *wsi);
 char *front_header(struct lws *wsi, enum lws_token_indexes token);
 /* How the client reached us, "https://HOST:PORT" by its Host header; NULL where that is none, or
  * out of memory. The caller frees it. */
-char *front_base_url(const struct front *front, struct lws *wsi);
+char *front_base_url(struct front *front, struct lws *wsi);
 
 /* Milliseconds, monotonic. */
 uint64_t front_msec(void);

@@ -85,12 +85,6 @@ void limit_release(struct limits *limits, struct limit_address *address, bool is
 	free(address);
 }
 
-void limits_done(struct limits *limits)
-{
-	tdestroy(limits->tree, free);
-	limits->tree = NULL;
-}
-
 bool limit_bucket_take(struct limit_bucket *bucket, uint64_t now, unsigned rate, unsigned burst)
 {
 	uint64_t back = (now - bucket->msec) * rate;

@@ -27,8 +27,6 @@ must_check int limit_take(struct limits *limits, const struct sockaddr_storage *
 void limit_prove(struct limit_address *address);
 /* The connection is closed; *address* may be NULL. */
 void limit_release(struct limits *limits, struct limit_address *address, bool is_proven);
-/* When no connection is left. */
-void limits_done(struct limits *limits);
 
 /* Tokens that come back over time, *rate* a second up to *burst*. */
 struct limit_bucket {

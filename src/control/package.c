@@ -5,6 +5,7 @@
 #include "control/package.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +13,8 @@
 #include "base/str.h"
 #include "control/fleet_private.h"
 #include "manifest/names.h"
+
+#define REVISION_SIZE 16U
 
 int package_find(struct fleet *fleet, const char *addon, const char *version, int64_t *ret_id)
 {
@@ -138,15 +141,36 @@ static int find(struct fleet *fleet, const char *addon, const char *version,
 	return 0;
 }
 
+/* That what is approved is what was looked at. */
+static int check_revision(struct fleet *fleet, const struct assign_package *package,
+			  const char *revision, struct api_problem *reterr)
+{
+	cleanup_json json_t *object = NULL;
+	int r;
+
+	r = package_to_json(fleet, package->id, &object);
+	if (r != 0)
+		return r > 0 ? -EIO : r;
+	if (str_equal(json_string_value(json_object_get(object, "revision")), revision))
+		return 0;
+	return api_refuse(reterr, 409, "package-changed", "/revision",
+			  "'%s' %s is not as it was when its revision was '%.64s': look at it "
+			  "again, and approve what there is now",
+			  package->addon, package->version, revision);
+}
+
 int package_approve(struct fleet *fleet, const char *addon, const char *version,
-		    const json_t *capabilities, const struct audit_actor *actor,
+		    const struct package_approval *approval, const struct audit_actor *actor,
 		    struct api_problem *reterr)
 {
+	const json_t *capabilities = approval->capabilities;
 	const struct assign_package *package = NULL;
 	cleanup_json json_t *names = NULL;
 	int r;
 
 	r = find(fleet, addon, version, &package, reterr);
+	if (r == 0 && approval->revision)
+		r = check_revision(fleet, package, approval->revision, reterr);
 	if (r == 0 && json_is_null(capabilities))
 		names = json_null();
 	else if (r == 0 && capabilities)
@@ -199,6 +223,21 @@ static int add_artifacts(struct fleet *fleet, int64_t id, json_t *object)
 	return r == 0 ? json_add(object, "artifacts", TAKE_PTR(list)) : r;
 }
 
+/* What tells this state of a package from any other. */
+static int add_revision(json_t *object)
+{
+	cleanup_free char *text = json_to_canonical(object);
+	unsigned char hash[REVISION_SIZE];
+	char digits[2 * REVISION_SIZE + 1];
+
+	if (!text)
+		return -ENOMEM;
+	(void)crypto_generichash(hash, sizeof(hash), (const unsigned char *)text, strlen(text),
+				 NULL, 0);
+	return json_add_string(object, "revision",
+			       sodium_bin2hex(digits, sizeof(digits), hash, sizeof(hash)));
+}
+
 int package_to_json(struct fleet *fleet, int64_t id, json_t **ret)
 {
 	cleanup_rows struct store_rows *rows = NULL;
@@ -228,6 +267,8 @@ int package_to_json(struct fleet *fleet, int64_t id, json_t **ret)
 	if (json_object_update(object, facts) < 0)
 		return -ENOMEM;
 	r = add_artifacts(fleet, id, object);
+	if (r == 0)
+		r = add_revision(object);
 	if (r == 0)
 		*ret = TAKE_PTR(object);
 	return r;

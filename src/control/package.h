@@ -26,23 +26,35 @@ struct package_arrival;
 
 /*
  * Takes a bundle that was checked as a host would, with the keys of the fleet and the policy in
- * DATA/updater.yaml (the built-in one without it): the bytes are on disk before the row is. The
- * same bundle again changes nothing. Within the caller's transaction. 0 with the package's number;
- * 1 with *reterr*; -errno.
+ * DATA/updater.yaml (the built-in one without it). The same bundle again changes nothing. Within
+ * the caller's transaction, which goes on with package_keep(). 0 with the package's number; 1 with
+ * *reterr*; -errno.
  */
 must_check int package_import(struct fleet *fleet, const struct package_arrival *arrival,
 			      const struct audit_actor *actor, int64_t *ret_id,
 			      struct api_problem *reterr);
 
+/* Gives the file of an arrival, and of those that came with it, its name among the artifacts, when
+ * nothing is left to refuse one of them: on disk before the rows are. 0 or -errno. */
+must_check int package_keep(const struct fleet *fleet, const struct package_arrival *arrival);
+
+struct package_approval {
+	/* An array of names or JSON's null for no narrowing: all that it may be granted. NULL: as
+	 * it was approved before, if it was. */
+	const json_t *capabilities;
+	/* The "revision" of the package that was looked at: if it has another by now, the approval
+	 * is refused. NULL: whatever there is. */
+	const char *revision;
+};
+
 /*
- * Lets hosts have it, with all bundles that are there; *capabilities*, an array of names or JSON's
- * null for no narrowing, are all that it may be granted; NULL: as it was approved before, if it
- * was. Both also mend a package of another state: an approval can be narrowed or widened, a
- * revocation taken back. 0; 1; -errno.
+ * Lets hosts have it, with all bundles that are there. This and package_revoke() also mend a
+ * package of another state: an approval can be narrowed or widened, a revocation taken back. 0; 1;
+ * -errno.
  */
 must_check int package_approve(struct fleet *fleet, const char *addon, const char *version,
-			       const json_t *capabilities, const struct audit_actor *actor,
-			       struct api_problem *reterr);
+			       const struct package_approval *approval,
+			       const struct audit_actor *actor, struct api_problem *reterr);
 must_check int package_revoke(struct fleet *fleet, const char *addon, const char *version,
 			      const char *reason, const struct audit_actor *actor,
 			      struct api_problem *reterr);

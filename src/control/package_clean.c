@@ -3,23 +3,17 @@
 /* The files of packages after a crash. A bundle is on disk before its row is, so that a file
  * without a row is what a crash between the two leaves, and nobody knows of it. */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
 #include "control/fleet_private.h"
 #include "control/package.h"
 #include "control/package_pull.h"
-
-static void cleanup_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
 
 static int is_known(struct fleet *fleet, const char *name, bool *ret)
 {
@@ -34,21 +28,20 @@ static int is_known(struct fleet *fleet, const char *name, bool *ret)
 
 static int clean_directory(struct fleet *fleet, const char *directory, bool is_for_artifacts)
 {
-	__attribute__((cleanup(cleanup_dir))) DIR *dir = NULL;
-	cleanup_fd int fd = -EBADF;
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
+	int fd = -EBADF;
 	int r;
 
 	r = path_open_beneath(fleet->options.data_dirfd, directory, O_RDONLY | O_DIRECTORY, 0, &fd);
-	if (r < 0)
-		return r;
-	dir = fdopendir(fd);
-	if (!dir)
-		return -errno;
-	fd = -EBADF;
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while ((entry = readdir(dir)) != NULL) {
+	if (r == 0)
+		r = dir_take(fd, &dir);
+	while (r == 0) {
 		bool known = false;
+
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
 
 		if (entry->d_name[0] == '.' || entry->d_type == DT_DIR)
 			continue;
@@ -56,10 +49,8 @@ static int clean_directory(struct fleet *fleet, const char *directory, bool is_f
 			r = is_known(fleet, entry->d_name, &known);
 		if (r == 0 && !known)
 			r = file_remove(dirfd(dir), entry->d_name, NULL);
-		if (r != 0)
-			return r;
 	}
-	return 0;
+	return r;
 }
 
 int package_clean(struct fleet *fleet)

@@ -59,21 +59,6 @@ static int find_package(struct fleet *fleet, const struct package_arrival *arriv
 			  manifest->id, manifest->version);
 }
 
-/* Under its final name, and that on disk. A file that is there already has the same bytes. */
-static int keep_file(struct fleet *fleet, const struct package_arrival *arrival)
-{
-	cleanup_fd int artifacts = -EBADF;
-	int r;
-
-	r = path_open_beneath(fleet->options.data_dirfd, ARTIFACTS, O_RDONLY | O_DIRECTORY, 0,
-			      &artifacts);
-	if (r < 0)
-		return r;
-	if (renameat(arrival->dirfd, arrival->name, artifacts, arrival->sha256) < 0)
-		return -errno;
-	return dir_sync(artifacts);
-}
-
 static int insert_artifact(struct fleet *fleet, int64_t package,
 			   const struct package_arrival *arrival)
 {
@@ -116,9 +101,7 @@ static int record(struct fleet *fleet, const struct package_arrival *arrival,
 				  "there is another bundle of '%s' %s for %s/%s already; give this "
 				  "one another version",
 				  identity->id, identity->version, identity->os, identity->arch);
-	r = keep_file(fleet, arrival);
-	if (r == 0)
-		r = insert_artifact(fleet, *ret_id, arrival);
+	r = insert_artifact(fleet, *ret_id, arrival);
 	if (r == 0)
 		r = package_to_json(fleet, *ret_id, &after);
 	(void)snprintf(object, sizeof(object), "package %s %s", identity->id, identity->version);
@@ -137,4 +120,20 @@ int package_import(struct fleet *fleet, const struct package_arrival *arrival,
 		*reterr = arrival->problem;
 	return arrival->result == 0 ? record(fleet, arrival, actor, ret_id, reterr)
 				    : arrival->result;
+}
+
+int package_keep(const struct fleet *fleet, const struct package_arrival *arrival)
+{
+	cleanup_fd int artifacts = -EBADF;
+	int r;
+
+	r = path_open_beneath(fleet->options.data_dirfd, ARTIFACTS, O_RDONLY | O_DIRECTORY, 0,
+			      &artifacts);
+	for (; arrival && r == 0; arrival = arrival->next) {
+		/* A file that is there already has the same bytes. */
+		if (arrival->name &&
+		    renameat(arrival->dirfd, arrival->name, artifacts, arrival->sha256) < 0)
+			r = -errno;
+	}
+	return r == 0 ? dir_sync(artifacts) : r;
 }

@@ -49,6 +49,7 @@ struct package_pull *package_pull_free(struct package_pull *pull)
 	if (!pull)
 		return NULL;
 	free(pull->reference);
+	free(pull->registry);
 	free(pull->auth_file);
 	free(pull->ca_file);
 	free(pull);
@@ -58,11 +59,18 @@ struct package_pull *package_pull_free(struct package_pull *pull)
 DEFINE_CLEANUP(struct package_pull *, package_pull, package_pull_free)
 #define cleanup_package_pull CLEANUP(cleanup_package_pull)
 
-static int check_reference(const struct fleet *fleet, const char *reference,
-			   struct api_problem *reterr)
+static int copy_text(const char *text, char **ret)
+{
+	*ret = text ? strdup(text) : NULL;
+	return text && !*ret ? -ENOMEM : 0;
+}
+
+static int take_reference(const struct fleet *fleet, const char *reference,
+			  struct package_pull *pull, struct api_problem *reterr)
 {
 	struct problem problem = PROBLEM_INIT;
 	struct oci_reference parsed;
+	int r;
 
 	if (oci_reference_parse(reference, &parsed, &problem) != 0)
 		return api_refuse(reterr, 400, oci_condition_to_string(OCI_BAD_REFERENCE),
@@ -72,13 +80,8 @@ static int check_reference(const struct fleet *fleet, const char *reference,
 				  "'%s' is not among the 'registries' of this server's "
 				  "affixd.yaml: have it put there, or upload the bundles",
 				  parsed.host);
-	return 0;
-}
-
-static int copy_text(const char *text, char **ret)
-{
-	*ret = text ? strdup(text) : NULL;
-	return text && !*ret ? -ENOMEM : 0;
+	r = copy_text(reference, &pull->reference);
+	return r == 0 ? copy_text(parsed.host, &pull->registry) : r;
 }
 
 int package_pull_new(struct fleet *fleet, const char *reference, struct package_arrival **ret,
@@ -90,9 +93,7 @@ int package_pull_new(struct fleet *fleet, const char *reference, struct package_
 
 	if (!pull)
 		return -ENOMEM;
-	r = check_reference(fleet, reference, reterr);
-	if (r == 0)
-		r = copy_text(reference, &pull->reference);
+	r = take_reference(fleet, reference, pull, reterr);
 	if (r == 0)
 		r = copy_text(fleet->options.registry_auth, &pull->auth_file);
 	if (r == 0)

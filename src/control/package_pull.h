@@ -16,6 +16,7 @@ struct package_arrival;
  */
 struct package_pull {
 	char *reference;
+	char *registry;  /* HOST[:PORT] of the reference */
 	char *auth_file; /* NULL: no credentials */
 	char *ca_file;   /* NULL: the system's authorities */
 	uint64_t number;

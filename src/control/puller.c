@@ -7,7 +7,7 @@
  * gained what an operator may do anyway: to send a bundle that nobody's key has signed.
  *
  * The cache makes a pull that broke off go on the next time. After one that succeeded it is empty,
- * as it is after one for which there was no room.
+ * as it is after one for which there was no room; where pulls share it, after the last of them.
  */
 
 #include "control/puller.h"
@@ -36,6 +36,8 @@
 #define CACHE_PATH   "/proc/self/fd/4" /* PULLER_FD_CACHE */
 #define KEPT_SECONDS 86400U            /* what a pull that failed has fetched */
 #define FILE_MAX     (1ULL << 30)
+#define BUSY_TRIES   50U
+#define BUSY_USEC    100000U
 
 /* None is none: not those of the user that affixd runs as. */
 #define NO_CREDENTIALS "{}"
@@ -162,6 +164,11 @@ static int pull(const struct puller *puller, json_t **ret_items, struct problem 
 		options.config_path = nothing;
 	if (r == 0)
 		r = oci_origin_open(puller->reference, &options, &origin, reterr_problem);
+	/* A pull that ends empties the cache, which is soon done. */
+	for (unsigned i = 0; r == OCI_BUSY && i < BUSY_TRIES; i++) {
+		(void)usleep(BUSY_USEC);
+		r = oci_origin_open(puller->reference, &options, &origin, reterr_problem);
+	}
 	if (r == 0)
 		r = oci_addon_pull(&origin, NULL, &pulled, reterr_problem);
 	return r == 0 ? keep_all(puller, &pulled, ret_items, reterr_problem) : r;

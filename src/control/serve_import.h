@@ -9,7 +9,7 @@
 struct package_arrival;
 
 /* Uploads that are checked beside the loop, one after another; and beside both what is pulled from
- * registries. */
+ * registries, from each one after another. */
 struct serve_imports;
 
 /* An upload was checked. *front*: the number of the front that asked, 0 if it is gone. */
@@ -27,7 +27,8 @@ struct serve_imports *serve_imports_free(struct serve_imports *imports);
 DEFINE_CLEANUP(struct serve_imports *, serve_imports, serve_imports_free)
 #define cleanup_serve_imports CLEANUP(cleanup_serve_imports)
 
-/* Takes *arrival* over; *request* is copied. Where that cannot be done it is checked at once. */
+/* Takes *arrival* over; *request* is copied. Where that cannot be done it is checked at once; a
+ * pull beyond as many as may wait is refused: *checked* is called with the problem. */
 void serve_imports_add(struct serve_imports *imports, unsigned front,
 		       const Link__HttpRequest *request, struct package_arrival *arrival);
 /* Nobody waits for the answers of that front's requests any more. */

@@ -4,12 +4,12 @@
 
 #include "control/serve_incoming.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
@@ -19,24 +19,17 @@
 
 static int remove_all(int dirfd, const char *prefix)
 {
-	int fd = dup(dirfd);
-	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
-	int r = 0;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
+	int r = dir_open(dirfd, &dir);
 
-	if (!directory) {
-		r = -errno;
-		(void)fd_close(fd);
-		return r;
-	}
-	/* The place in it is shared with whoever read it before. */
-	rewinddir(directory);
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (r == 0 && (entry = readdir(directory))) {
+	while (r == 0) {
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
 		if (path_is_safe_name(entry->d_name) && str_starts_with(entry->d_name, prefix))
 			r = file_remove(dirfd, entry->d_name, NULL);
 	}
-	(void)closedir(directory);
 	return r;
 }
 

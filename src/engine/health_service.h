@@ -38,7 +38,6 @@ struct health_service {
  */
 must_check int health_service_look(struct health_service *service, struct health *ret);
 void health_service_done(struct health_service *service);
-#define cleanup_health_service CLEANUP(health_service_done)
 
 /* Whether the last look waits for nothing but the socket: the next may be soon. */
 bool health_service_is_probing(const struct health_service *service);

@@ -38,4 +38,3 @@ must_check int health_socket_begin(struct health_socket *probe, const struct tre
 /* Looks how it goes on; a state that is not pending stays. Refused after *limit_usec*. */
 must_check int health_socket_check(struct health_socket *probe, uint64_t limit_usec);
 void health_socket_done(struct health_socket *probe);
-#define cleanup_health_socket CLEANUP(health_socket_done)

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "ext4/edit.h"
 
@@ -59,19 +60,12 @@ static bool read_backing_file(const char *device, char *path, size_t size)
 	return (size_t)snprintf(path, size, "%s", text) < size;
 }
 
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
-
 static int check_loops(const struct stat *image, const char *name, struct problem *problem)
 {
-	CLEANUP(close_dir) DIR *dir = opendir(LOOP_DIRECTORY);
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = opendir(LOOP_DIRECTORY);
+	const struct dirent *entry = NULL;
 
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (dir && (entry = readdir(dir))) {
+	while (dir && dir_next(dir, &entry) == 0 && entry) {
 		char path[PATH_SIZE_MAX];
 
 		if (!str_starts_with(entry->d_name, "loop") ||

@@ -9,7 +9,6 @@
 
 #include "ext4/layer_walk.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/str.h"
 
@@ -100,24 +100,16 @@ struct layer_walk *layer_walk_close(struct layer_walk *walk)
 
 static int list_names(int fd, struct strv *names)
 {
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-	const struct dirent *entry;
-	int r = 0;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
+	int r = dir_open(fd, &dir);
 
-	if (!dir) {
-		r = -errno;
-		(void)fd_close(copy);
-		return r;
+	while (r == 0) {
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
+		r = strv_add(names, entry->d_name);
 	}
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone */
-	for (errno = 0; r == 0 && (entry = readdir(dir)); errno = 0) {
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			r = strv_add(names, entry->d_name);
-	}
-	if (r == 0)
-		r = -errno;
-	(void)closedir(dir);
 	if (r == 0)
 		strv_sort(names);
 	return r;

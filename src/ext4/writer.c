@@ -20,12 +20,10 @@
 #include "base/str.h"
 #include "ext4/writer_private.h"
 
-#define EDIT_SIZE_MAX    (16UL << 20)
-#define EDITS_MAX        (size_t) UINT8_MAX
-#define FIRST_INODE      11U
-#define BYTES_PER_INODE  8192U
-#define GROUP_SIZE       (32768ULL * EXT4_BLOCK_SIZE)
-#define INODES_PER_GROUP 16384U
+#define EDIT_SIZE_MAX   (16UL << 20)
+#define EDITS_MAX       (size_t) UINT8_MAX
+#define FIRST_INODE     11U
+#define BYTES_PER_INODE 8192U
 
 static void writer_done(struct writer *w)
 {

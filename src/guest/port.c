@@ -14,18 +14,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/str.h"
 #include "ipc/guest.h"
 
 #define CLASS_PATH "/sys/class/virtio-ports"
 #define NAME_SIZE  128U
-
-static void cleanup_directory(DIR **directory)
-{
-	if (*directory)
-		(void)closedir(*directory);
-}
 
 /* Whether the port at an entry of the class is ours. */
 static bool is_ours(int class, const char *entry)
@@ -47,12 +42,11 @@ static bool is_ours(int class, const char *entry)
 /* 0 or -ENOENT. */
 static int find(char ret_path[PORT_PATH_MAX])
 {
-	CLEANUP(cleanup_directory) DIR *directory = opendir(CLASS_PATH);
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = opendir(CLASS_PATH);
+	const struct dirent *entry = NULL;
 
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is this function's own */
-	while (directory && (entry = readdir(directory))) {
-		if (entry->d_name[0] == '.' || !is_ours(dirfd(directory), entry->d_name))
+	while (dir && dir_next(dir, &entry) == 0 && entry) {
+		if (entry->d_name[0] == '.' || !is_ours(dirfd(dir), entry->d_name))
 			continue;
 		(void)snprintf(ret_path, PORT_PATH_MAX, "/dev/%s", entry->d_name);
 		return 0;

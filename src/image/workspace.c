@@ -9,7 +9,6 @@
 
 #include "image/workspace.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
@@ -57,19 +57,14 @@ static int remove_left(int basefd, const char *name, bool is_ours)
 	return r < 0 || !has_name ? r : tree_remove(basefd, name);
 }
 
-static void close_dir(DIR **dir)
+static void remove_all_left(int basefd, const char *prefix)
 {
-	if (*dir)
-		(void)closedir(*dir);
-}
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
 
-static void remove_all_left(const char *base, int basefd, const char *prefix)
-{
-	CLEANUP(close_dir) DIR *dir = opendir(base);
-	const struct dirent *entry;
-
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (dir && (entry = readdir(dir))) {
+	if (dir_open(basefd, &dir) < 0)
+		return;
+	while (dir_next(dir, &entry) == 0 && entry) {
 		if (str_starts_with(entry->d_name, prefix))
 			ignore_result(remove_left(basefd, entry->d_name, false));
 	}
@@ -117,7 +112,7 @@ int workspace_make(const char *base, const char *suffix, char **ret_path, int *r
 		r = str_format(&path, "%s/%s", base, name);
 	if (r < 0 || !prefix || !name)
 		return r < 0 ? r : -ENOMEM;
-	remove_all_left(base, basefd, prefix);
+	remove_all_left(basefd, prefix);
 	r = make(basefd, name, ret_fd);
 	if (r == 0)
 		*ret_path = TAKE_PTR(path);

@@ -96,7 +96,8 @@ static bool is_words(const char *name, size_t length)
 	return true;
 }
 
-bool name_is_words(const char *name, size_t max)
+/* Words of lower-case letters and digits joined by single '-', the first byte a letter. */
+static bool has_words_only(const char *name, size_t max)
 {
 	size_t length = strnlen(name, max + 1);
 
@@ -189,7 +190,7 @@ bool manifest_id_is_valid(const char *id)
 		"addons",   "affix",    "cache", "current",  "fleet", "host",     "images", "local",
 		"registry", "releases", "store", "versions", "trust", "settings", "vms",    NULL};
 
-	return name_is_words(id, MANIFEST_ID_MAX) && !is_program(id) && !is_one_of(id, reserved);
+	return has_words_only(id, MANIFEST_ID_MAX) && !is_program(id) && !is_one_of(id, reserved);
 }
 
 bool manifest_id_is_own(const char *id)

@@ -7,10 +7,6 @@
 
 /* The syntax of names in addon.yaml and updater.yaml; manifest.h has those that others need. */
 
-/* Words of lower-case letters and digits joined by single '-', the first byte a letter; at most
- * *max* bytes. */
-bool name_is_words(const char *name, size_t max);
-
 /* A user that adduser(8) would make: `[a-z_][a-z0-9_-]*`, at most 31 bytes. */
 bool name_is_user(const char *name);
 

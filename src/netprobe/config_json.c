@@ -13,8 +13,6 @@
 #include "netprobe/config.h"
 #include "netprobe/config_tier.h"
 
-#define SAMPLE_MS_MAX 86400000U
-
 struct reader {
 	const json_t *object;
 	char *why;

@@ -9,13 +9,13 @@
 
 #include "netprobe/container_cache.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/dir.h"
 #include "base/fd.h"
 #include "netprobe/container.h"
 #include "netprobe/hash.h"
@@ -74,12 +74,6 @@ void container_cache_add(struct container_cache *cache, uint64_t cgroup, const c
 	(void)snprintf(known->id, sizeof(known->id), "%s", id);
 }
 
-static void close_directory(DIR **directory)
-{
-	if (*directory)
-		(void)closedir(*directory);
-}
-
 /* A directory, as a pass comes to it: what it says of those in it, and the container it is of. */
 struct place {
 	enum container_place place;
@@ -92,15 +86,12 @@ static bool search(struct container_cache *cache, int parent, const char *name,
 		   const struct place *above, uint64_t cgroup, char ret_id[FLOW_CONTAINER_MAX + 1])
 {
 	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *directory CLEANUP(close_directory) = fd < 0 ? NULL : fdopendir(fd);
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
 
-	if (!directory) {
-		(void)fd_close(fd);
+	if (fd < 0 || dir_take(fd, &dir) < 0)
 		return false;
-	}
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): of a stream that nobody else reads */
-	while (cache->left > 0 && (entry = readdir(directory))) {
+	while (cache->left > 0 && dir_next(dir, &entry) == 0 && entry) {
 		struct place own = {.depth = above->depth + 1};
 
 		if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
@@ -116,7 +107,7 @@ static bool search(struct container_cache *cache, int parent, const char *name,
 			return true;
 		}
 		if (own.depth <= DEPTH_MAX &&
-		    search(cache, dirfd(directory), entry->d_name, &own, cgroup, ret_id))
+		    search(cache, dirfd(dir), entry->d_name, &own, cgroup, ret_id))
 			return true;
 	}
 	return false;

@@ -17,7 +17,7 @@
 #include "netprobe/frame.h"
 #include "opamp/varint.h"
 
-const char *event_protocol_name(uint8_t protocol)
+static const char *protocol_name(uint8_t protocol)
 {
 	switch (protocol) {
 	case IPPROTO_TCP:
@@ -33,7 +33,7 @@ const char *event_protocol_name(uint8_t protocol)
 	}
 }
 
-const char *event_end_name(enum flow_end end)
+static const char *end_name(enum flow_end end)
 {
 	static const char *const names[] = {
 		[FLOW_END_NONE] = "",           [FLOW_END_CLOSED] = "closed",
@@ -73,7 +73,7 @@ const char *event_kind_name(uint32_t kind)
 	}
 }
 
-void event_address(uint8_t family, const uint8_t address[16], char text[INET6_ADDRSTRLEN])
+static void format_address(uint8_t family, const uint8_t address[16], char text[INET6_ADDRSTRLEN])
 {
 	if (!inet_ntop(family == AF_INET ? AF_INET : AF_INET6, address, text, INET6_ADDRSTRLEN))
 		text[0] = '\0';
@@ -125,15 +125,15 @@ void event_fill(struct event *event, enum flow_event kind, const struct flow *fl
 	Netprobe__FlowAttributionEvent *message = &event->message;
 
 	netprobe__flow_attribution_event__init(message);
-	event_address(flow->family, flow->local, event->local_ip);
-	event_address(flow->family, flow->remote, event->remote_ip);
+	format_address(flow->family, flow->local, event->local_ip);
+	format_address(flow->family, flow->remote, event->remote_ip);
 	message->local_ip = event->local_ip;
 	message->local_port = flow->local_port;
 	if (!flow->listener) {
 		message->remote_ip = event->remote_ip;
 		message->remote_port = flow->remote_port;
 	}
-	message->transport_protocol = (char *)event_protocol_name(flow->protocol);
+	message->transport_protocol = (char *)protocol_name(flow->protocol);
 	if (flow->owner.tgid != 0)
 		fill_owner(event, &flow->owner);
 	message->observed_at_unix_nano = flow->ended_ns != 0 ? flow->ended_ns : flow->last_ns;
@@ -148,7 +148,7 @@ void event_fill(struct event *event, enum flow_event kind, const struct flow *fl
 	message->retransmits = flow->retransmits;
 	message->started_unix_nano = flow->started_ns;
 	message->ended_unix_nano = flow->ended_ns;
-	message->end_reason = (char *)event_end_name(flow->end);
+	message->end_reason = (char *)end_name(flow->end);
 	message->network_namespace = flow->netns;
 	message->inbound = flow->inbound;
 	message->listener = flow->listener;

@@ -29,11 +29,5 @@ void event_fill(struct event *event, enum flow_event kind, const struct flow *fl
 /* Adds the message as the sub-message *field* of another. 0 or -ENOMEM. */
 must_check int event_add(const struct event *event, uint32_t field, struct buffer *buffer);
 
-/* "tcp", "udp", "icmp", "icmpv6"; or "". */
-const char *event_protocol_name(uint8_t protocol);
-/* "closed", …; "" for FLOW_END_NONE. */
-const char *event_end_name(enum flow_end end);
 /* "connect", … for people; "event N" is "other". */
 const char *event_kind_name(uint32_t kind);
-/* The address as text, IPv4 or IPv6. */
-void event_address(uint8_t family, const uint8_t address[16], char text[INET6_ADDRSTRLEN]);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "netprobe/procfs.h"
 
@@ -40,12 +41,6 @@ struct socket_holders *socket_holders_free(struct socket_holders *holders)
 	return NULL;
 }
 
-static void close_directory(DIR **directory)
-{
-	if (*directory)
-		(void)closedir(*directory);
-}
-
 static int add_holding(struct socket_holders *holders, uint32_t inode)
 {
 	if (holders->count == holders->room) {
@@ -66,20 +61,17 @@ static int add_holding(struct socket_holders *holders, uint32_t inode)
 static int add_descriptors(struct socket_holders *holders, int process)
 {
 	int fd = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *directory CLEANUP(close_directory) = fd < 0 ? NULL : fdopendir(fd);
+	cleanup_dir DIR *dir = NULL;
 	size_t before = holders->count;
-	const struct dirent *entry;
+	const struct dirent *entry = NULL;
 
-	if (!directory) {
-		(void)fd_close(fd);
+	if (fd < 0 || dir_take(fd, &dir) < 0)
 		return 0;
-	}
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): of a stream that nobody else reads */
-	while ((entry = readdir(directory))) {
+	while (dir_next(dir, &entry) == 0 && entry) {
 		char target[64] = {0};
 		uint32_t inode = 0;
 
-		if (readlinkat(dirfd(directory), entry->d_name, target, sizeof(target) - 1) < 0)
+		if (readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1) < 0)
 			continue;
 		/* NOLINTNEXTLINE(cert-err34-c): the kernel wrote the number */
 		if (sscanf(target, "socket:[%u]", &inode) == 1 && add_holding(holders, inode) < 0)
@@ -146,15 +138,14 @@ static int compare(const void *one, const void *other)
 int socket_holders_load(struct socket_holders **ret)
 {
 	cleanup_socket_holders struct socket_holders *holders = calloc(1, sizeof(*holders));
-	DIR *directory CLEANUP(close_directory) = opendir("/proc");
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = opendir("/proc");
+	const struct dirent *entry = NULL;
 
 	if (!holders)
 		return -ENOMEM;
-	if (!directory)
+	if (!dir)
 		return -errno;
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): of a stream that nobody else reads */
-	while ((entry = readdir(directory))) {
+	while (dir_next(dir, &entry) == 0 && entry) {
 		char *end = NULL;
 		unsigned long number = strtoul(entry->d_name, &end, 10);
 

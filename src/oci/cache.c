@@ -345,32 +345,3 @@ int oci_cache_put(const struct oci_cache *cache, const char *digest, const void 
 	oci_cache_discard(&blob);
 	return r;
 }
-
-int oci_cache_put_fd(const struct oci_cache *cache, const char *digest, uint64_t size, int fd,
-		     int *ret_fd, struct problem *reterr_problem)
-{
-	cleanup_oci_cache_blob struct oci_cache_blob blob = OCI_CACHE_BLOB_INIT;
-	cleanup_free uint8_t *piece = malloc(PIECE_SIZE);
-	uint64_t offset = 0;
-	size_t n = 0;
-	int r;
-
-	if (!piece)
-		return -ENOMEM;
-	if (oci_cache_find(cache, digest, size, ret_fd) == 0)
-		return 0;
-	r = oci_cache_begin(cache, digest, size, &blob);
-	if (r == 0)
-		r = oci_cache_restart(&blob);
-	while (r == 0) {
-		r = fd_pread_full(fd, piece, PIECE_SIZE, offset, &n);
-		if (r < 0 || n == 0)
-			break;
-		offset += n;
-		r = oci_cache_add(&blob, piece, n);
-	}
-	if (r == 0 || r == -EMSGSIZE)
-		return oci_cache_commit(&blob, ret_fd, reterr_problem);
-	oci_cache_discard(&blob);
-	return r;
-}

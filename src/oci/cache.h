@@ -82,9 +82,6 @@ void oci_cache_discard(struct oci_cache_blob *blob);
 /* Bytes at once: a document. */
 must_check int oci_cache_put(const struct oci_cache *cache, const char *digest, const void *data,
 			     size_t size, struct problem *reterr_problem);
-/* All of a file, which must be *size* long and have that digest. */
-must_check int oci_cache_put_fd(const struct oci_cache *cache, const char *digest, uint64_t size,
-				int fd, int *ret_fd, struct problem *reterr_problem);
 
 /* What is in it. */
 struct oci_cache_entry {

@@ -4,7 +4,6 @@
 
 #include "oci/cache.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,11 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void close_stream(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
+#include "base/dir.h"
 
 static int add_entry(struct oci_cache_list *list, int dirfd, const char *name, bool is_partial)
 {
@@ -42,20 +37,16 @@ static int add_entry(struct oci_cache_list *list, int dirfd, const char *name, b
 
 static int list_directory(struct oci_cache_list *list, int dirfd, bool is_partial)
 {
-	CLEANUP(close_stream) DIR *dir = NULL;
-	cleanup_fd int own = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const struct dirent *entry;
-	int r = 0;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
+	int r = dir_open(dirfd, &dir);
 
-	if (own < 0)
-		return -errno;
-	dir = fdopendir(own);
-	if (!dir)
-		return -errno;
-	(void)TAKE_FD(own);
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has this stream */
-	while (r == 0 && (entry = readdir(dir)))
+	while (r == 0) {
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
 		r = add_entry(list, dirfd, entry->d_name, is_partial);
+	}
 	return r;
 }
 

@@ -12,7 +12,6 @@
 #define OCI_MEDIA_EMPTY       "application/vnd.oci.empty.v1+json"
 #define DOCKER_MEDIA_LIST     "application/vnd.docker.distribution.manifest.list.v2+json"
 #define DOCKER_MEDIA_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
-#define DOCKER_MEDIA_CONFIG   "application/vnd.docker.container.image.v1+json"
 
 /* What a registry is asked for, in a header. */
 #define OCI_MEDIA_ACCEPTED \

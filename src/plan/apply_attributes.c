@@ -8,7 +8,6 @@
 
 #include "plan/apply_version.h"
 
-#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +19,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
@@ -29,12 +29,6 @@
 #define SELINUX_XATTR    "security.selinux"
 #define SELINUX_MOUNT    "/sys/fs/selinux"
 #define SELINUX_BINARY   "system_u:object_r:bin_t:s0"
-
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
 
 void version_make_capability(uint64_t mask, struct vfs_cap_data *ret)
 {
@@ -102,16 +96,17 @@ int version_set_attributes(const struct tree *tree, int fd, const struct plan_ob
 static int fix_directory(const struct tree *tree, DIR *dir, const struct plan *plan)
 {
 	cleanup_strv struct strv foreign = STRV_INIT;
-	const struct dirent *entry;
+	const struct dirent *entry = NULL;
 	int r = 0;
 
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (r == 0 && (entry = readdir(dir))) {
-		const struct plan_object *object = plan_find_entry(plan, entry->d_name);
+	while (r == 0) {
+		const struct plan_object *object;
 		cleanup_fd int fd = -EBADF;
 
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
+		object = plan_find_entry(plan, entry->d_name);
 		if (object)
 			r = path_open_beneath(dirfd(dir), entry->d_name,
 					      O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
@@ -131,20 +126,16 @@ static int fix_directory(const struct tree *tree, DIR *dir, const struct plan *p
 
 int version_fix(const struct tree *tree, int versions_fd, const struct plan *plan)
 {
-	CLEANUP(close_dir) DIR *dir = NULL;
+	cleanup_dir DIR *dir = NULL;
 	struct stat st;
 	int fd = -EBADF;
 	int r;
 
 	r = path_open_beneath(versions_fd, plan->identity.version, O_RDONLY | O_DIRECTORY, 0, &fd);
-	if (r < 0)
+	if (r == 0)
+		r = dir_take(fd, &dir);
+	if (r != 0)
 		return r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = -errno;
-		(void)fd_close(fd);
-		return r;
-	}
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!tree->is_copy && (st.st_uid != 0 || st.st_gid != 0) && fchown(fd, 0, 0) < 0)

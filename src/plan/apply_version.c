@@ -9,7 +9,6 @@
 
 #include "plan/apply_version.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,18 +16,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
 #include "base/str.h"
 #include "plan/apply.h"
 #include "plan/plan_paths.h"
-
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
 
 void version_parked_name(const struct plan *plan, char name[VERSION_PARKED_SIZE])
 {
@@ -88,18 +82,14 @@ static int directory_matches(DIR *dir, const struct plan *plan, bool *ret)
 
 	for (;;) {
 		const struct plan_object *object;
-		const struct dirent *entry;
+		const struct dirent *entry = NULL;
 		bool same = false;
-		int r;
+		int r = dir_next(dir, &entry);
 
-		errno = 0;
-		entry = readdir(dir); /* NOLINT(concurrency-mt-unsafe): a stream of our own */
-		if (!entry && errno != 0)
-			return -errno;
+		if (r < 0)
+			return r;
 		if (!entry)
 			break;
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
 		/* A file that the plan does not have spoils nothing: version_fix() removes it. */
 		object = plan_find_entry(plan, entry->d_name);
 		if (!object)
@@ -115,7 +105,7 @@ static int directory_matches(DIR *dir, const struct plan *plan, bool *ret)
 
 int version_matches(int versions_fd, const char *name, const struct plan *plan, bool *ret)
 {
-	CLEANUP(close_dir) DIR *dir = NULL;
+	cleanup_dir DIR *dir = NULL;
 	bool matches = false;
 	int fd = -EBADF;
 	int r;
@@ -125,14 +115,10 @@ int version_matches(int versions_fd, const char *name, const struct plan *plan, 
 		*ret = false;
 		return 0;
 	}
-	if (r < 0)
+	if (r == 0)
+		r = dir_take(fd, &dir);
+	if (r != 0)
 		return r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = -errno;
-		(void)fd_close(fd);
-		return r;
-	}
 	r = directory_matches(dir, plan, &matches);
 	if (r == 0)
 		*ret = matches;
@@ -142,35 +128,22 @@ int version_matches(int versions_fd, const char *name, const struct plan *plan, 
 /* The parked directories of a version, sorted. */
 static int list_parked(int versions_fd, const char *version, struct strv *ret)
 {
-	CLEANUP(close_dir) DIR *dir = NULL;
+	cleanup_dir DIR *dir = NULL;
 	char prefix[VERSION_PARKED_SIZE];
-	const struct dirent *entry;
-	int fd;
+	const struct dirent *entry = NULL;
+	int r = dir_open(versions_fd, &dir);
 
-	fd = openat(versions_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		int r = -errno;
-
-		(void)fd_close(fd);
-		return r;
-	}
 	(void)snprintf(prefix, sizeof(prefix), ".%s~", version);
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while ((entry = readdir(dir))) {
-		int r;
-
-		if (!str_starts_with(entry->d_name, prefix) ||
-		    str_ends_with(entry->d_name, FILE_TEMPORARY_SUFFIX))
-			continue;
-		r = strv_add(ret, entry->d_name);
-		if (r < 0)
-			return r;
+	while (r == 0) {
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
+		if (str_starts_with(entry->d_name, prefix) &&
+		    !str_ends_with(entry->d_name, FILE_TEMPORARY_SUFFIX))
+			r = strv_add(ret, entry->d_name);
 	}
 	strv_sort(ret);
-	return 0;
+	return r;
 }
 
 static int exists(int dirfd, const char *name, bool *ret)
@@ -319,24 +292,14 @@ static bool is_needed(const char *name, const struct plan *const *keep, size_t n
 static int list_unneeded(int versions_fd, const struct plan *const *keep, size_t n,
 			 struct strv *ret)
 {
-	CLEANUP(close_dir) DIR *dir = NULL;
-	const struct dirent *entry;
-	int fd;
-	int r = 0;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
+	int r = dir_open(versions_fd, &dir);
 
-	fd = openat(versions_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = -errno;
-		(void)fd_close(fd);
-		return r;
-	}
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (r == 0 && (entry = readdir(dir))) {
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
+	while (r == 0) {
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
 		if (!is_needed(entry->d_name, keep, n))
 			r = strv_add(ret, entry->d_name);
 	}

@@ -5,7 +5,6 @@
 #include "plan/diff.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +15,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
@@ -250,36 +250,25 @@ static int compare_object(const struct tree *tree, const struct plan_object *obj
 	return r;
 }
 
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
-
 /* Every name in the directory *path* that the plan does not have and that ends in *suffix*. */
 static int find_others(const struct tree *tree, const struct plan *plan, const char *path,
 		       const char *suffix, enum diff_kind kind, struct diff *diff)
 {
-	CLEANUP(close_dir) DIR *dir = NULL;
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
 	int fd = -EBADF;
 	int r;
 
 	r = path_open_in_root(tree->rootfd, path, O_RDONLY | O_DIRECTORY, 0, &fd);
 	if (r < 0)
 		return r == -ENOENT || r == -ENOTDIR ? 0 : r;
-	dir = fdopendir(fd);
-	if (!dir) {
-		r = -errno;
-		(void)fd_close(fd);
-		return r;
-	}
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (r == 0 && (entry = readdir(dir))) {
+	r = dir_take(fd, &dir);
+	while (r == 0) {
 		cleanup_free char *full = NULL;
 
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
 		if (!str_ends_with(entry->d_name, suffix))
 			continue;
 		r = str_format(&full, "%s/%s", path, entry->d_name);

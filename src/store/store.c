@@ -11,13 +11,13 @@
 
 #include "store/store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
@@ -252,43 +252,25 @@ static bool id_of_temporary(const char *name, char id[MANIFEST_ID_MAX + 1])
 	return id_of_name(record, id);
 }
 
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
-
 static int list_ids(const struct store *store, bool (*id_of)(const char *name, char *id),
 		    struct strv *ret)
 {
 	cleanup_strv struct strv ids = STRV_INIT;
-	CLEANUP(close_dir) DIR *dir = NULL;
-	int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *dir = NULL;
+	const struct dirent *entry = NULL;
+	int r = dir_open(store->dirfd, &dir);
 
-	if (fd < 0)
-		return -errno;
-	dir = fdopendir(fd);
-	if (!dir) {
-		(void)fd_close(fd);
-		return -ENOMEM;
-	}
-	for (;;) {
+	while (r == 0) {
 		char id[MANIFEST_ID_MAX + 1];
-		const struct dirent *entry;
-		int r;
 
-		errno = 0;
-		entry = readdir(dir); /* NOLINT(concurrency-mt-unsafe): a stream of our own */
-		if (!entry && errno != 0)
-			return -errno;
-		if (!entry)
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
 			break;
-		if (!id_of(entry->d_name, id))
-			continue;
-		r = strv_add(&ids, id);
-		if (r < 0)
-			return r;
+		if (id_of(entry->d_name, id))
+			r = strv_add(&ids, id);
 	}
+	if (r < 0)
+		return r;
 	strv_sort(&ids);
 	*ret = ids;
 	ids = STRV_INIT;

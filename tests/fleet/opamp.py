@@ -189,14 +189,14 @@ class Refused(Exception):
 class WebSocket:
     """One connection, frame by frame."""
 
-    def __init__(self, address, path='/v1/opamp', authorization=None, context=None, timeout=10, source=None):
+    def __init__(self, address, path='/v1/opamp', authorization=None, context=None, timeout=10, source=None, extra=()):
         self.socket = socket.create_connection(address, timeout, source_address=source)
         if context:
             self.socket = context.wrap_socket(self.socket, server_hostname=address[0])
         self.buffer = b''
         key = base64.b64encode(os.urandom(16)).decode()
         head = [f'GET {path} HTTP/1.1', f'Host: {address[0]}:{address[1]}', 'Upgrade: websocket', 'Connection: Upgrade',
-                f'Sec-WebSocket-Key: {key}', 'Sec-WebSocket-Version: 13']
+                f'Sec-WebSocket-Key: {key}', 'Sec-WebSocket-Version: 13', *extra]
         if authorization:
             head.append(f'Authorization: {authorization}')
         try:

@@ -107,6 +107,23 @@ class Talk(Fleet):
             time.sleep(1)
         wait_for(lambda: server.api('GET', '/hosts')['items'][0]['last_seen'] > before, what='a later time')
 
+    def test_of_two_that_poll_with_one_credential_one_stays(self):
+        for fronts in (1, 3):
+            with self.subTest(fronts=fronts):
+                server = start(self, fronts=fronts)
+                agent, _ = self.enrol(server, kind=PollAgent)
+                copy = self.connect(server, PollAgent, agent.authorization, uid=agent.uid)
+                agent.sequence += 40
+                with self.assertRaises(Refused) as caught:
+                    for _ in range(8):
+                        agent.ask()
+                        copy.ask()
+                self.assertEqual((caught.exception.status, caught.exception.headers['retry-after']), (409, '60'))
+                self.assertIn(b'copied disks', caught.exception.body)
+                for _ in range(3):
+                    agent.ask()
+                self.assertEqual(server.api('GET', '/hosts/1')['presence'], 'duplicate')
+
     def test_host_that_says_goodbye_is_away_at_once(self):
         server = start(self)
         for kind in (SocketAgent, PollAgent):
@@ -179,6 +196,23 @@ class Offers(Fleet):
             answer = agent.post(agent.message(agent_description=describe({'env': 'prod'})), Host=header)
             url = answer['packages_available']['packages']['sensor']['file']['download_url']
             self.assertTrue(url.startswith(begin), (header, url))
+
+    def test_urls_are_https_where_something_before_affixd_ends_tls_which_is_said_once(self):
+        server = start(self)
+        self.publish(server, '1.0.0')
+        server.api('POST', '/assignments', {'addon': 'sensor', 'version': '1.0.0', 'selector': 'env=prod'})
+        for proto, begin in (('https', 'https://fleet.example/'), ('HTTPS', 'https://fleet.example/'), ('http', 'http://fleet.example/'),
+                             ('https, http', 'http://fleet.example/'), ('x' * 500, 'http://fleet.example/')):
+            agent = self.connect(server, PollAgent)
+            answer = agent.post(agent.message(agent_description=describe({'env': 'prod'})),
+                                **{'Host': 'fleet.example', 'X-Forwarded-Proto': proto})
+            url = answer['packages_available']['packages']['sensor']['file']['download_url']
+            self.assertTrue(url.startswith(begin), (proto, url))
+        agent = self.connect(server, SocketAgent, extra=['X-Forwarded-Proto: https'])
+        agent.send(agent_description=describe({'env': 'prod'}))
+        url = self.offer(agent)['packages_available']['packages']['sensor']['file']['download_url']
+        self.assertTrue(url.startswith(f'https://127.0.0.1:{server.port}/'), url)
+        self.assertEqual(len([line for line in server.log if 'public_url' in line]), 1, server.log)
 
     def check_download(self, server, path, data):
         size = len(data)

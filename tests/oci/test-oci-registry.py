@@ -514,19 +514,31 @@ class Import(Case):
         self.assertIn('/nowhere', check(registry_ca='/nowhere').stderr)
 
     def test_a_registry_that_stands_still_is_in_nobodys_way(self):
-        link = Link(self.serve().port)
+        made = self.serve()
+        link = Link(made.port)
         self.addCleanup(link.close)
-        server, operator = self.serve_fleet(registries=[f'127.0.0.1:{link.port}'])
+        server, operator = self.serve_fleet(registries=[f'127.0.0.1:{link.port}', f'127.0.0.1:{made.port}'])
         ref = f'127.0.0.1:{link.port}/sensor:1.0.0'
         bundle = self.workshop.bundle()
         self.affix('push', ref, bundle)
         link.rate = 1
-        with subprocess.Popen([AFFIX, 'fleet', 'pull', ref], env={**self.environment, **operator}) as pull:
-            try:
-                wait_for(lambda: self.pullers(ref), 20, 'the process that fetches')
-                self.assertEqual(server.import_bundle(bundle)['version'], '1.0.0')
-            finally:
+        pulls = [subprocess.Popen([AFFIX, 'fleet', 'pull', ref], env={**self.environment, **operator}, stderr=subprocess.PIPE, text=True)
+                 for _ in range(6)]
+        try:
+            wait_for(lambda: self.pullers(ref), 20, 'the process that fetches')
+            self.assertEqual(server.import_bundle(bundle)['version'], '1.0.0')
+            self.assertEqual(self.affix('fleet', 'pull', made.ref('sensor:1.0.0'), **operator).stdout, 'sensor 1.0.0: imported\n')
+            # Nor do more than four wait for it.
+            wait_for(lambda: sum(pull.poll() is not None for pull in pulls) == 2, 20, 'the refusals')
+            for pull in pulls:
+                if pull.poll() is not None:
+                    self.assertEqual(pull.returncode, 4)
+                    self.assertRegex(pull.stderr.read(), rf"\Abusy: 4 pulls from '127.0.0.1:{link.port}' [^\n]+\n\Z")
+            self.assertEqual(len(self.pullers(ref)), 1)
+        finally:
+            for pull in pulls:
                 pull.kill()
+                pull.communicate()
         # The process that fetches ends with its server.
         server.stop()
         wait_for(lambda: not self.pullers(ref), 20, 'its end')

@@ -26,6 +26,23 @@ static inline void world_end(struct world *world)
 	memory_done(&world->memory);
 }
 
+static inline int world_setup(void **state)
+{
+	struct world *world = malloc(sizeof(*world));
+
+	assert_non_null(world);
+	world_begin(world);
+	*state = world;
+	return 0;
+}
+
+static inline int world_teardown(void **state)
+{
+	world_end(*state);
+	free(*state);
+	return 0;
+}
+
 /* *seconds* pass, and the agent looks. */
 static inline void world_step(struct world *world, uint64_t seconds)
 {

@@ -8,8 +8,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/path.h"
 #include "control_openapi.h"
+#include "own_directory.h"
 
 uint64_t control_time = 1800000000;
 
@@ -110,8 +110,7 @@ int control_setup(void **state)
 	assert_non_null(c);
 	assert_true(sodium_init() >= 0);
 	control_time = 1800000000;
-	(void)snprintf(c->path, sizeof(c->path), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(c->path));
+	own_directory_make(c->path);
 	c->dir = open(c->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(c->dir >= 0);
 	control_trust(c);
@@ -126,11 +125,10 @@ int control_setup(void **state)
 int control_teardown(void **state)
 {
 	struct control *c = *state;
-	cleanup_fd int parent = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	c->fleet = fleet_free(c->fleet);
 	control_forget(c);
-	assert_int_equal(tree_remove(parent, path_last_name(c->path)), 0);
+	own_directory_remove(c->path);
 	(void)fd_close(c->dir);
 	free(c);
 	return 0;
@@ -220,24 +218,15 @@ size_t control_count(const json_t *json)
 	return json_array_size(json_object_get(json, "items"));
 }
 
-json_t *control_upload(struct control *c, unsigned wanted, const struct bundle_maker *maker,
-		       const char *version, const char *arch)
+char *control_spool(struct control *c, const struct bundle_maker *maker, const char *version,
+		    const char *arch)
 {
 	cleanup_free char *comment = NULL;
-	cleanup_free char *signature = NULL;
 	cleanup_free char *data = NULL;
 	cleanup_fd int fd = bundle_maker_file(maker);
+	char *signature = NULL;
 	struct digest digest;
 	size_t size = 0;
-	char encoded[4096];
-	char target[5000];
-	struct api_request request = {.method = "POST",
-				      .path = "/api/v1/packages",
-				      .authorization = c->admin,
-				      .spooled_name = "upload",
-				      .peer = "192.0.2.1"};
-	cleanup_api_response struct api_response response = API_RESPONSE_INIT;
-	json_t *json;
 
 	assert_int_equal(str_format(&comment,
 				    "affix:1 id=demo version=%s os=linux arch=%s "
@@ -249,6 +238,23 @@ json_t *control_upload(struct control *c, unsigned wanted, const struct bundle_m
 	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
 	assert_int_equal(fd_read_all(fd, 1 << 20, &data, &size), 0);
 	control_put(c, "incoming", "upload", data, size);
+	return signature;
+}
+
+json_t *control_upload(struct control *c, unsigned wanted, const struct bundle_maker *maker,
+		       const char *version, const char *arch)
+{
+	cleanup_free char *signature = control_spool(c, maker, version, arch);
+	char encoded[4096];
+	char target[5000];
+	struct api_request request = {.method = "POST",
+				      .path = "/api/v1/packages",
+				      .authorization = c->admin,
+				      .spooled_name = "upload",
+				      .peer = "192.0.2.1"};
+	cleanup_api_response struct api_response response = API_RESPONSE_INIT;
+	json_t *json;
+
 	(void)sodium_bin2base64(encoded, sizeof(encoded), (unsigned char *)signature,
 				strlen(signature), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	(void)snprintf(target, sizeof(target), "signature=%s", encoded);

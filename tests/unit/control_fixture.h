@@ -76,7 +76,11 @@ const char *control_text(const json_t *json, const char *key);
 int64_t control_number(const json_t *json, const char *key);
 const json_t *control_item(const json_t *json, size_t index);
 size_t control_count(const json_t *json);
-/* Uploads a bundle of 'demo': what *maker* has, signed as *version* for *arch*. */
+/* A bundle of 'demo' as DATA/incoming/upload: what *maker* has, signed as *version* for *arch*. Its
+ * signature, owned by the caller. */
+char *control_spool(struct control *c, const struct bundle_maker *maker, const char *version,
+		    const char *arch);
+/* Uploads one. */
 json_t *control_upload(struct control *c, unsigned wanted, const struct bundle_maker *maker,
 		       const char *version, const char *arch);
 void control_manifest(char *text, size_t size, const char *version, const char *requires_lines);

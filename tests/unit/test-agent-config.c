@@ -42,11 +42,15 @@ static void bad(const char *text, const char *part)
 static void an_address_is_enough(void **state)
 {
 	cleanup_config struct config *config = good("server: {url: 'wss://fleet.example:4320'}");
+	cleanup_config struct config *path = good("server: {url: 'ws://127.1/'}");
+	cleanup_config struct config *query = good("server: {url: 'wss://fleet.example?a/b'}");
 	cleanup_config struct config *v6 = good("server: {url: 'wss://[2001:db8::1]:65535'}");
 
 	(void)state;
 	assert_string_equal(v6->url, "https://[2001:db8::1]:65535/v1/opamp");
 	assert_string_equal(config->url, "https://fleet.example:4320/v1/opamp");
+	assert_string_equal(path->url, "http://127.0.0.1/");
+	assert_string_equal(query->url, "https://fleet.example/?a/b");
 	assert_int_equal(config->transport, CONFIG_TRANSPORT_AUTO);
 	assert_int_equal(config->heartbeat_seconds, 30);
 	assert_int_equal(config->policy.removal_delay, 900);
@@ -107,6 +111,8 @@ static void what_is_wrong_is_said(void **state)
 	bad("server: {url: 'wss://[::1]:99999/x'}", "wss://");
 	bad("server: {url: 'wss://[::1/x'}", "wss://");
 	bad("server: {url: 'wss://a:80x/'}", "wss://");
+	bad("server: {url: 'wss:///v1/opamp'}", "wss://");
+	bad("server: {url: 'wss://a/x#y'}", "wss://");
 	bad("server: {url: 'wss://a', transport: pigeon}", "transport");
 	bad("server: {url: 'wss://a', ca_file: ca.pem}", "absolute path");
 	bad("server: {url: 'wss://a', client_key: /k}", "belong together");

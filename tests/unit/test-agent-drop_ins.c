@@ -14,8 +14,7 @@
 #include <cmocka.h>
 
 #include "base/fd.h"
-#include "base/file.h"
-#include "base/path.h"
+#include "own_directory.h"
 
 static char top[64];
 static const char *directories[] = {"/nonexistent", top, NULL};
@@ -24,17 +23,14 @@ static char before[DESIRED_KEY_SIZE];
 static int begin(void **state)
 {
 	(void)state;
-	(void)snprintf(top, sizeof(top), "/tmp/affix-drop-ins.XXXXXX");
-	assert_non_null(mkdtemp(top));
+	own_directory_make(top);
 	return 0;
 }
 
 static int end(void **state)
 {
-	cleanup_fd int parent = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
 	(void)state;
-	assert_int_equal(tree_remove(parent, path_last_name(top)), 0);
+	own_directory_remove(top);
 	return 0;
 }
 

@@ -17,9 +17,8 @@
 #include "agent/frame_config.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/file.h"
-#include "base/path.h"
 #include "opamp/decode.h"
+#include "own_directory.h"
 
 /* An add-on that this test is, in a directory of its own. */
 struct addon {
@@ -37,8 +36,7 @@ static int begin(void **state)
 	struct addon *addon = calloc(1, sizeof(*addon));
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	(void)snprintf(addon->directory, sizeof(addon->directory), "/tmp/affix-frame.XXXXXX");
-	assert_non_null(mkdtemp(addon->directory));
+	own_directory_make(addon->directory);
 	(void)snprintf(addon->path, sizeof(addon->path), "%s/ipc.sock", addon->directory);
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", addon->path);
 	addon->connection = -EBADF;
@@ -56,14 +54,13 @@ static int begin(void **state)
 static int end(void **state)
 {
 	struct addon *addon = *state;
-	cleanup_fd int parent = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	ignore_result(frame_client_free(addon->client));
 	(void)sd_event_unref(addon->event);
 	(void)fd_close(addon->listener);
 	(void)fd_close(addon->connection);
 	json_decref(addon->config);
-	assert_int_equal(tree_remove(parent, path_last_name(addon->directory)), 0);
+	own_directory_remove(addon->directory);
 	free(addon);
 	return 0;
 }

@@ -90,24 +90,6 @@ static void what_is_no_answer_is_refused(void **state)
 	assert_string_equal(answer.accept, "");
 }
 
-static void a_path_is_the_servers_own(void **state)
-{
-	static const char *const cases[][3] = {
-		{"https://fleet:4320/v1/opamp", "/a/b",          "https://fleet:4320/a/b"},
-		{"https://fleet",               "/a",            "https://fleet/a"       },
-		{"http://fleet?x",              "/a",            "http://fleet/a"        },
-		{"https://fleet/v1",            "https://cdn/a", "https://cdn/a"         },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		cleanup_free char *url = NULL;
-
-		assert_int_equal(download_resolve(cases[i][0], cases[i][1], &url), 0);
-		assert_string_equal(url, cases[i][2]);
-	}
-}
-
 static void bundles_come_from_the_server_and_from_what_the_administrator_names(void **state)
 {
 	static const struct {
@@ -146,6 +128,28 @@ static void bundles_come_from_the_server_and_from_what_the_administrator_names(v
 	}
 }
 
+static void a_refusal_names_what_mends_it(void **state)
+{
+	const struct config config = {.url = (char *)"https://fleet:4320/v1/opamp"};
+	char text[DOWNLOAD_ORIGIN_TEXT_MAX];
+	static const char *const schemes[] = {"http", "https"};
+	static const char *const ends[] = {"to the https address", "what hosts reach it by"};
+	char longest[1100];
+
+	(void)state;
+	download_refuse_origin(&config, "http://FLEET:80/a?secret", text);
+	assert_non_null(strstr(text, "'http://FLEET:80/a', in plain text"));
+	assert_non_null(strstr(text, "public_url in affixd.yaml"));
+	download_refuse_origin(&config, "https://127.0.0.1:4320/a", text);
+	assert_non_null(strstr(text, "downloads.origins"));
+	assert_non_null(strstr(text, "public_url in affixd.yaml"));
+	for (unsigned i = 0; i < ARRAY_SIZE(schemes); i++) {
+		(void)snprintf(longest, sizeof(longest), "%s://fleet/%01000d", schemes[i], 0);
+		download_refuse_origin(&config, longest, text);
+		assert_true(str_ends_with(text, ends[i]));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,9 +158,9 @@ int main(void)
 		cmocka_unit_test(a_websocket_key_is_answered_as_the_rfc_says),
 		cmocka_unit_test(an_answer_is_read_as_far_as_it_matters),
 		cmocka_unit_test(what_is_no_answer_is_refused),
-		cmocka_unit_test(a_path_is_the_servers_own),
 		cmocka_unit_test(
 			bundles_come_from_the_server_and_from_what_the_administrator_names),
+		cmocka_unit_test(a_refusal_names_what_mends_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,22 +2,6 @@
 
 #include "agent_world.h"
 
-static int begin(void **state)
-{
-	struct world *world = malloc(sizeof(*world));
-
-	world_begin(world);
-	*state = world;
-	return 0;
-}
-
-static int end(void **state)
-{
-	world_end(*state);
-	free(*state);
-	return 0;
-}
-
 static void what_is_offered_is_installed_once(void **state)
 {
 	struct world *world = *state;
@@ -479,7 +463,7 @@ static void http_statuses_are_sorted(void **state)
 	assert_int_equal(reconcile_judge_status(403), MEMORY_FRESH_OFFER);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {

@@ -2,22 +2,6 @@
 
 #include "agent_world.h"
 
-static int begin(void **state)
-{
-	struct world *world = malloc(sizeof(*world));
-
-	world_begin(world);
-	*state = world;
-	return 0;
-}
-
-static int end(void **state)
-{
-	world_end(*state);
-	free(*state);
-	return 0;
-}
-
 static void the_only_addon_goes_after_the_delay_and_two_connections(void **state)
 {
 	struct world *world = *state;
@@ -132,80 +116,91 @@ static void all_but_one_waits_for_a_confirmation(void **state)
 	assert_step(world, "three", STEP_UNINSTALL);
 }
 
-static void a_confirmation_does_not_shorten_the_delay(void **state)
+#define AFFIXD(more)   "{\"configs\":{},\"is_affix\":true" more "}"
+#define CONFIRMED_BOTH AFFIXD(",\"confirm_removal\":[\"one\",\"two\"]")
+
+static const struct removal {
+	const char *what;
+	const char *settings; /* NULL: another server than affixd */
+	bool ignores_confirmation;
+	const char *has[3];
+	const char *offered[2];
+	uint64_t after; /* seconds: then *goes* does, and not before */
+	const char *why;
+	const char *goes[2];
+	const char *stays;
+} removals[] = {
+	{
+         .what = "a confirmation does not shorten the delay",
+         .settings = CONFIRMED_BOTH,
+         .has = {"one 1.0.0 p1", "two 1.0.0 p2"},
+         .after = WORLD_DELAY,
+         .why = "mass-removal",
+         .goes = {"one", "two"},
+	 },
+	{
+         .what = "a mass removal by another server waits a day",
+         .has = {"one 1.0.0 p1", "two 1.0.0 p2"},
+         .after = WORLD_MASS,
+         .why = "mass-removal",
+         .goes = {"one", "two"},
+	 },
+	{
+         .what = "so does a confirmed one, where the server's word does not count",
+         .settings = CONFIRMED_BOTH,
+         .ignores_confirmation = true,
+         .has = {"one 1.0.0 p1", "two 1.0.0 p2"},
+         .after = WORLD_MASS,
+         .why = "mass-removal",
+         .goes = {"one", "two"},
+	 },
+	{
+         .what = "half of two is no mass removal",
+         .settings = AFFIXD(""),
+         .has = {"one 1.0.0 p1", "two 1.0.0 p2"},
+         .offered = {"one"},
+         .after = WORLD_DELAY,
+         .why = "removal-delay",
+         .goes = {"two"},
+	 },
+	{
+         .what = "what the administrator installed is neither removed nor counted",
+         .settings = AFFIXD(""),
+         .has = {"mine 1.0.0 p1 {\"origin\":\"local\"}", "theirs 1.0.0 p2"},
+         .after = WORLD_DELAY,
+         .why = "removal-delay",
+         .goes = {"theirs"},
+         .stays = "mine",
+	 },
+};
+
+static void what_is_not_offered_goes_in_its_time(void **state)
 {
 	struct world *world = *state;
 
-	world_settings(world,
-		       "{\"configs\":{},\"is_affix\":true,\"confirm_removal\":[\"one\",\"two\"]}");
-	world_host(world, LIST("one 1.0.0 p1", "two 1.0.0 p2"));
-	world_offer(world, NOTHING);
-	world_step(world, 0);
-	world->connection = 2;
-	world_step(world, WORLD_DELAY - 1);
-	assert_step(world, "one", STEP_WAIT);
-	world_step(world, 1);
-	assert_step(world, "one", STEP_UNINSTALL);
-}
+	for (size_t i = 0; i < ARRAY_SIZE(removals); i++) {
+		const struct removal *removal = &removals[i];
 
-static void a_mass_removal_by_another_server_waits_a_day(void **state)
-{
-	struct world *world = *state;
-
-	world_host(world, LIST("one 1.0.0 p1", "two 1.0.0 p2"));
-	world_offer(world, NOTHING);
-	world_step(world, 0);
-	world->connection = 2;
-	world_step(world, WORLD_MASS - 1);
-	assert_wait(world, "one", "mass-removal");
-	assert_int_equal(world->result.wake, 1);
-	world_step(world, 1);
-	assert_step(world, "one", STEP_UNINSTALL);
-	assert_step(world, "two", STEP_UNINSTALL);
-}
-
-static void where_the_servers_word_does_not_count_a_confirmed_mass_removal_waits_a_day(void **state)
-{
-	struct world *world = *state;
-
-	world->policy.ignores_confirmation = true;
-	world_settings(world,
-		       "{\"configs\":{},\"is_affix\":true,\"confirm_removal\":[\"one\",\"two\"]}");
-	world_host(world, LIST("one 1.0.0 p1", "two 1.0.0 p2"));
-	world_offer(world, NOTHING);
-	world_step(world, 0);
-	world->connection = 2;
-	world_step(world, WORLD_MASS - 1);
-	assert_wait(world, "one", "mass-removal");
-	world_step(world, 1);
-	assert_step(world, "one", STEP_UNINSTALL);
-}
-
-static void half_of_two_is_no_mass_removal(void **state)
-{
-	struct world *world = *state;
-
-	world_settings(world, "{\"configs\":{},\"is_affix\":true}");
-	world_host(world, LIST("one 1.0.0 p1", "two 1.0.0 p2"));
-	world_offer(world, LIST("one"));
-	world_step(world, 0);
-	world->connection = 2;
-	world_step(world, WORLD_DELAY);
-	assert_step(world, "two", STEP_UNINSTALL);
-}
-
-static void what_the_administrator_installed_is_neither_removed_nor_counted(void **state)
-{
-	struct world *world = *state;
-
-	world_settings(world, "{\"configs\":{},\"is_affix\":true}");
-	world_host(world, LIST("mine 1.0.0 p1 {\"origin\":\"local\"}", "theirs 1.0.0 p2"));
-	world_offer(world, NOTHING);
-	world_step(world, 0);
-	world->connection = 2;
-	world_step(world, WORLD_DELAY);
-	assert_step(world, "mine", STEP_NONE);
-	assert_step(world, "theirs", STEP_UNINSTALL);
+		print_message("%s\n", removal->what);
+		world_end(world);
+		world_begin(world);
+		world->policy.ignores_confirmation = removal->ignores_confirmation;
+		if (removal->settings)
+			world_settings(world, removal->settings);
+		world_host(world, removal->has);
+		world_offer(world, removal->offered);
+		world_step(world, 0);
+		world->connection = 2;
+		world_step(world, removal->after - 1);
+		for (size_t k = 0; k < ARRAY_SIZE(removal->goes) && removal->goes[k]; k++)
+			assert_wait(world, removal->goes[k], removal->why);
+		assert_int_equal(world->result.wake, 1);
+		world_step(world, 1);
+		for (size_t k = 0; k < ARRAY_SIZE(removal->goes) && removal->goes[k]; k++)
+			assert_step(world, removal->goes[k], STEP_UNINSTALL);
+		if (removal->stays)
+			assert_step(world, removal->stays, STEP_NONE);
+	}
 }
 
 static void disabled_by_the_server_is_as_unassigned(void **state)
@@ -253,7 +248,7 @@ static void the_administrator_switches_off_at_once_and_keeps_for_ever(void **sta
 	assert_step(world, "on", STEP_NONE);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
@@ -264,11 +259,7 @@ int main(void)
 		TEST(the_delay_is_counted_over_a_restart_and_not_by_the_wall_clock),
 		TEST(an_absent_packages_field_removes_nothing),
 		TEST(all_but_one_waits_for_a_confirmation),
-		TEST(a_confirmation_does_not_shorten_the_delay),
-		TEST(a_mass_removal_by_another_server_waits_a_day),
-		TEST(where_the_servers_word_does_not_count_a_confirmed_mass_removal_waits_a_day),
-		TEST(half_of_two_is_no_mass_removal),
-		TEST(what_the_administrator_installed_is_neither_removed_nor_counted),
+		TEST(what_is_not_offered_goes_in_its_time),
 		TEST(disabled_by_the_server_is_as_unassigned),
 		TEST(a_broken_offer_removes_nothing),
 		TEST(the_administrator_switches_off_at_once_and_keeps_for_ever),

@@ -9,8 +9,7 @@
 #include "agent/addon_state.h"
 #include "agent/state.h"
 #include "base/fd.h"
-#include "base/file.h"
-#include "base/path.h"
+#include "own_directory.h"
 
 static char path[64];
 static int state_fd;
@@ -18,19 +17,16 @@ static int state_fd;
 static int begin(void **state)
 {
 	(void)state;
-	(void)snprintf(path, sizeof(path), "/tmp/affix-state.XXXXXX");
-	assert_non_null(mkdtemp(path));
+	own_directory_make(path);
 	assert_int_equal(state_open(path, &state_fd), 0);
 	return 0;
 }
 
 static int end(void **state)
 {
-	cleanup_fd int parent = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
 	(void)state;
 	state_fd = fd_close(state_fd);
-	assert_int_equal(tree_remove(parent, path_last_name(path)), 0);
+	own_directory_remove(path);
 	return 0;
 }
 

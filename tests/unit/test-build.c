@@ -19,6 +19,7 @@
 #include "bundle/bundle.h"
 #include "bundle/decompress.h"
 #include "bundle_maker.h"
+#include "own_directory.h"
 
 /* BLAKE2b-512 of the demo add-on's tar archive, begun. The compressor's version does not enter. */
 #define GOLDEN "81d8af3fe8f946eafcde0928207da98caea118a4e7c0213ee781c0d961b2557d"
@@ -66,8 +67,7 @@ static int setup(void **state)
 	uint8_t program[1000] = {0};
 
 	assert_non_null(f);
-	(void)snprintf(f->path, sizeof(f->path), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(f->path));
+	own_directory_make(f->path);
 	f->dir = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->dir >= 0);
 	(void)snprintf(f->src, sizeof(f->src), "%s/src", f->path);
@@ -88,9 +88,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	cleanup_fd int parent = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	assert_int_equal(tree_remove(parent, path_last_name(f->path)), 0);
+	own_directory_remove(f->path);
 	(void)fd_close(f->dir);
 	free(f);
 	return 0;

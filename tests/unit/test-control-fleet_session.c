@@ -85,6 +85,87 @@ static void a_copy_that_polls_is_found_as_one_that_is_connected_is(void **state)
 	assert_string_equal(control_text(host, "presence"), "duplicate");
 }
 
+/* A poll by a connection of its own, or by the one that it shares; how it was refused, or 0. */
+static unsigned poll_with(struct control *c, struct control_agent *agent, uint64_t sequence,
+			  bool is_shared)
+{
+	struct fleet_report report = {0};
+
+	control_time += 5;
+	if (!is_shared)
+		control_hello(c, agent);
+	agent->sequence = sequence - 1;
+	control_report(c, agent, &report);
+	return refusal_of(c, agent);
+}
+
+/* Two that poll, *lead* messages apart, until one is told to go; the other stays. */
+static void two_poll(struct control *c, uint64_t lead, bool is_shared)
+{
+	struct control_agent first = {.is_polling = true};
+	struct control_agent copy;
+	cleanup_json json_t *host = NULL;
+	cleanup_json json_t *later = NULL;
+	uint64_t n = 10;
+
+	control_enrol(c, &first, "web1");
+	copy = first;
+	control_time += 600;
+	for (unsigned i = 0; i < 4; i++, n++) {
+		assert_int_equal(poll_with(c, &first, n + lead, is_shared), 0);
+		assert_int_equal(poll_with(c, &copy, n, is_shared), 0);
+	}
+	assert_int_equal(poll_with(c, &first, n + lead, is_shared), 0);
+	assert_int_equal(poll_with(c, &copy, n, is_shared), 409);
+	assert_int_equal(control_last(c, &copy)->retry_after, 60);
+	/* The front forgets a connection with the refusal. */
+	assert_int_equal(poll_with(c, &first, ++n + lead, false), 0);
+	host = control_ask(c, 200, "GET", "/api/v1/hosts/1", NULL);
+	assert_string_equal(control_text(host, "presence"), "duplicate");
+	/* Who has gone keeps nobody out, however often the other asks, and is heard, meanwhile. */
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(poll_with(c, &copy, n - 5, false), 409);
+		control_time += 5;
+		assert_int_equal(fleet_seen(c->fleet, &copy.connection, 1), 0);
+	}
+	control_time += 20;
+	assert_int_equal(poll_with(c, &copy, n - 4, false), 0);
+	control_time += 600;
+	assert_int_equal(poll_with(c, &copy, n - 3, false), 0);
+	later = control_ask(c, 200, "GET", "/api/v1/hosts/1", NULL);
+	assert_string_equal(control_text(later, "presence"), "connected");
+}
+
+static void of_two_that_both_poll_one_stays(void **state)
+{
+	two_poll(*state, 40, false);
+}
+
+static void of_two_that_poll_in_step_one_stays(void **state)
+{
+	two_poll(*state, 0, false);
+}
+
+static void of_two_that_poll_the_same_front_one_stays(void **state)
+{
+	two_poll(*state, 40, true);
+}
+
+static void a_host_that_polls_and_begins_anew_is_no_copy(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agent = {.is_polling = true};
+	cleanup_json json_t *host = NULL;
+
+	control_enrol(c, &agent, "web1");
+	for (unsigned start = 0; start < 20; start++) {
+		for (uint64_t n = 1; n < 40; n++)
+			assert_int_equal(poll_with(c, &agent, n, start % 2), 0);
+	}
+	host = control_ask(c, 200, "GET", "/api/v1/hosts/1", NULL);
+	assert_string_equal(control_text(host, "presence"), "connected");
+}
+
 static void a_host_that_polls_is_none_that_takes_turns(void **state)
 {
 	struct control *c = *state;
@@ -114,6 +195,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_copy_that_polls_is_found_as_one_that_is_connected_is, control_setup,
 			control_teardown),
+		cmocka_unit_test_setup_teardown(of_two_that_both_poll_one_stays, control_setup,
+						control_teardown),
+		cmocka_unit_test_setup_teardown(of_two_that_poll_in_step_one_stays, control_setup,
+						control_teardown),
+		cmocka_unit_test_setup_teardown(of_two_that_poll_the_same_front_one_stays,
+						control_setup, control_teardown),
+		cmocka_unit_test_setup_teardown(a_host_that_polls_and_begins_anew_is_no_copy,
+						control_setup, control_teardown),
 		cmocka_unit_test_setup_teardown(a_host_that_polls_is_none_that_takes_turns,
 						control_setup, control_teardown),
 	};

@@ -59,14 +59,13 @@ static void import_other_schema(struct control *c)
 }
 
 /* What the host was told last of version and configuration. */
-static void told(struct control *c, struct control_agent *agent, const char *config)
+static void was_told(struct control *c, struct control_agent *agent, const char *config)
 {
 	cleanup_opamp_arena struct opamp_arena *arena = NULL;
 	const Opamp__Proto__ServerToAgent *message;
 	const Opamp__Proto__AgentConfigMap *map;
 	const Opamp__Proto__AgentConfigFile *file = NULL;
 
-	control_tick(c);
 	message = control_decode(control_last(c, agent), &arena);
 	assert_non_null(message->remote_config);
 	map = message->remote_config->config;
@@ -78,6 +77,12 @@ static void told(struct control *c, struct control_agent *agent, const char *con
 	/* A line. */
 	assert_int_equal(file->body.len, strlen(config) + 1);
 	assert_memory_equal(file->body.data, config, strlen(config));
+}
+
+static void told(struct control *c, struct control_agent *agent, const char *config)
+{
+	control_tick(c);
+	was_told(c, agent, config);
 }
 
 static void what_a_host_keeps_it_keeps_with_the_configuration_that_fits(void **state)
@@ -101,6 +106,40 @@ static void what_a_host_keeps_it_keeps_with_the_configuration_that_fits(void **s
 	control_do(c, 200, "PATCH", "/api/v1/assignments/1",
 		   "{\"version\": \"1.0.0\", \"config\": {\"level\": 4}}");
 	told(c, &agent, "{\"level\":4}");
+}
+
+static void each_of_many_assignments_keeps_its_own(void **state)
+{
+	struct control *c = *state;
+	struct control_agent agents[3] = {0};
+	char target[64];
+	char text[160];
+
+	control_package(c, "1.0.0");
+	import_other_schema(c);
+	for (unsigned i = 0; i < ARRAY_SIZE(agents); i++) {
+		(void)snprintf(text, sizeof(text), "web%u", i + 1);
+		control_enrol(c, &agents[i], text);
+		/* The first of them wins by its priority: their order is not that of numbers. */
+		(void)snprintf(text, sizeof(text),
+			       "{\"addon\": \"demo\", \"version\": \"1.0.0\", \"host\": %u, "
+			       "\"config\": {\"level\": %u}, \"priority\": %u}",
+			       i + 1, i + 5, 9 - i);
+		control_do(c, 201, "POST", "/api/v1/assignments", text);
+		control_say_status(c, &agents[i], "1.0.0", "running");
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(agents); i++) {
+		(void)snprintf(target, sizeof(target), "/api/v1/assignments/%u", i + 1);
+		control_do(c, 200, "PATCH", target,
+			   "{\"version\": \"2.0.0\", \"config\": {\"grade\": 1}}");
+	}
+	control_tick(c);
+	control_do(c, 200, "POST", "/api/v1/packages/demo/2.0.0/revoke", "{}");
+	control_tick(c);
+	for (unsigned i = 0; i < ARRAY_SIZE(agents); i++) {
+		(void)snprintf(text, sizeof(text), "{\"level\":%u}", i + 5);
+		was_told(c, &agents[i], text);
+	}
 }
 
 static void an_old_version_gets_what_is_said_now_however_many_came_after_it(void **state)
@@ -331,6 +370,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_host_keeps_what_it_runs_where_it_cannot_have_what_is_assigned),
 		TEST(what_a_host_keeps_it_keeps_with_the_configuration_that_fits),
+		TEST(each_of_many_assignments_keeps_its_own),
 		TEST(an_old_version_gets_what_is_said_now_however_many_came_after_it),
 		TEST(what_could_not_be_assigned_any_more_can_be_disabled),
 		TEST(a_bundle_that_joins_an_approved_package_waits_for_its_own_approval),

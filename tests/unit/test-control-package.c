@@ -4,6 +4,13 @@
 
 #include "control_fixture.h"
 
+#include <dirent.h>
+
+#include "control/package_arrival.h"
+
+#define APPROVE "/api/v1/packages/demo/1.0.0/approve"
+#define PULL    "/api/v1/packages/pull"
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
 
 static void an_imported_package_waits_for_approval(void **state)
@@ -148,6 +155,128 @@ static void approval_may_take_capabilities_away_but_add_none(void **state)
 	assert_true(json_is_null(json_object_get(all, "capabilities")));
 }
 
+/* Approves what had *revision* when it was looked at. */
+static json_t *approve(struct control *c, unsigned wanted, const json_t *seen)
+{
+	char body[128];
+
+	(void)snprintf(body, sizeof(body), "{\"revision\": \"%s\"}",
+		       control_text(seen, "revision"));
+	return control_ask(c, wanted, "POST", APPROVE, body);
+}
+
+static void assert_changed(const json_t *answer)
+{
+	assert_string_equal(control_text(json_object_get(answer, "error"), "name"),
+			    "package-changed");
+}
+
+static void an_approval_of_what_was_seen_takes_nothing_that_came_after(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker maker;
+	cleanup_json json_t *seen = NULL;
+	cleanup_json json_t *refused = NULL;
+	cleanup_json json_t *both = NULL;
+	cleanup_json json_t *approved = NULL;
+	cleanup_json json_t *revoked = NULL;
+
+	bundle_maker_init(&maker);
+	json_decref(control_upload(c, 201, &maker, "1.0.0", "amd64"));
+	seen = control_ask(c, 200, "GET", "/api/v1/packages/demo/1.0.0", NULL);
+	bundle_maker_elf(maker.binary, EM_AARCH64);
+	both = control_upload(c, 201, &maker, "1.0.0", "arm64");
+	refused = approve(c, 409, seen);
+	assert_changed(refused);
+	approved = approve(c, 200, both);
+	assert_string_equal(control_text(approved, "state"), "approved");
+	/* Somebody else revoked it meanwhile: that is not taken back by who did not see it. */
+	control_do(c, 200, "POST", "/api/v1/packages/demo/1.0.0/revoke", "{}");
+	revoked = approve(c, 409, approved);
+	assert_changed(revoked);
+	control_refused(c, 400, "bad-request", "POST", APPROVE, "{\"revision\": 1}");
+	/* Who names no revision approves what there is. */
+	control_do(c, 200, "POST", APPROVE, "{}");
+}
+
+/* One that was fetched, and is checked. */
+static struct package_arrival *arrive(struct control *c, const struct bundle_maker *maker,
+				      const char *arch)
+{
+	cleanup_free char *signature = control_spool(c, maker, "1.0.0", arch);
+	const struct package_upload upload = {"upload", signature, strlen(signature)};
+	struct package_arrival *arrival = NULL;
+
+	assert_int_equal(package_arrival_new(c->fleet, &upload, &arrival), 0);
+	package_arrival_check(arrival);
+	assert_int_equal(arrival->result, 0);
+	return arrival;
+}
+
+/* A pull that brought two bundles; its answer. */
+static json_t *pull(struct control *c, unsigned wanted, const struct bundle_maker *first,
+		    const struct bundle_maker *second)
+{
+	static const char body[] = "{\"reference\": \"registry.example/demo:1\"}";
+	cleanup_package_arrival struct package_arrival *arrival = NULL;
+	struct api_request request = {.method = "POST",
+				      .path = PULL,
+				      .authorization = c->admin,
+				      .content_type = "application/json",
+				      .body = body,
+				      .body_size = strlen(body),
+				      .arrival = &arrival};
+	cleanup_api_response struct api_response response = API_RESPONSE_INIT;
+
+	assert_int_equal(package_arrival_begin(c->fleet, &arrival), 0);
+	arrival->pull = calloc(1, sizeof(*arrival->pull));
+	assert_non_null(arrival->pull);
+	arrival->pull->reference = strdup("registry.example/demo:1");
+	arrival->next = arrive(c, first, "amd64");
+	arrival->next->next = arrive(c, second, "arm64");
+	arrival->is_checked = true;
+	api_handle(c->fleet, &request, &response);
+	assert_int_equal(response.status, wanted);
+	return json_loadb(response.body, response.body_size, 0, NULL);
+}
+
+static size_t count_files(struct control *c, const char *name)
+{
+	DIR *dir = fdopendir(openat(c->dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	size_t n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	(void)closedir(dir);
+	return n - 2;
+}
+
+static void a_pull_is_taken_whole_or_leaves_nothing(void **state)
+{
+	struct control *c = *state;
+	struct bundle_maker first;
+	struct bundle_maker second;
+	cleanup_json json_t *refused = NULL;
+	cleanup_json json_t *taken = NULL;
+
+	bundle_maker_init(&first);
+	bundle_maker_init(&second);
+	bundle_maker_elf(second.binary, EM_AARCH64);
+	bundle_maker_set_text(&second, "config.schema.json",
+			      "{\"type\": \"object\", \"title\": \"\"}");
+	refused = pull(c, 409, &first, &second);
+	assert_string_equal(control_text(json_object_get(refused, "error"), "name"),
+			    "manifest-differs");
+	assert_int_equal(count_files(c, "artifacts") + count_files(c, "incoming"), 0);
+	bundle_maker_init(&second);
+	bundle_maker_elf(second.binary, EM_AARCH64);
+	taken = pull(c, 200, &first, &second);
+	assert_int_equal(control_count(taken), 1);
+	assert_int_equal(count_files(c, "artifacts"), 2);
+	assert_int_equal(count_files(c, "incoming"), 0);
+}
+
 static void artifacts_and_signatures_can_be_had_by_name(void **state)
 {
 	struct control *c = *state;
@@ -215,6 +344,8 @@ int main(void)
 		TEST(what_a_host_would_refuse_is_refused),
 		TEST(an_upload_without_a_good_signature_parameter_is_refused),
 		TEST(approval_may_take_capabilities_away_but_add_none),
+		TEST(an_approval_of_what_was_seen_takes_nothing_that_came_after),
+		TEST(a_pull_is_taken_whole_or_leaves_nothing),
 		TEST(artifacts_and_signatures_can_be_had_by_name),
 		TEST(what_a_crash_leaves_is_removed_at_the_start),
 	};

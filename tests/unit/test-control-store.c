@@ -21,8 +21,8 @@
 
 #include "base/fd.h"
 #include "base/file.h"
-#include "base/path.h"
 #include "control/store_schema.h"
+#include "own_directory.h"
 
 #define NAME "test.db"
 
@@ -44,8 +44,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	(void)snprintf(f->path, sizeof(f->path), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(f->path));
+	own_directory_make(f->path);
 	f->dir = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	open_store(f);
 	*state = f;
@@ -55,10 +54,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	cleanup_fd int parent = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	(void)store_free(f->store);
-	assert_int_equal(tree_remove(parent, path_last_name(f->path)), 0);
+	own_directory_remove(f->path);
 	(void)fd_close(f->dir);
 	free(f);
 	return 0;

@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "base/file.h"
+#include "own_directory.h"
 
 #define LIMIT (100 * CLOCK_USEC_PER_MSEC)
 
@@ -47,8 +47,7 @@ static int setup(void **state)
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	assert_non_null(fixture);
-	(void)snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(fixture->directory));
+	own_directory_make(fixture->directory);
 	assert_int_equal(tree_open(fixture->directory, false, &fixture->tree), 0);
 	fixture->listen_fd = -EBADF;
 	fixture->probe = HEALTH_SOCKET_INIT;
@@ -59,13 +58,12 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	cleanup_fd int tmp = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct fixture *fixture = *state;
 
 	health_socket_done(&fixture->probe);
 	(void)fd_close(fixture->listen_fd);
 	tree_done(&fixture->tree);
-	assert_int_equal(tree_remove(tmp, fixture->directory + strlen("/tmp/")), 0);
+	own_directory_remove(fixture->directory);
 	free(fixture);
 	return 0;
 }

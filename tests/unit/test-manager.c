@@ -24,7 +24,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/file.h"
+#include "own_directory.h"
 
 #define DBUS_DAEMON "/usr/bin/dbus-daemon"
 #define JOB_PATH    "/org/freedesktop/systemd1/job/7"
@@ -196,8 +196,7 @@ static int setup(void **state)
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	assert_non_null(fixture);
-	(void)snprintf(fixture->directory, sizeof(fixture->directory), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(fixture->directory));
+	own_directory_make(fixture->directory);
 	assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1), 0);
 	*state = fixture;
 	return 0;
@@ -205,12 +204,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	cleanup_fd int tmp = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct fixture *fixture = *state;
 
 	(void)end_child(fixture->systemd);
 	(void)end_child(fixture->daemon);
-	assert_int_equal(tree_remove(tmp, fixture->directory + strlen("/tmp/")), 0);
+	own_directory_remove(fixture->directory);
 	free(fixture);
 	return 0;
 }

@@ -15,12 +15,12 @@
 
 #include <cmocka.h>
 
-#include "base/file.h"
 #include "base/str.h"
+#include "own_directory.h"
 
 #define SIZE 100000U
 
-static char directory[] = "/tmp/affix-cache-XXXXXX";
+static char directory[OWN_DIRECTORY_SIZE];
 static struct oci_cache cache = OCI_CACHE_INIT;
 static uint8_t data[SIZE];
 static char digest[OCI_DIGEST_TEXT_SIZE];
@@ -50,8 +50,7 @@ static int set_up(void **state)
 	char hex[SHA256_TEXT_SIZE];
 
 	(void)state;
-	(void)snprintf(directory, sizeof(directory), "%s", "/tmp/affix-cache-XXXXXX");
-	assert_non_null(mkdtemp(directory));
+	own_directory_make(directory);
 	for (size_t i = 0; i < SIZE; i++)
 		data[i] = (uint8_t)(i * 7 + i / 256);
 	assert_int_equal(sha256_of(data, SIZE, hex), 0);
@@ -62,11 +61,9 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-	cleanup_fd int parent = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
-
 	(void)state;
 	oci_cache_close(&cache);
-	assert_int_equal(tree_remove(parent, directory + strlen("/tmp/")), 0);
+	own_directory_remove(directory);
 	return 0;
 }
 

@@ -19,7 +19,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
-#include "base/path.h"
+#include "own_directory.h"
 
 static bool has_no_unnamed_files;
 static bool has_full_disk;
@@ -62,8 +62,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	(void)snprintf(f->path, sizeof(f->path), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(f->path));
+	own_directory_make(f->path);
 	f->dir = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->dir >= 0);
 	has_no_unnamed_files = false;
@@ -75,9 +74,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	cleanup_fd int parent = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	assert_int_equal(tree_remove(parent, path_last_name(f->path)), 0);
+	own_directory_remove(f->path);
 	(void)fd_close(f->dir);
 	free(f);
 	return 0;

@@ -19,6 +19,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "own_directory.h"
 
 static void safe_name_refuses_separators_dots_controls_and_options(void **state)
 {
@@ -92,8 +93,7 @@ static int make_place(void **state)
 	cleanup_fd int dir = -EBADF;
 
 	assert_non_null(place);
-	(void)snprintf(place->path, sizeof(place->path), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(place->path));
+	own_directory_make(place->path);
 	place->fd = open(place->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	assert_true(place->fd >= 0);
 	assert_int_equal(mkdirat(place->fd, "dir", 0755), 0);
@@ -115,12 +115,11 @@ static int make_place_without_openat2(void **state)
 static int remove_place(void **state)
 {
 	struct place *place = *state;
-	cleanup_fd int tmp = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct stat st;
 
 	(void)fd_close(place->fd);
 	is_without_openat2 = false;
-	assert_int_equal(tree_remove(tmp, path_last_name(place->path)), 0);
+	own_directory_remove(place->path);
 	assert_int_equal(lstat(place->path, &st), -1);
 	free(place);
 	return 0;
@@ -216,19 +215,6 @@ static void in_root_without_openat2_is_only_for_the_own_root(void **state)
 	assert_int_equal(path_open_in_root(root, place->path, O_PATH, 0, &fd), 0);
 }
 
-static void parent_is_opened_and_the_last_name_is_left(void **state)
-{
-	const struct place *place = *state;
-	cleanup_fd int fd = -EBADF;
-	const char *name = NULL;
-	struct stat st;
-
-	assert_int_equal(path_open_parent(place->fd, "/dir/absent", &fd, &name), 0);
-	assert_string_equal(name, "absent");
-	assert_int_equal(fstatat(fd, "file", &st, 0), 0);
-	assert_int_equal(path_open_parent(place->fd, "dirlink/file", &fd, &name), -ELOOP);
-}
-
 /* Both ways of resolving are held to the same. */
 #define WITH(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)
 #define WITHOUT(test) \
@@ -252,8 +238,6 @@ int main(void)
 		WITHOUT(beneath_opens_a_link_itself_on_demand),
 		WITH(in_root_follows_links_inside_the_root_only),
 		WITHOUT(in_root_without_openat2_is_only_for_the_own_root),
-		WITH(parent_is_opened_and_the_last_name_is_left),
-		WITHOUT(parent_is_opened_and_the_last_name_is_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,9 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,7 +21,7 @@
 
 static int begun[2]; /* a pipe: a byte for each check that hangs */
 static bool hangs;
-static bool pull_hangs;
+static const char *hanging_registry; /* "": every one */
 
 void __wrap_package_arrival_check(struct package_arrival *arrival);
 
@@ -27,7 +29,9 @@ void __wrap_package_arrival_check(struct package_arrival *arrival)
 {
 	const char byte = 1;
 
-	while (pull_hangs && arrival->pull)
+	while (hanging_registry && arrival->pull &&
+	       (*hanging_registry == '\0' ||
+		strcmp(arrival->pull->registry, hanging_registry) == 0))
 		(void)pause();
 	while (hangs) {
 		if (write(begun[1], &byte, sizeof(byte)) < 0)
@@ -43,6 +47,17 @@ static struct package_arrival *arrival_new(void)
 
 	assert_non_null(arrival);
 	arrival->data_dirfd = arrival->trust_dirfd = arrival->dirfd = arrival->fd = -EBADF;
+	return arrival;
+}
+
+static struct package_arrival *pull_new(const char *registry)
+{
+	struct package_arrival *arrival = arrival_new();
+
+	arrival->pull = calloc(1, sizeof(*arrival->pull));
+	assert_non_null(arrival->pull);
+	arrival->pull->registry = strdup(registry);
+	assert_non_null(arrival->pull->registry);
 	return arrival;
 }
 
@@ -73,86 +88,167 @@ static void an_upload_is_checked_and_its_front_is_told(void **state)
 	(void)sd_event_unref(event);
 }
 
-/* Neither waits for the other. */
-static void what_is_pulled_is_in_no_uploads_way(void **state)
+/* In a process of its own, as threads that hang end with it: *what* returns whether all was well.
+ */
+static void assert_in_child(bool (*what)(void))
 {
-	Link__HttpRequest request = LINK__HTTP_REQUEST__INIT;
-	struct package_arrival *pulled = arrival_new();
-	unsigned front = 0;
-	const struct serve_imports_output output = {&front, on_checked};
-	struct serve_imports *imports = NULL;
-	sd_event *event = NULL;
-	pid_t pid;
+	int status = -1;
+	pid_t pid = fork();
 
-	(void)state;
-	pulled->pull = calloc(1, sizeof(*pulled->pull));
-	assert_non_null(pulled->pull);
-	pid = fork();
 	assert_true(pid >= 0);
-	if (pid > 0) {
-		int status = -1;
-
-		(void)package_arrival_free(pulled);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFSIGNALED(status));
-		assert_int_equal(WTERMSIG(status), SIGKILL);
-		return;
-	}
-	(void)alarm(PATIENCE_SECONDS);
-	pull_hangs = true;
-	if (sd_event_new(&event) < 0 || serve_imports_new(event, &output, &imports) < 0)
+	if (pid == 0) {
+		(void)alarm(PATIENCE_SECONDS);
+		/* By a signal, as an exit has valgrind take a thread that hangs for a leak. */
+		(void)raise(what() ? SIGKILL : SIGABRT);
 		_exit(EXIT_FAILURE);
-	serve_imports_add(imports, 2, &request, pulled);
-	serve_imports_add(imports, 3, &request, arrival_new());
-	while (front == 0) {
-		if (sd_event_run(event, UINT64_MAX) < 0)
-			_exit(EXIT_FAILURE);
 	}
-	/* By a signal, as below. */
-	(void)raise(front == 3 ? SIGKILL : SIGABRT);
-	_exit(EXIT_FAILURE);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGKILL);
 }
 
-/* As the store ends on SIGTERM; whether it came that far. */
-static _Noreturn void end_during_a_check(void)
+/* What was answered last: by whom it was asked, and the name of the refusal. */
+static struct {
+	unsigned front;
+	const char *name;
+	unsigned count;
+} answered;
+
+static void on_answered(void *userdata, unsigned front, const Link__HttpRequest *request,
+			struct package_arrival *arrival)
 {
-	const struct serve_imports_output output = {NULL, on_checked};
+	(void)userdata;
+	(void)request;
+	answered.front = front;
+	answered.name = arrival->result > 0 ? arrival->problem.name : "";
+	answered.count++;
+}
+
+struct queue {
+	sd_event *event;
+	struct serve_imports *imports;
+};
+
+static bool queue_open(struct queue *queue)
+{
+	const struct serve_imports_output output = {NULL, on_answered};
+
+	return sd_event_new(&queue->event) >= 0 &&
+	       serve_imports_new(queue->event, &output, &queue->imports) >= 0;
+}
+
+static void add(struct queue *queue, unsigned front, struct package_arrival *arrival)
+{
 	Link__HttpRequest request = LINK__HTTP_REQUEST__INIT;
-	struct serve_imports *imports = NULL;
-	sd_event *event = NULL;
+
+	serve_imports_add(queue->imports, front, &request, arrival);
+}
+
+/* Until *count* were answered in all. */
+static bool wait_for(struct queue *queue, unsigned count)
+{
+	while (answered.count < count) {
+		if (sd_event_run(queue->event, UINT64_MAX) < 0)
+			return false;
+	}
+	return answered.count == count;
+}
+
+static bool upload_passes_pull(void)
+{
+	struct queue queue = {0};
+
+	hanging_registry = "";
+	if (!queue_open(&queue))
+		return false;
+	add(&queue, 2, pull_new("slow.example"));
+	add(&queue, 3, arrival_new());
+	return wait_for(&queue, 1) && answered.front == 3;
+}
+
+static void what_is_pulled_is_in_no_uploads_way(void **state)
+{
+	(void)state;
+	assert_in_child(upload_passes_pull);
+}
+
+static bool pull_passes_slow_registry(void)
+{
+	struct queue queue = {0};
+
+	hanging_registry = "slow.example";
+	if (!queue_open(&queue))
+		return false;
+	add(&queue, 1, pull_new("slow.example"));
+	add(&queue, 2, pull_new("slow.example"));
+	add(&queue, 3, pull_new("good.example"));
+	add(&queue, 4, pull_new("good.example"));
+	return wait_for(&queue, 2) && answered.front == 4;
+}
+
+static void a_registry_that_is_slow_is_in_its_own_way_only(void **state)
+{
+	(void)state;
+	assert_in_child(pull_passes_slow_registry);
+}
+
+static bool pulls_are_refused(void)
+{
+	struct queue queue = {0};
+	char registry[16];
+
+	hanging_registry = "";
+	if (!queue_open(&queue))
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		add(&queue, 1, pull_new("slow.example"));
+	if (answered.count != 0)
+		return false;
+	add(&queue, 7, pull_new("slow.example"));
+	if (answered.count != 1 || answered.front != 7 || strcmp(answered.name, "busy") != 0)
+		return false;
+	/* Twelve more from others, and no seventeenth. */
+	for (unsigned i = 0; i < 12; i++) {
+		(void)snprintf(registry, sizeof(registry), "r%u.example", i);
+		add(&queue, 1, pull_new(registry));
+	}
+	if (answered.count != 1)
+		return false;
+	add(&queue, 8, pull_new("last.example"));
+	if (answered.count != 2 || answered.front != 8 || strcmp(answered.name, "busy") != 0)
+		return false;
+	add(&queue, 9, arrival_new());
+	return wait_for(&queue, 3) && answered.front == 9 && *answered.name == '\0';
+}
+
+static void more_pulls_than_may_wait_are_refused_and_uploads_are_not(void **state)
+{
+	(void)state;
+	assert_in_child(pulls_are_refused);
+}
+
+/* As the store ends on SIGTERM. */
+static bool end_during_a_check(void)
+{
+	struct queue queue = {0};
 	char byte;
 
 	hangs = true;
-	(void)alarm(PATIENCE_SECONDS);
-	if (sd_event_new(&event) < 0 || serve_imports_new(event, &output, &imports) < 0)
-		_exit(EXIT_FAILURE);
-	serve_imports_add(imports, 1, &request, arrival_new());
-	serve_imports_add(imports, 1, &request, arrival_new());
+	if (pipe(begun) < 0 || !queue_open(&queue))
+		return false;
+	add(&queue, 1, arrival_new());
+	add(&queue, 1, arrival_new());
 	if (read(begun[0], &byte, sizeof(byte)) != 1)
-		_exit(EXIT_FAILURE);
-	imports = serve_imports_free(imports);
-	(void)sd_event_unref(event);
-	/* By a signal, as an exit has valgrind take the thread that hangs for a leak. */
-	(void)raise(imports ? SIGABRT : SIGKILL);
-	_exit(EXIT_FAILURE);
+		return false;
+	queue.imports = serve_imports_free(queue.imports);
+	(void)sd_event_unref(queue.event);
+	return !queue.imports;
 }
 
 static void the_end_does_not_wait_for_a_check_that_hangs(void **state)
 {
-	int status = -1;
-	pid_t pid;
-
 	(void)state;
-	assert_int_equal(pipe(begun), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0)
-		end_during_a_check();
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status));
-	assert_int_equal(WTERMSIG(status), SIGKILL);
-	(void)close(begun[0]);
-	(void)close(begun[1]);
+	assert_in_child(end_during_a_check);
 }
 
 int main(void)
@@ -161,6 +257,8 @@ int main(void)
 		cmocka_unit_test(the_end_does_not_wait_for_a_check_that_hangs),
 		cmocka_unit_test(an_upload_is_checked_and_its_front_is_told),
 		cmocka_unit_test(what_is_pulled_is_in_no_uploads_way),
+		cmocka_unit_test(a_registry_that_is_slow_is_in_its_own_way_only),
+		cmocka_unit_test(more_pulls_than_may_wait_are_refused_and_uploads_are_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

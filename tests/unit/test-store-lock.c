@@ -17,8 +17,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/file.h"
-#include "base/path.h"
+#include "own_directory.h"
 
 #define MSEC CLOCK_USEC_PER_MSEC
 #define LONG (10 * CLOCK_USEC_PER_SEC)
@@ -36,8 +35,7 @@ static int set_up(void **state)
 	struct tree tree;
 
 	assert_non_null(fixture);
-	memcpy(fixture->path, "/tmp/affix-lock-XXXXXX", sizeof("/tmp/affix-lock-XXXXXX"));
-	assert_non_null(mkdtemp(fixture->path));
+	own_directory_make(fixture->path);
 	assert_int_equal(tree_open(fixture->path, false, &tree), 0);
 	assert_int_equal(mkdirat(tree.rootfd, "var", 0755), 0);
 	assert_int_equal(mkdirat(tree.rootfd, "var/lib", 0755), 0);
@@ -51,12 +49,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *fixture = *state;
-	cleanup_fd int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	store_done(&fixture->store);
 	(void)fd_close(fixture->told[0]);
 	(void)fd_close(fixture->told[1]);
-	assert_int_equal(tree_remove(tmp, path_last_name(fixture->path)), 0);
+	own_directory_remove(fixture->path);
 	free(fixture);
 	return 0;
 }

@@ -15,7 +15,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
-#include "base/path.h"
+#include "own_directory.h"
 #include "sample_plan.h"
 
 /* A tree of its own for each test. */
@@ -30,8 +30,7 @@ static int set_up(void **state)
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
 	assert_non_null(fixture);
-	memcpy(fixture->path, "/tmp/affix-store-XXXXXX", sizeof("/tmp/affix-store-XXXXXX"));
-	assert_non_null(mkdtemp(fixture->path));
+	own_directory_make(fixture->path);
 	assert_int_equal(tree_open(fixture->path, false, &fixture->tree), 0);
 	assert_int_equal(mkdirat(fixture->tree.rootfd, "var", 0755), 0);
 	assert_int_equal(mkdirat(fixture->tree.rootfd, "var/lib", 0755), 0);
@@ -43,11 +42,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *fixture = *state;
-	cleanup_fd int tmp = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	store_done(&fixture->store);
 	tree_done(&fixture->tree);
-	assert_int_equal(tree_remove(tmp, path_last_name(fixture->path)), 0);
+	own_directory_remove(fixture->path);
 	free(fixture);
 	return 0;
 }

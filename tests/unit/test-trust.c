@@ -15,7 +15,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
-#include "base/path.h"
+#include "own_directory.h"
 
 #define COMMENT "affix:1 id=sensor version=1.0.0 os=linux arch=amd64 created=2026-01-31T12:00:00Z"
 #define EXPIRES " expires=2026-02-01T12:00:00Z"
@@ -34,8 +34,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	(void)snprintf(f->path, sizeof(f->path), "/tmp/affix-test-XXXXXX");
-	assert_non_null(mkdtemp(f->path));
+	own_directory_make(f->path);
 	f->dir = open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->dir >= 0);
 	for (size_t i = 0; i < 2; i++)
@@ -48,9 +47,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	cleanup_fd int parent = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	assert_int_equal(tree_remove(parent, path_last_name(f->path)), 0);
+	own_directory_remove(f->path);
 	(void)fd_close(f->dir);
 	free(f);
 	return 0;
