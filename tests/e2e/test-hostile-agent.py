@@ -125,6 +125,23 @@ class Doors(Hostile):
         self.assertRuns('mine', '1.0.0')
 
 
+    def test_what_the_administrator_masked_stays_off(self):
+        for version in ('1.0.0', '1.1.0'):
+            self.assertEqual(self.push(self.addon('masked', version))['outcome'], 'done')
+        self.host.shell('ln -sf /dev/null /etc/systemd/system/affix-masked.service && systemctl daemon-reload'
+                        ' && systemctl stop affix-masked.service', check=True)
+        config = agent.memfd(b'{"level": 4}')
+        self.addCleanup(os.close, config)
+        for header in ({'verb': 'repair'}, {'verb': 'rollback'}, {'verb': 'configure', 'fds': ['config']}):
+            with self.subTest(header):
+                self.assertNamed(self.agent.ask({**header, 'id': 'masked'}, [config] if 'fds' in header else []), 'held')
+        self.assertNamed(self.push(self.addon('masked', '1.2.0')), 'held')
+        self.assertEqual(self.show('affix-masked.service', 'ActiveState'), 'inactive')
+        self.assertEqual(self.show('affix-masked.service', 'LoadState'), 'masked')
+        self.assertDone(self.affix('repair', 'masked'))
+        self.assertRuns('masked', '1.1.0')
+
+
 class Messages(Hostile):
     def test_malformed_headers_are_refused_by_name(self):
         deep = '{"schema":1,"verb":"status","request_id":' + '[' * 5000 + ']' * 5000 + '}'
