@@ -154,17 +154,22 @@ static __always_inline void received(struct bpf_sock_addr *context, struct probe
 				     struct probe_peer *peer)
 {
 	struct probe_traffic one = {.packets_received = 1, .last_ns = bpf_ktime_get_coarse_ns()};
-	enum peer_place place = place_of(socket, peer, one.last_ns);
 	struct probe_tuple local = {};
+	enum peer_place place;
 	bool news;
 
+	if (receives_are_traced && is_connected(context->sk, peer))
+		return;
+	place = is_connected(context->sk, peer) ? PEER_CONNECTED
+						: place_of(socket, peer, one.last_ns);
 	if (receives_are_traced) {
 		note_peer_locked(&socket->received, peer, place);
 		return;
 	}
 	peer->cookie = bpf_get_socket_cookie(context);
-	news = place == PEER_FIRST ? count_first(socket, &one, true)
-				   : count_of_many(peer, &one, true);
+	news = place == PEER_CONNECTED ? count_connected(socket, peer->cookie, &one, true)
+	       : place == PEER_FIRST   ? count_first(socket, &one, true)
+				       : count_of_many(peer, &one, true);
 	if (!news)
 		return;
 	local_of(context->sk, &local);
@@ -178,9 +183,8 @@ static __always_inline void connects(struct bpf_sock_addr *context, struct probe
 	struct probe_record *record;
 
 	give_up_first(socket, cookie);
-	record = socket->flags & PROBE_CONNECTED
-			 ? record_new(PROBE_CLOSE, cookie, socket, OF_CURRENT)
-			 : NULL;
+	record = socket->flags & PROBE_CONNECTED ? record_new(PROBE_CLOSE, cookie, socket, OF_OWNER)
+						 : NULL;
 	if (record) {
 		record->flags |= PROBE_AGAIN;
 		record->tuple.family = context->family;
@@ -198,6 +202,7 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	struct bpf_sock *sk = context->sk;
 	struct probe_socket *socket;
 	struct probe_record *record;
+	__u32 version;
 
 	/* TCP tells of itself when it connects, in the same system call. */
 	if (!sk || context->protocol == IPPROTO_TCP || context->protocol > PROTOCOL_MAX)
@@ -205,10 +210,17 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	socket = socket_of(sk);
 	if (!socket)
 		return 1;
-	if (take(socket) && socket->flags & SOCKET_ANNOUNCED) {
+	/* While it is whose it was: who connects it anew has not talked with that peer. */
+	if (kind == PROBE_CONNECT && context->protocol == IPPROTO_UDP)
+		connects(context, socket);
+	version = take(socket);
+	/* A connected one has a flow that is only of who talks with its peer. */
+	if (version != 0 && socket->flags & SOCKET_ANNOUNCED &&
+	    !(socket->flags & PROBE_CONNECTED)) {
 		record =
 			record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket, OF_CURRENT);
 		if (record) {
+			record->owner.version = version;
 			local_of(sk, &record->tuple);
 			submit(record, sk->state);
 		} else {
@@ -217,11 +229,7 @@ static __always_inline int address_used(struct bpf_sock_addr *context, __u32 kin
 	}
 	if (socket->netns == 0)
 		socket->netns = current_netns();
-	if (context->protocol != IPPROTO_UDP)
-		return 1;
-	if (kind == PROBE_CONNECT) {
-		connects(context, socket);
-	} else if (kind == PROBE_RECEIVE) {
+	if (context->protocol == IPPROTO_UDP && kind == PROBE_RECEIVE) {
 		address_of(context, &peer, ipv6);
 		received(context, socket, &peer);
 	}
@@ -271,25 +279,29 @@ int receives_ipv6(struct bpf_sock_addr *context)
 }
 
 /* accept() that wants the address runs this in the process that accepts. Who merely asks for the
- * name of a socket that has an owner is no new one. */
+ * name of a socket that somebody has used is no owner, also if it is not known who that was. */
 static __always_inline int named(struct bpf_sock_addr *context)
 {
 	struct bpf_sock *sk = context->sk;
 	struct probe_socket *socket;
 	struct probe_record *record;
+	__u32 version;
 
 	if (!sk || context->protocol != IPPROTO_TCP)
 		return 1;
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (!socket || socket->owner.tgid != 0 || !take(socket))
+	if (!socket || socket->owner.tgid != 0 || socket->flags & (PROBE_SEEDED | PROBE_NOBODY) ||
+	    !(socket->flags & PROBE_INBOUND))
 		return 1;
-	if (!(socket->flags & SOCKET_ANNOUNCED) || socket->flags & SOCKET_ENDED)
+	version = take(socket);
+	if (version == 0 || !(socket->flags & SOCKET_ANNOUNCED) || socket->flags & SOCKET_ENDED)
 		return 1;
 	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(context), socket, OF_CURRENT);
 	if (!record) {
 		forget_owner(socket);
 		return 1;
 	}
+	record->owner.version = version;
 	local_of(sk, &record->tuple);
 	submit(record, sk->state);
 	return 1;

@@ -30,8 +30,10 @@ static __always_inline void count_tcp(struct tcp_sock *tcp, struct probe_counter
 /* The end of a flow that is known, and no record says so. */
 static __always_inline void end_lost(struct probe_socket *socket, __u64 cookie)
 {
-	__u32 value = 1;
+	__u32 value = socket->flags & PROBE_NOBODY;
 
+	if (socket->counters.told == TOLD_OF_NOBODY)
+		value = PROBE_NOBODY;
 	if (socket->flags & SOCKET_ANNOUNCED &&
 	    bpf_map_update_elem(&ended, &cookie, &value, BPF_ANY) != 0)
 		lost(PROBE_LOST_END);
@@ -51,7 +53,8 @@ static __always_inline void closed(struct sock *sk, struct tcp_sock *tcp, __u64 
 
 	/* What another one changes at this moment is of no meaning any more. */
 	socket->flags |= SOCKET_ENDED;
-	record = record_new(PROBE_CLOSE, cookie, socket, OF_OWNER);
+	/* Who uses MPTCP is not kept here: it stays who was told of. */
+	record = record_new(PROBE_CLOSE, cookie, socket, is_subflow(sk) ? OF_NOBODY : OF_OWNER);
 	if (!record) {
 		end_lost(socket, cookie);
 		return;

@@ -4,6 +4,22 @@
 #include "closed.h"
 #include "tell.h"
 
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct file *file;
+};
+
+#pragma clang attribute pop
+
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
 
@@ -77,6 +93,10 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	record.netns = socket->netns;
 	record.flags = socket->flags;
 	get_owner(socket, &record.owner);
+	/* Who used a connected one for something else is not whose that flow is. */
+	if (record.flags & PROBE_CONNECTED && record.flags & SOCKET_USED &&
+	    socket->counters.told != record.owner.tgid)
+		__builtin_memset(&record.owner, 0, sizeof(record.owner));
 	if (socket->first_family == 0)
 		record.counters = socket->counters;
 	record.counters.told = 0;
@@ -91,7 +111,7 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	    socket->counters.packets_sent + socket->counters.packets_received == 0)
 		return;
 	record.kind = PROBE_PEER;
-	record.time_ns = (__u64)socket->first_tick << PROBE_TICK_SHIFT;
+	record.time_ns = probe_tick_time(socket->first_tick, bpf_ktime_get_ns());
 	record.counters = socket->counters;
 	record.counters.told = 0;
 	set_first(&record, socket);

@@ -26,6 +26,10 @@ struct probe_net_pointer {
 	struct net *net;
 };
 
+struct probe_cookie {
+	__s64 counter;
+};
+
 struct sock_common {
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
@@ -34,6 +38,7 @@ struct sock_common {
 	unsigned short skc_family;
 	unsigned char skc_state;
 	unsigned long skc_flags;
+	struct probe_cookie skc_cookie;
 	struct probe_net_pointer skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -73,6 +78,10 @@ struct tcp_sock {
 	__u32 segs_out;
 	__u32 total_retrans;
 	unsigned int is_mptcp : 1;
+};
+
+struct mptcp_sock {
+	struct sock *first;
 };
 
 /* The number of a bit of skc_flags. */
@@ -123,6 +132,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct mm_struct *mm;
 	struct nsproxy *nsproxy;
+	struct files_struct *files;
 	struct css_set *cgroups;
 	const struct cred *cred;
 };
@@ -132,17 +142,6 @@ struct linux_binprm {
 	const char *filename;
 };
 
-struct seq_file;
 struct file;
-
-struct bpf_iter_meta {
-	struct seq_file *seq;
-};
-
-struct bpf_iter__task_file {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
-	struct file *file;
-};
 
 #pragma clang attribute pop

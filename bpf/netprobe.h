@@ -30,9 +30,12 @@ enum probe_kind {
 #define PROBE_SEEDED    8U  /* was there before the collector */
 #define PROBE_FIRST     16U /* the remote side is the socket's first peer, the counters are its */
 #define PROBE_AGAIN     32U /* PROBE_CLOSE: a datagram socket goes on to another peer */
+#define PROBE_NOBODY    64U /* the owner that was told before is none any more */
 
-/* How finely the silence of a first peer is known: 17 ms. */
+/* How finely the silence of a first peer is known: 17 ms. Times are exact or coarse, so that one
+ * may be a little before the other. */
 #define PROBE_TICK_SHIFT 24
+#define PROBE_TICK_SLACK 64
 
 #define PROBE_COMM_MAX 16
 #define PROBE_ARGV_MAX 256
@@ -46,9 +49,27 @@ struct probe_owner {
 	__u32 gid;
 	__u64 parent_start_ns;
 	__u32 parent;  /* its process */
-	__u32 version; /* as it is kept with a socket: odd while it is written */
+	__u32 version; /* a later one of the same socket's is larger; 0: not known. As it is kept
+			  with a socket it is odd while it is written */
 	char comm[PROBE_COMM_MAX];
 };
+
+static inline __u32 probe_tick(__u64 time_ns)
+{
+	return (__u32)(time_ns >> PROBE_TICK_SHIFT);
+}
+
+/* How many ticks ago *tick* was, which begins anew after 834 days. */
+static inline __s64 probe_ticks_since(__u32 tick, __u64 now_ns)
+{
+	return (__s64)(__u32)(probe_tick(now_ns) - tick + PROBE_TICK_SLACK) - PROBE_TICK_SLACK;
+}
+
+static inline __u64 probe_tick_time(__u32 tick, __u64 now_ns)
+{
+	return ((now_ns >> PROBE_TICK_SHIFT) - (__u64)probe_ticks_since(tick, now_ns))
+	       << PROBE_TICK_SHIFT;
+}
 
 /* Network order; IPv4 (v4-mapped, too) in the first four bytes. */
 struct probe_address {
@@ -67,8 +88,8 @@ struct probe_counters {
 	__u64 bytes_sent, bytes_received;
 	__u64 packets_sent, packets_received;
 	__u32 retransmits;
-	__u32 told; /* as they are kept with a socket: the process that a record named for the first
-		       peer; 0: none */
+	__u32 told; /* as they are kept with a socket: the process that a record named for its first
+		       or only peer; 0: none */
 };
 
 struct probe_record {

@@ -57,20 +57,20 @@ static __always_inline void clear_flags(struct probe_socket *socket, __u32 flags
 		__sync_fetch_and_and(&socket->flags, ~flags);
 }
 
-/* False: somebody else writes it at this moment, and is the owner. */
-static __always_inline bool set_owner(struct probe_socket *socket, struct probe_owner *owner)
+/* Its version; 0: somebody else writes it at this moment, and is the owner. */
+static __always_inline __u32 set_owner(struct probe_socket *socket, struct probe_owner *owner)
 {
 	__u32 version = socket->owner.version;
 
 	if (version & 1 ||
 	    __sync_val_compare_and_swap(&socket->owner.version, version, version + 1) != version)
-		return false;
+		return 0;
 	owner->version = version + 1;
 	socket->owner = *owner;
 	in_order();
 	*(volatile __u32 *)&socket->owner.version = version + 2;
 	socket->counters.told = 0;
-	return true;
+	return version + 2;
 }
 
 /* One owner, not half of one and half of the next: then rather none. */
@@ -84,31 +84,32 @@ static __always_inline void get_owner(const struct probe_socket *socket, struct 
 	in_order();
 	if (before & 1 || *version != before)
 		__builtin_memset(owner, 0, sizeof(*owner));
-	owner->version = 0;
 }
 
-/* The process that runs uses the socket. Whether it had another owner before. */
-static __always_inline bool take(struct probe_socket *socket)
+/* The process that runs uses the socket. If it had another owner before, the version of the new
+ * one. */
+static __always_inline __u32 take(struct probe_socket *socket)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct probe_owner owner = {};
 
 	if (is_owner(&socket->owner, task)) {
 		set_flags(socket, SOCKET_USED);
-		return false;
+		return 0;
 	}
 	if (!owner_of(task, &owner))
-		return false;
+		return 0;
 	/* Flags first, here and elsewhere: an atomic change waits for what was written before. */
 	set_flags(socket, SOCKET_USED);
-	clear_flags(socket, SOCKET_SHARED);
+	clear_flags(socket, SOCKET_SHARED | PROBE_NOBODY);
 	return set_owner(socket, &owner);
 }
 
-/* Nobody could be told of the new owner, so that the old one would stand for it: the next use
- * tells. */
+/* Nobody could be told of the new owner, or it is not known, so that the old one would stand for
+ * it: the next use tells, and until then every record says that it is nobody. */
 static __always_inline void forget_owner(struct probe_socket *socket)
 {
 	socket->owner.tgid = 0;
 	clear_flags(socket, SOCKET_USED);
+	set_flags(socket, PROBE_NOBODY);
 }

@@ -5,8 +5,10 @@
  * place, where the hooks for addresses take the socket's lock first. Of TCP only the first one says
  * something. It runs in the system call that sends, but for packets that something has held up (a
  * queue of netfilter): so the process that runs is believed if it is the owner, and else the system
- * call's end tells. It returns 1, and nothing happens to the packet.
+ * call's end tells, or, before Linux 6.3, the call itself. It returns 1, and nothing happens to the
+ * packet.
  */
+#include "call.h"
 #include "tell.h"
 
 /* See ring.h for why it is this one. */
@@ -146,42 +148,18 @@ static __always_inline bool read_datagram(struct __sk_buff *skb, struct packet *
 	       (packet->tuple.family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
-/* Whether the socket is connected to where the packet goes: one may send elsewhere, too. */
-static __always_inline bool is_connected(const struct bpf_sock *sk, const struct probe_tuple *tuple)
-{
-	const __u32 *remote = (const __u32 *)tuple->remote.bytes;
-	const volatile __u32 *words;
-
-	if (sk->state != TCP_ESTABLISHED)
-		return false;
-	if (tuple->protocol == IPPROTO_UDP && bpf_ntohs(sk->dst_port) != tuple->remote_port)
-		return false;
-	if (tuple->family == AF_INET)
-		return sk->dst_ip4 == remote[0];
-	/* Word by word: the verifier knows these by their offsets. */
-	words = sk->dst_ip6;
-	return words[0] == remote[0] && words[1] == remote[1] && words[2] == remote[2] &&
-	       words[3] == remote[3];
-}
-
-static __always_inline bool count_connected(struct __sk_buff *skb, struct probe_socket *socket,
-					    const struct probe_traffic *one)
-{
-	if (socket->first_family != 0)
-		give_up_first(socket, bpf_get_socket_cookie(skb));
-	add(&socket->counters, one);
-	return !(socket->flags & PROBE_CONNECTED);
-}
-
-/* Somebody else runs than who was seen to use the socket. The end of the system call knows who
- * sent, if it is looked at. True: what there is to tell waits for that. */
+/* Somebody else runs than who was seen to use the socket, and is not seen to send on it. The end of
+ * the system call knows who sent, if it is looked at. True: what there is to tell waits for that.
+ * Else it is nobody, and a connected socket is nobody's; of others their hook for addresses knew.
+ */
 static __always_inline bool doubt(struct probe_socket *socket, const struct probe_peer *peer,
 				  enum peer_place place)
 {
 	__u32 before = 0;
 
 	if (!sends_are_traced) {
-		forget_owner(socket);
+		if (place == PEER_CONNECTED)
+			forget_owner(socket);
 		return false;
 	}
 	/* Behind the socket's end nobody comes back for it. */
@@ -211,9 +189,13 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	peer.family = packet.tuple.family;
 	peer.protocol = packet.tuple.protocol;
 	mine = is_owner(&socket->owner, bpf_get_current_task_btf());
-	if (is_connected(sk, &packet.tuple)) {
+	if (!mine && !sends_are_traced && is_sending(sk)) {
+		(void)take(socket);
+		mine = true;
+	}
+	if (is_connected(sk, &peer)) {
 		place = PEER_CONNECTED;
-		news = count_connected(skb, socket, &one);
+		news = count_connected(socket, bpf_get_socket_cookie(skb), &one, mine);
 	} else {
 		place = place_of(socket, &peer, one.last_ns);
 		if (place == PEER_OF_MANY)
@@ -233,12 +215,13 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 static __always_inline bool is_told(const struct bpf_sock *sk, const struct probe_socket *socket,
 				    __u32 remote, __u16 port)
 {
+	/* Of the owner, which the process that runs is, or it is not believed. */
+	if (socket->counters.told == 0 || socket->counters.told != socket->owner.tgid)
+		return false;
 	if (socket->flags & PROBE_CONNECTED)
 		return sk->state == TCP_ESTABLISHED && sk->dst_ip4 == remote &&
 		       sk->dst_port == port && socket->first_family == 0;
-	/* Of the owner, which the process that runs is, or it is not believed. */
-	return socket->counters.told != 0 && socket->counters.told == socket->owner.tgid &&
-	       socket->first_family == AF_INET && socket->first_protocol == IPPROTO_UDP &&
+	return socket->first_family == AF_INET && socket->first_protocol == IPPROTO_UDP &&
 	       *(__u32 *)socket->first.bytes == remote && socket->first_port == bpf_ntohs(port);
 }
 
@@ -261,7 +244,7 @@ static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_soc
 	    (socket->first_family != 0 && is_silent(socket, now_ns)))
 		return false;
 	if (socket->first_family != 0)
-		socket->first_tick = tick_of(now_ns);
+		socket->first_tick = probe_tick(now_ns);
 	__sync_fetch_and_add(&counters->bytes_sent, payload_of(udp));
 	__sync_fetch_and_add(&counters->packets_sent, segments > 1 ? segments : 1);
 	return true;
@@ -300,6 +283,36 @@ static __always_inline void syn_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 	submit(record, TCP_SYN_SENT);
 }
 
+/* Another process goes on with a connection, before Linux 6.3: one that sends and never receives.
+ * What leaves in nobody's call (answers let more go) says nothing. */
+static __always_inline void tcp_sent(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	struct probe_record *record;
+	struct packet packet = {};
+	struct ports ports;
+	__u32 version;
+
+	if (!socket || is_owner(&socket->owner, bpf_get_current_task_btf()) ||
+	    socket->flags & SOCKET_ENDED || !is_sending(sk))
+		return;
+	version = take(socket);
+	if (version == 0 || !(socket->flags & SOCKET_ANNOUNCED))
+		return;
+	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(skb), socket, OF_CURRENT);
+	if (!record || !read_packet(skb, &packet) ||
+	    bpf_skb_load_bytes(skb, packet.offset, &ports, sizeof(ports)) < 0) {
+		forget_owner(socket);
+		if (record)
+			bpf_ringbuf_discard(record, 0);
+		return;
+	}
+	set_ports(&packet, &ports);
+	record->owner.version = version;
+	record->tuple = packet.tuple;
+	submit(record, (__u8)sk->state);
+}
+
 SEC("cgroup_skb/egress")
 
 int packet_sent(struct __sk_buff *packet)
@@ -315,5 +328,7 @@ int packet_sent(struct __sk_buff *packet)
 		sent(packet, sk);
 	else if (states_are_traced && sk->state == TCP_SYN_SENT)
 		syn_sent(packet, sk);
+	else if (!sends_are_traced && (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT))
+		tcp_sent(packet, sk);
 	return 1;
 }

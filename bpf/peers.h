@@ -5,15 +5,9 @@
  * The peers of datagram sockets: the first one of each stands with it, others in a map. To count
  * and to tell are two things, because a packet is seen before it is certain whose it is.
  */
-#include "note.h"
+#include "traffic.h"
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct probe_peer);
-	__type(value, struct probe_traffic);
-} peers SEC(".maps") __weak;
+#define PLACE_TURNS 100
 
 static __always_inline bool is_first(const struct probe_socket *socket,
 				     const struct probe_peer *peer)
@@ -25,7 +19,26 @@ static __always_inline bool is_first(const struct probe_socket *socket,
 	       socket->first_protocol == peer->protocol && one[0] == other[0] && one[1] == other[1];
 }
 
-/* Where *peer* is kept; the first one finds its place here. */
+/* The first peer finds its place, or another thread finds one at this moment, which is waited for.
+ */
+static __always_inline void find_place(struct probe_socket *socket, const struct probe_peer *peer,
+				       __u64 now_ns)
+{
+	if (__sync_val_compare_and_swap(&socket->first_tick, 0, probe_tick(now_ns) | 1) == 0) {
+		socket->first = peer->remote;
+		socket->first_port = peer->remote_port;
+		socket->first_protocol = peer->protocol;
+		in_order();
+		*(volatile __u8 *)&socket->first_family = peer->family;
+		return;
+	}
+	for (int i = 0; i < PLACE_TURNS; i++) {
+		if (*(volatile __u8 *)&socket->first_family != 0)
+			return;
+	}
+}
+
+/* Where *peer* is kept. */
 static __always_inline enum peer_place place_of(struct probe_socket *socket,
 						const struct probe_peer *peer, __u64 now_ns)
 {
@@ -33,21 +46,16 @@ static __always_inline enum peer_place place_of(struct probe_socket *socket,
 
 	if (is_first(socket, peer))
 		return PEER_FIRST;
-	if (socket->first_family != 0 || socket->flags & (SOCKET_MANY | PROBE_CONNECTED) ||
-	    counters->packets_sent != 0 || counters->packets_received != 0) {
-		if (peer->protocol != IPPROTO_UDP)
-			set_flags(socket, SOCKET_SEVERAL);
-		return PEER_OF_MANY;
-	}
-	/* One of several threads. */
-	if (__sync_val_compare_and_swap(&socket->first_tick, 0, tick_of(now_ns)) != 0)
-		return PEER_OF_MANY;
-	socket->first = peer->remote;
-	socket->first_port = peer->remote_port;
-	socket->first_protocol = peer->protocol;
+	if (socket->first_family == 0 && !(socket->flags & (SOCKET_MANY | PROBE_CONNECTED)) &&
+	    counters->packets_sent == 0 && counters->packets_received == 0)
+		find_place(socket, peer, now_ns);
+	/* By this thread or another one. */
 	in_order();
-	*(volatile __u8 *)&socket->first_family = peer->family;
-	return PEER_FIRST;
+	if (is_first(socket, peer))
+		return PEER_FIRST;
+	if (peer->protocol != IPPROTO_UDP)
+		set_flags(socket, SOCKET_SEVERAL);
+	return PEER_OF_MANY;
 }
 
 static __always_inline void add(struct probe_counters *counters, const struct probe_traffic *more)
@@ -71,10 +79,10 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 		.bytes_received = socket->counters.bytes_received,
 		.packets_sent = socket->counters.packets_sent,
 		.packets_received = socket->counters.packets_received,
-		.last_ns = (__u64)socket->first_tick << PROBE_TICK_SHIFT,
+		.last_ns = probe_tick_time(socket->first_tick, bpf_ktime_get_ns()),
 		.owner_start_ns =
 			socket->counters.told == socket->owner.tgid ? socket->owner.start_ns : 0,
-		.owner_tgid = socket->counters.told,
+		.owner_tgid = socket->counters.told != TOLD_OF_NOBODY ? socket->counters.told : 0,
 		.told = 1,
 	};
 	struct probe_peer peer = {
@@ -87,21 +95,20 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 
 	if (socket->first_family == 0)
 		return;
-	if (socket->counters.told != 0 &&
-	    bpf_map_update_elem(&peers, &peer, &traffic, BPF_ANY) != 0)
-		lost(PROBE_LOST_PEER);
+	if (socket->counters.told != 0)
+		(void)count_peer(&peer, &traffic);
 	__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
 	socket->first_family = 0;
 	set_flags(socket, SOCKET_MANY);
 }
 
-/* Whether there is something to tell of the first peer: nothing was yet, or it was of another
- * process than the one that runs, if that is who talks with it (*mine*). */
+/* Whether there is something to tell of the socket's own or first peer: what was told is of another
+ * process than the one that runs, if that is who talks with it (*mine*), or of anybody, if it is
+ * not known who does. */
 static __always_inline bool is_first_news(const struct probe_socket *socket, bool mine)
 {
-	__u32 told = socket->counters.told;
-
-	return told == 0 || (mine && told != (__u32)bpf_get_current_task_btf()->tgid);
+	return socket->counters.told !=
+	       (mine ? (__u32)bpf_get_current_task_btf()->tgid : TOLD_OF_NOBODY);
 }
 
 /* After a long silence it is another flow. */
@@ -110,7 +117,7 @@ static __always_inline bool count_first(struct probe_socket *socket,
 {
 	if (socket->counters.told != 0 && is_silent(socket, more->last_ns))
 		__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
-	socket->first_tick = tick_of(more->last_ns);
+	socket->first_tick = probe_tick(more->last_ns);
 	add(&socket->counters, more);
 	return is_first_news(socket, mine);
 }
@@ -119,30 +126,16 @@ static __always_inline bool is_news(const struct probe_traffic *traffic, bool mi
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
-	return !traffic->told ||
-	       (mine && (traffic->owner_tgid != (__u32)task->tgid ||
-			 traffic->owner_start_ns != task->group_leader->start_boottime));
+	if (!mine)
+		return !traffic->told || traffic->owner_tgid != 0;
+	return traffic->owner_tgid != (__u32)task->tgid ||
+	       traffic->owner_start_ns != task->group_leader->start_boottime;
 }
 
 static __always_inline bool count_of_many(const struct probe_peer *peer,
 					  const struct probe_traffic *more, bool mine)
 {
-	struct probe_traffic *traffic = bpf_map_lookup_elem(&peers, peer);
+	const struct probe_traffic *traffic = count_peer(peer, more);
 
-	if (!traffic) {
-		if (bpf_map_update_elem(&peers, peer, more, BPF_ANY) == 0)
-			return true;
-		lost(PROBE_LOST_PEER);
-		return false;
-	}
-	traffic->last_ns = more->last_ns;
-	if (more->packets_sent > 0) {
-		__sync_fetch_and_add(&traffic->packets_sent, more->packets_sent);
-		__sync_fetch_and_add(&traffic->bytes_sent, more->bytes_sent);
-	}
-	if (more->packets_received > 0) {
-		__sync_fetch_and_add(&traffic->packets_received, more->packets_received);
-		__sync_fetch_and_add(&traffic->bytes_received, more->bytes_received);
-	}
-	return is_news(traffic, mine);
+	return traffic && is_news(traffic, mine);
 }

@@ -23,7 +23,8 @@ struct {
 	__type(value, __u64);
 } losses SEC(".maps") __weak;
 
-/* Sockets whose end found no room in the ring, by their cookies. */
+/* Sockets whose end found no room in the ring, by their cookies; PROBE_NOBODY, if they were
+ * nobody's in the end. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);

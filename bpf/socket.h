@@ -22,6 +22,7 @@
 #define IPPROTO_TCP     6
 #define IPPROTO_UDP     17
 #define IPPROTO_ICMPV6  58
+#define IPPROTO_MPTCP   262
 #define SOCK_DGRAM      2
 #define PROTOCOL_MAX    255 /* above are numbers of the kernel's own */
 #define SOCK_DONE       2UL /* in skc_flags: a FIN has come */
@@ -32,6 +33,7 @@
 #define TCP_SYN_SENT    2
 #define TCP_SYN_RECV    3
 #define TCP_CLOSE       7
+#define TCP_CLOSE_WAIT  8
 #define TCP_LISTEN      10
 
 /* States of a socket, in probe_socket.flags beside those of a record. */
@@ -97,19 +99,14 @@ struct {
 extern const volatile bool states_are_traced;
 extern const volatile bool sends_are_traced;
 extern const volatile bool receives_are_traced;
+extern const volatile bool calls_are_known; /* there is a helper for the registers of a process */
 /* After so much silence a peer is another flow. */
 extern const volatile __u32 first_idle_ticks;
 /* Packets that were sent while another process than the socket's owner ran, and whose system call
  * has not yet told who that is. */
 extern __u32 doubts;
 
-static __always_inline __u32 tick_of(__u64 time_ns)
-{
-	return (__u32)(time_ns >> PROBE_TICK_SHIFT);
-}
-
-/* Times are exact or coarse, so that one may be a little before the other. */
 static __always_inline bool is_silent(const struct probe_socket *socket, __u64 now_ns)
 {
-	return (__s32)(tick_of(now_ns) - socket->first_tick) > (__s32)first_idle_ticks;
+	return probe_ticks_since(socket->first_tick, now_ns) > (__s64)first_idle_ticks;
 }

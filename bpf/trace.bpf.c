@@ -14,6 +14,7 @@ char LICENSE[] SEC("license") = "GPL";
 const volatile bool states_are_traced;
 const volatile bool sends_are_traced;
 const volatile bool receives_are_traced;
+const volatile bool calls_are_known;
 const volatile __u32 first_idle_ticks;
 __u32 doubts;
 
@@ -23,6 +24,7 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	bool tcp = sk->sk_protocol == IPPROTO_TCP;
 	struct probe_record *record;
+	__u32 version;
 
 	if (socket && is_owner(&socket->owner, bpf_get_current_task_btf())) {
 		set_flags(socket, SOCKET_USED);
@@ -36,11 +38,15 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 		socket = socket_of(sk);
 	if (!socket)
 		return NULL;
-	if (!take(socket))
+	version = take(socket);
+	if (version == 0)
 		return socket;
 	if (socket->netns == 0)
 		socket->netns = sk->__sk_common.skc_net.net->ns.inum;
 	if (socket->flags & SOCKET_ENDED || (!tcp && !(socket->flags & SOCKET_ANNOUNCED)))
+		return socket;
+	/* That flow is only of who talks with the peer, which is told when somebody does. */
+	if (!tcp && socket->flags & PROBE_CONNECTED)
 		return socket;
 	record = record_new(socket->flags & SOCKET_ANNOUNCED ? PROBE_OWNER : PROBE_SEEN,
 			    bpf_get_socket_cookie(sk), socket, OF_CURRENT);
@@ -48,6 +54,7 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 		forget_owner(socket);
 		return socket;
 	}
+	record->owner.version = version;
 	tuple_of(sk, &record->tuple);
 	set_flags(socket, SOCKET_ANNOUNCED);
 	submit(record, tcp ? sk->__sk_common.skc_state : 0);
@@ -63,6 +70,35 @@ int BPF_PROG(tcp_received, struct sock *sk)
 	if (sk->sk_lock.owned && is_inet(sk))
 		used(sk);
 	return 0;
+}
+
+/* The process that runs is in a system call on a socket of MPTCP: so the first connection of TCP
+ * that it is made of is its own, of which nobody has a descriptor. Only the record says so. */
+static __always_inline void mptcp_used(struct sock *sk)
+{
+	struct mptcp_sock *mptcp = (struct mptcp_sock *)sk;
+	struct probe_socket *socket;
+	struct probe_record *record;
+	struct sock *first;
+	__u64 cookie;
+	__u32 version;
+
+	if (!bpf_core_field_exists(mptcp->first) || is_of_kernel(sk))
+		return;
+	socket = socket_of(sk);
+	version = socket ? take(socket) : 0;
+	if (!socket || version == 0)
+		return;
+	first = BPF_CORE_READ(mptcp, first);
+	cookie = first ? (__u64)BPF_CORE_READ(first, __sk_common.skc_cookie.counter) : 0;
+	record = cookie != 0 ? record_new(PROBE_OWNER, cookie, socket, OF_CURRENT) : NULL;
+	if (!record) {
+		forget_owner(socket);
+		return;
+	}
+	record->owner.version = version;
+	record->tuple.protocol = IPPROTO_TCP;
+	submit(record, TCP_ESTABLISHED);
 }
 
 static __always_inline void fill_peer(struct sock *sk, const struct probe_last *last,
@@ -90,9 +126,7 @@ static __always_inline void settle(struct sock *sk, struct probe_socket *socket)
 		return;
 	__sync_fetch_and_add(&doubts, -1);
 	fill_peer(sk, &last, &peer);
-	if (last.place == PEER_FIRST && !is_first_news(socket, true))
-		return;
-	if (last.place == PEER_CONNECTED && socket->flags & PROBE_CONNECTED)
+	if (last.place != PEER_OF_MANY && !is_first_news(socket, true))
 		return;
 	if (last.place == PEER_OF_MANY) {
 		traffic = bpf_map_lookup_elem(&peers, &peer);
@@ -111,6 +145,8 @@ int BPF_PROG(length_sent, struct sock *sk, int length)
 	bool tcp = sk->sk_protocol == IPPROTO_TCP;
 	struct probe_socket *socket;
 
+	if (sk->sk_protocol == IPPROTO_MPTCP && length >= 0)
+		mptcp_used(sk);
 	if ((!tcp && doubts == 0) || !is_inet(sk) || length < 0)
 		return 0;
 	socket = used(sk);
@@ -135,10 +171,7 @@ static __always_inline void received_from_somebody(struct sock *sk, struct probe
 			add(&socket->counters, one);
 		return;
 	}
-	if (socket->first_family != 0)
-		give_up_first(socket, peer.cookie);
-	add(&socket->counters, one);
-	if (!connected || socket->flags & PROBE_CONNECTED)
+	if (!count_connected(socket, peer.cookie, one, true) || !connected)
 		return;
 	tuple_of(sk, &tuple);
 	peer.remote = tuple.remote;
@@ -174,6 +207,8 @@ int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 	struct probe_last last = {};
 	bool is_noted;
 
+	if (sk->sk_protocol == IPPROTO_MPTCP && length >= 0)
+		mptcp_used(sk);
 	if (!is_inet(sk) || length < 0)
 		return 0;
 	socket = used(sk);

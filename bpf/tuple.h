@@ -22,13 +22,18 @@ static __always_inline bool is_of_kernel(struct sock *sk)
 	       sk->__sk_common.skc_flags & memalloc;
 }
 
+/* Of TCP: whether it is one of those that a connection of MPTCP is made of. */
+static __always_inline bool is_subflow(const void *sk)
+{
+	const struct tcp_sock *tcp = sk;
+
+	return bpf_core_field_exists(tcp->is_mptcp) && BPF_CORE_READ_BITFIELD_PROBED(tcp, is_mptcp);
+}
+
 /* Also one of MPTCP's, which the kernel has, but connects in the system call of who wants that. */
 static __always_inline bool is_of_current(struct sock *sk)
 {
-	struct tcp_sock *tcp = (struct tcp_sock *)sk;
-
-	return !is_of_kernel(sk) || (bpf_core_field_exists(tcp->is_mptcp) &&
-				     BPF_CORE_READ_BITFIELD_PROBED(tcp, is_mptcp));
+	return !is_of_kernel(sk) || is_subflow(sk);
 }
 
 static __always_inline void store_ipv4(struct probe_address *address, __u32 ip)

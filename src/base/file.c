@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,8 +21,10 @@
 #include "base/path.h"
 #include "base/str.h"
 
-/* Deeper trees than this are nothing that affix made. */
-#define TREE_DEPTH_MAX 128U
+/* What lies deeper is moved up before it is removed: neither the stack nor the number of open
+ * descriptors grows with a tree that somebody else made. */
+#define TREE_DEPTH_MAX  32U
+#define TREE_MOVED_NAME ".affix-moved-%" PRIu64
 
 char *file_temporary_name(const char *name)
 {
@@ -150,9 +153,16 @@ static void close_dir(DIR **dir)
 		(void)closedir(*dir);
 }
 
-static int remove_entry(int dirfd, const char *name, dev_t device, unsigned depth);
+/* A tree that is being removed. */
+struct removal {
+	int topfd; /* its top; what is too deep is moved here */
+	dev_t device;
+	uint64_t moved; /* how much was */
+};
 
-static int remove_children(int fd, dev_t device, unsigned depth)
+static int remove_entry(struct removal *removal, int dirfd, const char *name, unsigned depth);
+
+static int remove_children(struct removal *removal, int fd, unsigned depth)
 {
 	CLEANUP(close_dir) DIR *dir = fdopendir(fd);
 
@@ -172,16 +182,43 @@ static int remove_children(int fd, dev_t device, unsigned depth)
 			return -errno;
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		r = remove_entry(dirfd(dir), entry->d_name, device, depth);
+		r = remove_entry(removal, dirfd(dir), entry->d_name, depth);
 		if (r < 0)
 			return r;
 	}
 }
 
-static int remove_entry(int dirfd, const char *name, dev_t device, unsigned depth)
+static int move_up(struct removal *removal, int dirfd, const char *name)
 {
+	char moved[64];
+
+	for (;;) {
+		(void)snprintf(moved, sizeof(moved), TREE_MOVED_NAME, removal->moved++);
+		if (renameat2(dirfd, name, removal->topfd, moved, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+}
+
+static int open_tree(int dirfd, const char *name, dev_t device, int *ret_fd)
+{
+	cleanup_fd int fd = -EBADF;
 	struct stat st;
-	int fd;
+	int r;
+
+	r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0 || st.st_dev != device)
+		return -EXDEV;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int remove_entry(struct removal *removal, int dirfd, const char *name, unsigned depth)
+{
+	int fd = -EBADF;
 	int r;
 
 	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
@@ -189,15 +226,10 @@ static int remove_entry(int dirfd, const char *name, dev_t device, unsigned dept
 	if (errno != EISDIR && errno != EPERM)
 		return -errno;
 	if (depth == 0)
-		return -ELOOP;
-	r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
-	if (r < 0)
-		return r;
-	if (fstat(fd, &st) < 0 || st.st_dev != device) {
-		(void)fd_close(fd);
-		return -EXDEV;
-	}
-	r = remove_children(fd, device, depth - 1);
+		return move_up(removal, dirfd, name);
+	r = open_tree(dirfd, name, removal->device, &fd);
+	if (r == 0)
+		r = remove_children(removal, fd, depth - 1);
 	if (r < 0)
 		return r;
 	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
@@ -205,9 +237,33 @@ static int remove_entry(int dirfd, const char *name, dev_t device, unsigned dept
 
 int tree_remove(int dirfd, const char *name)
 {
+	cleanup_fd int top = -EBADF;
+	struct removal removal = {0};
+	uint64_t before;
 	struct stat st;
+	int r;
 
+	if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+		return 0;
+	if (errno != EISDIR && errno != EPERM)
+		return -errno;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	return remove_entry(dirfd, name, st.st_dev, TREE_DEPTH_MAX);
+	r = open_tree(dirfd, name, st.st_dev, &top);
+	if (r < 0)
+		return r;
+	removal.topfd = top;
+	removal.device = st.st_dev;
+	/* What was moved may not be seen by the reading that moved it. */
+	do {
+		int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (fd < 0)
+			return -errno;
+		before = removal.moved;
+		r = remove_children(&removal, fd, TREE_DEPTH_MAX);
+		if (r < 0)
+			return r;
+	} while (removal.moved != before);
+	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Unnamed files: what a killed process leaves of them is nothing. A full disk is found before the
- * first byte where the file system knows, else by the write that fails. */
+ * first byte where the file system knows, else by the write that fails. Bytes that nobody verified
+ * have their room before they come. */
 
 #include "bundle/spool.h"
 
@@ -67,6 +68,28 @@ static int check_room(int dirfd, uint64_t expected, struct refusal *reterr_refus
 	return 0;
 }
 
+/*
+ * Takes the room for *expected* bytes, so that whoever comes at the same time sees what is left. A
+ * process of root's gets at blocks that are kept for others than bundles: where nothing is left for
+ * everybody, it took those.
+ */
+static int reserve(int fd, int dirfd, uint64_t expected, struct refusal *reterr_refusal)
+{
+	int r;
+
+	do
+		r = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)expected) < 0 ? -errno : 0;
+	while (r == -EINTR);
+	if (r == 0)
+		return check_room(dirfd, 1, reterr_refusal);
+	if (r == -ENOSPC || r == -EDQUOT)
+		return refuse(reterr_refusal, REFUSAL_NO_SPACE,
+			      "the file system of '%s' has no room for %llu KiB; free some space "
+			      "and try again",
+			      place_of(dirfd).text, (unsigned long long)(expected + 1023) / 1024);
+	return r == -EOPNOTSUPP || r == -ENOSYS ? 0 : r;
+}
+
 int spool_open(struct spool *spool, int dirfd, uint64_t expected, int flags,
 	       struct refusal *reterr_refusal)
 {
@@ -78,7 +101,9 @@ int spool_open(struct spool *spool, int dirfd, uint64_t expected, int flags,
 	spool->is_kept = !(flags & O_EXCL);
 	spool->fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | flags, 0600);
 	if (spool->fd >= 0)
-		return 0;
+		return spool->is_kept || expected == 0
+			       ? 0
+			       : reserve(spool->fd, dirfd, expected, reterr_refusal);
 	if (errno == EOPNOTSUPP || errno == EISDIR)
 		return refuse(reterr_refusal, REFUSAL_UNSUPPORTED_FILESYSTEM,
 			      "the file system of '%s' has no unnamed files (O_TMPFILE): "

@@ -24,8 +24,8 @@ struct spool {
 
 /*
  * Makes one in *dirfd* for *expected* bytes, after asking the file system whether it has room for
- * them. O_EXCL in *flags* keeps it from ever getting a name. 0; refused with REFUSAL_NO_SPACE,
- * REFUSAL_NO_INODES or REFUSAL_UNSUPPORTED_FILESYSTEM; -errno.
+ * them. O_EXCL in *flags* keeps it from ever getting a name, and takes that room at once. 0;
+ * refused with REFUSAL_NO_SPACE, REFUSAL_NO_INODES or REFUSAL_UNSUPPORTED_FILESYSTEM; -errno.
  */
 must_check int spool_open(struct spool *spool, int dirfd, uint64_t expected, int flags,
 			  struct refusal *reterr_refusal);

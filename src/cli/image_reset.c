@@ -10,13 +10,12 @@
 #include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "base/fd.h"
 #include "base/json.h"
 #include "base/path.h"
 #include "cli/image.h"
+#include "ext4/edit_file.h"
 
 #define MACHINE_ID "/etc/machine-id"
 #define DBUS_ID    "/var/lib/dbus/machine-id"
@@ -69,7 +68,6 @@ static int note(struct reset *reset, const char *directory, const char *name)
  * to all units. */
 static int empty_machine_id(struct reset *reset)
 {
-	cleanup_fd int empty = -EBADF;
 	struct edit_stat st;
 	int r = edit_resolve(&reset->edit, MACHINE_ID, NULL, &st, NULL);
 
@@ -77,10 +75,7 @@ static int empty_machine_id(struct reset *reset)
 		return 0;
 	if (r < 0)
 		return r;
-	empty = memfd_create("machine-id", MFD_CLOEXEC);
-	if (empty < 0)
-		return -errno;
-	r = edit_replace_content(&reset->edit, st.ino, empty);
+	r = edit_replace_content(&reset->edit, st.ino, 0);
 	return r < 0 ? r : note(reset, "", MACHINE_ID);
 }
 

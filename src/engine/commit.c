@@ -140,6 +140,71 @@ static int update_created(struct record *record, const struct plan *to, const st
 	return 0;
 }
 
+static bool history_has(const struct record *record, const char *bundle)
+{
+	char digest[DIGEST_TEXT_SIZE];
+
+	for (size_t i = 0; i < history_count(record); i++) {
+		digest_to_string(&history_get(record, i)->bundle, digest);
+		if (strcmp(digest, bundle) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What the fleet said for the plan that is left, where the administrator's own keys went over it:
+ * they are others by the time that somebody goes back to it. */
+static int remember_config(struct record *record)
+{
+	cleanup_json json_t *none = json_object();
+	const json_t *config = record->config ? record->config : none;
+	cleanup_free char *text = config ? json_to_canonical(config) : NULL;
+	const char *merged = plan_config_text(record->current);
+	char digest[DIGEST_TEXT_SIZE];
+
+	if (!record->configs)
+		record->configs = json_object();
+	if (!text || !record->configs)
+		return -ENOMEM;
+	digest_to_string(&record->current->bundle, digest);
+	if (!merged || strcmp(text, merged) != 0)
+		return json_add_string(record->configs, digest, text);
+	(void)json_object_del(record->configs, digest);
+	return 0;
+}
+
+static void forget_configs(struct record *record)
+{
+	const char *bundle;
+	const json_t *text;
+	void *next;
+
+	json_object_foreach_safe(record->configs, next, bundle, text)
+	{
+		if (!history_has(record, bundle))
+			(void)json_object_del(record->configs, bundle);
+	}
+	if (json_object_size(record->configs) > 0)
+		return;
+	json_decref(record->configs);
+	record->configs = NULL;
+}
+
+int commit_find_config(const struct record *record, const struct plan *plan, json_t **ret)
+{
+	const char *text = NULL;
+	char digest[DIGEST_TEXT_SIZE];
+	int r;
+
+	digest_to_string(&plan->bundle, digest);
+	if (json_member_string(record->configs, digest, &text) < 0)
+		text = plan_config_text(plan);
+	if (!text)
+		return -EBADMSG;
+	r = json_parse_object(text, strlen(text), ret, NULL);
+	return r > 0 ? -EBADMSG : r;
+}
+
 static void raise_floor(struct record *record, const struct plan *to)
 {
 	if (!record->floor.is_set || identity_compare(&to->identity, &record->floor.identity) > 0) {
@@ -158,6 +223,8 @@ int commit_transaction(struct operation *operation, bool is_lost)
 	int r;
 
 	r = update_created(record, to, &transaction->created);
+	if (r == 0 && record->current && !plan_is_own(record->current))
+		r = remember_config(record);
 	if (r < 0)
 		return r;
 	json_decref(record->config);
@@ -165,6 +232,7 @@ int commit_transaction(struct operation *operation, bool is_lost)
 	if (!to) {
 		history_clear(record);
 		record->current = plan_free(record->current);
+		forget_configs(record);
 		record->is_held = record->is_stopped = record->is_local = false;
 		return 0;
 	}
@@ -175,7 +243,9 @@ int commit_transaction(struct operation *operation, bool is_lost)
 		raise_floor(record, to);
 		memcpy(record->bound_key, to->key_id, sizeof(record->bound_key));
 	}
-	return update_history(operation, to, is_lost);
+	r = update_history(operation, to, is_lost);
+	forget_configs(record);
+	return r;
 }
 
 void commit_nothing(struct record *record)

@@ -20,3 +20,8 @@ must_check int commit_result(struct operation *operation, const struct result *r
 /* 0 with *ret* filled if the record holds a result of this request id; -ENOENT; -errno. */
 must_check int commit_find_result(const struct record *record, const char *request_id,
 				  struct result *ret);
+
+/* What the fleet said for *plan*, one of the history, before the administrator's own keys went over
+ * it; of a record that does not know, what came of both. 0 or -errno. */
+must_check int commit_find_config(const struct record *record, const struct plan *plan,
+				  json_t **ret);

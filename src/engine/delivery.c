@@ -99,7 +99,14 @@ static int verify(struct operation *operation, const struct trust *trust,
 			      &operation->refusal);
 }
 
-int delivery_read_config(struct operation *operation, json_t **ret)
+static int tell_received(struct operation *operation)
+{
+	const struct engine_call *call = operation->call;
+
+	return call->on_received ? call->on_received(call->context) : 0;
+}
+
+int delivery_receive_config(struct operation *operation, json_t **ret)
 {
 	cleanup_free char *text = NULL;
 	struct json_problem problem = {0};
@@ -107,9 +114,11 @@ int delivery_read_config(struct operation *operation, json_t **ret)
 	int r;
 
 	if (operation->call->fds[REQUEST_FD_CONFIG] < 0)
-		return 0;
+		return tell_received(operation);
 	r = read_descriptor(operation, REQUEST_FD_CONFIG, "configuration", REQUEST_CONFIG_MAX,
 			    &text, &size);
+	if (r == 0)
+		r = tell_received(operation);
 	if (r != 0)
 		return r;
 	r = json_parse_object(text, size, ret, &problem);
@@ -137,6 +146,8 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 		r = verify(operation, ret->trust, &receipt);
 	if (r == 0)
 		r = platform_check(&operation->tree, &receipt.identity, &operation->refusal);
+	if (r == 0)
+		r = delivery_receive_config(operation, &ret->config);
 	if (r == 0 && keep_bytes)
 		r = apply_open_spool(&operation->tree, &spool);
 	place.dirfd = spool;
@@ -148,8 +159,7 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 	ret->key = receipt.key;
 	ret->bundle->digest = receipt.digest;
 	minisign_key_id_to_string(ret->key->key.id, ret->bundle->key_id);
-	r = trust_key_permits(ret->key, ret->bundle->manifest, &operation->refusal);
-	return r != 0 ? r : delivery_read_config(operation, &ret->config);
+	return trust_key_permits(ret->key, ret->bundle->manifest, &operation->refusal);
 }
 
 /* The administrator's own keys: /etc/affix/addons.d/<id>.json. */
@@ -279,9 +289,10 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 	return r;
 }
 
-int delivery_renew_config(struct operation *operation, struct plan *plan)
+int delivery_renew_config(struct operation *operation, struct plan *plan, const json_t *fleet)
 {
 	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
+	struct plan_config config = {.fleet = fleet};
 	cleanup_json json_t *local = NULL;
 	bool is_changed = false;
 	int r;
@@ -292,8 +303,9 @@ int delivery_renew_config(struct operation *operation, struct plan *plan)
 		r = plan_check_units(delivery.bundle, operation->policy, &operation->refusal);
 	if (r == 0)
 		r = load_local_config(operation, plan->identity.id, &local);
+	config.local = local;
 	if (r == 0)
-		r = plan_renew_config(plan, delivery.bundle, local, &is_changed,
+		r = plan_renew_config(plan, delivery.bundle, &config, &is_changed,
 				      &operation->refusal);
 	if (r == 0 && is_changed)
 		r = delivery_validate(delivery.bundle, plan, &operation->refusal);

@@ -34,8 +34,9 @@ must_check int delivery_receive(struct operation *operation, bool keep_bytes, st
 must_check int delivery_load_installed(struct operation *operation, const struct plan *plan,
 				       struct delivery *ret);
 
-/* Reads the call's configuration, if there is one. 0; refused; -errno. */
-must_check int delivery_read_config(struct operation *operation, json_t **ret);
+/* Reads the call's configuration, if there is one, the last of what was sent. 0; refused; -errno.
+ */
+must_check int delivery_receive_config(struct operation *operation, json_t **ret);
 
 /*
  * The plan for the delivery: with its configuration, or *config* where it has none, the
@@ -46,11 +47,13 @@ must_check int delivery_make_plan(struct operation *operation, struct delivery *
 				  const json_t *config, struct plan **ret);
 
 /*
- * Gives *plan*, one of the record's that is to run again, the administrator's own keys as they are
- * now. 0; refused where it does not fit the bundle's schema then, or cannot be told, or the fleet
- * asks for units that the host's policy does not take any more; -errno.
+ * Gives *plan*, one of the record's that is to run again, the configuration *fleet* with the
+ * administrator's own keys as they are now. 0; refused where it does not fit the bundle's schema
+ * then, or cannot be told, or the fleet asks for units that the host's policy does not take any
+ * more; -errno.
  */
-must_check int delivery_renew_config(struct operation *operation, struct plan *plan);
+must_check int delivery_renew_config(struct operation *operation, struct plan *plan,
+				     const json_t *fleet);
 
 /* The two parts of it that need no host. What a request narrows: 0; refused. The configuration of a
  * plan against the bundle's schema, by a child without rights: 0; refused; -errno. */

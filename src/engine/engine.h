@@ -22,6 +22,12 @@ struct engine_call {
 	bool is_admin;    /* the administrator's socket, or --root */
 	bool carry_logs;  /* log lines may go into the result */
 	int trust_dirfd;  /* --trust; -EBADF: TRUST_PATH of the tree */
+	/*
+	 * May be NULL. Called once nothing of *fds* is read any more, before any lock and before
+	 * anything is changed: they may be closed then. 0 or -errno, which ends the request.
+	 */
+	int (*on_received)(void *context);
+	void *context;
 	/* REQUEST_INSTALL into a copy, in place of what would come in descriptors: affix itself. */
 	struct engine_own *own;
 };

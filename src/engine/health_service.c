@@ -23,6 +23,8 @@
 #define EXEC_USEC (5 * CLOCK_USEC_PER_SEC)
 /* The longest start that we wait for. */
 #define START_MAX_USEC (900 * CLOCK_USEC_PER_SEC)
+/* And all starts together, of a service that may restart. */
+#define START_ALL_MAX_USEC (2 * START_MAX_USEC)
 /* PID 1 ends a start that takes too long; it has the first word. */
 #define START_SLACK_USEC (5 * CLOCK_USEC_PER_SEC)
 /* While it is not ready, and once it is. */
@@ -230,7 +232,8 @@ static void look_inactive(struct health_service *service, const struct manager_u
 		return;
 	}
 	/* Restarts have their own time. */
-	if (clock_monotonic_usec() - service->begin_usec > limit * (restarts + 1ULL)) {
+	limit = MIN(limit * (restarts + 1ULL), (uint64_t)START_ALL_MAX_USEC + START_SLACK_USEC);
+	if (clock_monotonic_usec() - service->begin_usec > limit) {
 		health_set(ret, HEALTH_BAD, service->unit,
 			   "'%s' did not become active in %" PRIu64 " s: it is %s (%s)",
 			   service->unit, (uint64_t)(limit / CLOCK_USEC_PER_SEC),

@@ -314,7 +314,7 @@ int operation_configure(struct operation *operation)
 	bool same = false;
 	int r;
 
-	r = delivery_read_config(operation, &delivery.config);
+	r = delivery_receive_config(operation, &delivery.config);
 	if (r == 0)
 		r = operation_lock(operation, id);
 	if (r == 0)
@@ -352,7 +352,7 @@ static int repair_bytes(struct operation *operation, struct delivery *delivery)
 		return r;
 	if (!has_bytes && manifest_id_is_own(record->id))
 		return operation_refuse_own(operation, record->id);
-	if (operation->call->fds[REQUEST_FD_BUNDLE] < 0)
+	if (!delivery->bundle)
 		return has_bytes
 			       ? 0
 			       : refuse(&operation->refusal, REFUSAL_NEEDS_BUNDLE,
@@ -363,6 +363,19 @@ static int repair_bytes(struct operation *operation, struct delivery *delivery)
 			&operation->refusal, REFUSAL_NEEDS_BUNDLE,
 			"this is not the bundle that '%s' %s was installed from; bring that one",
 			record->id, record->current->identity.version);
+	return 0;
+}
+
+/* What was masked by hand starts again for whoever could have masked it. */
+static int check_masked(struct operation *operation, const struct diff *diff)
+{
+	for (size_t i = 0; !operation->call->is_admin && i < diff->count; i++) {
+		if (diff->items[i].kind == DIFF_MASKED)
+			return refuse(
+				&operation->refusal, REFUSAL_HELD,
+				"'%s' masks a unit of '%s', so its administrator wants it off; only the administrator may repair it",
+				diff->items[i].path, operation->record->id);
+	}
 	return 0;
 }
 
@@ -387,6 +400,8 @@ int operation_repair(struct operation *operation)
 		r = operation_set_subject(operation, operation->record->current);
 	if (r == 0)
 		r = plan_diff(operation->record->current, &operation->tree, &diff);
+	if (r == 0)
+		r = check_masked(operation, &diff);
 	if (r == 0)
 		r = running_needs_start(operation, operation->record, &needs_start);
 	if (r == 0 && diff_count_damage(&diff) == 0 && !needs_start)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engine/commit.h"
 #include "engine/delivery.h"
 #include "engine/operation.h"
 #include "engine/transaction.h"
@@ -100,14 +101,15 @@ static int check_rights(struct operation *operation, const struct plan *target)
  * The administrator's own keys are those of today, whenever the version ran. Where the version does
  * not take them it has those of its time, if it is the administrator who wants it back.
  */
-static int make_target(struct operation *operation, const struct plan *target, struct plan **ret)
+static int make_target(struct operation *operation, const struct plan *target, const json_t *fleet,
+		       struct plan **ret)
 {
 	cleanup_plan struct plan *plan = NULL;
 	int r = plan_clone(target, &plan);
 
 	if (r < 0)
 		return r;
-	r = delivery_renew_config(operation, plan);
+	r = delivery_renew_config(operation, plan, fleet);
 	if (r < 0 || (r > 0 && !operation->call->is_admin))
 		return r;
 	if (r > 0) {
@@ -123,6 +125,7 @@ int operation_rollback(struct operation *operation)
 	const char *id = operation->call->request->id;
 	struct transaction_order order = {.operation = RECORD_ROLLBACK};
 	const struct plan *target = NULL;
+	cleanup_json json_t *fleet = NULL;
 	int r;
 
 	r = operation_lock(operation, id);
@@ -139,7 +142,9 @@ int operation_rollback(struct operation *operation)
 	if (r == 0)
 		r = check_rights(operation, target);
 	if (r == 0)
-		r = make_target(operation, target, &order.to);
+		r = commit_find_config(operation->record, target, &fleet);
+	if (r == 0)
+		r = make_target(operation, target, fleet, &order.to);
 	if (r == 0)
 		r = operation_set_subject(operation, order.to);
 	if (r == 0)
@@ -149,7 +154,7 @@ int operation_rollback(struct operation *operation)
 		(void)plan_free(order.to);
 		return r;
 	}
-	order.config = operation->record->config;
+	order.config = fleet;
 	r = transaction_run(operation, &order);
 	(void)plan_free(order.to);
 	return r;

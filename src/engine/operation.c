@@ -149,7 +149,7 @@ static int check_own(struct operation *operation, const char *id)
 	const struct engine_call *call = operation->call;
 	enum request_verb verb = call->request->verb;
 	bool wants_bundle = verb == REQUEST_CONFIGURE || verb == REQUEST_ROLLBACK ||
-			    (verb == REQUEST_REPAIR && call->fds[REQUEST_FD_BUNDLE] >= 0);
+			    (verb == REQUEST_REPAIR && call->request->n_fds > 0);
 
 	if (!manifest_id_is_own(id) || (!operation->manager && !wants_bundle))
 		return 0;

@@ -21,6 +21,8 @@
 #include "engine/units.h"
 
 #define LOG_LINES 50U
+/* A version that is left because it is bad is not waited for as long as it would like. */
+#define STOP_BAD_USEC (10 * CLOCK_USEC_PER_SEC)
 
 /* Whether the evidence is against the add-on alone. */
 static bool is_clear(const struct record_transaction *transaction)
@@ -109,9 +111,9 @@ static int restore_files(struct operation *operation)
 	struct record_transaction *transaction = record->transaction;
 	int r;
 
-	r = units_stop(operation->manager, transaction->to);
+	r = units_stop(operation->manager, transaction->to, STOP_BAD_USEC);
 	if (r == 0)
-		r = units_stop(operation->manager, record->current);
+		r = units_stop(operation->manager, record->current, UNITS_STOP_USEC);
 	if (r == 0)
 		r = transaction_restore_files(operation);
 	return r < 0 ? r : units_forget(operation->manager, transaction->to);

@@ -89,7 +89,7 @@ int stopped_keep(struct operation *operation)
 
 	if (!record->is_stopped || !record->current)
 		return 0;
-	r = units_stop(operation->manager, record->current);
+	r = units_stop(operation->manager, record->current, UNITS_STOP_USEC);
 	return r < 0 ? r : set_links(operation, remove_link);
 }
 

@@ -144,7 +144,7 @@ static int switch_over(struct operation *operation)
 
 	r = transaction_set_phase(operation, RECORD_SWITCHING);
 	if (r == 0)
-		r = units_stop(operation->manager, record->current);
+		r = units_stop(operation->manager, record->current, UNITS_STOP_USEC);
 	if (r == 0)
 		r = transaction_switch_files(operation);
 	if (r == 0)

@@ -13,23 +13,35 @@
 #include "base/path.h"
 #include "plan/plan_paths.h"
 
-/* A unit's own TimeoutStartSec= or TimeoutStopSec= ends its jobs; this is for a manager that does
- * not. */
-#define JOB_TIMEOUT (180 * CLOCK_USEC_PER_SEC)
-#define RUN_TIMEOUT (30 * CLOCK_USEC_PER_SEC)
+/* How long a start of all units is waited for; the watch tells what comes of it after that. */
+#define START_TIMEOUT (180 * CLOCK_USEC_PER_SEC)
+/* A start that takes longer is looked at, so often. */
+#define START_LOOK_USEC (1 * CLOCK_USEC_PER_SEC)
+#define LOOK_USEC       (100 * CLOCK_USEC_PER_MSEC)
+#define LOOK_MIN_USEC   (5 * CLOCK_USEC_PER_MSEC)
+#define RUN_TIMEOUT     (30 * CLOCK_USEC_PER_SEC)
 
-static int stop_unit(struct manager *manager, const char *name)
+static uint64_t time_until(uint64_t deadline)
+{
+	uint64_t now = clock_monotonic_usec();
+
+	return now < deadline ? deadline - now : 0;
+}
+
+static int stop_unit(struct manager *manager, const char *name, uint64_t deadline)
 {
 	char job[32] = "";
-	int r = manager_stop(manager, name, JOB_TIMEOUT, job);
+	int r = manager_stop(manager, name, time_until(deadline), job);
 
 	if (r == -ETIMEDOUT)
 		return manager_kill(manager, name);
 	return r;
 }
 
-int units_stop(struct manager *manager, const struct plan *plan)
+int units_stop(struct manager *manager, const struct plan *plan, uint64_t timeout_usec)
 {
+	uint64_t deadline = clock_monotonic_usec() + timeout_usec;
+
 	if (!manager || !plan)
 		return 0;
 	for (int timers = 1; timers >= 0; timers--) {
@@ -38,7 +50,7 @@ int units_stop(struct manager *manager, const struct plan *plan)
 
 			if (plan->units[i].is_timer != (timers == 1))
 				continue;
-			r = stop_unit(manager, plan->units[i].name);
+			r = stop_unit(manager, plan->units[i].name, deadline);
 			if (r < 0)
 				return r;
 		}
@@ -73,22 +85,43 @@ int units_forget(struct manager *manager, const struct plan *plan)
 	return 0;
 }
 
+/* A start that failed has its job until the unit has stopped, which may take long: the watch is
+ * told enough by the stopping. */
+static int start_unit(struct manager *manager, const char *name, uint64_t deadline)
+{
+	int r = manager_start(manager, name, MIN(time_until(deadline), START_LOOK_USEC), NULL);
+
+	while (r == -ETIMEDOUT) {
+		cleanup_manager_unit struct manager_unit unit = MANAGER_UNIT_INIT;
+
+		r = manager_get_unit(manager, name, &unit);
+		if (r < 0 || !unit.has_job || strcmp(unit.active_state, "deactivating") == 0 ||
+		    time_until(deadline) == 0)
+			return r;
+		clock_sleep_usec(LOOK_MIN_USEC);
+		r = manager_wait(manager, LOOK_USEC);
+		if (r == 0)
+			r = -ETIMEDOUT;
+	}
+	return r;
+}
+
 int units_start(struct manager *manager, const struct plan *plan)
 {
+	uint64_t deadline = clock_monotonic_usec() + START_TIMEOUT;
 	int error = units_forget(manager, plan);
 
 	if (error < 0 || !manager || !plan)
 		return error;
 	for (int timers = 0; timers <= 1; timers++) {
 		for (size_t i = 0; i < plan->n_units; i++) {
-			char job[32] = "";
 			int r;
 
 			if (plan->units[i].is_timer != (timers == 1) ||
 			    !units_is_started(plan, &plan->units[i]))
 				continue;
-			r = manager_start(manager, plan->units[i].name, JOB_TIMEOUT, job);
-			if (r < 0 && r != -ETIMEDOUT)
+			r = start_unit(manager, plan->units[i].name, deadline);
+			if (r < 0)
 				return r;
 		}
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "base/clock.h"
 #include "plan/plan.h"
 #include "unit/manager.h"
 
@@ -9,8 +10,10 @@
  * when PID 1 cannot be asked; what became of the units is for health.h to say.
  */
 
-/* Timers first, then services. What does not stop in its time is killed. */
-must_check int units_stop(struct manager *manager, const struct plan *plan);
+/* Timers first, then services. What does not stop in its time, or in *timeout_usec* all together,
+ * is killed. */
+#define UNITS_STOP_USEC (180 * CLOCK_USEC_PER_SEC)
+must_check int units_stop(struct manager *manager, const struct plan *plan, uint64_t timeout_usec);
 
 /*
  * Failures are forgotten, and how often units were started: neither a start limit nor `systemctl

@@ -7,7 +7,6 @@
 
 #include "base/problem.h"
 #include "base/str.h"
-#include "crypto/digest.h"
 #include "ext4/disk.h"
 #include "ext4/redo.h"
 
@@ -116,8 +115,6 @@ must_check int edit_read_link(struct edit *edit, ext2_ino_t ino, char **ret);
 must_check int edit_read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd);
 /* The same, into an empty file, which gets no blocks where there are but zeroes. */
 must_check int edit_copy_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd);
-/* The digest of its content. */
-must_check int edit_digest_file(struct edit *edit, ext2_ino_t ino, struct digest *ret);
 /* An extended attribute: -ENODATA where there is none; the caller frees it. */
 must_check int edit_read_xattr(struct edit *edit, ext2_ino_t ino, const char *name, void **ret,
 			       size_t *ret_size);
@@ -131,15 +128,11 @@ struct edit_attributes {
 	size_t capability_size;
 };
 
-/* Makes objects under a name that is free. Of a file, content and size are those of *fd*. */
+/* Makes objects under a name that is free. Files: edit_file.h. */
 must_check int edit_make_directory(struct edit *edit, ext2_ino_t dir, const char *name,
 				   const struct edit_attributes *attributes, ext2_ino_t *ret);
 must_check int edit_make_link(struct edit *edit, ext2_ino_t dir, const char *name,
 			      const char *target);
-must_check int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *name, int fd,
-			      const struct edit_attributes *attributes);
-/* The content of a file that is there; it keeps everything else. */
-must_check int edit_replace_content(struct edit *edit, ext2_ino_t ino, int fd);
 /* Owner, mode and capability of what is there. */
 must_check int edit_set_attributes(struct edit *edit, ext2_ino_t ino,
 				   const struct edit_attributes *attributes);

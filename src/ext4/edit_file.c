@@ -6,44 +6,78 @@
  * the file.
  */
 
+#include "ext4/edit_file.h"
+
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fd.h"
-#include "ext4/edit.h"
 #include "ext4/edit_private.h"
 
-#define WRITE_SIZE (1U << 20)
+static void close_extents(ext2_extent_handle_t *handle)
+{
+	if (*handle)
+		ext2fs_extent_free(*handle);
+}
 
-/* How many blocks from *block* on lie together, and where. */
-static int find_run(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode, blk64_t block,
-		    uint64_t max, blk64_t *ret_place, uint64_t *ret_run)
+/* What lies together from *block* on is what is left of its extent. */
+static int find_in_extents(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode,
+			   blk64_t block, blk64_t *ret_place, uint64_t *ret_run)
+{
+	CLEANUP(close_extents) ext2_extent_handle_t handle = NULL;
+	struct ext2fs_extent extent = {0};
+	int r = edit_error(edit, ext2fs_extent_open2(edit->fs, ino, inode, &handle));
+
+	if (r == 0)
+		r = edit_error(edit, ext2fs_extent_goto(handle, block));
+	if (r == 0)
+		r = edit_error(edit, ext2fs_extent_get(handle, EXT2_EXTENT_CURRENT, &extent));
+	if (r < 0)
+		return r;
+	if (block < extent.e_lblk || block - extent.e_lblk >= extent.e_len ||
+	    (extent.e_flags & EXT2_EXTENT_FLAGS_UNINIT))
+		return -EUCLEAN;
+	*ret_place = extent.e_pblk + (block - extent.e_lblk);
+	*ret_run = extent.e_len - (block - extent.e_lblk);
+	return 0;
+}
+
+static int find_in_map(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode, blk64_t block,
+		       uint64_t max, blk64_t *ret_place, uint64_t *ret_run)
 {
 	blk64_t next = 0;
 	uint64_t run = 1;
-	int flags = 0;
 	int r;
 
-	r = edit_error(edit, ext2fs_bmap2(edit->fs, ino, inode, NULL, 0, block, &flags, ret_place));
+	r = edit_error(edit, ext2fs_bmap2(edit->fs, ino, inode, NULL, 0, block, NULL, ret_place));
 	while (r == 0 && run < max) {
-		r = edit_error(edit, ext2fs_bmap2(edit->fs, ino, inode, NULL, 0, block + run,
-						  &flags, &next));
+		r = edit_error(edit, ext2fs_bmap2(edit->fs, ino, inode, NULL, 0, block + run, NULL,
+						  &next));
 		if (r < 0 || next != *ret_place + run)
 			break;
 		run++;
 	}
-	if (r == 0 && *ret_place == 0)
-		r = -EUCLEAN;
 	*ret_run = run;
 	return r;
 }
 
+/* How many blocks from *block* on, *max* at most, lie together, and where. */
+static int find_run(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode, blk64_t block,
+		    uint64_t max, blk64_t *ret_place, uint64_t *ret_run)
+{
+	int r = inode->i_flags & EXT4_EXTENTS_FL
+			? find_in_extents(edit, ino, inode, block, ret_place, ret_run)
+			: find_in_map(edit, ino, inode, block, max, ret_place, ret_run);
+
+	if (r == 0 && *ret_place == 0)
+		r = -EUCLEAN;
+	if (r == 0)
+		*ret_run = MIN(*ret_run, max);
+	return r;
+}
+
 /* Past the staging, if the blocks were free before: then only what leads to them has to wait. */
-static int write_run(struct edit *edit, blk64_t place, uint64_t run, const char *data)
+static int write_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 {
 	uint64_t size = run * edit->fs->blocksize;
 
@@ -52,58 +86,73 @@ static int write_run(struct edit *edit, blk64_t place, uint64_t run, const char 
 	return edit_error(edit, io_channel_write_blk64(edit->fs->io, place, (int)run, data));
 }
 
-static int write_blocks(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode, int fd,
-			uint64_t size)
+static int read_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 {
-	cleanup_free char *buffer = malloc(WRITE_SIZE);
+	return edit_error(edit, io_channel_read_blk64(edit->fs->io, place, (int)run, data));
+}
+
+static int fetch_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
+{
+	(void)data;
+	return redo_fetch(edit->redo, place * edit->fs->blocksize, run * edit->fs->blocksize);
+}
+
+/* Between *data* and the blocks of *size* bytes from *offset* on. */
+static int move_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, char *data, size_t size,
+		       int (*move)(struct edit *edit, blk64_t place, uint64_t run, void *data))
+{
 	uint64_t block_size = edit->fs->blocksize;
 	uint64_t blocks = (size + block_size - 1) / block_size;
-	int r = buffer ? 0 : -ENOMEM;
+	struct ext2_inode inode;
+	int r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
 
-	for (uint64_t block = 0; r == 0 && block < blocks;) {
-		uint64_t run = MIN(blocks - block, WRITE_SIZE / block_size);
+	for (uint64_t i = 0; r == 0 && i < blocks;) {
 		blk64_t place = 0;
-		size_t wanted;
-		size_t n = 0;
+		uint64_t run = 0;
 
-		r = find_run(edit, ino, inode, block, run, &place, &run);
-		if (r < 0)
-			break;
-		wanted = (size_t)MIN(run * block_size, size - block * block_size);
-		r = fd_pread_full(fd, buffer, wanted, block * block_size, &n);
-		if (r == 0 && n < wanted)
-			r = -EIO;
-		if (r < 0)
-			break;
-		memset(buffer + n, 0, (size_t)(run * block_size) - n);
-		r = write_run(edit, place, run, buffer);
-		block += run;
+		r = find_run(edit, ino, &inode, offset / block_size + i, blocks - i, &place, &run);
+		if (r == 0)
+			r = move(edit, place, run, data ? data + i * block_size : NULL);
+		i += run;
 	}
 	return r;
 }
 
-/* The inode of an empty file gets the content of *fd*. */
-static int store_content(struct edit *edit, ext2_ino_t ino, int fd)
+int edit_write_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data, size_t size)
 {
-	struct ext2_inode inode;
-	uint64_t blocks;
-	struct stat st;
-	int r;
+	size_t rest = size % edit->fs->blocksize;
 
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	blocks = ((uint64_t)st.st_size + edit->fs->blocksize - 1) / edit->fs->blocksize;
-	r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
+	if (rest > 0)
+		memset((char *)data + size, 0, edit->fs->blocksize - rest);
+	return move_blocks(edit, ino, offset, data, size, write_run);
+}
+
+int edit_read_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data, size_t size)
+{
+	return move_blocks(edit, ino, offset, data, size, read_run);
+}
+
+int edit_fetch_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size)
+{
+	return move_blocks(edit, ino, offset, NULL, size, fetch_run);
+}
+
+/* The inode of an empty file gets blocks. */
+static int take_blocks(struct edit *edit, ext2_ino_t ino, uint64_t size)
+{
+	uint64_t blocks = (size + edit->fs->blocksize - 1) / edit->fs->blocksize;
+	struct ext2_inode inode;
+	int r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
+
 	if (r == 0 && blocks > 0)
 		r = edit_error(edit, ext2fs_fallocate(edit->fs, EXT2_FALLOCATE_FORCE_INIT, ino,
 						      &inode, ~0ULL, 0, blocks));
 	if (r == 0)
-		r = edit_error(edit, ext2fs_inode_size_set(edit->fs, &inode, st.st_size));
+		r = edit_error(edit, ext2fs_inode_size_set(edit->fs, &inode, (ext2_off64_t)size));
 	if (r < 0)
 		return r;
 	inode.i_mtime = inode.i_ctime = (uint32_t)clock_repeatable_sec();
-	r = edit_error(edit, ext2fs_write_inode(edit->fs, ino, &inode));
-	return r < 0 ? r : write_blocks(edit, ino, &inode, fd, (uint64_t)st.st_size);
+	return edit_error(edit, ext2fs_write_inode(edit->fs, ino, &inode));
 }
 
 /* An inode without blocks; with the feature, its extents begin here. */
@@ -132,20 +181,19 @@ static int make_inode(struct edit *edit, ext2_ino_t dir, const struct edit_attri
 	return r;
 }
 
-int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *name, int fd,
-		   const struct edit_attributes *attributes)
+int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *name, uint64_t size,
+		   const struct edit_attributes *attributes, ext2_ino_t *ret)
 {
-	ext2_ino_t ino = 0;
-	int r = make_inode(edit, dir, attributes, &ino);
+	int r = make_inode(edit, dir, attributes, ret);
 
 	if (r == 0)
-		r = store_content(edit, ino, fd);
+		r = take_blocks(edit, *ret, size);
 	if (r == 0)
-		r = edit_set_attributes(edit, ino, attributes);
-	return r < 0 ? r : edit_link(edit, dir, name, ino, EXT2_FT_REG_FILE);
+		r = edit_set_attributes(edit, *ret, attributes);
+	return r < 0 ? r : edit_link(edit, dir, name, *ret, EXT2_FT_REG_FILE);
 }
 
-int edit_replace_content(struct edit *edit, ext2_ino_t ino, int fd)
+int edit_replace_content(struct edit *edit, ext2_ino_t ino, uint64_t size)
 {
 	struct ext2_inode inode;
 	int r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
@@ -154,5 +202,5 @@ int edit_replace_content(struct edit *edit, ext2_ino_t ino, int fd)
 		r = -EINVAL;
 	if (r == 0 && ext2fs_inode_has_valid_blocks2(edit->fs, &inode))
 		r = edit_error(edit, ext2fs_punch(edit->fs, ino, &inode, NULL, 0, ~0ULL));
-	return r < 0 ? r : store_content(edit, ino, fd);
+	return r < 0 ? r : take_blocks(edit, ino, size);
 }

@@ -329,20 +329,15 @@ static bool is_zero(const char *data, size_t size)
 	return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
 }
 
-/* Gives bytes to *state*; to *fd*; or to *fd*, a file, where they are not zero. */
-static int give(const char *data, size_t size, int fd, bool keep_holes, struct digest_state *state)
+/* Gives bytes to *fd*; or to *fd*, a file, where they are not zero. */
+static int give(const char *data, size_t size, int fd, bool keep_holes)
 {
-	if (state) {
-		digest_add(state, data, size);
-		return 0;
-	}
 	if (keep_holes && is_zero(data, size))
 		return lseek(fd, (off_t)size, SEEK_CUR) < 0 ? -errno : 0;
 	return fd_write_full(fd, data, size);
 }
 
-static int read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd, bool keep_holes,
-		     struct digest_state *state)
+static int read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd, bool keep_holes)
 {
 	CLEANUP(close_file) ext2_file_t file = NULL;
 	cleanup_free char *buffer = malloc(READ_SIZE);
@@ -357,7 +352,7 @@ static int read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd, bo
 		r = read_part(edit, file, buffer, (size_t)MIN(max, (uint64_t)READ_SIZE), &n);
 		if (r < 0 || n == 0)
 			break;
-		r = give(buffer, n, fd, keep_holes, state);
+		r = give(buffer, n, fd, keep_holes);
 		max -= n;
 	}
 	return r;
@@ -365,26 +360,14 @@ static int read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd, bo
 
 int edit_read_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd)
 {
-	return read_file(edit, ino, max, fd, false, NULL);
+	return read_file(edit, ino, max, fd, false);
 }
 
 int edit_copy_file(struct edit *edit, ext2_ino_t ino, uint64_t max, int fd)
 {
-	int r = read_file(edit, ino, max, fd, true, NULL);
+	int r = read_file(edit, ino, max, fd, true);
 
 	return r < 0 ? r : (ftruncate(fd, lseek(fd, 0, SEEK_CUR)) < 0 ? -errno : 0);
-}
-
-int edit_digest_file(struct edit *edit, ext2_ino_t ino, struct digest *ret)
-{
-	struct digest_state state;
-	int r;
-
-	digest_begin(&state);
-	r = read_file(edit, ino, UINT64_MAX, -EBADF, false, &state);
-	if (r == 0)
-		digest_end(&state, ret);
-	return r;
 }
 
 void edit_close_xattrs(struct ext2_xattr_handle **handle)

@@ -25,6 +25,8 @@
 #define MAP_SIZE_MIN 1024U
 #define AHEAD_SIZE   262144UL
 #define FLUSH_MIN    65536U /* less is left to the sync */
+/* The kernel forgets whole pages only: what is to come from the disk begins and ends in one. */
+#define PAGE_SIZE_MAX 65536U
 
 static size_t hash(uint64_t cell, size_t map_size)
 {
@@ -107,7 +109,7 @@ static uint64_t staged_offset(int64_t index)
 	return REDO_HEADER_SIZE + (uint64_t)index * REDO_CELL_SIZE;
 }
 
-static bool is_inside(const struct redo *redo, uint64_t position, size_t size)
+static bool is_inside(const struct redo *redo, uint64_t position, uint64_t size)
 {
 	return position <= redo->place.size && size <= redo->place.size - position;
 }
@@ -325,7 +327,7 @@ int redo_write_through(struct redo *redo, uint64_t position, const void *data, s
 	if (position % REDO_CELL_SIZE != 0 || size % REDO_CELL_SIZE != 0 ||
 	    is_staged(redo, position, size))
 		return redo_write(redo, position, data, size);
-	/* First to the disk, which works while the digests are made. */
+	/* First to the disk, which works while the checksums are made. */
 	r = write_past(redo, position, data, size);
 	return r < 0 ? r
 		     : note_written(redo, position / REDO_CELL_SIZE, data, size / REDO_CELL_SIZE);
@@ -340,6 +342,28 @@ int redo_settle(struct redo *redo)
 	redo->is_unsettled = false;
 	redo->ahead_size = 0; /* it is to be read from the disk */
 	(void)posix_fadvise(redo->image_fd, 0, 0, POSIX_FADV_DONTNEED);
+	return 0;
+}
+
+int redo_fetch(struct redo *redo, uint64_t position, uint64_t size)
+{
+	uint64_t from = redo->place.offset + position;
+	off_t begin;
+	off_t length;
+
+	if (!redo->is_unsettled)
+		return 0;
+	if (!is_inside(redo, position, size))
+		return -ERANGE;
+	begin = (off_t)(from - from % PAGE_SIZE_MAX);
+	length = (off_t)(from + size + PAGE_SIZE_MAX - 1) - begin;
+	redo->ahead_size = 0;
+	if (sync_file_range(redo->image_fd, begin, length,
+			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				    SYNC_FILE_RANGE_WAIT_AFTER) < 0)
+		return -errno;
+	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_DONTNEED);
+	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_WILLNEED);
 	return 0;
 }
 

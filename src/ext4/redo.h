@@ -16,12 +16,12 @@
  * The format (little-endian, cells of 1024 bytes):
  *   0      the header of 4096 bytes: zero until the commit
  *   4096   the staged cells
- *          then a row of 32 bytes for each, and for each cell that was written past the file
- * Header: "affix-redo 1\n" in 16 bytes; the image's size, the file system's offset, the number of
+ *          then a row of 24 bytes for each, and for each cell that was written past the file
+ * Header: "affix-redo 2\n" in 16 bytes; the image's size, the file system's offset, the number of
  * staged cells, the number of rows, 8 bytes each; from 64 the BLAKE2b-512 of the whole file with
  * this field zero; from 128 the file system's superblock as it was before, 1024 bytes.
- * Row: the cell's number in the file system, 8 bytes; then for each of its two sectors the first 12
- * bytes of the BLAKE2b-512 of what the image held at the commit.
+ * Row: the cell's number in the file system, 8 bytes; then for each of its two sectors the CRC-64
+ * (ECMA-182, reflected) of what the image held at the commit, 8 bytes.
  */
 #define REDO_SUFFIX ".affix-redo"
 
@@ -79,6 +79,9 @@ must_check int redo_write_through(struct redo *redo, uint64_t position, const vo
 				  size_t size);
 /* Has them on the disk, and read from there afterwards. 0 or -errno. */
 must_check int redo_settle(struct redo *redo);
+/* Waits until a range of them was written, and has it on its way back from the disk: for who wants
+ * to see it. Against power cuts redo_settle() is to follow. */
+must_check int redo_fetch(struct redo *redo, uint64_t position, uint64_t size);
 
 /* How many bytes are staged. */
 uint64_t redo_size(const struct redo *redo);

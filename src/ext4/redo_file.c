@@ -29,7 +29,7 @@
 
 #define SUPERBLOCK_CELL 1U
 
-static const char magic[16] = "affix-redo 1\n";
+static const char magic[16] = "affix-redo 2\n";
 
 struct redo_header {
 	char magic[16];

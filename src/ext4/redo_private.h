@@ -10,13 +10,12 @@
 #define REDO_HEADER_SIZE 4096U
 #define REDO_CELLS_MAX   (64U << 20) /* 64 GiB of changes */
 #define REDO_SECTOR_SIZE 512U        /* a disk writes it whole or not at all */
-#define REDO_DIGEST_SIZE 12U
-#define REDO_RUN_MAX     1024UL /* cells that are moved at once */
+#define REDO_RUN_MAX     1024UL      /* cells that are moved at once */
 
-/* A line of the table: a cell of the file system, and its sectors' digests. */
+/* A line of the table: a cell of the file system, and its sectors' checksums, little-endian. */
 struct redo_row {
-	uint64_t cell; /* little-endian */
-	uint8_t digests[REDO_CELL_SIZE / REDO_SECTOR_SIZE][REDO_DIGEST_SIZE];
+	uint64_t cell;
+	uint64_t checksums[REDO_CELL_SIZE / REDO_SECTOR_SIZE];
 };
 
 struct redo {
@@ -34,7 +33,7 @@ struct redo {
 	size_t n_written;
 	size_t n_written_allocated;
 	uint64_t written_end; /* behind the last of them */
-	bool is_rewritten;    /* one may be there twice: the digests are not to be relied on */
+	bool is_rewritten;    /* one may be there twice: the checksums are not to be relied on */
 	char *ahead;          /* what follows the last read of the image, or NULL */
 	uint64_t ahead_position;
 	size_t ahead_size;

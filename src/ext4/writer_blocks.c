@@ -6,32 +6,35 @@
  * the bitmaps in long runs, and written around libext2fs's cache, which is for single blocks.
  */
 
-#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/fd.h"
 #include "ext4/writer_private.h"
 
-#define RUN_BLOCKS 8192U
+#define RUN_BLOCKS   8192U
+#define FLUSH_BLOCKS 2048U
 
-static int write_blocks(const struct writer *w, blk64_t block, const void *data, uint32_t count)
+/* The disk is at it while more is made, or all of it would wait for the sync at the end: a hint,
+ * that sync says what went wrong. */
+static void begin_flush(struct writer *w, blk64_t end)
 {
-	const uint8_t *at = data;
-	size_t left = (size_t)count * EXT4_BLOCK_SIZE;
-	off_t offset = (off_t)(block * EXT4_BLOCK_SIZE);
+	if (end < w->flushed_to + FLUSH_BLOCKS)
+		return;
+	(void)sync_file_range(w->fd, (off_t)(w->flushed_to * EXT4_BLOCK_SIZE),
+			      (off_t)((end - w->flushed_to) * EXT4_BLOCK_SIZE),
+			      SYNC_FILE_RANGE_WRITE);
+	w->flushed_to = end;
+}
 
-	while (left > 0) {
-		ssize_t n = pwrite(w->fd, at, left, offset);
+static int write_blocks(struct writer *w, blk64_t block, const void *data, uint32_t count)
+{
+	int r = fd_pwrite_full(w->fd, data, (size_t)count * EXT4_BLOCK_SIZE,
+			       block * EXT4_BLOCK_SIZE);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		at += n;
-		left -= (size_t)n;
-		offset += n;
-	}
-	return 0;
+	if (r == 0)
+		begin_flush(w, block + count);
+	return r;
 }
 
 static int flush(struct writer *w)

@@ -29,6 +29,7 @@ struct writer {
 	/* Blocks that lie one behind the other and are not written yet. */
 	blk64_t buffer_block;
 	uint32_t buffer_count;
+	blk64_t flushed_to; /* below, the disk was told to begin */
 	/* The block of the current file that is not complete. */
 	bool has_partial;
 	uint32_t partial_logical;

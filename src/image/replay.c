@@ -18,6 +18,12 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "bundle/hasher.h"
+#include "ext4/edit_file.h"
+
+#define PIECE_SIZE (256UL << 10) /* of content that is moved at once */
+#define LEAD_SIZE \
+	(1UL << 20) /* so far behind the writing the disk is asked, and again the answer read */
 
 /* Left to those who need them: locks are made anew. */
 #define LOCKS    "/affix/updater/locks"
@@ -27,14 +33,25 @@ struct change {
 	char *path; /* real, absolute */
 	mode_t mode;
 	uint64_t size;
-	bool replaces; /* something of that name is in the image */
-	bool keeps;    /* its inode stays, with all that it has but the content */
+	bool replaces;  /* something of that name is in the image */
+	bool keeps;     /* its inode stays, with all that it has but the content */
+	bool is_good;   /* its content was read back */
+	ext2_ino_t ino; /* of a file, as it was made */
 	struct digest digest;
+};
+
+/* Content on its way; what is read back while the hasher has what came before. */
+struct pieces {
+	struct hasher_turns turns;
+	uint8_t data[HASHER_BUFFERS][PIECE_SIZE];
+	uint8_t written[PIECE_SIZE];
 };
 
 struct changes {
 	struct excerpt *excerpt;
 	struct attributes attributes;
+	struct pieces *pieces;
+	struct hasher *hasher;
 	struct change *items;
 	size_t count;
 	size_t allocated;
@@ -42,6 +59,9 @@ struct changes {
 
 static void changes_done(struct changes *changes)
 {
+	/* It may be reading the pieces. */
+	(void)hasher_free(changes->hasher);
+	free(changes->pieces);
 	for (size_t i = 0; i < changes->count; i++)
 		free(changes->items[i].path);
 	free(changes->items);
@@ -250,21 +270,108 @@ static int find_digest(const struct changes *changes, struct change *change, int
 	return 0;
 }
 
+static size_t piece_at(uint64_t size, uint64_t offset)
+{
+	return (size_t)MIN((uint64_t)PIECE_SIZE, size - offset);
+}
+
+static int write_piece(struct changes *changes, const struct change *change, int fd,
+		       uint64_t offset)
+{
+	uint8_t *piece = changes->pieces->written;
+	size_t wanted = piece_at(change->size, offset);
+	size_t n = 0;
+	int r = fd_pread_full(fd, piece, wanted, offset, &n);
+
+	if (r == 0 && n < wanted)
+		r = -EIO;
+	return r < 0 ? r : edit_write_blocks(changes->excerpt->edit, change->ino, offset, piece, n);
+}
+
+/* Through the same blocks that the kernel will find; *size* is the file's. */
+static int read_piece(struct changes *changes, ext2_ino_t ino, uint64_t size, uint64_t offset,
+		      struct digest_state *state)
+{
+	struct pieces *pieces = changes->pieces;
+	uint8_t *piece = pieces->data[hasher_turn(changes->hasher, &pieces->turns)];
+	size_t n = piece_at(size, offset);
+	int r = edit_read_blocks(changes->excerpt->edit, ino, offset, piece, n);
+
+	if (r < 0)
+		return r;
+	/* What is small is done before the other thread wakes up. */
+	if (size <= PIECE_SIZE)
+		digest_add(state, piece, n);
+	else
+		hasher_post(changes->hasher, state, piece, n);
+	return 0;
+}
+
+/* Whether what was read is what was wanted. *r*: how the reading ended; the hasher has the state in
+ * any case. */
+static int judge(struct changes *changes, struct change *change, struct digest_state *state, int r)
+{
+	struct digest digest;
+
+	hasher_wait(changes->hasher, hasher_last(changes->hasher));
+	digest_end(state, &digest);
+	if (r == 0 && !digest_is_equal(&digest, &change->digest))
+		r = -EIO;
+	change->is_good = r == 0;
+	return r;
+}
+
+/* A large file is written, brought back from the disk, and digested on the other thread, all at the
+ * same time. */
+static int write_large(struct changes *changes, struct change *change, int fd)
+{
+	struct edit *edit = changes->excerpt->edit;
+	struct digest_state state;
+	uint64_t size = change->size;
+	int r = 0;
+
+	digest_begin(&state);
+	for (uint64_t at = 0; r == 0 && at < size + 2 * LEAD_SIZE; at += PIECE_SIZE) {
+		if (at < size)
+			r = write_piece(changes, change, fd, at);
+		if (r == 0 && at >= LEAD_SIZE && at - LEAD_SIZE < size)
+			r = edit_fetch_blocks(edit, change->ino, at - LEAD_SIZE,
+					      piece_at(size, at - LEAD_SIZE));
+		if (r == 0 && at >= 2 * LEAD_SIZE)
+			r = read_piece(changes, change->ino, size, at - 2 * LEAD_SIZE, &state);
+	}
+	return judge(changes, change, &state, r);
+}
+
+/* Of small ones the content is read back when all are on the disk: check_content(). */
+static int write_content(struct changes *changes, struct change *change, int fd)
+{
+	int r = 0;
+
+	if (change->size > 2 * LEAD_SIZE)
+		return write_large(changes, change, fd);
+	for (uint64_t at = 0; r == 0 && at < change->size; at += PIECE_SIZE)
+		r = write_piece(changes, change, fd, at);
+	return r;
+}
+
 static int make_file(struct changes *changes, struct change *change, ext2_ino_t dir,
 		     const char *name, const struct edit_attributes *attributes)
 {
 	struct edit *edit = changes->excerpt->edit;
 	cleanup_fd int fd = -EBADF;
-	ext2_ino_t ino = 0;
 	int r;
 
 	r = path_open_beneath(changes->excerpt->fd, change->path, O_RDONLY | O_NOCTTY, 0, &fd);
 	if (r == 0)
 		r = find_digest(changes, change, fd);
-	if (r < 0 || !change->keeps)
-		return r < 0 ? r : edit_make_file(edit, dir, name, fd, attributes);
-	r = edit_lookup(edit, dir, name, &ino);
-	return r < 0 ? r : edit_replace_content(edit, ino, fd);
+	if (r == 0 && change->keeps)
+		r = edit_lookup(edit, dir, name, &change->ino);
+	if (r == 0)
+		r = change->keeps ? edit_replace_content(edit, change->ino, change->size)
+				  : edit_make_file(edit, dir, name, change->size, attributes,
+						   &change->ino);
+	return r < 0 ? r : write_content(changes, change, fd);
 }
 
 static int make_link(struct changes *changes, const struct change *change, ext2_ino_t dir,
@@ -324,28 +431,46 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 	return r;
 }
 
-/* Through the same blocks that the kernel will find. */
-static int read_back(struct changes *changes, const struct change *change)
+/* Whether the path leads to the file that was made, and what is not known to be in it is. */
+static int check_file(struct changes *changes, struct change *change)
 {
-	struct edit *edit = changes->excerpt->edit;
-	struct digest digest;
+	struct digest_state state;
 	struct edit_stat st;
-	int r;
+	int r = edit_find(changes->excerpt->edit, change->path, &st);
 
-	if (!S_ISREG(change->mode))
-		return 0;
-	r = edit_find(edit, change->path, &st);
-	if (r == 0)
-		r = edit_digest_file(edit, st.ino, &digest);
-	if (r == 0 && (st.size != change->size || !digest_is_equal(&digest, &change->digest)))
+	if (r == 0 && (st.ino != change->ino || st.size != change->size))
 		r = -EIO;
+	if (r < 0 || change->is_good)
+		return r;
+	digest_begin(&state);
+	for (uint64_t at = 0; r == 0 && at < st.size; at += PIECE_SIZE)
+		r = read_piece(changes, st.ino, st.size, at, &state);
+	return judge(changes, change, &state, r);
+}
+
+static int check_content(struct changes *changes)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < changes->count; i++) {
+		if (S_ISREG(changes->items[i].mode))
+			r = check_file(changes, &changes->items[i]);
+	}
 	return r;
 }
 
 static int carry_out(struct changes *changes, const struct strv *ids)
 {
-	int r = remove_old(changes);
+	int r;
 
+	/* Not the buffers: what is never used is never paid for. */
+	changes->pieces = malloc(sizeof(*changes->pieces));
+	if (!changes->pieces)
+		return -ENOMEM;
+	changes->pieces->turns = (struct hasher_turns){};
+	r = hasher_new(&changes->hasher);
+	if (r == 0)
+		r = remove_old(changes);
 	for (size_t i = 0; r == 0 && i < changes->count; i++)
 		r = make(changes, &changes->items[i]);
 	for (size_t i = 0; r == 0 && i < changes->attributes.count; i++) {
@@ -356,9 +481,7 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 	}
 	if (r == 0)
 		r = edit_settle(changes->excerpt->edit);
-	for (size_t i = 0; r == 0 && i < changes->count; i++)
-		r = read_back(changes, &changes->items[i]);
-	return r;
+	return r < 0 ? r : check_content(changes);
 }
 
 int replay(struct excerpt *excerpt, const struct strv *ids, struct problem *reterr_problem)

@@ -50,11 +50,11 @@ static const char *const default_read_only_paths[] = {
 };
 
 static const char *const default_targets[] = {
-	"basic.target",       "graphical.target",  "local-fs.target",
-	"multi-user.target",  "network.target",    "network-online.target",
-	"network-pre.target", "nss-lookup.target", "nss-user-lookup.target",
-	"remote-fs.target",   "sysinit.target",    "time-set.target",
-	"time-sync.target",   "timers.target",
+	"basic.target",      "local-fs.target",        "multi-user.target",
+	"network.target",    "network-online.target",  "network-pre.target",
+	"nss-lookup.target", "nss-user-lookup.target", "remote-fs.target",
+	"sysinit.target",    "time-set.target",        "time-sync.target",
+	"timers.target",
 };
 
 struct host_policy *host_policy_free(struct host_policy *policy)

@@ -191,7 +191,9 @@ static const struct yaml_field resources_fields[] = {
 	YAML_FIELD("tasks_max", YAML_FIELD_UINT64, AT(limits.tasks_max), .min = 1,
 		   .max = TASKS_MAX),
 	YAML_FIELD("slice", YAML_FIELD_TEXT, AT(slice), .is_valid = name_is_slice,
-		   .expected = "the name of a slice such as 'addons.slice'"),
+		   .expected =
+			   "the name of a slice such as 'addons.slice', which is none of logins or "
+			   "machines"),
 	YAML_FIELD_END,
 };
 

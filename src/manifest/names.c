@@ -142,8 +142,19 @@ bool name_is_protocol(const char *name)
 
 bool name_is_slice(const char *name)
 {
-	return name_is_entry(name) && str_ends_with(name, ".slice") &&
-	       strlen(name) > strlen(".slice");
+	static const char *const others[] = {"machine", "user"};
+	size_t length = strlen(name);
+	size_t first = strcspn(name, "-.");
+
+	if (!name_is_entry(name) || !str_ends_with(name, ".slice") || strchr(name, '+') ||
+	    strstr(name, "--") || length <= strlen(".slice") ||
+	    name[length - strlen(".slice") - 1] == '-')
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		if (strlen(others[i]) == first && memcmp(name, others[i], first) == 0)
+			return false;
+	}
+	return true;
 }
 
 static bool is_one_of(const char *name, const char *const *words)

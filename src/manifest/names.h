@@ -17,7 +17,8 @@ bool name_is_entry(const char *name);
 /* A protocol and its version: `netprobe-frame/1`. */
 bool name_is_protocol(const char *name);
 
-/* `NAME.slice`. */
+/* `NAME.slice`, as systemd takes it, and not among those of logins and of machines: their limits
+ * are not to be used up by add-ons. */
 bool name_is_slice(const char *name);
 
 /* A Linux capability in any spelling (`CAP_NET_RAW`, `net_raw`) as `cap_net_raw`. 0; 1 if there is

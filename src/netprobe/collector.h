@@ -28,7 +28,8 @@ struct collector_counts {
 	uint64_t events; /* records from the kernel */
 	uint64_t lost;   /* what there was no room or no memory for, in the kernel or here */
 	uint64_t flows_started, flows_ended, flows_evicted;
-	uint64_t owners_known, owners_unknown; /* of flows_started */
+	uint64_t owners_known;      /* of flows_started: those that had an owner at some time */
+	uint64_t owners_unknown;    /* of flows_ended: those that had none in the end */
 	uint64_t containers_missed; /* not looked for: too many at once, or too many cgroups */
 	uint64_t owners_corrected;  /* where another process was seen to use the socket */
 };

@@ -22,14 +22,23 @@
 /* A peer of which no flow is known may be told of yet. */
 #define PEER_GRACE_NS NSEC_PER_SEC
 
-static void end_socket(struct collector *collector, uint64_t cookie, int64_t now_ns)
+static void end_flow(struct collector *collector, struct flow_entry *entry,
+		     const struct kernel_probe_end *end, int64_t now_ns)
 {
-	struct flow_entry *entry = flow_table_find(collector->flows, cookie, NULL);
+	if (end->flags & PROBE_NOBODY)
+		(void)collector_forget_owner(collector, entry);
+	collector_end(collector, entry, FLOW_CLOSE, FLOW_END_CLOSED, now_ns);
+}
+
+static void end_socket(struct collector *collector, const struct kernel_probe_end *end,
+		       int64_t now_ns)
+{
+	struct flow_entry *entry = flow_table_find(collector->flows, end->cookie, NULL);
 
 	if (entry)
-		collector_end(collector, entry, FLOW_CLOSE, FLOW_END_CLOSED, now_ns);
-	while ((entry = flow_table_find_peer(collector->flows, cookie)))
-		collector_end(collector, entry, FLOW_CLOSE, FLOW_END_CLOSED, now_ns);
+		end_flow(collector, entry, end, now_ns);
+	while ((entry = flow_table_find_peer(collector->flows, end->cookie)))
+		end_flow(collector, entry, end, now_ns);
 }
 
 static void on_answer(void *context, const struct socket_diag_answer *answer)
@@ -81,19 +90,19 @@ int collector_find_ends(struct collector *collector)
 {
 	uint64_t overflowed = kernel_probe_lost(collector->probe, PROBE_LOST_END);
 	int64_t now_ns = collector_now(CLOCK_MONOTONIC);
-	cleanup_free uint64_t *cookies = NULL;
+	cleanup_free struct kernel_probe_end *ends = NULL;
 	bool has_all = false;
 	size_t n = 0;
 	int r;
 
-	r = kernel_probe_ended(collector->probe, &cookies, &n);
+	r = kernel_probe_ended(collector->probe, &ends, &n);
 	/* What these sockets began may be in the ring yet. */
 	if (r >= 0)
 		r = collector_empty_ring(collector);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++)
-		end_socket(collector, cookies[i], now_ns);
+		end_socket(collector, &ends[i], now_ns);
 	collector_sweep_peers(collector);
 	if (overflowed == collector->ends_lost)
 		return 0;

@@ -73,6 +73,9 @@ must_check int collector_diag_look(struct collector *collector);
 /* A pass, if the timer says so. */
 must_check int collector_diag_drain(struct collector *collector);
 
+/* Somebody talks, and it is not known who: rather nobody than who did before. Whether there was an
+ * owner. */
+bool collector_forget_owner(struct collector *collector, struct flow_entry *entry);
 void collector_compose(const struct collector *collector, const struct flow_entry *entry,
 		       struct flow *ret);
 /* All times here are CLOCK_MONOTONIC; what is told is CLOCK_REALTIME. */

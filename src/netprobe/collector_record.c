@@ -91,6 +91,15 @@ void collector_end(struct collector *collector, struct flow_entry *entry, enum f
 	flow_table_remove(collector->flows, entry);
 }
 
+bool collector_forget_owner(struct collector *collector, struct flow_entry *entry)
+{
+	if (!entry->process)
+		return false;
+	entry->process = process_table_drop(collector->processes, entry->process);
+	entry->thread = 0;
+	return true;
+}
+
 bool collector_count_peer(struct collector *collector, struct flow_entry *entry, bool forget)
 {
 	struct probe_traffic traffic;
@@ -106,30 +115,41 @@ bool collector_count_peer(struct collector *collector, struct flow_entry *entry,
 	memcpy(peer.remote.bytes, entry->remote, sizeof(peer.remote.bytes));
 	if (!kernel_probe_peer(collector->probe, &peer, forget, &traffic))
 		return false;
-	entry->bytes_sent = traffic.bytes_sent;
-	entry->bytes_received = traffic.bytes_received;
-	entry->packets_sent = traffic.packets_sent;
-	entry->packets_received = traffic.packets_received;
+	/* What began with the socket may have gone on here, or the other way round. */
+	entry->bytes_sent = MAX(entry->bytes_sent, traffic.bytes_sent);
+	entry->bytes_received = MAX(entry->bytes_received, traffic.bytes_received);
+	entry->packets_sent = MAX(entry->packets_sent, traffic.packets_sent);
+	entry->packets_received = MAX(entry->packets_received, traffic.packets_received);
 	entry->last_ns = MAX(entry->last_ns, (int64_t)traffic.last_ns);
+	if (traffic.owner_tgid == 0 && collector_forget_owner(collector, entry))
+		tell(collector, FLOW_UPDATE, entry);
 	return true;
 }
 
 /* Whether it is another one than before. */
 static bool set_owner(struct collector *collector, struct flow_entry *entry,
-		      const struct probe_owner *owner)
+		      const struct probe_record *record)
 {
+	const struct probe_owner *owner = &record->owner;
 	struct process *before = entry->process;
 
-	if (owner->tgid == 0)
+	/* Two that use a socket at once write in no order. */
+	if (owner->version != 0 && entry->owner_version != 0 &&
+	    (int32_t)(owner->version - entry->owner_version) < 0)
 		return false;
+	if (owner->version != 0)
+		entry->owner_version = owner->version;
+	if (owner->tgid == 0)
+		return record->flags & PROBE_NOBODY && collector_forget_owner(collector, entry);
 	if (before && before->tgid == owner->tgid && before->start_ns == owner->start_ns)
 		return false;
 	entry->process = process_table_take(collector->processes, owner);
 	entry->thread = owner->pid;
 	if (before && entry->process)
 		collector->counts.owners_corrected++;
-	else if (entry->process)
+	else if (entry->process && !entry->was_known)
 		collector->counts.owners_known++;
+	entry->was_known = entry->was_known || entry->process;
 	(void)process_table_drop(collector->processes, before);
 	return true;
 }
@@ -299,7 +319,7 @@ static void begin(struct collector *collector, const struct probe_record *record
 	}
 	if (entry && is_same(entry, record)) {
 		touch(collector, entry, record);
-		if (set_owner(collector, entry, &record->owner))
+		if (set_owner(collector, entry, record))
 			tell(collector, FLOW_UPDATE, entry);
 		return;
 	}
@@ -313,7 +333,7 @@ static void begin(struct collector *collector, const struct probe_record *record
 	entry = add(collector, record);
 	if (!entry)
 		return;
-	(void)set_owner(collector, entry, &record->owner);
+	(void)set_owner(collector, entry, record);
 	tell(collector, event_of(record), entry);
 }
 
@@ -321,7 +341,7 @@ static void update(struct collector *collector, const struct probe_record *recor
 		   enum flow_event event)
 {
 	struct flow_entry *entry = flow_table_find(collector->flows, record->cookie, NULL);
-	bool is_new = set_owner(collector, entry, &record->owner);
+	bool is_new = set_owner(collector, entry, record);
 
 	touch(collector, entry, record);
 	if (event == FLOW_STATE)
@@ -346,7 +366,7 @@ static void continue_flow(struct collector *collector, const struct probe_record
 	entry = add(collector, record);
 	if (!entry)
 		return;
-	(void)set_owner(collector, entry, &record->owner);
+	(void)set_owner(collector, entry, record);
 	tell(collector, FLOW_SEEN, entry);
 }
 
@@ -358,7 +378,7 @@ static struct flow_entry *begin_peer(struct collector *collector, const struct p
 	if (!entry)
 		return NULL;
 	entry->inbound = record->counters.packets_sent == 0;
-	(void)set_owner(collector, entry, &record->owner);
+	(void)set_owner(collector, entry, record);
 	set_counters(entry, record);
 	tell(collector, FLOW_SEEN, entry);
 	return entry;
@@ -394,8 +414,11 @@ static void finish_first(struct collector *collector, const struct probe_record 
 		return;
 	if (!entry)
 		entry = begin_peer(collector, record);
-	if (entry)
-		set_counters(entry, record);
+	if (!entry)
+		return;
+	set_counters(entry, record);
+	if (record->flags & PROBE_NOBODY)
+		(void)collector_forget_owner(collector, entry);
 }
 
 static void finish(struct collector *collector, const struct probe_record *record)
@@ -410,6 +433,9 @@ static void finish(struct collector *collector, const struct probe_record *recor
 	entry = flow_table_find(collector->flows, record->cookie, NULL);
 	if (entry) {
 		set_counters(entry, record);
+		if ((record->flags & (PROBE_NOBODY | PROBE_FIRST)) == PROBE_NOBODY &&
+		    record->owner.tgid == 0)
+			(void)collector_forget_owner(collector, entry);
 		collector_end(collector, entry, FLOW_CLOSE, end_of(record), now_ns);
 	}
 	/* Who is connected to somebody else goes on with all others. */
@@ -488,6 +514,8 @@ static void first_stands(struct collector *collector, const struct probe_record 
 	if (time_of(record) > entry->last_ns)
 		flow_table_touch(collector->flows, entry);
 	entry->last_ns = MAX(entry->last_ns, time_of(record));
+	if (record->flags & PROBE_NOBODY && collector_forget_owner(collector, entry))
+		tell(collector, FLOW_UPDATE, entry);
 }
 
 void collector_stands(struct collector *collector, const struct probe_record *record)
@@ -507,7 +535,7 @@ void collector_stands(struct collector *collector, const struct probe_record *re
 		entry = add(collector, record);
 		if (!entry)
 			return;
-		(void)set_owner(collector, entry, &record->owner);
+		(void)set_owner(collector, entry, record);
 		set_counters(entry, record);
 		entry->inbound = entry->inbound || came_in(collector, entry);
 		tell(collector, FLOW_SEEN, entry);
@@ -523,10 +551,11 @@ void collector_stands(struct collector *collector, const struct probe_record *re
 	set_counters(entry, record);
 	if (entry->protocol == IPPROTO_TCP)
 		entry->tcp_state = record->state;
-	/* Records of its use say it better, where there are such; else who holds it now is the
-	 * best. */
-	if ((!entry->process || collector->tier == COLLECTOR_DIAG) &&
-	    set_owner(collector, entry, &record->owner))
+	/* Records of its use say it better, where there are such and none was lost; else who holds
+	 * it now is the best. */
+	if ((!entry->process || collector->tier == COLLECTOR_DIAG ||
+	     record->flags & PROBE_NOBODY) &&
+	    set_owner(collector, entry, record))
 		tell(collector, FLOW_UPDATE, entry);
 }
 

@@ -14,6 +14,8 @@
 #include "netprobe/text.h"
 #include "netprobe/wall.h"
 
+#define PROCESS_COLUMNS 24U
+
 static int print_line(json_t *object)
 {
 	cleanup_json json_t *json = object;
@@ -28,6 +30,7 @@ static int print_flow(const struct command_options *options,
 	char local[TEXT_END_SIZE];
 	char remote[TEXT_END_SIZE];
 	char process[TEXT_PROCESS_SIZE];
+	char container[TEXT_CONTAINER_SIZE];
 	char since[WALL_TEXT_SIZE];
 
 	if (!filter_takes(options->filter, flow))
@@ -37,15 +40,16 @@ static int print_flow(const struct command_options *options,
 	text_end(flow->local_ip, flow->local_port, local);
 	text_end(flow->remote_ip, flow->remote_port, remote);
 	text_process(flow, process);
+	text_container(flow->container_id, container);
 	wall_format(flow->started_unix_nano, since);
 	if (flow->listener)
-		return printf("%-6s %-45s %-24s %-12.12s %s\n", flow->transport_protocol, local,
-			      process, flow->container_id[0] ? flow->container_id : "-", since) < 0
+		return printf("%-6s %-45s %s%*s %s %s\n", flow->transport_protocol, local, process,
+			      text_blanks(process, PROCESS_COLUMNS), "", container, since) < 0
 			       ? -EIO
 			       : 0;
-	return printf("%-6s %-30s %s %-30s %-24s %-12.12s %12" PRIu64 " %12" PRIu64 " %s\n",
+	return printf("%-6s %-30s %s %-30s %s%*s %s %12" PRIu64 " %12" PRIu64 " %s\n",
 		      flow->transport_protocol, local, flow->inbound ? "<-" : "->", remote, process,
-		      flow->container_id[0] ? flow->container_id : "-", flow->bytes_sent,
+		      text_blanks(process, PROCESS_COLUMNS), "", container, flow->bytes_sent,
 		      flow->bytes_received, since) < 0
 		       ? -EIO
 		       : 0;

@@ -27,9 +27,11 @@ struct flow_entry {
 	int64_t begun_ns, last_ns; /* CLOCK_MONOTONIC */
 	uint8_t local[16], remote[16];
 	uint32_t netns, thread, retransmits, round;
+	uint32_t owner_version; /* the record's that told of the owner; 0: not known */
 	uint16_t local_port, remote_port;
 	uint8_t family, protocol, tcp_state;
 	bool listener, inbound, is_peer;
+	bool was_known; /* it had an owner at some time */
 };
 
 /*

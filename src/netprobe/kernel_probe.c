@@ -74,6 +74,7 @@ struct kernel_probe {
 	int cgroup;
 	int cpus;
 	bool is_seeded;
+	bool calls_are_known; /* the kernel tells of a process's registers */
 	/* Of one kernel_probe_drain(). */
 	const struct kernel_probe_calls *calls;
 	void *context;
@@ -165,6 +166,7 @@ static int load(struct kernel_probe *probe, const struct trial *trial,
 	probe->programs->rodata->sends_are_traced = is_wanted(trial, hook_find("length_sent"));
 	probe->programs->rodata->receives_are_traced =
 		is_wanted(trial, hook_find("length_received"));
+	probe->programs->rodata->calls_are_known = probe->calls_are_known;
 	probe->programs->rodata->first_idle_ticks = idle_ticks(options->peer_idle_ms);
 	(void)bpf_map__set_max_entries(probe->programs->maps.peers, options->peers_max);
 	(void)bpf_map__set_max_entries(probe->programs->maps.ended, options->peers_max);
@@ -347,6 +349,8 @@ int kernel_probe_open(const struct kernel_probe_options *options, char *why, siz
 	(void)libbpf_set_print(be_silent);
 	probe->cpus = libbpf_num_possible_cpus();
 	probe->cgroup = -EBADF;
+	probe->calls_are_known =
+		libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SKB, BPF_FUNC_task_pt_regs, NULL) == 1;
 	r = cgroup_root_open(&probe->cgroup);
 	if (r < 0) {
 		(void)snprintf(why, size, "There is no cgroup2 hierarchy in /proc/self/mountinfo.");
@@ -449,31 +453,35 @@ bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer
 	return found;
 }
 
-int kernel_probe_ended(const struct kernel_probe *probe, uint64_t **ret, size_t *ret_n)
+int kernel_probe_ended(const struct kernel_probe *probe, struct kernel_probe_end **ret,
+		       size_t *ret_n)
 {
 	int map = bpf_map__fd(probe->programs->maps.ended);
-	cleanup_free uint64_t *cookies = NULL;
+	cleanup_free struct kernel_probe_end *ends = NULL;
 	size_t max = bpf_map__max_entries(probe->programs->maps.ended);
 	size_t room = 0;
 	size_t n = 0;
 	uint64_t cookie;
 
 	/* One that is removed meanwhile, because its socket is used anew, begins the walk anew. */
-	while (n < max && bpf_map_get_next_key(map, n > 0 ? &cookies[n - 1] : NULL, &cookie) == 0) {
+	while (n < max &&
+	       bpf_map_get_next_key(map, n > 0 ? &ends[n - 1].cookie : NULL, &cookie) == 0) {
 		if (n == room) {
-			uint64_t *larger;
+			struct kernel_probe_end *larger;
 
 			room = room * 2 + 256;
-			larger = reallocarray(cookies, room, sizeof(*cookies));
+			larger = reallocarray(ends, room, sizeof(*ends));
 			if (!larger)
 				return -ENOMEM;
-			cookies = larger;
+			ends = larger;
 		}
-		cookies[n++] = cookie;
+		ends[n++] = (struct kernel_probe_end){.cookie = cookie};
 	}
-	for (size_t i = 0; i < n; i++)
-		(void)bpf_map_delete_elem(map, &cookies[i]);
-	*ret = TAKE_PTR(cookies);
+	for (size_t i = 0; i < n; i++) {
+		(void)bpf_map_lookup_elem(map, &ends[i].cookie, &ends[i].flags);
+		(void)bpf_map_delete_elem(map, &ends[i].cookie);
+	}
+	*ret = TAKE_PTR(ends);
 	*ret_n = n;
 	return 0;
 }

@@ -37,6 +37,11 @@ struct kernel_probe *kernel_probe_free(struct kernel_probe *probe);
 DEFINE_CLEANUP(struct kernel_probe *, kernel_probe, kernel_probe_free)
 #define cleanup_kernel_probe CLEANUP(cleanup_kernel_probe)
 
+struct kernel_probe_end {
+	uint64_t cookie;
+	uint32_t flags; /* PROBE_NOBODY: who used it last is not known */
+};
+
 /* Readable when the ring has something. */
 int kernel_probe_fd(const struct kernel_probe *probe);
 /* Takes at most *max* records, and says how many. 1: that many came, and there may be more; 0;
@@ -51,8 +56,9 @@ must_check int kernel_probe_dump(struct kernel_probe *probe, const struct kernel
 /* The counters of one peer; false: there are none. *forget* removes them. */
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,
 		       struct probe_traffic *ret);
-/* Takes the cookies of sockets whose end found no room in the ring. 0 or -ENOMEM. */
-must_check int kernel_probe_ended(const struct kernel_probe *probe, uint64_t **ret, size_t *ret_n);
+/* Takes the sockets whose end found no room in the ring. 0 or -ENOMEM. */
+must_check int kernel_probe_ended(const struct kernel_probe *probe, struct kernel_probe_end **ret,
+				  size_t *ret_n);
 /* Every peer that is counted; what *keeps* says false of is forgotten. */
 void kernel_probe_sweep_peers(const struct kernel_probe *probe,
 			      bool (*keeps)(void *context, const struct probe_peer *peer,

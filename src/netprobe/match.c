@@ -4,7 +4,9 @@
  * Flows by their two ends. A record from a router says nothing of processes and names the ends in
  * either order, so both are brought into one order: the smaller address first. Living flows are
  * many and asked for seldom: they are kept from the first record on. Ended ones are always kept,
- * for the window, in a queue by their end; both are in one table.
+ * for the window, in a queue by their end; both are in one table by their ends, and the living are
+ * in another one by their socket, too. Any number of flows may be between the same two ends (ICMP
+ * has no ports), so nothing walks along all of them.
  */
 
 #include "netprobe/match.h"
@@ -19,6 +21,8 @@
 #include "netprobe/hash.h"
 
 #define SLOTS_MIN 256U
+/* Flows that are looked at for a record, the youngest first. */
+#define STEPS_MAX 1024U
 
 struct key {
 	uint8_t first[16], second[16];
@@ -27,11 +31,18 @@ struct key {
 	uint8_t unused[2]; /* hashed: always 0 */
 };
 
+enum by {
+	BY_ENDS,
+	BY_SOCKET, /* and its ends: a datagram socket has many flows */
+	BY_N,
+};
+
 struct entry {
-	struct entry *next;  /* in the slot */
+	struct entry *next[BY_N]; /* in the slot */
+	struct entry **at[BY_N];  /* what points here; NULL: it is not in that table */
+	uint64_t hash[BY_N];
 	struct entry *later; /* in the queue of the ended */
 	struct key key;
-	uint64_t hash; /* of the key */
 	uint64_t cookie;
 	int64_t started_ns, last_ns, ended_ns;
 	int64_t kept_ns; /* since when it is in the queue; CLOCK_MONOTONIC: the other one may be set
@@ -39,9 +50,13 @@ struct entry {
 	char *packed;    /* the flow as pack() has it */
 };
 
-struct match {
+struct table {
 	struct entry **slots;
 	size_t n_slots, count;
+};
+
+struct match {
+	struct table tables[BY_N];
 	struct entry *oldest, *newest; /* of the ended */
 	unsigned ended;
 	struct hash_key hash_key;
@@ -82,30 +97,49 @@ static void unpack(const char *packed, struct flow *ret)
 	memcpy(ret->owner.container_id, text, strlen(text) + 1);
 }
 
-static size_t slot_of(const struct match *match, uint64_t hash)
+static struct entry **slot_of(const struct table *table, uint64_t hash)
 {
-	return hash & (match->n_slots - 1);
+	return &table->slots[hash & (table->n_slots - 1)];
 }
 
-static void grow(struct match *match)
+static void hang(struct table *table, struct entry *entry, enum by by)
 {
-	struct entry **old = match->slots;
-	size_t n = match->n_slots;
+	struct entry **at = slot_of(table, entry->hash[by]);
+
+	entry->next[by] = *at;
+	entry->at[by] = at;
+	if (*at)
+		(*at)->at[by] = &entry->next[by];
+	*at = entry;
+}
+
+static void grow(struct table *table, enum by by)
+{
+	struct entry **old = table->slots;
+	size_t n = table->n_slots;
 	struct entry **slots = calloc(n * 2, sizeof(struct entry *));
 
 	/* A crowded table is only slower. */
 	if (!slots)
 		return;
-	match->slots = slots;
-	match->n_slots = n * 2;
+	table->slots = slots;
+	table->n_slots = n * 2;
 	for (size_t i = 0; i < n; i++) {
+		struct entry *reversed = NULL;
+
+		/* The youngest stays the first. */
 		while (old[i]) {
 			struct entry *entry = old[i];
-			size_t slot = slot_of(match, entry->hash);
 
-			old[i] = entry->next;
-			entry->next = slots[slot];
-			slots[slot] = entry;
+			old[i] = entry->next[by];
+			entry->next[by] = reversed;
+			reversed = entry;
+		}
+		while (reversed) {
+			struct entry *entry = reversed;
+
+			reversed = entry->next[by];
+			hang(table, entry, by);
 		}
 	}
 	free(old);
@@ -118,9 +152,13 @@ struct match *match_new(void)
 	if (!match)
 		return NULL;
 	match->hash_key = hash_key_new();
-	match->n_slots = SLOTS_MIN;
-	match->slots = calloc(match->n_slots, sizeof(struct entry *));
-	return match->slots ? match : match_free(match);
+	for (int by = 0; by < BY_N; by++) {
+		match->tables[by].n_slots = SLOTS_MIN;
+		match->tables[by].slots = calloc(SLOTS_MIN, sizeof(struct entry *));
+		if (!match->tables[by].slots)
+			return match_free(match);
+	}
+	return match;
 }
 
 static struct entry *entry_free(struct entry *entry)
@@ -131,16 +169,25 @@ static struct entry *entry_free(struct entry *entry)
 }
 
 /* Puts *entry* where it is found. */
-static void link_entry(struct match *match, struct entry *entry)
+static void link_entry(struct match *match, struct entry *entry, enum by by)
 {
-	size_t slot;
+	struct table *table = &match->tables[by];
 
-	if (match->count >= match->n_slots)
-		grow(match);
-	slot = slot_of(match, entry->hash);
-	entry->next = match->slots[slot];
-	match->slots[slot] = entry;
-	match->count++;
+	if (table->count >= table->n_slots)
+		grow(table, by);
+	hang(table, entry, by);
+	table->count++;
+}
+
+static void unlink_entry(struct match *match, struct entry *entry, enum by by)
+{
+	if (!entry->at[by])
+		return;
+	*entry->at[by] = entry->next[by];
+	if (entry->next[by])
+		entry->next[by]->at[by] = entry->at[by];
+	entry->at[by] = NULL;
+	match->tables[by].count--;
 }
 
 static void link_all(struct match *match)
@@ -149,24 +196,31 @@ static void link_all(struct match *match)
 		return;
 	match->is_linked = true;
 	for (struct entry *entry = match->oldest; entry; entry = entry->later)
-		link_entry(match, entry);
+		link_entry(match, entry, BY_ENDS);
+}
+
+static void forget(struct match *match, struct entry *entry)
+{
+	for (int by = 0; by < BY_N; by++)
+		unlink_entry(match, entry, by);
+	(void)entry_free(entry);
 }
 
 void match_clear(struct match *match)
 {
-	if (match->slots)
-		link_all(match);
-	for (size_t i = 0; match->slots && i < match->n_slots; i++) {
-		while (match->slots[i]) {
-			struct entry *entry = match->slots[i];
+	struct table *living = &match->tables[BY_SOCKET];
 
-			match->slots[i] = entry->next;
-			(void)entry_free(entry);
-		}
+	for (size_t i = 0; living->slots && i < living->n_slots; i++) {
+		while (living->slots[i])
+			forget(match, living->slots[i]);
 	}
-	match->count = 0;
+	while (match->oldest) {
+		struct entry *entry = match->oldest;
+
+		match->oldest = entry->later;
+		forget(match, entry);
+	}
 	match->ended = 0;
-	match->oldest = NULL;
 	match->newest = NULL;
 	match->is_started = false;
 	match->is_linked = false;
@@ -177,7 +231,8 @@ struct match *match_free(struct match *match)
 	if (!match)
 		return NULL;
 	match_clear(match);
-	free(match->slots);
+	for (int by = 0; by < BY_N; by++)
+		free(match->tables[by].slots);
 	free(match);
 	return NULL;
 }
@@ -213,18 +268,6 @@ static struct key key_of(const struct flow *flow)
 			flow->remote_port);
 }
 
-static void unlink_entry(struct match *match, struct entry *entry)
-{
-	struct entry **at = &match->slots[slot_of(match, entry->hash)];
-
-	if (!match->is_linked)
-		return;
-	while (*at != entry)
-		at = &(*at)->next;
-	*at = entry->next;
-	match->count--;
-}
-
 static void forget_oldest(struct match *match)
 {
 	struct entry *entry = match->oldest;
@@ -233,8 +276,7 @@ static void forget_oldest(struct match *match)
 	if (!match->oldest)
 		match->newest = NULL;
 	match->ended--;
-	unlink_entry(match, entry);
-	(void)entry_free(entry);
+	forget(match, entry);
 }
 
 static void expire(struct match *match, int64_t now_ns, uint64_t window_ns)
@@ -246,27 +288,38 @@ static void expire(struct match *match, int64_t now_ns, uint64_t window_ns)
 		forget_oldest(match);
 }
 
+static uint64_t hash_by_socket(const struct match *match, uint64_t ends, uint64_t cookie)
+{
+	const uint64_t both[] = {ends, cookie};
+
+	return hash_of(&match->hash_key, both, sizeof(both));
+}
+
+/* The living flow of that socket. */
 static struct entry *find_socket(const struct match *match, const struct key *key, uint64_t hash,
 				 uint64_t cookie)
 {
-	struct entry *entry = match->is_linked ? match->slots[slot_of(match, hash)] : NULL;
+	uint64_t by_socket = hash_by_socket(match, hash, cookie);
+	struct entry *entry = *slot_of(&match->tables[BY_SOCKET], by_socket);
 
-	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 || entry->cookie != cookie ||
-			 entry->ended_ns != 0))
-		entry = entry->next;
+	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 || entry->cookie != cookie))
+		entry = entry->next[BY_SOCKET];
 	return entry;
 }
 
-static struct entry *add_entry(struct match *match, const struct key *key, uint64_t hash)
+static struct entry *add_entry(struct match *match, const struct key *key, uint64_t hash,
+			       uint64_t cookie)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
 
 	if (!entry)
 		return NULL;
 	entry->key = *key;
-	entry->hash = hash;
+	entry->cookie = cookie;
+	entry->hash[BY_ENDS] = hash;
+	entry->hash[BY_SOCKET] = hash_by_socket(match, hash, cookie);
 	if (match->is_linked)
-		link_entry(match, entry);
+		link_entry(match, entry, BY_ENDS);
 	return entry;
 }
 
@@ -294,22 +347,25 @@ void match_add(struct match *match, const struct flow *flow, uint64_t window_ns,
 		return;
 	entry = find_socket(match, &key, hash, flow->cookie);
 	if (!entry)
-		entry = add_entry(match, &key, hash);
+		entry = add_entry(match, &key, hash, flow->cookie);
 	if (!entry) {
 		free(packed);
 		return;
 	}
 	free(entry->packed);
 	entry->packed = packed;
-	entry->cookie = flow->cookie;
 	entry->started_ns = flow->started_ns;
 	entry->last_ns = flow->last_ns;
 	entry->ended_ns = flow->ended_ns;
-	if (flow->ended_ns != 0) {
-		entry->kept_ns = now_ns;
-		set_ended(match, entry);
-		expire(match, now_ns, window_ns);
+	if (flow->ended_ns == 0) {
+		if (!entry->at[BY_SOCKET])
+			link_entry(match, entry, BY_SOCKET);
+		return;
 	}
+	unlink_entry(match, entry, BY_SOCKET);
+	entry->kept_ns = now_ns;
+	set_ended(match, entry);
+	expire(match, now_ns, window_ns);
 }
 
 /* IPv4 in the first four bytes, also where it came mapped into IPv6. */
@@ -395,6 +451,7 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 	int64_t end = clamp(record->time_flow_end_ns);
 	int64_t start = clamp(record->time_flow_start_ns);
 	const struct entry *nearest = NULL;
+	const struct entry *entry;
 	uint64_t best = window_ns;
 	struct key key;
 	int r = read_key(record, &key);
@@ -406,12 +463,13 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 		end = MAX(start, now_ns);
 	if (start == 0 || start > end)
 		start = end;
-	for (const struct entry *entry =
-		     match->slots[slot_of(match, hash_of(&match->hash_key, &key, sizeof(key)))];
-	     entry; entry = entry->next) {
+	entry = *slot_of(&match->tables[BY_ENDS], hash_of(&match->hash_key, &key, sizeof(key)));
+	for (unsigned i = 0; entry && i < STEPS_MAX; i++, entry = entry->next[BY_ENDS]) {
 		uint64_t far = distance(entry, start, end, now_ns);
 
-		if (memcmp(&entry->key, &key, sizeof(key)) != 0 || far > best)
+		/* Of those that are as near, the youngest. */
+		if (memcmp(&entry->key, &key, sizeof(key)) != 0 || far > best ||
+		    (nearest && far == best))
 			continue;
 		best = far;
 		nearest = entry;

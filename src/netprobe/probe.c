@@ -214,12 +214,20 @@ static int on_more(sd_event_source *source, void *userdata)
 	return 0;
 }
 
+static void count_unknown(void *context, const struct flow *flow)
+{
+	uint64_t *unknown = context;
+
+	*unknown += flow->owner.tgid == 0;
+}
+
 static void close_collector(struct probe *probe)
 {
 	flush_batch(probe);
 	probe->before = probe_counts(probe);
 	/* Those that live have no end at which they would be counted. */
-	probe->before.owners_unknown = probe->before.flows_started - probe->before.owners_known;
+	if (probe->collector)
+		collector_each(probe->collector, count_unknown, &probe->before.owners_unknown);
 	probe->collector_io = sd_event_source_disable_unref(probe->collector_io);
 	(void)sd_event_source_set_enabled(probe->collector_more, SD_EVENT_OFF);
 	(void)sd_event_source_set_enabled(probe->snapshot_timer, SD_EVENT_OFF);

@@ -91,6 +91,34 @@ size_t text_fit(const char *text, size_t columns, size_t *ret_columns)
 	return at;
 }
 
+void text_column(const char *text, size_t width, char *to, size_t size)
+{
+	size_t columns;
+	size_t n = text_fit(text, width, &columns);
+	size_t blanks = width - columns;
+
+	n = MIN(n, size - 1);
+	memcpy(to, text, n);
+	blanks = MIN(blanks, size - 1 - n);
+	memset(to + n, ' ', blanks);
+	to[n + blanks] = '\0';
+}
+
+int text_blanks(const char *text, size_t width)
+{
+	size_t columns;
+
+	return text[text_fit(text, width, &columns)] == '\0' ? (int)(width - columns) : 0;
+}
+
+void text_container(const char *id, char text[TEXT_CONTAINER_SIZE])
+{
+	char safe[TEXT_CONTAINER_SIZE];
+
+	text_short(id[0] ? id : "-", safe, sizeof(safe));
+	text_column(safe, TEXT_CONTAINER_COLUMNS, text, TEXT_CONTAINER_SIZE);
+}
+
 void text_count(uint64_t value, char text[TEXT_COUNT_SIZE])
 {
 	static const char units[] = " KMGTPE";

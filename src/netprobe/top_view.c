@@ -97,20 +97,6 @@ static int add_line(struct buffer *buffer, const char *line, size_t width)
 	return r < 0 ? r : buffer_add(buffer, "\n", 1);
 }
 
-/* *text* in a column of the table: as wide as that. */
-static void put_column(const char *text, size_t width, char *to, size_t size)
-{
-	size_t columns;
-	size_t n = text_fit(text, width, &columns);
-	size_t blanks = width - columns;
-
-	n = MIN(n, size - 1);
-	memcpy(to, text, n);
-	blanks = MIN(blanks, size - 1 - n);
-	memset(to + n, ' ', blanks);
-	to[n + blanks] = '\0';
-}
-
 /* How many columns the ends of a flow have. */
 static size_t ends_width(size_t width)
 {
@@ -136,21 +122,22 @@ static int add_row(const struct top_view *view, const struct top_row *row, size_
 {
 	char line[LINE_SIZE];
 	char process[TEXT_PROCESS_SIZE + PROCESS_COLUMNS];
+	char container[TEXT_CONTAINER_SIZE];
 	char ends[2 * TEXT_END_SIZE + 8];
 	char rate[TEXT_COUNT_SIZE];
 	char bytes[TEXT_COUNT_SIZE];
 	size_t columns = ends_width(width);
 	bool is_below = view->tree && row->flows == 0;
 
-	put_column(row->process, is_below ? PROCESS_COLUMNS - 2 : PROCESS_COLUMNS, process,
-		   sizeof(process));
+	text_column(row->process, is_below ? PROCESS_COLUMNS - 2 : PROCESS_COLUMNS, process,
+		    sizeof(process));
+	text_container(row->container, container);
 	format_ends(row, columns, ends, sizeof(ends));
 	text_count(row->rate, rate);
 	text_count(row->bytes, bytes);
-	(void)snprintf(line, sizeof(line), "%s%s %-12s %-6s %-*.*s %9s %9s %7u",
-		       is_below ? "  " : "", process, row->container[0] ? row->container : "-",
-		       row->flows > 0 ? "" : row->protocol, (int)columns, (int)columns, ends, rate,
-		       bytes, row->retransmits);
+	(void)snprintf(line, sizeof(line), "%s%s %s %-6s %-*.*s %9s %9s %7u", is_below ? "  " : "",
+		       process, container, row->flows > 0 ? "" : row->protocol, (int)columns,
+		       (int)columns, ends, rate, bytes, row->retransmits);
 	return add_line(buffer, line, width);
 }
 

@@ -41,12 +41,26 @@ static bool is_single(const struct plan *plan, const struct plan_object *object)
 	       !is_current(object);
 }
 
+static bool has_device(const dev_t *devices, size_t n, dev_t device)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (devices[i] == device)
+			return true;
+	}
+	return false;
+}
+
 /* Waits until the file systems that plans write to have everything: one sync for all that was
  * written. */
 static int barrier(const struct tree *tree)
 {
-	static const char *const places[] = {"/etc", PLAN_UNIT_BASE, "/opt"};
-	dev_t done = 0;
+	static const char *const places[] = {
+		"/etc",           PLAN_UNIT_BASE,     "/opt",
+		PLAN_OPT_BASE,    PLAN_SYSUSERS_BASE, PLAN_TMPFILES_BASE,
+		PLAN_CONFIG_BASE,
+	};
+	dev_t done[ARRAY_SIZE(places)];
+	size_t n = 0;
 
 	if (tree->is_copy)
 		return 0;
@@ -61,11 +75,11 @@ static int barrier(const struct tree *tree)
 			return r;
 		if (fstat(fd, &st) < 0)
 			return -errno;
-		if (i > 0 && st.st_dev == done)
+		if (has_device(done, n, st.st_dev))
 			continue;
 		if (syncfs(fd) < 0)
 			return -errno;
-		done = st.st_dev;
+		done[n++] = st.st_dev;
 	}
 	return 0;
 }

@@ -16,8 +16,8 @@
  */
 
 /*
- * Foreign files in the way, space, inodes, RENAME_EXCHANGE and O_TMPFILE for going from *old* (may
- * be NULL) to *plan*. Changes nothing. 0; refused; -errno.
+ * Foreign files in the way, masked units, space, inodes, RENAME_EXCHANGE and O_TMPFILE for going
+ * from *old* (may be NULL) to *plan*. Changes nothing. 0; refused; -errno.
  */
 must_check int apply_preflight(const struct tree *tree, const struct plan *plan,
 			       const struct plan *old, struct refusal *reterr_refusal);

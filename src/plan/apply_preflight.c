@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/path.h"
 #include "plan/apply_version.h"
+#include "plan/masks.h"
 #include "plan/plan_paths.h"
 
 /* Room that a transaction needs besides inline content: records, directories, links. */
@@ -57,6 +58,21 @@ static int check_foreign(const struct tree *tree, const struct plan_object *obje
 		reterr_refusal, REFUSAL_FOREIGN_FILE,
 		"'%s' exists and was not made by affix; move it away or remove it, then try again",
 		object->path);
+}
+
+/* Whoever masked a unit wants it off: neither this version nor the next one starts it. */
+static int check_masks(const struct tree *tree, const struct plan *plan,
+		       struct refusal *reterr_refusal)
+{
+	cleanup_strv struct strv masks = STRV_INIT;
+	int r = plan ? masks_find(tree, plan, &masks) : 0;
+
+	if (r < 0 || masks.count == 0)
+		return r;
+	return refuse(
+		reterr_refusal, REFUSAL_HELD,
+		"'%s' masks a unit of the add-on, so its administrator wants it off; remove that link and have the administrator run 'affix repair %s', then try again",
+		masks.items[0], plan->identity.id);
 }
 
 /* A unit of the same name that the distribution ships would be shadowed. */
@@ -212,6 +228,10 @@ int apply_preflight(const struct tree *tree, const struct plan *plan, const stru
 			continue;
 		r = check_foreign(tree, object, reterr_refusal);
 	}
+	if (r == 0)
+		r = check_masks(tree, old, reterr_refusal);
+	if (r == 0)
+		r = check_masks(tree, plan, reterr_refusal);
 	if (r == 0)
 		r = check_shadowing(tree, plan, reterr_refusal);
 	if (r == 0)

@@ -325,18 +325,18 @@ static int is_held(int versions_fd, const char *version, const struct plan *cons
 static int name_anew(int versions_fd, const char *name, const struct plan *plan, bool is_in_place,
 		     bool *ret_gone)
 {
-	const char *version = plan->identity.version;
 	char parked[VERSION_PARKED_SIZE];
+	const char *own = is_in_place ? parked : plan->identity.version;
 	bool taken = false;
 	int r;
 
 	version_parked_name(plan, parked);
-	r = exists(versions_fd, version, &taken);
+	r = exists(versions_fd, own, &taken);
 	if (r < 0)
 		return r;
-	*ret_gone = is_in_place || !taken;
-	if (renameat2(versions_fd, name, versions_fd, is_in_place ? parked : version,
-		      *ret_gone ? RENAME_NOREPLACE : RENAME_EXCHANGE) < 0)
+	*ret_gone = !taken;
+	if (renameat2(versions_fd, name, versions_fd, own,
+		      taken ? RENAME_EXCHANGE : RENAME_NOREPLACE) < 0)
 		return -errno;
 	return 0;
 }
@@ -359,7 +359,9 @@ static int rescue(int versions_fd, const char *name, const struct plan *const *k
 		(void)snprintf(prefix, sizeof(prefix), ".%s~", version);
 		if (str_starts_with(name, prefix))
 			r = version_matches(versions_fd, name, keep[i], &same);
-		if (r == 0 && same)
+		/* The name of the current version is its own, whatever became of its bytes. */
+		is_in_place = strcmp(keep[0]->identity.version, version) == 0;
+		if (r == 0 && same && !is_in_place)
 			r = is_held(versions_fd, version, keep, n, &is_in_place);
 		if (r < 0 || same)
 			return r < 0 ? r

@@ -19,17 +19,14 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
+#include "plan/masks.h"
 
 static const char *const kinds[] = {
-	[DIFF_MISSING] = "missing",
-	[DIFF_TYPE] = "type",
-	[DIFF_CONTENT] = "content",
-	[DIFF_MODE] = "mode",
-	[DIFF_OWNER] = "owner",
-	[DIFF_CAPABILITIES] = "capabilities",
-	[DIFF_TARGET] = "target",
-	[DIFF_FOREIGN] = "foreign",
-	[DIFF_LOCAL_OVERRIDE] = "local-override",
+	[DIFF_MISSING] = "missing", [DIFF_TYPE] = "type",
+	[DIFF_CONTENT] = "content", [DIFF_MODE] = "mode",
+	[DIFF_OWNER] = "owner",     [DIFF_CAPABILITIES] = "capabilities",
+	[DIFF_TARGET] = "target",   [DIFF_MASKED] = "masked",
+	[DIFF_FOREIGN] = "foreign", [DIFF_LOCAL_OVERRIDE] = "local-override",
 };
 
 static_assert(ARRAY_SIZE(kinds) == DIFF_N, "every kind has a name");
@@ -365,10 +362,15 @@ int plan_diff(const struct plan *plan, const struct tree *tree, struct diff *ret
 {
 	cleanup_diff struct diff diff = DIFF_INIT;
 	cleanup_free char *version_path = plan_version_path(plan);
-	int r = version_path ? 0 : -ENOMEM;
+	cleanup_strv struct strv masks = STRV_INIT;
+	int r = version_path ? masks_find(tree, plan, &masks) : -ENOMEM;
 
+	for (size_t i = 0; r == 0 && i < masks.count; i++)
+		r = add(&diff, DIFF_MASKED, masks.items[i], NULL, NULL);
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++)
-		r = compare_object(tree, &plan->objects[i], &diff);
+		r = strv_has(&masks, plan->objects[i].path)
+			    ? 0
+			    : compare_object(tree, &plan->objects[i], &diff);
 	if (r == 0)
 		r = find_others(tree, plan, version_path, "", DIFF_FOREIGN, &diff);
 	if (r == 0)

@@ -12,6 +12,7 @@ enum diff_kind {
 	DIFF_OWNER,
 	DIFF_CAPABILITIES, /* file capabilities */
 	DIFF_TARGET,
+	DIFF_MASKED,         /* a unit, by the administrator's hand (masks.h) */
 	DIFF_FOREIGN,        /* a file in the version directory that no plan has */
 	DIFF_LOCAL_OVERRIDE, /* the administrator's own drop-in: reported, never removed */
 	DIFF_N,

@@ -258,11 +258,11 @@ static int add_config(struct plan *plan, const struct bundle *bundle,
 	return r < 0 ? r : plan_add_text(plan, path, 0600, text);
 }
 
-int plan_renew_config(struct plan *plan, const struct bundle *bundle, const json_t *local,
-		      bool *ret_changed, struct refusal *reterr_refusal)
+int plan_renew_config(struct plan *plan, const struct bundle *bundle,
+		      const struct plan_config *config, bool *ret_changed,
+		      struct refusal *reterr_refusal)
 {
 	struct plan_object *object = NULL;
-	cleanup_json json_t *former = NULL;
 	cleanup_free char *text = NULL;
 	int r;
 
@@ -271,10 +271,9 @@ int plan_renew_config(struct plan *plan, const struct bundle *bundle, const json
 		    plan->objects[i].type == PLAN_FILE)
 			object = &plan->objects[i];
 	}
-	if (!object || json_parse_object(object->content, object->size, &former, NULL) != 0)
+	if (!object)
 		return -EBADMSG;
-	r = make_config(bundle, &(struct plan_config){.fleet = former, .local = local}, &text,
-			reterr_refusal);
+	r = make_config(bundle, config, &text, reterr_refusal);
 	if (r != 0)
 		return r;
 	*ret_changed = strcmp(text, object->content) != 0;

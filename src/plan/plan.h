@@ -94,11 +94,11 @@ must_check int plan_make(const struct bundle *bundle, const struct host_policy *
 			 const struct plan_config *config, const struct plan_narrowing *narrowing,
 			 struct plan **ret, struct refusal *reterr_refusal);
 /*
- * Makes the configuration of *plan*, which was made of *bundle* before, with the administrator's
- * own keys as they are now (NULL: none). Not validated either. 0; refused; -errno.
+ * Makes the configuration of *plan*, which was made of *bundle* before, anew. Not validated either.
+ * 0; refused; -errno.
  */
 must_check int plan_renew_config(struct plan *plan, const struct bundle *bundle,
-				 const json_t *local, bool *ret_changed,
+				 const struct plan_config *config, bool *ret_changed,
 				 struct refusal *reterr_refusal);
 struct plan *plan_free(struct plan *plan);
 

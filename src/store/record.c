@@ -88,6 +88,7 @@ struct record *record_free(struct record *record)
 		(void)plan_free(record->older[i]);
 	free(record->older);
 	json_decref(record->config);
+	json_decref(record->configs);
 	strv_done(&record->created);
 	free(record->hold_reason);
 	for (size_t i = 0; i < record->n_quarantine; i++)

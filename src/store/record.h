@@ -73,6 +73,8 @@ struct record {
 	struct plan **older;   /* committed before that, newest first */
 	size_t n_older;
 	json_t *config;      /* the fleet configuration of `current`, before the merge; or NULL */
+	json_t *configs;     /* the same of committed plans before it, as text, by their bundle's
+				digest; not there: what the plan has, or NULL */
 	struct strv created; /* directories made for this add-on */
 	struct record_floor floor;
 	char bound_key[MINISIGN_KEY_ID_TEXT_SIZE]; /* "" before the first commit */

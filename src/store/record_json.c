@@ -121,6 +121,7 @@ json_t *record_to_json(const struct record *record)
 	    json_add(json, "previous", plan_or_null(record->previous)) < 0 ||
 	    json_add(json, "older", older_to_json(record)) < 0 ||
 	    json_add(json, "config", value_or_null(record->config)) < 0 ||
+	    (record->configs && json_add(json, "configs", json_incref(record->configs)) < 0) ||
 	    json_add(json, "created", json_from_strv(&record->created)) < 0 ||
 	    json_add(json, "quarantine", quarantine_to_json(record)) < 0 ||
 	    json_add(json, "results",
@@ -291,6 +292,27 @@ static void read_results(struct json_reader *reader, const json_t *json, struct 
 		record->results = json_incref((json_t *)array);
 }
 
+/* Records have it where it is needed, and older ones not at all. */
+static void read_configs(struct json_reader *reader, const json_t *json, struct record *record)
+{
+	json_t *configs = json_object_get(json, "configs");
+	const json_t *text;
+	const char *key;
+
+	if (!configs)
+		return;
+	configs = (json_t *)json_reader_object(reader, json, "configs");
+	json_object_foreach(configs, key, text)
+	{
+		struct digest digest;
+
+		if (digest_from_string(key, &digest) < 0 || !json_is_string(text))
+			json_reader_fail(reader, "'configs' holds what is no configuration");
+	}
+	if (reader->result == 0)
+		record->configs = json_incref(configs);
+}
+
 /* The index of *name* among *names*; a failure if it is none. */
 static unsigned read_name(struct json_reader *reader, const json_t *json, const char *key,
 			  const char *(*to_string)(unsigned), unsigned n)
@@ -387,10 +409,10 @@ static void read_head(struct json_reader *reader, const json_t *json, struct rec
 int record_from_json(const json_t *json, struct record **ret, struct json_problem *reterr)
 {
 	static const char *const known[] = {
-		"schema",      "id",         "origin",   "key",     "newest_created",
-		"floor",       "held",       "stopped",  "purging", "hold_reason",
-		"transaction", "current",    "previous", "older",   "config",
-		"created",     "quarantine", "results",  NULL};
+		"schema",      "id",      "origin",     "key",     "newest_created",
+		"floor",       "held",    "stopped",    "purging", "hold_reason",
+		"transaction", "current", "previous",   "older",   "config",
+		"configs",     "created", "quarantine", "results", NULL};
 	struct json_reader reader = {.problem = reterr};
 	cleanup_record struct record *record = calloc(1, sizeof(*record));
 
@@ -405,6 +427,7 @@ int record_from_json(const json_t *json, struct record **ret, struct json_proble
 	record->previous = read_plan_or_null(&reader, json, "previous", record->id);
 	read_older(&reader, json, record);
 	record->config = read_object_or_null(&reader, json, "config");
+	read_configs(&reader, json, record);
 	read_created(&reader, json, record->id, &record->created);
 	read_quarantine(&reader, json, record);
 	read_results(&reader, json, record);

@@ -18,7 +18,8 @@
 /* How often the object of a job is looked for, should its signal be lost. */
 #define JOB_POLL_USEC (200 * CLOCK_USEC_PER_MSEC)
 /* What SIGKILL was sent to is gone by then, or it hangs in the kernel. */
-#define KILL_USEC (10 * CLOCK_USEC_PER_SEC)
+#define KILL_USEC       (10 * CLOCK_USEC_PER_SEC)
+#define KILL_AGAIN_USEC (CLOCK_USEC_PER_SEC / 2)
 /* Transient services that were told to stop have so long before they are killed. */
 #define RUN_STOP_USEC (5 * CLOCK_USEC_PER_SEC)
 
@@ -158,6 +159,7 @@ int manager_reset_failed(struct manager *manager, const char *unit)
 int manager_kill(struct manager *manager, const char *unit)
 {
 	const struct manager_method kill_method = {MANAGER_PATH, MANAGER_OBJECT, "KillUnit", 0};
+	uint64_t end = clock_monotonic_usec() + KILL_USEC;
 	int r;
 
 	/* The stop comes first: a unit that is told to stop is not restarted when it dies. */
@@ -166,11 +168,15 @@ int manager_kill(struct manager *manager, const char *unit)
 		return 0;
 	if (r < 0)
 		return r;
-	r = manager_call(manager, &kill_method, NULL, "ssi", unit, "all", (int32_t)SIGKILL);
-	/* Nothing was left, or it is a unit that has no processes. */
-	if (r < 0 && r != -ESRCH && r != -ENOENT && r != -EOPNOTSUPP)
-		return r;
-	return manager_wait_job(manager, KILL_USEC);
+	/* Again and again: what follows a service's end (ExecStopPost=) is to be killed as well. */
+	do {
+		r = manager_call(manager, &kill_method, NULL, "ssi", unit, "all", (int32_t)SIGKILL);
+		/* Nothing was left, or it is a unit that has no processes. */
+		if (r < 0 && r != -ESRCH && r != -ENOENT && r != -EOPNOTSUPP)
+			return r;
+		r = manager_wait_job(manager, KILL_AGAIN_USEC);
+	} while (r == -ETIMEDOUT && clock_monotonic_usec() < end);
+	return r;
 }
 
 static int append_run_properties(sd_bus_message *message, const char *description,

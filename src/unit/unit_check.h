@@ -59,7 +59,7 @@ UNIT_CHECK_FUNCTION(unit_check_limit_bytes);     /* SOFT[:HARD] */
 UNIT_CHECK_FUNCTION(unit_check_limit_count);     /* SOFT[:HARD] */
 UNIT_CHECK_FUNCTION(unit_check_mode);            /* octal, up to maximum */
 UNIT_CHECK_FUNCTION(unit_check_text);            /* for people; no specifiers but %% */
-UNIT_CHECK_FUNCTION(unit_check_identifier);      /* [A-Za-z0-9._-]+ */
+UNIT_CHECK_FUNCTION(unit_check_identifier);      /* affix-<id>, or behind _ or . more */
 UNIT_CHECK_FUNCTION(unit_check_calendar);        /* unit_calendar.c */
 
 /* lists: unit_list.c */

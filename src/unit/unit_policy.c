@@ -20,6 +20,12 @@
 
 #define SHOWN_MAX     96U
 #define UNIT_PART_MAX 64U
+/* systemd's own limit on starts, and what is one: at most so many in a row, on average so far
+ * apart. */
+#define START_LIMIT_BURST     5U
+#define START_LIMIT_USEC      10000000U
+#define START_LIMIT_BURST_MAX 100U
+#define START_SLOW_USEC       100000U
 
 static const char *const triggers[] = {
 	"OnActiveSec",  "OnBootSec",       "OnCalendar",
@@ -200,24 +206,44 @@ static bool span_is_below(const char *value, uint64_t usec)
 	return value && unit_parse_span(value, &span) == 0 && span < usec;
 }
 
-/* A service that fails at once, is started at once and never given up keeps PID 1 busy. */
+/* Whether systemd gives up a unit that is started too often: at ten starts a second, or fewer. */
+static bool has_start_limit(const struct unit_file *unit)
+{
+	const char *burst = unit_file_get(unit, "Unit", "StartLimitBurst");
+	const char *interval = unit_file_get(unit, "Unit", "StartLimitIntervalSec");
+	uint64_t starts = START_LIMIT_BURST;
+	uint64_t usec = START_LIMIT_USEC;
+
+	/* What is no number is refused by itself. */
+	if ((burst && unit_parse_number(burst, strlen(burst), &starts) < 0) ||
+	    (interval && unit_parse_span(interval, &usec) < 0))
+		return true;
+	return starts > 0 && starts <= START_LIMIT_BURST_MAX && usec / START_SLOW_USEC >= starts;
+}
+
+/*
+ * A service that fails at once, is started at once and never given up keeps PID 1 busy: by itself,
+ * or by units that start each other when they end.
+ */
 static int check_restarts(const struct unit_file *unit, const char *name,
 			  struct diagnostics *diagnostics)
 {
 	const char *restart = unit_file_get(unit, "Service", "Restart");
 	const char *delay = unit_file_get(unit, "Service", "RestartSec");
-	const char *burst = unit_file_get(unit, "Unit", "StartLimitBurst");
-	uint64_t n = 1;
+	bool is_chained = count_in_force(unit, "Unit", "OnFailure") > 0 ||
+			  count_in_force(unit, "Unit", "OnSuccess") > 0;
+	bool is_restarted = (restart && strcmp(restart, "no") != 0) ||
+			    count_in_force(unit, "Service", "RestartForceExitStatus") > 0;
 
-	if (!restart || strcmp(restart, "no") == 0 || (delay && !span_is_below(delay, 1000000)))
+	if (has_start_limit(unit) || (!is_chained && !is_restarted))
 		return 0;
-	if (burst && unit_parse_number(burst, strlen(burst), &n) < 0)
+	if (!is_chained && delay && !span_is_below(delay, 1000000))
 		return 0;
-	if (n > 0 && !span_is_below(unit_file_get(unit, "Unit", "StartLimitIntervalSec"), 1))
-		return 0;
-	return diagnostics_add(
-		diagnostics, REFUSAL_BAD_UNIT, name, section_line(unit, "Service"), 1,
-		"the service restarts without a limit; write 'RestartSec=1' or more, or leave the limit alone");
+	return diagnostics_add(diagnostics, REFUSAL_BAD_UNIT, name, section_line(unit, "Service"),
+			       1, "the service restarts without a limit; %s",
+			       is_chained
+				       ? "with OnFailure= or OnSuccess= leave the limit alone"
+				       : "write 'RestartSec=1' or more, or leave the limit alone");
 }
 
 static int check_service(const struct unit_file *unit, const struct unit_check *check)

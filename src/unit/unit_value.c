@@ -192,11 +192,20 @@ int unit_check_text(const struct unit_check *check, const struct unit_rule *rule
 
 int unit_check_identifier(const struct unit_check *check, const struct unit_rule *rule)
 {
+	static const char prefix[] = "affix-";
 	const char *value = check->entry->value;
+	const char *id = check->manifest->id;
+	size_t length = strlen(prefix) + strlen(id);
 
 	(void)rule;
-	if (strspn(value, IDENTIFIER_BYTES) == strlen(value))
+	/* Lines of the journal are read by this name: it is nobody else's. No id has a '_' or '.'.
+	 */
+	if (str_starts_with(value, prefix) && str_starts_with(value + strlen(prefix), id) &&
+	    (value[length] == '\0' || value[length] == '_' || value[length] == '.') &&
+	    strspn(value, IDENTIFIER_BYTES) == strlen(value))
 		return 0;
-	return unit_refuse(check, REFUSAL_UNIT_DIRECTIVE, value,
-			   "it must be made of letters, digits, '.', '_' and '-'");
+	return unit_refuse(
+		check, REFUSAL_UNIT_DIRECTIVE, value,
+		"it must be 'affix-%s', or that and a part behind '_' or '.' that is made of letters, digits, '.', '_' and '-'",
+		id);
 }

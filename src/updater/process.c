@@ -12,12 +12,14 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define FIRST_PASSED_FD 3U
+#define NOTIFY_SOCKET   "NOTIFY_SOCKET"
 
 /* systemd takes death by SIGTERM for a clean end and would not start what settles the rest. */
 static void end_with_failure(int signal_number)
@@ -61,6 +63,19 @@ static int sanitise_signals(void)
 	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
 }
 
+/* But for where systemd is told things. */
+static int sanitise_environment(void)
+{
+	/* NOLINTBEGIN(concurrency-mt-unsafe): the program has one thread */
+	const char *socket = getenv(NOTIFY_SOCKET);
+	cleanup_free char *kept = socket ? strdup(socket) : NULL;
+
+	if ((socket && !kept) || clearenv() != 0)
+		return -ENOMEM;
+	return kept && setenv(NOTIFY_SOCKET, kept, 1) < 0 ? -errno : 0;
+	/* NOLINTEND(concurrency-mt-unsafe) */
+}
+
 int process_sanitise(unsigned n_passed)
 {
 	const struct rlimit no_core = {0, 0};
@@ -69,11 +84,10 @@ int process_sanitise(unsigned n_passed)
 	r = sanitise_descriptors(n_passed);
 	if (r == 0)
 		r = sanitise_signals();
+	if (r == 0)
+		r = sanitise_environment();
 	if (r < 0)
 		return r;
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
-	if (clearenv() != 0)
-		return -ENOMEM;
 	(void)umask(S_IWGRP | S_IWOTH);
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;

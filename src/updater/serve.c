@@ -17,6 +17,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <systemd/sd-daemon.h>
+
 #include "base/clock.h"
 #include "base/fd.h"
 #include "bundle/bundle.h"
@@ -25,14 +27,6 @@
 #include "ipc/transport.h"
 #include "updater/log.h"
 
-/*
- * Looking at a descriptor whose file the peer serves may hang in the kernel, out of reach of any
- * timeout of ours. Nothing has begun by then: SIGALRM ends the process.
- */
-#define RECEIVE_ALARM_SECONDS 10U
-
-static_assert(RECEIVE_ALARM_SECONDS * CLOCK_USEC_PER_SEC > REQUEST_DEADLINE_USEC,
-	      "a slow peer gets its answer before the alarm");
 /* NOLINTNEXTLINE(misc-redundant-expression): that they are equal is what is asserted */
 static_assert(REQUEST_SIGNATURE_MAX == MINISIGN_FILE_MAX, "one limit on signature files");
 /* NOLINTNEXTLINE(misc-redundant-expression): that they are equal is what is asserted */
@@ -91,9 +85,7 @@ static int receive(struct call *call, struct refusal *refusal)
 {
 	int r;
 
-	(void)alarm(RECEIVE_ALARM_SECONDS);
 	r = transport_receive(call->fd, &call->received, refusal);
-	(void)alarm(0);
 	if (r == -ETIMEDOUT)
 		return refuse(refusal, REFUSAL_TIMEOUT,
 			      "no request came within %llu seconds of the connection",
@@ -130,7 +122,23 @@ static int answer_refusal(const struct call *call, const struct refusal *refusal
 	return r;
 }
 
-static int execute(const struct call *call, struct result *ret)
+/*
+ * To look at, to read, and to close a file that the peer serves may hang in the kernel, where no
+ * signal but SIGKILL is heard, if any. So systemd has a watchdog on this process, which is called
+ * off when all that was sent is here and closed.
+ */
+static int end_receiving(void *context)
+{
+	struct call *call = context;
+	int r;
+
+	for (size_t i = 0; i < REQUEST_FD_N; i++)
+		call->received.fds[i] = fd_close(call->received.fds[i]);
+	r = sd_notify(1, "WATCHDOG_USEC=0");
+	return r < 0 ? r : 0;
+}
+
+static int execute(struct call *call, struct result *ret)
 {
 	const struct engine_call engine_call = {
 		.request = &call->received.request,
@@ -138,8 +146,13 @@ static int execute(const struct call *call, struct result *ret)
 		.is_admin = call->is_admin,
 		.carry_logs = call->is_admin,
 		.trust_dirfd = -EBADF,
+		.on_received = end_receiving,
+		.context = call,
 	};
+	int r = call->received.request.n_fds == 0 ? end_receiving(call) : 0;
 
+	if (r < 0)
+		return r;
 	return engine_execute(&engine_call, ret);
 }
 

@@ -71,6 +71,7 @@ for path, value in (
     ('state_dirs', ['/var/lib/affix/../x']), ('state_dirs', ['/opt/affix/x']), ('state_dirs', ['relative']), ('state_dirs', ['/']),
     ('resources.memory_max_bytes', -1), ('resources.memory_max_bytes', 1.5), ('resources.memory_max_bytes', '64M'),
     ('resources.memory_max_bytes', 1 << 64), ('resources.tasks_max', 0), ('resources.slice', 'a/b.slice'), ('resources.slice', 'a\n.slice'),
+    *(('resources.slice', f'{name}.slice') for name in ('a+b', 'a--b', 'a-', 'user-0', 'machine')),
     ('resources.slice', 'x.service'), ('resources', {'memory_high_bytes': 2 << 20, 'memory_max_bytes': 1 << 20}),
     ('health.window_seconds', 0), ('health.window_seconds', 901), ('health.window_seconds', -1), ('health.max_restarts', 101),
     ('health.ready_socket', '/run/other/socket'), ('health.ready_socket', '/run/affix/updater.sock'), ('health.ready_socket', 'ready.sock'),

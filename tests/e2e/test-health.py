@@ -99,6 +99,15 @@ class Health(live.Case):
         listing = self.host.run(['stat', '-c', '%a %U %G', '/opt/affix/fcap/versions/1.0.0/fcap']).stdout.strip()
         self.assertEqual(listing, '750 root affix-fcap')
 
+    def test_bad_version_that_will_not_stop_does_not_delay_the_way_back(self):
+        began = time.monotonic()
+        # It ends soon enough, but what is started after its end does not.
+        result = self.upgrade('deaf', '--ignore-term', service={'TimeoutStopSec': '300', 'Type': 'notify',
+                                                               'TimeoutStartSec': '2', 'ExecStopPost':
+                                                               '/opt/affix/deaf/current/deaf --ignore-term'})
+        self.assertBack('deaf', result)
+        self.assertLess(time.monotonic() - began, 60)
+
     def test_first_install_that_fails_leaves_nothing_but_the_user(self):
         self.assertRolledBack(self.install(self.addon('fresh', '1.0.0', options='--die-after 0')))
         self.assertGone('fresh')

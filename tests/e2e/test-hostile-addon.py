@@ -73,18 +73,22 @@ class HostileAddon(live.Case):
         self.assertDone(self.install(self.hostile('racer', '1.1.0')))
 
     def test_depth_of_a_state_directory_bars_nothing(self):
-        deep = '''cd /var/lib/affix/deep; i=0
-            while [ $i -lt {depth} ]; do mkdir d; cd d; i=$((i + 1)); done'''
         self.assertDone(self.install(self.hostile('deep')))
-        self.as_addon('deep', deep.format(depth=100))
+        self.as_addon('deep', 'cd /var/lib/affix/deep; i=0; while [ $i -lt 300 ]; do mkdir d; cd d; i=$((i + 1)); done')
         self.assertDone(self.affix('uninstall', 'deep', '--purge'))
         self.assertFalse(self.host.path('/var/lib/affix/deep').exists())
         self.assertDone(self.install(self.hostile('deep', '1.1.0')))
-        self.as_addon('deep', deep.format(depth=300))
-        result = self.affix('uninstall', 'deep', '--purge')
-        self.assertDone(result)
-        self.assertIn('could not be removed', result['message'])
-        self.assertDone(self.install(self.hostile('deep', '1.2.0')))
+
+    def test_state_that_cannot_be_removed_is_said_and_bars_nothing(self):
+        self.assertDone(self.install(self.hostile('mounted')))
+        self.host.shell('mkdir /var/lib/affix/mounted/m && mount -t tmpfs none /var/lib/affix/mounted/m', check=True)
+        try:
+            result = self.affix('uninstall', 'mounted', '--purge')
+            self.assertDone(result)
+            self.assertIn('could not be removed', result['message'])
+            self.assertDone(self.install(self.hostile('mounted', '1.1.0')))
+        finally:
+            self.host.run(['umount', '/var/lib/affix/mounted/m'], check=True)
 
     def test_ready_socket_that_is_a_link_is_not_followed(self):
         def addon(version, options):

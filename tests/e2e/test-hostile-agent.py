@@ -12,6 +12,7 @@ import threading
 import time
 
 import agent
+import hanging
 import live
 
 INSTALL = {'verb': 'install', 'fds': ['bundle', 'signature']}
@@ -245,6 +246,33 @@ class Floods(Hostile):
             self.assertAnswered()
         os.close(sparse)
         os.close(signature)
+
+    def test_files_that_hang_whoever_reads_them_keep_no_place_for_ever(self):
+        if hanging.unavailable():
+            self.skipTest(hanging.unavailable())
+        self.assertIn('WatchdogSec=90\n', self.host.run(['systemctl', 'cat', 'affix-updater@x.service']).stdout)
+        self.host.write('/run/systemd/system/affix-updater@.service.d/soon.conf', '[Service]\nWatchdogSec=2\nTimeoutStopSec=1\n')
+        self.addCleanup(self.host.shell, 'rm -r /run/systemd/system/affix-updater@.service.d && systemctl daemon-reload')
+        self.host.run(['systemctl', 'daemon-reload'], check=True)
+        bundle = self.work.bundle(self.addon('hangs', '1.0.0'))
+        config = agent.memfd(b'{}')
+        self.addCleanup(os.close, config)
+        header = {'verb': 'install', 'fds': ['bundle', 'signature', 'config']}
+        with contextlib.ExitStack() as held:
+            file = held.enter_context(hanging.File('affix-updater', 200))
+            for place in (0, 1, 2):
+                descriptors = [*self.files(bundle), config]
+                descriptors[place] = file
+                self.agent.send(held.enter_context(self.agent.connect()), header, descriptors)
+            time.sleep(1)
+            self.assertEqual(self.show('affix-updater.socket', 'NConnections'), '3')
+            self.assertAnswered()
+            self.until(self.idle, 30)
+        self.assertIsNone(self.status('hangs'))
+        # What has all that was sent takes as long as it takes, also over a reload.
+        addon = self.addon('hangs', '1.0.0')
+        addon.manifest['health']['window_seconds'] = 4
+        self.assertEqual(self.push(addon)['outcome'], 'done')
 
     def test_a_peer_that_never_reads_its_answer_is_left_behind(self):
         with contextlib.ExitStack() as held:

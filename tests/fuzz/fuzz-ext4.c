@@ -21,7 +21,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
-#include "ext4/edit.h"
+#include "ext4/edit_file.h"
 #include "must.h"
 #include "scratch.h"
 
@@ -176,14 +176,14 @@ static void resolve(struct edit *edit)
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
 		cleanup_free char *real = NULL;
-		struct digest digest;
+		cleanup_free char *content = malloc(CONTENT_MAX);
 		struct edit_stat st;
 
 		if (edit_resolve(edit, paths[i], &visitor, &st, &real) < 0)
 			continue;
-		must(real[0] == '/');
-		if (S_ISREG(st.mode) && st.size < CONTENT_MAX)
-			ignore_result(edit_digest_file(edit, st.ino, &digest));
+		must(real[0] == '/' && content != NULL);
+		ignore_result(edit_read_blocks(edit, st.ino, 0, content,
+					       (size_t)MIN(st.size, (uint64_t)CONTENT_MAX)));
 	}
 }
 
@@ -193,24 +193,27 @@ static void change(struct edit *edit)
 						   .uid = 70000,
 						   .capability = "twenty bytes of this.",
 						   .capability_size = 20};
-	cleanup_fd int large = memfd_create("large", MFD_CLOEXEC);
-	cleanup_fd int small = memfd_create("small", MFD_CLOEXEC);
+	char content[EDIT_UNIT];
 	const char *name = NULL;
 	ext2_ino_t made = 0;
 	ext2_ino_t dir = 0;
 
-	must(small >= 0 && fd_write_full(small, base, 3000) == 0);
-	must(large >= 0 && ftruncate(large, IMAGE_SIZE) == 0);
 	if (edit_find_parent(edit, "/dir/file", &dir, &name) < 0)
 		return;
-	ignore_result(edit_make_file(edit, dir, "new", small, &attributes));
+	memcpy(content, base, 3000);
+	if (edit_make_file(edit, dir, "new", 3000, &attributes, &made) == 0 &&
+	    edit_write_blocks(edit, made, 0, content, 3000) == 0 &&
+	    edit_fetch_blocks(edit, made, 0, 3000) == 0)
+		ignore_result(edit_read_blocks(edit, made, 0, content, 3000));
+	if (edit_lookup(edit, dir, name, &made) == 0 && edit_replace_content(edit, made, 2000) == 0)
+		ignore_result(edit_write_blocks(edit, made, 0, content, 2000));
 	ignore_result(edit_make_directory(edit, dir, "newer", &attributes, &made));
 	ignore_result(edit_make_link(edit, dir, "newest", "target"));
 	ignore_result(edit_remove(edit, dir, "one-of-many-39"));
 	ignore_result(edit_remove(edit, dir, name));
 	ignore_result(edit_remove(edit, EXT2_ROOT_INO, "dir"));
 	/* Larger than there is room for. */
-	ignore_result(edit_make_file(edit, dir, "large", large, &attributes));
+	ignore_result(edit_make_file(edit, dir, "large", IMAGE_SIZE, &attributes, &made));
 }
 
 static void try_image(int fd, bool writable)

@@ -416,7 +416,7 @@ class Options(Images):
         tar, = self.tars([[L.Entry('a')]])
         self.made(tar)
         redo = self.directory / 'root.ext4.affix-redo'
-        redo.write_bytes(b'affix-redo 1\n')
+        redo.write_bytes(b'affix-redo 2\n')
         self.made(tar)
         self.assertEqual(sorted(path.name for path in self.directory.iterdir()), ['layer-0.tar', 'root.ext4'])
 

@@ -415,6 +415,50 @@ class Look(Case):
         self.assertIn('passwd', self.affix('image', 'ls', image, '/up').stdout)
 
 
+class Content(Case):
+    """Of many pieces: written, brought back and digested at the same time."""
+
+    def setUp(self):
+        self.data = self.work.fresh('data')
+        self.data.write_bytes(os.urandom((5 << 20) + 12345))
+        self.bundle = self.work.bundle(self.work.addon('large', '1.0.0'), entries=[self.data])
+
+    def test_large_files_are_there_whole(self):
+        for kind in ('ext4', 'blocks of 1k', 'no extents', 'ext2'):
+            with self.subTest(kind):
+                image = self.image(FILE_SYSTEMS[kind])
+                self.inject(image, self.bundle)
+                images.check(image)
+                path = f'/opt/affix/large/current/{self.data.name}'
+                done = subprocess.run([fixture.AFFIX, 'image', 'cat', image, path], capture_output=True, check=True)
+                self.assertEqual(done.stdout, self.data.read_bytes())
+
+    def writes(self, image):
+        """The sizes of what an inject writes to the image."""
+        trace = self.work.fresh('trace')
+        fixture.run(['strace', '-f', '-o', trace, '-P', image, '-e', 'trace=pwrite64', fixture.AFFIX, *self.command(image)])
+        return [int(size) for size in re.findall(r' = (\d+)$', trace.read_text(), re.MULTILINE)]
+
+    def command(self, image):
+        return ['image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, self.bundle]
+
+    def test_what_a_disk_makes_of_content_is_found_out(self):
+        image = self.image()
+        source = shutil.copy(image, self.work.fresh('source.img'))
+        sizes = self.writes(image)
+        large = [number for number, size in enumerate(sizes, 1) if size == 256 << 10]
+        self.assertGreater(len(large), 15)
+        for number in (1, large[0] - 1, large[0], large[9], large[-1], large[-1] + 1):
+            with self.subTest(number):
+                shutil.copy(source, image)
+                done = fixture.run(['strace', '-f', '-o', '/dev/null', '-P', image, '-e', 'trace=pwrite64', '-e',
+                                    f'inject=pwrite64:poke_enter=@arg2=a5a5a5a5a5a5a5a5:when={number}', fixture.AFFIX, *self.command(image)], check=False)
+                self.assertEqual((done.returncode, done.stdout), (1, ''), done.stderr)
+                self.assertIn('nothing was changed', done.stderr)
+                self.assertFalse(pathlib.Path(f'{image}.affix-redo').exists())
+                self.assertEqual(images.used_bytes(image), images.used_bytes(source))
+
+
 class Redo(Case):
     """What an interrupted change left is finished, or given up, by the next command."""
 
@@ -564,7 +608,7 @@ class Redo(Case):
         table = 4096 + cells * 1024
         with copy.open('r+b') as file:
             for index in range(0, cells, 3):
-                [cell] = struct.unpack('<Q', redo[table + index * 32:table + index * 32 + 8])
+                [cell] = struct.unpack('<Q', redo[table + index * 24:table + index * 24 + 8])
                 half = index % 2 * 512
                 file.seek(offset + cell * 1024 + half)
                 file.write(redo[4096 + index * 1024 + half:][:512])

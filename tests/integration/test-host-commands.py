@@ -288,6 +288,80 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
         self.assertEqual(merged(), {'secret': 'old', 'level': 1})
 
+    def test_a_rollback_has_the_fleets_own_values_where_the_administrators_are_gone(self):
+        own = self.tree / 'etc/affix/addons.d/probe.json'
+        own.parent.mkdir()
+        config = self.work.fresh('config.json')
+        merged = lambda: json.loads((self.tree / 'etc/affix/addons/probe.json').read_text())
+        own.write_text('{"level": 1}')
+        config.write_text('{"level": 7}')
+        self.assertEqual(self.affix('install', self.one, '--config', config).returncode, 0)
+        config.write_text('{"level": 8}')
+        self.assertEqual(self.affix('install', self.two, '--config', config).returncode, 0)
+        self.assertEqual(merged(), {'level': 1})
+        own.unlink()
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+        self.assertEqual(merged(), {'level': 7})
+        self.assertEqual(self.affix('rollback', 'probe', '--to', '1.1.0').returncode, 0)
+        self.assertEqual(merged(), {'level': 8})
+        # An upgrade keeps what the fleet said for what runs.
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+        self.assertEqual(self.affix('install', self.work.bundle(self.work.addon('probe', '1.2.0'))).returncode, 0)
+        self.assertEqual(merged(), {'level': 7})
+
+    def test_a_masked_unit_stays_off_until_the_administrator_says_otherwise(self):
+        self.affix('install', self.one)
+        unit = self.tree / 'etc/systemd/system/affix-probe.service'
+        control = self.tree / 'etc/systemd/system.control/affix-probe.service'
+        control.parent.mkdir()
+        for mask in unit, control:
+            mask.unlink(missing_ok=True)
+            mask.symlink_to('/dev/null')
+            path = f'/{mask.relative_to(self.tree)}'
+            addon = self.result('drift', 'probe')['data']['addons'][0]
+            self.assertEqual(([(item['kind'], item['path']) for item in addon['items']], addon['drifted']), ([('masked', path)], True))
+            self.assertFails(self.affix('install', self.two), 1, 'held', path, 'affix repair probe')
+            self.assertEqual(os.readlink(mask), '/dev/null')
+            if mask == unit:
+                self.assertEqual(self.affix('repair', 'probe').returncode, 0)
+        control.unlink()
+        self.assertEqual(self.affix('install', self.two).returncode, 0)
+        unit.unlink()
+        unit.symlink_to('/dev/null')
+        self.assertFails(self.affix('rollback', 'probe'), 1, 'held', path.replace('.control', ''))
+        # One under another name is a mask as well, if it is the version's that runs.
+        other = self.work.addon('probe', '1.2.0')
+        other.units['affix-probe_other.service'] = other.units.pop('affix-probe.service')
+        self.assertFails(self.affix('install', self.work.bundle(other)), 1, 'held')
+        self.assertEqual(self.affix('uninstall', 'probe').returncode, 0)
+
+    def test_a_damaged_version_does_not_give_its_place_to_another_build_of_it(self):
+        again = self.work.addon('probe', '1.0.0')
+        again.service['Unit']['Description'] = 'another build'
+        again = self.work.bundle(again)
+        for words in [self.one], [self.two], [again, '--allow-downgrade']:
+            self.assertEqual(self.affix('install', *words).returncode, 0)
+        versions = self.tree / 'opt/affix/probe/versions'
+        parked, = versions.glob('.1.0.0~*')
+        bundle = self.result('status', 'probe')['data']['addons'][0]['current']['bundle']
+        parked.rename(versions / f'.1.0.0~{bundle[:16]}')
+        (versions / '1.0.0/probe').write_text('damaged')
+        self.assertEqual(self.affix('hold', 'probe').returncode, 0)
+        self.assertEqual((versions / '1.0.0/probe').read_text(), 'damaged')
+        self.assertEqual(sorted(path.name for path in versions.iterdir()), sorted([parked.name, '1.0.0', '1.1.0']))
+        self.assertEqual(self.affix('rollback', 'probe', '--to', '1.0.0').returncode, 0)
+        self.assertEqual(self.affix('drift', 'probe').stdout, 'probe 1.0.0: as installed\n')
+
+    def test_every_file_system_that_is_written_to_is_synced(self):
+        script = f'cd {self.tree} && cp -a etc/affix keys && mount -t tmpfs none etc/affix && cp -a keys/. etc/affix'
+        trace = self.work.fresh('trace')
+        command = ['strace', '-f', '-y', '-e', 'trace=syncfs', '-o', trace, fixture.AFFIX, 'install', self.one, '--root', self.tree]
+        fixture.run(['unshare', '--mount', 'sh', '-c', f'{script} && exec "$@"', 'sh', *command])
+        synced = re.findall(r'syncfs\(\d+<([^>]*)>', trace.read_text())
+        # Before the renames, and behind them.
+        self.assertEqual(synced.count(f'{self.tree}/etc/affix/addons'), 2, synced)
+        self.assertGreaterEqual(synced.count(f'{self.tree}/etc'), 2, synced)
+
     def test_another_build_of_a_recorded_version_leaves_the_recorded_one_its_files(self):
         again = self.work.addon('probe', '1.0.0')
         again.service['Unit']['Description'] = 'another build'

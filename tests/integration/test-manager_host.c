@@ -179,6 +179,22 @@ static void killed_unit_neither_lingers_nor_restarts(void **state)
 		    str_equal(unit.active_state, "inactive"));
 }
 
+static void what_follows_the_end_of_a_killed_unit_is_killed_too(void **state)
+{
+	cleanup_manager_unit struct manager_unit unit = MANAGER_UNIT_INIT;
+	struct manager *manager = *state;
+
+	write_unit(manager, UNIT,
+		   "[Service]\nTimeoutStopSec=infinity\nExecStart=%s --ignore-term\n"
+		   "ExecStopPost=/bin/sleep 600\nExecStopPost=/bin/sleep 601\n",
+		   ON_HOST_DAEMON);
+	assert_int_equal(manager_start(manager, UNIT, 10 * SECOND, NULL), 0);
+	assert_int_equal(manager_stop(manager, UNIT, SECOND / 2, NULL), -ETIMEDOUT);
+	assert_int_equal(manager_kill(manager, UNIT), 0);
+	assert_int_equal(manager_get_unit(manager, UNIT, &unit), 0);
+	assert_string_equal(unit.active_state, "failed");
+}
+
 static void hanging_start_is_killed(void **state)
 {
 	cleanup_manager_unit struct manager_unit unit = MANAGER_UNIT_INIT;
@@ -411,6 +427,7 @@ int main(int argc, char **argv)
 		TEST(failed_start_is_the_jobs_result_not_an_error),
 		TEST(start_that_takes_too_long_goes_on),
 		TEST(killed_unit_neither_lingers_nor_restarts),
+		TEST(what_follows_the_end_of_a_killed_unit_is_killed_too),
 		TEST(hanging_start_is_killed),
 		TEST(change_of_a_unit_ends_the_wait),
 		TEST(quiet_wait_ends_in_time),

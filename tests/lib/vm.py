@@ -53,6 +53,18 @@ def kernel_tree():
     return package(re.search(r'Depends: (\S+)', listed).group(1))
 
 
+def vmlinuz(kernel):
+    """The image in such a tree."""
+    return next((kernel / 'boot').glob('vmlinuz-*'))
+
+
+def pack(tree, archive):
+    """*tree* as the initramfs *archive*."""
+    with open(archive, 'wb') as out:
+        subprocess.run('find . | cpio -o -H newc --quiet', shell=True, cwd=tree, stdout=out, check=True)
+    return archive
+
+
 def modules(kernel, directory, names):
     """A tree of those modules and what they need, as depmod leaves it: for `affix image build --kernel-modules`."""
     source = next(kernel.glob('lib/modules/*'))
@@ -85,9 +97,7 @@ def initramfs(directory, kernel):
         shutil.copy(next(kernel.glob(f'lib/modules/*/kernel/drivers/*/{name}.ko')), tree / 'modules')
     (tree / 'init').write_text(INIT)
     (tree / 'init').chmod(0o755)
-    with open(directory / 'initramfs', 'wb') as out:
-        subprocess.run('find . | cpio -o -H newc --quiet', shell=True, cwd=tree, stdout=out, check=True)
-    return directory / 'initramfs'
+    return pack(tree, directory / 'initramfs')
 
 
 class Machine:
@@ -98,7 +108,7 @@ class Machine:
         self.sockets = {name: directory / f'{name}.sock' for name in ports}
         kernel = kernel_tree()
         options = ['-machine', 'q35', '-cpu', 'max', '-smp', '1', '-m', '512', '-nodefaults', '-no-reboot', '-display', 'none',
-                   '-serial', f'file:{self.log}', '-kernel', next((kernel / 'boot').glob('vmlinuz-*')), '-initrd', initramfs(directory, kernel),
+                   '-serial', f'file:{self.log}', '-kernel', vmlinuz(kernel), '-initrd', initramfs(directory, kernel),
                    '-drive', f'file={image},format=raw,if=virtio,cache=writeback',
                    '-netdev', 'user,id=net,restrict=on', '-device', 'virtio-net-pci,netdev=net,romfile=', '-device', 'virtio-serial-pci',
                    '-append', f'console=ttyS0 earlyprintk=ttyS0 panic=-1 {append}']

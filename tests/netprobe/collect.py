@@ -15,6 +15,7 @@ import time
 BUILD = pathlib.Path(os.environ['AFFIX_BUILD'])
 COLLECT = BUILD / 'tests/netprobe/netprobe-collect'
 STORM = BUILD / 'tests/netprobe/netprobe-storm'
+SENDERS = BUILD / 'tests/netprobe/netprobe-senders'
 DEADLINE = 60
 SO_COOKIE = 57
 NETNS = os.stat('/proc/self/ns/net').st_ino
@@ -50,9 +51,10 @@ def cgroup_root():
 
 
 class Collector:
-    def __init__(self, tier='full', flows=262144, *more):
+    def __init__(self, tier='full', flows=262144, *more, without=''):
         # All of the machine's flows have room, whatever else runs on it.
-        self.process = subprocess.Popen([COLLECT, tier, str(flows), *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([COLLECT, tier, str(flows), *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        env={**os.environ, 'NETPROBE_WITHOUT': without})
         head = self.process.stdout.readline()
         if not head:
             if self.process.wait() == SKIP:

@@ -5,10 +5,13 @@
  * Prints what it said of its tier, then every event of its own network as a JSON line, until the
  * end of its input. A line "sync" there prints a line with the counts, behind all events so far;
  * "each" prints every living flow before that, and "refresh" asks for their bytes first; "clock N"
- * sets the wall clock N seconds further, for this process.
+ * sets the wall clock N seconds further, for this process. Programs that NETPROBE_WITHOUT names
+ * cannot be attached, as where the kernel has no hook for them.
  */
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -99,15 +102,26 @@ static void on_flow(void *context, const struct flow *flow)
 	print(flow_to_json("flow", flow));
 }
 
+static json_int_t looks; /* at all descriptors */
+
+int __real_bpf_iter_create(int link);
+int __wrap_bpf_iter_create(int link);
+
+int __wrap_bpf_iter_create(int link)
+{
+	looks++;
+	return __real_bpf_iter_create(link);
+}
+
 static void print_counts(const struct collector *collector)
 {
 	struct collector_counts counts = collector_counts(collector);
 
-	print(json_pack("{ss sI sI sI sI sI sI sI sI}", "event", "counts", "events",
-			(json_int_t)counts.events, "lost", (json_int_t)counts.lost, "started",
-			(json_int_t)counts.flows_started, "ended", (json_int_t)counts.flows_ended,
-			"evicted", (json_int_t)counts.flows_evicted, "known",
-			(json_int_t)counts.owners_known, "unknown",
+	print(json_pack("{ss sI sI sI sI sI sI sI sI sI}", "event", "counts", "looks", looks,
+			"events", (json_int_t)counts.events, "lost", (json_int_t)counts.lost,
+			"started", (json_int_t)counts.flows_started, "ended",
+			(json_int_t)counts.flows_ended, "evicted", (json_int_t)counts.flows_evicted,
+			"known", (json_int_t)counts.owners_known, "unknown",
 			(json_int_t)counts.owners_unknown, "corrected",
 			(json_int_t)counts.owners_corrected));
 }
@@ -124,6 +138,19 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret)
 	if (r == 0 && clock == CLOCK_REALTIME)
 		ret->tv_sec += clock_offset;
 	return r;
+}
+
+struct bpf_link *__real_bpf_program__attach(const struct bpf_program *program);
+struct bpf_link *__wrap_bpf_program__attach(const struct bpf_program *program);
+
+struct bpf_link *__wrap_bpf_program__attach(const struct bpf_program *program)
+{
+	const char *without = getenv("NETPROBE_WITHOUT");
+
+	if (!without || !strstr(without, bpf_program__name(program)))
+		return __real_bpf_program__attach(program);
+	errno = ENOENT;
+	return NULL;
 }
 
 /* 0: go on; 1: the input ended. */

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import termios
 import time
+import unicodedata
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -63,6 +64,18 @@ class Commands(Case):
                          {'comm': 'nginx', 'tgid': 100, 'local_port': 40002, 'bytes_sent': 2000,
                           'started': '2023-11-14T22:13:20.250Z', 'socket_cookie': '2'})
         self.assertEqual(flows[0]['redacted_cmdline'], ['/usr/bin/it', '[redacted 3 arg(s)]'])
+
+    def test_columns_stand_below_each_other_however_wide_the_characters_are(self):
+        daemon = self.daemon()
+        for number, comm in enumerate(('abcd', '\u65e5\u672c', 'e\u0301'), 1):
+            for listener in (False, True):
+                daemon.play(cookie=number + 10 * listener, pid=7, comm=comm, local='192.0.2.1', remote='192.0.2.2', remote_port=1, listener=listener)
+        probe.until(lambda: json.loads(daemon.run('ping', '--json').stdout)['flows'] == 6, 'the flows are known')
+        for command in ('flows', 'listeners'):
+            _, *lines = daemon.run(command).stdout.splitlines()
+            befores = [line[:line.index(' -  ')] for line in lines]
+            columns = {sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) == 'W' else 1 for c in before) for before in befores}
+            self.assertEqual((len(lines), len(columns)), (3, 1), lines)
 
     def test_a_filter_looks_at_ports_addresses_containers_and_ids(self):
         daemon = self.busy()

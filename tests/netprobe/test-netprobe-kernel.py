@@ -9,7 +9,6 @@ seconds. What the guest's /init prints comes out of the serial port.
 import json
 import os
 import pathlib
-import platform
 import re
 import shutil
 import subprocess
@@ -17,11 +16,16 @@ import sys
 import tempfile
 import unittest
 
-TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'lib'))
+
+import vm
+
 BUILD = pathlib.Path(os.environ['AFFIX_BUILD'])
-PROGRAMS = {'affix-netprobe': BUILD / 'bin/affix-netprobe', 'sockets': BUILD / 'tests/bench/sockets'}
+PROGRAMS = {'affix-netprobe': BUILD / 'bin/affix-netprobe', 'sockets': BUILD / 'tests/bench/sockets',
+            'netprobe-senders': BUILD / 'tests/netprobe/netprobe-senders'}
 SKIP = 77
 HELD = 40
+SENT = 100
 INIT = f'''#!/bin/busybox sh
 export PATH=/bin
 busybox mount -t proc proc /proc
@@ -31,22 +35,25 @@ mount -t devtmpfs dev /dev
 mount -t cgroup2 none /sys/fs/cgroup
 ip link set lo up
 probe() {{ affix-netprobe "$@" --json --socket /run/ipc.sock; }}
-sockets hold {HELD} </dev/zero >/run/before &
+mkfifo /run/never
+exec 3<>/run/never
+sockets hold {HELD} <&3 >/run/before &
 until grep -q held /run/before; do usleep 50000; done
 affix-netprobe --socket /run/ipc.sock --config /config.json &
 daemon=$!
 until probe ping >/run/ping 2>/dev/null; do usleep 50000; done
 echo "ping $(cat /run/ping)"
-sockets hold {HELD} </dev/zero >/run/after &
+sockets hold {HELD} <&3 >/run/after &
 until grep -q held /run/after; do usleep 50000; done
+netprobe-senders {SENT} <&3 >/run/senders &
+until grep -q held /run/senders; do usleep 50000; done
 sockets visit 500 >/dev/null
 usleep 500000
 echo "kernel $(uname -r)"
 echo "holders $(pidof sockets)"
+sed 's/^/sender /' /run/senders
 probe flows | sed 's/^/flow /'
 probe listeners | sed 's/^/listener /'
-mkfifo /run/never
-exec 3<>/run/never
 # Nothing is executed meanwhile: that would be something to be told of.
 pause() {{ read -t "$1" -r nothing <&3; }}
 switches() {{ while read -r key value; do [ "$key" = voluntary_ctxt_switches: ] && number=$value; done </proc/$daemon/status; }}
@@ -68,27 +75,10 @@ poweroff -f
 '''
 
 
-def unavailable():
-    if platform.machine() != 'x86_64':
-        return 'the VM is one of x86_64'
-    for program in ('qemu-system-x86_64', 'busybox', 'cpio'):
-        if not shutil.which(program):
-            return f'{program} is not installed'
-    return None
-
-
 def libraries(program):
     """The files that the dynamic linker takes for it, itself among them."""
     listed = subprocess.run(['ldd', program], stdout=subprocess.PIPE, text=True, check=True).stdout
     return re.findall(r'(/\S+) \(0x', listed)
-
-
-def kernel():
-    """The image of the newest kernel of Debian 12, for machines that are VMs."""
-    listed = subprocess.run(['apt-cache', 'depends', 'linux-image-cloud-amd64'], stdout=subprocess.PIPE, text=True, check=True).stdout
-    package = re.search(r'Depends: (\S+)', listed).group(1)
-    tree = subprocess.run([TOP / 'tests/setup', 'deb', package], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-    return next(pathlib.Path(tree, 'boot').glob('vmlinuz-*'))
 
 
 def initramfs(directory):
@@ -105,16 +95,13 @@ def initramfs(directory):
     (tree / 'config.json').write_text('{"enabled": true}')
     (tree / 'init').write_text(INIT)
     (tree / 'init').chmod(0o755)
-    image = directory / 'initramfs'
-    with open(image, 'wb') as out:
-        subprocess.run('find . | cpio -o -H newc --quiet', shell=True, cwd=tree, stdout=out, check=True)
-    return image
+    return vm.pack(tree, directory / 'initramfs')
 
 
 def boot(image, accelerator, seconds):
     """What the guest said, however far it came."""
     command = ['qemu-system-x86_64', '-accel', accelerator, '-machine', 'q35', '-cpu', 'max', '-m', '512', '-smp', '2', '-nodefaults', '-no-reboot',
-               '-display', 'none', '-serial', 'stdio', '-kernel', kernel(), '-initrd', image, '-append', 'console=ttyS0 quiet panic=-1']
+               '-display', 'none', '-serial', 'stdio', '-kernel', vm.vmlinuz(vm.kernel_tree()), '-initrd', image, '-append', 'console=ttyS0 quiet panic=-1']
     try:
         return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds, check=False).stdout
     except subprocess.TimeoutExpired as late:
@@ -159,6 +146,14 @@ class OnTheKernelOfDebian12(unittest.TestCase):
         self.assertLessEqual({flow['tgid'] for flow in held}, holders)
         self.assertEqual(len({flow['tgid'] for flow in held}), 2)
 
+    def test_who_sends_is_known_though_no_hook_tells(self):
+        owners = {int(flow['socket_cookie']): flow.get('tgid', 0) for flow in self.objects('flow')}
+        senders = [line.split() for line in self.said['sender'] if line != 'held']
+        self.assertEqual(len(senders), 10 * SENT)
+        self.assertEqual([line for line in senders if owners[int(line[0])] not in (0, int(line[2]))], [])
+        # Of splice() even the call does not tell.
+        self.assertEqual({what for number, what, _ in senders if owners[int(number)] == 0}, {'spliced'})
+
     def test_short_connections_have_owners_and_nothing_is_lost(self):
         last = self.objects('ping')[-1]
         self.assertEqual((last['records_lost'], last['owners_unknown']), (0, 0), last)
@@ -172,7 +167,7 @@ class OnTheKernelOfDebian12(unittest.TestCase):
 
 
 if __name__ == '__main__':
-    reason = unavailable()
+    reason = vm.unavailable()
     if reason:
         print(reason, file=sys.stderr)
         sys.exit(SKIP)

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/landlock.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -19,6 +21,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "base/cleanup.h"
 
 struct place {
 	char path[64];
@@ -66,24 +70,68 @@ static int tear_down(void **state)
 	return rmdir(place->path);
 }
 
-/* Runs *probe* in a confined child: what it returns, 100 where files cannot be confined here. */
-static int confined(const struct place *place, int (*probe)(const struct place *place))
+/* A front, or what talks to registries, with the two directories as cache and incoming. */
+enum who {
+	FRONT,
+	PULLER,
+};
+
+/* The latest version of Landlock that the kernel tells of. */
+static long version_max = LONG_MAX;
+
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+
+long __wrap_syscall(long number, ...)
+{
+	unsigned long a[6];
+	va_list arguments;
+	long r;
+
+	va_start(arguments, number);
+	for (unsigned i = 0; i < 6; i++)
+		a[i] = va_arg(arguments, unsigned long);
+	va_end(arguments);
+	r = __real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	if (number == SYS_landlock_create_ruleset && a[2] == LANDLOCK_CREATE_RULESET_VERSION)
+		return MIN(r, version_max);
+	return r;
+}
+
+/* Runs *probe* in a confined child: what it returns, NO_FILES where files cannot be confined. */
+#define NO_FILES 100
+
+static int try_confined(const struct place *place, enum who who,
+			int (*probe)(const struct place *place))
 {
 	bool has_files = false;
 	int status = 0;
 	pid_t pid = fork();
+	int r;
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		if (confine(place->artifacts, place->incoming, &has_files) < 0)
-			_exit(99);
-		_exit(has_files ? probe(place) : 100);
+		if (who == FRONT)
+			r = confine(place->artifacts, place->incoming, &has_files);
+		else
+			r = confine_puller(place->artifacts, place->incoming, NULL, NULL,
+					   &has_files);
+		_exit(r < 0 ? 99 : has_files ? probe(place) : NO_FILES);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 100)
-		skip();
 	return WEXITSTATUS(status);
+}
+
+static int confined(const struct place *place, enum who who,
+		    int (*probe)(const struct place *place))
+{
+	long version = __real_syscall(SYS_landlock_create_ruleset, NULL, 0,
+				      LANDLOCK_CREATE_RULESET_VERSION);
+
+	if (version < (who == FRONT ? 1 : 2))
+		skip();
+	return try_confined(place, who, probe);
 }
 
 static int failed_with(long result, int error)
@@ -147,26 +195,6 @@ static int probe_calls(const struct place *place)
 	return r | probe_signals();
 }
 
-/* The same for what talks to registries, with the two directories as cache and incoming. */
-static int confined_puller(const struct place *place, int (*probe)(const struct place *place))
-{
-	bool has_files = false;
-	int status = 0;
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		if (confine_puller(place->artifacts, place->incoming, NULL, NULL, &has_files) < 0)
-			_exit(99);
-		_exit(has_files ? probe(place) : 100);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 100)
-		skip();
-	return WEXITSTATUS(status);
-}
-
 static int probe_puller_files(const struct place *place)
 {
 	int r = failed_with(open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), EACCES);
@@ -219,29 +247,50 @@ static void who_pulls_reads_the_system_and_keeps_what_came(void **state)
 
 	assert_true(fd >= 0);
 	(void)close(fd);
-	r = confined_puller(place, probe_puller_files);
+	r = confined(place, PULLER, probe_puller_files);
 	(void)unlinkat(place->artifacts, "../secret", 0);
 	assert_int_equal(r, 0);
 }
 
 static void who_pulls_connects_and_starts_nothing(void **state)
 {
-	assert_int_equal(confined_puller(*state, probe_puller_calls), 0);
+	assert_int_equal(confined(*state, PULLER, probe_puller_calls), 0);
 }
 
 static void other_files_are_out_of_reach(void **state)
 {
-	assert_int_equal(confined(*state, probe_strange_files), 0);
+	assert_int_equal(confined(*state, FRONT, probe_strange_files), 0);
 }
 
 static void bundles_are_read_and_uploads_made(void **state)
 {
-	assert_int_equal(confined(*state, probe_own_files), 0);
+	assert_int_equal(confined(*state, FRONT, probe_own_files), 0);
 }
 
 static void nothing_is_started_connected_or_signalled(void **state)
 {
-	assert_int_equal(confined(*state, probe_calls), 0);
+	assert_int_equal(confined(*state, FRONT, probe_calls), 0);
+}
+
+static int reset_version(void **state)
+{
+	version_max = LONG_MAX;
+	return tear_down(state);
+}
+
+/* It knows neither of moving files to other directories nor of cutting them short. */
+static void the_first_landlock_confines_a_front(void **state)
+{
+	version_max = 1;
+	assert_int_equal(confined(*state, FRONT, probe_strange_files), 0);
+}
+
+static void the_first_landlock_is_none_for_who_pulls(void **state)
+{
+	version_max = 1;
+	assert_int_equal(try_confined(*state, PULLER, probe_puller_files), NO_FILES);
+	version_max = 2;
+	assert_int_equal(confined(*state, PULLER, probe_puller_calls), 0);
 }
 
 int main(void)
@@ -256,6 +305,10 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(nothing_is_started_connected_or_signalled, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(the_first_landlock_confines_a_front, set_up,
+						reset_version),
+		cmocka_unit_test_setup_teardown(the_first_landlock_is_none_for_who_pulls, set_up,
+						reset_version),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

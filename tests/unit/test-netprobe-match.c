@@ -224,6 +224,72 @@ static void the_oldest_of_too_many_ended_flows_are_forgotten(void **state)
 	assert_int_equal(find(match, &record, NULL), 0);
 }
 
+/* ICMP has no ports: whoever pings the same host makes flows between the same two ends. */
+static void of_very_many_between_the_same_ends_the_youngest_are_looked_at(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(0);
+	Netprobe__ExternalFlowRecord record = make_record();
+	uint64_t cookie = 0;
+
+	(void)state;
+	match_start(match);
+	for (unsigned i = 0; i < 2 * MATCH_ENDED_MAX; i++) {
+		flow.cookie = i;
+		flow.started_ns = NOW + i * 10 * SECOND;
+		flow.ended_ns = 0;
+		match_add(match, &flow, WINDOW, NOW);
+		flow.ended_ns = flow.started_ns + SECOND;
+		match_add(match, &flow, WINDOW, NOW);
+	}
+	record.time_flow_start_ns = (uint64_t)flow.started_ns;
+	record.time_flow_end_ns = (uint64_t)flow.started_ns;
+	assert_int_equal(find(match, &record, &cookie), 0);
+	assert_int_equal(cookie, 2 * MATCH_ENDED_MAX - 1);
+	record.time_flow_start_ns -= 1023ULL * 10 * SECOND;
+	record.time_flow_end_ns = record.time_flow_start_ns;
+	assert_int_equal(find(match, &record, &cookie), 0);
+	assert_int_equal(cookie, 2 * MATCH_ENDED_MAX - 1024);
+	record.time_flow_start_ns -= 10ULL * SECOND;
+	record.time_flow_end_ns = record.time_flow_start_ns;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+}
+
+static void a_living_flow_is_found_by_its_socket_among_many_between_the_same_ends(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(0);
+	Netprobe__ExternalFlowRecord record = make_record();
+	uint64_t cookie = 0;
+
+	(void)state;
+	match_start(match);
+	for (unsigned i = 0; i < 1000; i++) {
+		flow.cookie = i;
+		match_add(match, &flow, WINDOW, NOW);
+	}
+	/* One ends, before all that the record is about. */
+	flow.cookie = 500;
+	flow.ended_ns = NOW - 9 * SECOND;
+	match_add(match, &flow, WINDOW * 60, NOW);
+	record.time_flow_start_ns = NOW - SECOND;
+	record.time_flow_end_ns = NOW;
+	assert_int_equal(find(match, &record, &cookie), 0);
+	assert_int_equal(cookie, 999);
+	/* The others end long after it, and are forgotten; of none two are left. */
+	for (unsigned i = 0; i < 1000; i++) {
+		flow.cookie = i;
+		flow.ended_ns = NOW;
+		if (i != 500)
+			match_add(match, &flow, WINDOW, NOW + i * SECOND);
+	}
+	flow = make_flow(1000);
+	flow.local_port = 1;
+	flow.ended_ns = NOW;
+	match_add(match, &flow, WINDOW, NOW + 2000 * SECOND);
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+}
+
 static void what_no_flow_can_be_found_by_is_invalid(void **state)
 {
 	cleanup_match struct match *match = match_new();
@@ -289,6 +355,9 @@ int main(void)
 		cmocka_unit_test(few_ended_flows_are_kept_until_somebody_asks),
 		cmocka_unit_test(an_owner_is_found_with_all_its_texts),
 		cmocka_unit_test(the_oldest_of_too_many_ended_flows_are_forgotten),
+		cmocka_unit_test(of_very_many_between_the_same_ends_the_youngest_are_looked_at),
+		cmocka_unit_test(
+			a_living_flow_is_found_by_its_socket_among_many_between_the_same_ends),
 		cmocka_unit_test(what_no_flow_can_be_found_by_is_invalid),
 		cmocka_unit_test(icmp_has_no_ports_whatever_the_record_says),
 		cmocka_unit_test(mapped_addresses_are_ipv4),

@@ -146,6 +146,7 @@ static void wide_characters_have_two_columns(void **state)
 	cleanup_top struct top top = TOP_INIT;
 	cleanup_buffer struct buffer lines = BUFFER_INIT;
 	struct top_view view = {0};
+	char container[TEXT_CONTAINER_SIZE];
 	size_t columns = 0;
 
 	(void)state;
@@ -156,6 +157,17 @@ static void wide_characters_have_two_columns(void **state)
 	/* Four columns and "[1]" are followed by so many blanks as 24 have left. */
 	assert_int_equal(buffer_add(&lines, "", 1), 0);
 	assert_non_null(strstr(lines.data, "\xe6\x97\xa5\xe6\x9c\xac[1]                  -"));
+	assert_int_equal(text_blanks(wide, 10), 6);
+	assert_int_equal(text_blanks(wide, 3), 0);
+	text_container(wide, container);
+	assert_string_equal(container, "\xe6\x97\xa5\xe6\x9c\xac        ");
+	/* Also what another user called a cgroup. */
+	text_container("\033[2J", container);
+	assert_string_equal(container, "\\x1b[2J     ");
+	text_container("0123456789abcdef", container);
+	assert_string_equal(container, "0123456789ab");
+	text_container("", container);
+	assert_string_equal(container, "-           ");
 	assert_int_equal(text_fit(wide, 3, &columns), 3);
 	assert_int_equal(columns, 2);
 	/* What stands above another one has none. */

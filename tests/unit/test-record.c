@@ -116,6 +116,29 @@ static void empty_record_reads_back(void **state)
 	assert_int_equal(json_array_size(again->results), 0);
 }
 
+static void configurations_of_versions_before_are_texts_by_bundle(void **state)
+{
+	cleanup_json json_t *json = sample_record_json();
+	cleanup_record struct record *record = NULL;
+	cleanup_json json_t *again = NULL;
+	char configs[DIGEST_TEXT_SIZE + 32];
+	char text[DIGEST_TEXT_SIZE];
+	struct digest digest = digest_number(1);
+
+	(void)state;
+	digest_to_string(&digest, text);
+	(void)snprintf(configs, sizeof(configs), "{\"%s\": \"{}\"}", text);
+	sample_set(json, "configs", configs);
+	assert_int_equal(record_from_json(json, &record, NULL), 0);
+	assert_int_equal(json_object_size(record->configs), 1);
+	again = record_to_json(record);
+	assert_true(json_equal(json, again));
+	assert_refused("configs", "[]", "configs");
+	assert_refused("configs", "{\"1.0.0\": \"{}\"}", "configs");
+	(void)snprintf(configs, sizeof(configs), "{\"%s\": {}}", text);
+	assert_refused("configs", configs, "configs");
+}
+
 static void every_operation_and_phase_reads_back(void **state)
 {
 	static const char *const operations[] = {"install", "rollback", "configure", "repair"};
@@ -357,6 +380,7 @@ int main(void)
 		cmocka_unit_test(record_that_was_read_writes_the_same_json),
 		cmocka_unit_test(members_reach_their_fields),
 		cmocka_unit_test(empty_record_reads_back),
+		cmocka_unit_test(configurations_of_versions_before_are_texts_by_bundle),
 		cmocka_unit_test(every_operation_and_phase_reads_back),
 		cmocka_unit_test(uninstall_has_no_plan_to_go_to_and_others_have_one),
 		cmocka_unit_test(every_member_is_demanded),

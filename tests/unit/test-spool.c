@@ -4,11 +4,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -134,6 +138,46 @@ static void missing_space_is_refused_with_both_figures(void **state)
 	assert_int_equal(open_spool(&spool, "/tmp", 20480, &refusal), 0);
 }
 
+/* On a file system of 8 MiB: both would fit, one after the other. */
+static int open_two_at_once(const char *dir)
+{
+	cleanup_spool struct spool first = SPOOL_INIT;
+	cleanup_spool struct spool second = SPOOL_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+	cleanup_fd int fd = -EBADF;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("none", dir, "tmpfs", 0, "size=8m") < 0)
+		return 1;
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (spool_open(&first, fd, 5U << 20, O_EXCL, &refusal) != 0)
+		return 2;
+	if (spool_open(&second, fd, 5U << 20, O_EXCL, &refusal) != REFUSAL_NO_SPACE)
+		return 3;
+	spool_done(&first);
+	spool_done(&second);
+	return spool_open(&second, fd, 5U << 20, O_EXCL, &refusal) == 0 ? 0 : 4;
+}
+
+static void copies_that_are_made_at_the_same_time_share_the_room(void **state)
+{
+	char dir[] = "/tmp/affix-spool-XXXXXX";
+	int status = 0;
+	pid_t child;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	assert_non_null(mkdtemp(dir));
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		_exit(open_two_at_once(dir));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(rmdir(dir), 0);
+	assert_int_equal(status, 0);
+}
+
 static void missing_inodes_are_refused(void **state)
 {
 	const struct statvfs full = {
@@ -185,6 +229,7 @@ int main(void)
 			reset),
 		cmocka_unit_test_setup(file_that_never_gets_a_name_is_not_hurried_to_disk, reset),
 		cmocka_unit_test_setup(missing_space_is_refused_with_both_figures, reset),
+		cmocka_unit_test_setup(copies_that_are_made_at_the_same_time_share_the_room, reset),
 		cmocka_unit_test_setup(missing_inodes_are_refused, reset),
 		cmocka_unit_test_setup(disk_that_fills_up_is_refused_and_other_errors_are_not,
 				       reset),

@@ -230,12 +230,15 @@ static void foreign_units_are_neither_hurt_nor_pulled_in(void **state)
 static void install_names_listed_targets_reached_after_services_start(void **state)
 {
 	(void)state;
-	assert_accepted_in("Install", "WantedBy=\nWantedBy=graphical.target affix-probe.service");
+	assert_accepted_in("Install", "WantedBy=\nWantedBy=timers.target affix-probe.service");
 	assert_accepted_in("Install", "RequiredBy=affix-probe_scan.service");
 	assert_refused_in("Install", "WantedBy=sshd.service", REFUSAL_UNIT_FOREIGN);
 	assert_refused_in("Install", "WantedBy=sysinit.target", REFUSAL_UNIT_FOREIGN);
 	assert_refused_in("Install", "WantedBy=basic.target", REFUSAL_UNIT_FOREIGN);
 	assert_refused_in("Install", "WantedBy=shutdown.target", REFUSAL_UNIT_FOREIGN);
+	/* It would start a desktop, or be started where there is one only. */
+	assert_refused_in("Install", "WantedBy=graphical.target", REFUSAL_UNIT_FOREIGN);
+	assert_refused_in("Unit", "Wants=graphical.target", REFUSAL_UNIT_FOREIGN);
 	assert_refused_in("Install", "WantedBy=../x.target", REFUSAL_UNIT_FOREIGN);
 	assert_refused_in("Install", "RequiredBy=multi-user.target", REFUSAL_UNIT_FOREIGN);
 	assert_refused_in("Install", "Alias=sshd.service", REFUSAL_UNIT_FOREIGN);

@@ -132,6 +132,25 @@ static void restarts_without_a_limit_are_slow(void **state)
 	assert_refused_in("Unit",
 			  "StartLimitBurst=00\n[Service]\nRestart=on-failure\nRestartSec=999ms",
 			  REFUSAL_BAD_UNIT);
+	/* Limits that are none. */
+	assert_refused_in("Unit", "StartLimitIntervalSec=1us\n[Service]\nRestart=always",
+			  REFUSAL_BAD_UNIT);
+	assert_refused_in("Unit", "StartLimitBurst=10000\n[Service]\nRestart=always",
+			  REFUSAL_BAD_UNIT);
+	assert_accepted_in("Unit", "StartLimitBurst=20\nStartLimitIntervalSec=2min\n"
+				   "[Service]\nRestart=always");
+	assert_accepted_in("Unit", "StartLimitIntervalSec=infinity\n[Service]\nRestart=always");
+	/* Restarts that need no Restart=. */
+	assert_refused_in("Unit", "StartLimitIntervalSec=0\n[Service]\nRestartForceExitStatus=1",
+			  REFUSAL_BAD_UNIT);
+	/* Two units that start each other. */
+	assert_refused_in("Unit", "StartLimitIntervalSec=0\nOnFailure=affix-probe.service",
+			  REFUSAL_BAD_UNIT);
+	assert_refused_in("Unit",
+			  "StartLimitBurst=0\nOnSuccess=affix-probe_scan.service\n"
+			  "[Service]\nRestart=always\nRestartSec=5",
+			  REFUSAL_BAD_UNIT);
+	assert_accepted_in("Unit", "OnFailure=affix-probe_scan.service");
 	assert_refused_in("Unit",
 			  "StartLimitIntervalSec=0s\n[Service]\nRestart=always\nRestartSec=0",
 			  REFUSAL_BAD_UNIT);

@@ -39,7 +39,7 @@ static const char *const accepted_service_lines[] = {
 	"RestrictNamespaces=cgroup ipc mnt net pid user uts",
 	"SystemCallArchitectures=native\nSystemCallErrorNumber=EPERM",
 	"IPAddressDeny=any\nIPAddressAllow=localhost 10.0.0.0/8 2001:db8::/32 192.0.2.1",
-	"SyslogIdentifier=node_exporter-1.5\nSyslogLevel=debug\nLogLevelMax=info",
+	"SyslogIdentifier=affix-probe_node-1.5\nSyslogLevel=debug\nLogLevelMax=info",
 	"StateDirectoryMode=0750\nRuntimeDirectoryPreserve=restart",
 	"AmbientCapabilities=CAP_NET_RAW cap_bpf\nAmbientCapabilities=",
 	"CapabilityBoundingSet=CAP_BPF\nNoNewPrivileges=yes",
@@ -101,7 +101,7 @@ static const char *const accepted_unit_lines[] = {
 };
 
 static const char *const accepted_install_lines[] = {
-	"WantedBy=\nWantedBy=graphical.target affix-probe_scan.service\nRequiredBy=affix-probe_scan.service",
+	"WantedBy=\nWantedBy=timers.target affix-probe_scan.service\nRequiredBy=affix-probe_scan.service",
 	NULL,
 };
 

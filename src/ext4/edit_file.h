@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "ext4/edit.h"
+
+/* Makes a file under a name that is free, with blocks for *size* bytes, whatever is in them:
+ * edit_write_blocks() is to follow. */
+must_check int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *name, uint64_t size,
+			      const struct edit_attributes *attributes, ext2_ino_t *ret);
+/* The same for a file that is there; it keeps everything else. */
+must_check int edit_replace_content(struct edit *edit, ext2_ino_t ino, uint64_t size);
+
+#define EDIT_UNIT 65536U /* the largest block */
+
+/*
+ * Content, between memory and the blocks of a file. *offset* is a multiple of EDIT_UNIT, and *data*
+ * has room for whole units: what a last block has behind *size* is written as zero, and read as it
+ * is. The file has blocks for all of it, without holes (-EUCLEAN).
+ */
+must_check int edit_write_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data,
+				 size_t size);
+must_check int edit_read_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data,
+				size_t size);
+/* Waits until the disk has them, and has them on their way back from it: what was written may be
+ * read back before edit_settle(). */
+must_check int edit_fetch_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size);

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * netprobe-senders COUNT: sockets whose sender is known, all over loopback. Prints "COOKIE WHAT
+ * PID" of each, "held" when all have sent, and keeps them until its input ends. COUNT of each kind:
+ *
+ *   plain, thread, corked,   connected datagram sockets, on which the process itself sends several
+ *   more, vector             times, each in another way
+ *   inherited, sendfile,     the process sends first, then a child does: by send(), by sendfile(),
+ *   spliced                  and by splice(), of which no descriptor tells
+ *   stream                   connections of TCP, on which a child sends and never receives
+ *   race                     the same, but both send at once, and then the process does
+ *
+ * PID is who sent last.
+ *
+ * netprobe-senders crowd COUNT: two threads send at the same time over one datagram socket, to each
+ * of so many ports; and then over each of so many sockets, twice to the same port. Prints the
+ * cookies, first that of the one, and keeps the sockets until its input ends.
+ */
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TIMES       3
+#define SOCKETS_MAX 4096U
+#define FIRST_PORT  2000U
+
+static int receiver, listener;
+static int sockets[SOCKETS_MAX];
+static size_t n_sockets;
+static struct sockaddr_in datagrams, streams;
+
+static void give_up(const char *what)
+{
+	perror(what);
+	_exit(1);
+}
+
+static int at_loopback(int type, struct sockaddr_in *address)
+{
+	int fd = socket(AF_INET, type, 0);
+	socklen_t size = sizeof(*address);
+
+	*address = (struct sockaddr_in){.sin_family = AF_INET,
+					.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	if (fd < 0 || bind(fd, (struct sockaddr *)address, size) < 0 ||
+	    getsockname(fd, (struct sockaddr *)address, &size) < 0)
+		give_up("a socket");
+	return fd;
+}
+
+static int connected(int type, const struct sockaddr_in *address)
+{
+	int fd = socket(AF_INET, type, 0);
+
+	if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+		give_up("connect");
+	if (n_sockets == SOCKETS_MAX)
+		give_up("too many");
+	sockets[n_sockets++] = fd;
+	return fd;
+}
+
+static void say(int fd, const char *what, pid_t pid)
+{
+	uint64_t cookie;
+	socklen_t size = sizeof(cookie);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) < 0)
+		give_up("SO_COOKIE");
+	(void)printf("%" PRIu64 " %s %d\n", cookie, what, (int)pid);
+}
+
+static void send_plain(int fd)
+{
+	if (send(fd, "data", 4, 0) != 4)
+		give_up("send");
+}
+
+static void *run_thread(void *argument)
+{
+	send_plain(*(int *)argument);
+	return NULL;
+}
+
+static void send_thread(int fd)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run_thread, &fd) != 0 || pthread_join(thread, NULL) != 0)
+		give_up("a thread");
+}
+
+static void cork(int fd, int on)
+{
+	if (setsockopt(fd, IPPROTO_UDP, UDP_CORK, &on, sizeof(on)) < 0)
+		give_up("UDP_CORK");
+}
+
+static void send_corked(int fd)
+{
+	cork(fd, 1);
+	send_plain(fd);
+	send_plain(fd);
+	cork(fd, 0);
+}
+
+static void send_more(int fd)
+{
+	if (send(fd, "more", 4, MSG_MORE) != 4)
+		give_up("send");
+	send_plain(fd);
+}
+
+static void send_vector(int fd)
+{
+	struct iovec part = {.iov_base = (char[]){'x'}, .iov_len = 1};
+	struct mmsghdr messages[2] = {{.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}},
+				      {.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}}};
+
+	if (writev(fd, &part, 1) != 1 || sendmmsg(fd, messages, 2, 0) != 2)
+		give_up("sendmmsg");
+}
+
+static void send_file(int fd)
+{
+	static int file = -1;
+	off_t at = 0;
+
+	if (file < 0)
+		file = memfd_create("data", 0);
+	if (file < 0 || ftruncate(file, 4) < 0 || sendfile(fd, file, &at, 4) != 4)
+		give_up("sendfile");
+}
+
+static void send_spliced(int fd)
+{
+	int ends[2];
+
+	if (pipe(ends) < 0 || write(ends[1], "data", 4) != 4 ||
+	    splice(ends[0], NULL, fd, NULL, 4, 0) != 4)
+		give_up("splice");
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+
+static void send_alone(const char *what, void (*sends)(int fd), unsigned long count)
+{
+	for (unsigned long i = 0; i < count; i++) {
+		int fd = connected(SOCK_DGRAM, &datagrams);
+
+		for (int k = 0; k < TIMES; k++)
+			sends(fd);
+		say(fd, what, getpid());
+	}
+}
+
+/* This process sends first over each, if it is one of datagrams; then a child does, which stays. */
+static pid_t send_shared(const char *what, int type, void (*sends)(int fd), unsigned long count)
+{
+	size_t first = n_sockets;
+	int done[2];
+	pid_t pid;
+	char byte;
+
+	for (unsigned long i = 0; i < count; i++) {
+		int fd = connected(type, type == SOCK_DGRAM ? &datagrams : &streams);
+
+		if (type == SOCK_DGRAM)
+			send_plain(fd);
+		else if (accept(listener, NULL, NULL) < 0)
+			give_up("accept");
+	}
+	if (pipe(done) < 0)
+		give_up("pipe");
+	pid = fork();
+	if (pid < 0)
+		give_up("fork");
+	if (pid == 0) {
+		for (size_t i = first; i < n_sockets; i++)
+			sends(sockets[i]);
+		if (write(done[1], "x", 1) != 1)
+			give_up("write");
+		for (;;)
+			(void)pause();
+	}
+	if (read(done[0], &byte, 1) != 1)
+		give_up("a child");
+	for (size_t i = first; i < n_sockets; i++)
+		say(sockets[i], what, pid);
+	return pid;
+}
+
+struct crowd {
+	unsigned long count;
+	unsigned long arrived; /* at the next turn, of both */
+	void (*send)(unsigned long turn);
+};
+
+static void send_to(int fd, const struct sockaddr_in *to)
+{
+	/* Where nobody is and the socket is not connected, that is no error. */
+	if (sendto(fd, "x", 1, 0, (const struct sockaddr *)to, sizeof(*to)) != 1)
+		give_up("sendto");
+}
+
+static void send_to_port(unsigned long turn)
+{
+	struct sockaddr_in to = datagrams;
+
+	to.sin_port = htons((uint16_t)(FIRST_PORT + turn));
+	send_to(sockets[0], &to);
+}
+
+static void send_twice(unsigned long turn)
+{
+	send_to(sockets[turn + 1], &datagrams);
+	send_to(sockets[turn + 1], &datagrams);
+}
+
+static void *run_crowd(void *argument)
+{
+	struct crowd *crowd = argument;
+
+	for (unsigned long i = 0; i < crowd->count; i++) {
+		(void)__atomic_fetch_add(&crowd->arrived, 1, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(&crowd->arrived, __ATOMIC_SEQ_CST) < 2 * (i + 1))
+			(void)sched_yield();
+		crowd->send(i);
+	}
+	return NULL;
+}
+
+static void crowd_each(unsigned long count, void (*sends)(unsigned long turn))
+{
+	struct crowd crowd = {.count = count, .send = sends};
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run_crowd, &crowd) != 0)
+		give_up("a thread");
+	(void)run_crowd(&crowd);
+	(void)pthread_join(thread, NULL);
+}
+
+static int do_crowd(unsigned long count)
+{
+	struct sockaddr_in own;
+	char byte;
+
+	if (count >= SOCKETS_MAX)
+		return 2;
+	for (unsigned long i = 0; i <= count; i++)
+		sockets[n_sockets++] = at_loopback(SOCK_DGRAM, &own);
+	/* The first peer has a place of its own. */
+	send_to(sockets[0], &datagrams);
+	crowd_each(count, send_to_port);
+	crowd_each(count, send_twice);
+	for (size_t i = 0; i < n_sockets; i++)
+		say(sockets[i], "crowd", getpid());
+	(void)puts("held");
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		continue;
+	return 0;
+}
+
+/* The child goes along with every turn, and is there as long as this process is. */
+static pid_t send_in_race(unsigned long count)
+{
+	unsigned long *arrived = mmap(NULL, sizeof(*arrived), PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	size_t first = n_sockets;
+	pid_t pid;
+
+	if (arrived == MAP_FAILED)
+		give_up("mmap");
+	for (unsigned long i = 0; i < count; i++) {
+		(void)connected(SOCK_STREAM, &streams);
+		if (accept(listener, NULL, NULL) < 0)
+			give_up("accept");
+	}
+	pid = fork();
+	if (pid < 0)
+		give_up("fork");
+	for (unsigned long i = 0; i < 2 * count; i++) {
+		(void)__atomic_fetch_add(arrived, 1, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(arrived, __ATOMIC_SEQ_CST) < 2 * (i + 1))
+			(void)sched_yield();
+		if (i % 2 == 0 || pid != 0)
+			send_plain(sockets[first + i / 2]);
+	}
+	if (pid == 0) {
+		for (;;)
+			(void)pause();
+	}
+	for (size_t i = first; i < n_sockets; i++)
+		say(sockets[i], "race", getpid());
+	return pid;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
+	pid_t children[5];
+	char byte;
+
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	receiver = at_loopback(SOCK_DGRAM, &datagrams);
+	if (argc > 2 && strcmp(argv[1], "crowd") == 0)
+		return do_crowd(strtoul(argv[2], NULL, 10));
+	if (count == 0)
+		return 2;
+	listener = at_loopback(SOCK_STREAM, &streams);
+	if (listen(listener, SOMAXCONN) < 0)
+		give_up("listen");
+	send_alone("plain", send_plain, count);
+	send_alone("thread", send_thread, count);
+	send_alone("corked", send_corked, count);
+	send_alone("more", send_more, count);
+	send_alone("vector", send_vector, count);
+	children[0] = send_shared("inherited", SOCK_DGRAM, send_plain, count);
+	children[1] = send_shared("sendfile", SOCK_DGRAM, send_file, count);
+	children[2] = send_shared("spliced", SOCK_DGRAM, send_spliced, count);
+	children[3] = send_shared("stream", SOCK_STREAM, send_plain, count);
+	children[4] = send_in_race(count);
+	(void)puts("held");
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		continue;
+	for (size_t i = 0; i < sizeof(children) / sizeof(*children); i++) {
+		(void)kill(children[i], SIGKILL);
+		(void)waitpid(children[i], NULL, 0);
+	}
+	return 0;
+}
