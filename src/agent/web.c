@@ -7,7 +7,6 @@
 
 #include "agent/web.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <openssl/x509_vfy.h>
 #include <stdbool.h>
@@ -16,6 +15,7 @@
 #include <sys/epoll.h>
 
 #include "base/clock.h"
+#include "base/dir.h"
 #include "base/str.h"
 
 #define CONNECT_SECONDS   30L
@@ -157,17 +157,14 @@ struct web *web_free(struct web *web)
 /* Whether the directory's certificates can be found by their hashes. */
 static bool is_hashed(const char *path)
 {
-	DIR *directory = opendir(path);
-	const struct dirent *entry;
+	cleanup_dir DIR *dir = opendir(path);
+	const struct dirent *entry = NULL;
 	bool found = false;
 
-	/* NOLINTNEXTLINE(concurrency-mt-unsafe): a stream of our own */
-	while (directory && !found && (entry = readdir(directory)))
+	while (dir && !found && dir_next(dir, &entry) == 0 && entry)
 		found = strlen(entry->d_name) == HASHED_NAME_SIZE &&
 			strspn(entry->d_name, "0123456789abcdef") == HASHED_NAME_SIZE - 2 &&
 			str_ends_with(entry->d_name, ".0");
-	if (directory)
-		(void)closedir(directory);
 	return found;
 }
 

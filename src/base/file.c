@@ -8,7 +8,6 @@
 
 #include "base/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/dir.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/str.h"
@@ -147,12 +147,6 @@ int file_remove(int dirfd, const char *name, bool *ret_changed)
 	return 0;
 }
 
-static void close_dir(DIR **dir)
-{
-	if (*dir)
-		(void)closedir(*dir);
-}
-
 /* A tree that is being removed. */
 struct removal {
 	int topfd; /* its top; what is too deep is moved here */
@@ -162,30 +156,18 @@ struct removal {
 
 static int remove_entry(struct removal *removal, int dirfd, const char *name, unsigned depth);
 
-static int remove_children(struct removal *removal, int fd, unsigned depth)
+static int remove_children(struct removal *removal, DIR *dir, unsigned depth)
 {
-	CLEANUP(close_dir) DIR *dir = fdopendir(fd);
+	const struct dirent *entry = NULL;
+	int r = 0;
 
-	if (!dir) {
-		int r = -errno;
-
-		(void)fd_close(fd);
-		return r;
-	}
-	for (;;) {
-		const struct dirent *entry;
-		int r;
-
-		errno = 0;
-		entry = readdir(dir); /* NOLINT(concurrency-mt-unsafe): a stream of our own */
-		if (!entry)
-			return -errno;
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-			continue;
+	while (r == 0) {
+		r = dir_next(dir, &entry);
+		if (r != 0 || !entry)
+			break;
 		r = remove_entry(removal, dirfd(dir), entry->d_name, depth);
-		if (r < 0)
-			return r;
 	}
+	return r;
 }
 
 static int move_up(struct removal *removal, int dirfd, const char *name)
@@ -218,6 +200,7 @@ static int open_tree(int dirfd, const char *name, dev_t device, int *ret_fd)
 
 static int remove_entry(struct removal *removal, int dirfd, const char *name, unsigned depth)
 {
+	cleanup_dir DIR *dir = NULL;
 	int fd = -EBADF;
 	int r;
 
@@ -229,7 +212,9 @@ static int remove_entry(struct removal *removal, int dirfd, const char *name, un
 		return move_up(removal, dirfd, name);
 	r = open_tree(dirfd, name, removal->device, &fd);
 	if (r == 0)
-		r = remove_children(removal, fd, depth - 1);
+		r = dir_take(fd, &dir);
+	if (r == 0)
+		r = remove_children(removal, dir, depth - 1);
 	if (r < 0)
 		return r;
 	return unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
@@ -256,12 +241,12 @@ int tree_remove(int dirfd, const char *name)
 	removal.device = st.st_dev;
 	/* What was moved may not be seen by the reading that moved it. */
 	do {
-		int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		cleanup_dir DIR *dir = NULL;
 
-		if (fd < 0)
-			return -errno;
 		before = removal.moved;
-		r = remove_children(&removal, fd, TREE_DEPTH_MAX);
+		r = dir_open(top, &dir);
+		if (r == 0)
+			r = remove_children(&removal, dir, TREE_DEPTH_MAX);
 		if (r < 0)
 			return r;
 	} while (removal.moved != before);

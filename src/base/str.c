@@ -30,19 +30,25 @@ bool str_ends_with(const char *s, const char *suffix)
 	return length >= wanted && memcmp(s + length - wanted, suffix, wanted) == 0;
 }
 
-int str_format(char **ret, const char *format, ...)
+int str_vformat(char **ret, const char *format, va_list arguments)
 {
-	va_list arguments;
 	char *s = NULL;
-	int n;
 
-	va_start(arguments, format);
-	n = vasprintf(&s, format, arguments);
-	va_end(arguments);
-	if (n < 0)
+	if (vasprintf(&s, format, arguments) < 0)
 		return -ENOMEM;
 	*ret = s;
 	return 0;
+}
+
+int str_format(char **ret, const char *format, ...)
+{
+	va_list arguments;
+	int r;
+
+	va_start(arguments, format);
+	r = str_vformat(ret, format, arguments);
+	va_end(arguments);
+	return r;
 }
 
 /* The length of the UTF-8 sequence at *s*, its code point in *ret_code*; 0 where there is none. */
@@ -139,10 +145,8 @@ char *str_format_shown(size_t max, const char *format, va_list arguments)
 {
 	cleanup_free char *text = NULL;
 
-	if (vasprintf(&text, format, arguments) < 0) {
-		text = NULL;
+	if (str_vformat(&text, format, arguments) < 0)
 		return NULL;
-	}
 	return str_escape(text, strlen(text), max);
 }
 

@@ -20,6 +20,7 @@ bool str_ends_with(const char *s, const char *suffix);
 
 /* Formats into a new string. 0 or -ENOMEM; the caller frees *ret*. */
 must_check int str_format(char **ret, const char *format, ...) format_check(2, 3);
+must_check int str_vformat(char **ret, const char *format, va_list arguments) format_check(2, 0);
 
 /*
  * *s* of *length* bytes as it may be shown to a person: control bytes, DEL and everything that is

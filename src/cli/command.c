@@ -39,12 +39,10 @@ int command_usage(const struct command *command, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	if (vasprintf(&sentence, format, arguments) < 0)
-		sentence = NULL;
+	ignore_result(str_vformat(&sentence, format, arguments));
 	va_end(arguments);
-	if (str_format(&tail, "; see 'affix %s%s--help'", command ? command->name : "",
-		       command ? " " : "") < 0)
-		tail = NULL;
+	ignore_result(str_format(&tail, "; see 'affix %s%s--help'", command ? command->name : "",
+				 command ? " " : ""));
 	complain("usage", sentence ? sentence : "out of memory", tail ? tail : "");
 	return COMMAND_USAGE;
 }
@@ -108,8 +106,7 @@ int command_error(const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	if (vasprintf(&sentence, format, arguments) < 0)
-		sentence = NULL;
+	ignore_result(str_vformat(&sentence, format, arguments));
 	va_end(arguments);
 	complain("error", sentence ? sentence : "out of memory", "");
 	return COMMAND_REFUSED;
@@ -122,11 +119,9 @@ int command_broke(int r, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
-	if (vasprintf(&sentence, format, arguments) < 0)
-		sentence = NULL;
+	ignore_result(str_vformat(&sentence, format, arguments));
 	va_end(arguments);
-	if (str_format(&tail, ": %s", strerrordesc_np(-r)) < 0)
-		tail = NULL;
+	ignore_result(str_format(&tail, ": %s", strerrordesc_np(-r)));
 	complain("error", sentence ? sentence : "out of memory", tail ? tail : "");
 	return COMMAND_REFUSED;
 }

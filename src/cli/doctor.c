@@ -52,8 +52,7 @@ void doctor_say(struct doctor *doctor, const char *name, enum doctor_verdict ver
 	va_list arguments;
 
 	va_start(arguments, format);
-	if (vasprintf(&sentence, format, arguments) < 0)
-		sentence = NULL;
+	ignore_result(str_vformat(&sentence, format, arguments));
 	va_end(arguments);
 	if (!sentence || add_check(doctor, name, verdict, sentence) < 0 || verdict == DOCTOR_FAIL)
 		doctor->has_failed = true;

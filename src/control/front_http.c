@@ -373,12 +373,10 @@ void exchange_add_header(struct exchange *exchange, const char *name, const char
 	if (exchange->is_answered || exchange->n_headers == EXCHANGE_HEADERS_MAX)
 		return;
 	va_start(arguments, format);
-	if (vasprintf(&header->value, format, arguments) < 0)
-		header->value = NULL;
+	if (str_vformat(&header->value, format, arguments) == 0)
+		exchange->n_headers++;
 	va_end(arguments);
 	header->name = name;
-	if (header->value)
-		exchange->n_headers++;
 }
 
 static void compress_answer(struct exchange *exchange)

@@ -28,21 +28,19 @@ int diagnostics_add(struct diagnostics *list, enum refusal_code code, const char
 	cleanup_free char *message = NULL;
 	cleanup_free char *name = NULL;
 	va_list arguments;
-	int n;
 	int r;
 
 	if (list->count >= DIAGNOSTICS_MAX)
 		return 0;
 	va_start(arguments, format);
-	n = vasprintf(&message,
-		      list->count + 1 < DIAGNOSTICS_MAX ? format
-							: "too many problems, the rest is left out",
-		      arguments);
+	r = str_vformat(&message,
+			list->count + 1 < DIAGNOSTICS_MAX
+				? format
+				: "too many problems, the rest is left out",
+			arguments);
 	va_end(arguments);
-	if (n < 0) {
-		message = NULL;
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	name = strdup(file);
 	if (!name)
 		return -ENOMEM;

@@ -255,15 +255,13 @@ int result_set(struct result *result, enum result_outcome outcome, const char *n
 	cleanup_free char *text = NULL;
 	va_list arguments;
 	char *message;
-	int n;
+	int r;
 
 	va_start(arguments, format);
-	n = vasprintf(&text, format, arguments);
+	r = str_vformat(&text, format, arguments);
 	va_end(arguments);
-	if (n < 0) {
-		text = NULL;
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	message = clean(text);
 	if (!message)
 		return -ENOMEM;

@@ -72,17 +72,15 @@ int schema_problem(struct schema_reader *reader, const struct json_step *step, c
 	cleanup_free char *pointer = NULL;
 	struct json_place place;
 	va_list arguments;
-	int n;
+	int r;
 
 	if (++reader->problems > SCHEMA_PROBLEMS_MAX)
 		return 0;
 	va_start(arguments, format);
-	n = vasprintf(&sentence, format, arguments);
+	r = str_vformat(&sentence, format, arguments);
 	va_end(arguments);
-	if (n < 0) {
-		sentence = NULL;
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	pointer = json_step_pointer(step);
 	if (!pointer)
 		return -ENOMEM;

@@ -37,7 +37,7 @@ int schema_run_fail(struct schema_run *run, const struct json_step *step, const 
 	cleanup_free char *pointer = NULL;
 	cleanup_free char *sentence = NULL;
 	va_list arguments;
-	int n;
+	int r;
 
 	if (run->quiet > 0)
 		return SCHEMA_INVALID;
@@ -45,12 +45,10 @@ int schema_run_fail(struct schema_run *run, const struct json_step *step, const 
 	if (!pointer)
 		return -ENOMEM;
 	va_start(arguments, format);
-	n = vasprintf(&sentence, format, arguments);
+	r = str_vformat(&sentence, format, arguments);
 	va_end(arguments);
-	if (n < 0) {
-		sentence = NULL;
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	(void)snprintf(run->reterr, run->size, "%s: %s", pointer, sentence);
 	return SCHEMA_INVALID;
 }

@@ -59,8 +59,7 @@ static format_check(3, 0) void problem(struct yaml_reader *reader, struct place 
 	cleanup_free char *message = NULL;
 	int r;
 
-	if (vasprintf(&message, format, arguments) < 0) {
-		message = NULL;
+	if (str_vformat(&message, format, arguments) < 0) {
 		reader->error = reader->error < 0 ? reader->error : -ENOMEM;
 		return;
 	}

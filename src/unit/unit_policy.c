@@ -73,15 +73,13 @@ int unit_refuse(const struct unit_check *check, enum refusal_code code, const ch
 	cleanup_free char *shown = word ? str_escape(word, strlen(word), SHOWN_MAX) : NULL;
 	cleanup_free char *reason = NULL;
 	va_list arguments;
-	int n;
+	int r;
 
 	va_start(arguments, format);
-	n = vasprintf(&reason, format, arguments);
+	r = str_vformat(&reason, format, arguments);
 	va_end(arguments);
-	if (n < 0) {
-		reason = NULL;
-		return -ENOMEM;
-	}
+	if (r < 0)
+		return r;
 	if (!key || (word && !shown))
 		return -ENOMEM;
 	if (!word)

@@ -47,11 +47,6 @@ def affix(arguments, check=False, **more):
     return run([AFFIX, *arguments], check=check, **more)
 
 
-def result_of(done):
-    """The result that `--json` printed."""
-    return json.loads(done.stdout)
-
-
 class Addon:
     """The sources of an add-on, as dictionaries, until write() puts them into a directory."""
 
