@@ -48,8 +48,13 @@ struct probe_socket_lock {
 	int owned;
 };
 
+struct sk_buff_head {
+	__u32 qlen;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct sk_buff_head sk_write_queue;
 	struct probe_socket_lock sk_lock;
 	__u16 sk_type;
 	__u16 sk_protocol;

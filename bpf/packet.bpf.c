@@ -148,28 +148,31 @@ static __always_inline bool read_datagram(struct __sk_buff *skb, struct packet *
 	       (packet->tuple.family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 }
 
-/* Somebody else runs than who was seen to use the socket, and is not seen to send on it. The end of
- * the system call knows who sent, if it is looked at. True: what there is to tell waits for that.
- * Else it is nobody, and a connected socket is nobody's; of others their hook for addresses knew.
+/* Somebody else runs than who was seen to use the socket, and is not seen to send on it
+ * (*sending*). The end of the system call knows who sent, if it is looked at. True: what there is
+ * to tell waits for that. Else it is nobody, and a connected socket is nobody's; of others their
+ * hook for addresses knew. In a call that is no send it is so, too: its end says nothing, but if it
+ * is one of a program of 32 bits, whose calls have other numbers.
  */
 static __always_inline bool doubt(struct probe_socket *socket, const struct probe_peer *peer,
-				  enum peer_place place)
+				  enum peer_place place, enum sending sending)
 {
 	__u32 before = 0;
 
-	if (!sends_are_traced) {
+	/* Behind the socket's end nobody comes back for it. */
+	if (sends_are_traced && socket->flags & SOCKET_ENDED)
+		return true;
+	if (!sends_are_traced || sending == SENDS_NOT) {
 		if (place == PEER_CONNECTED)
 			forget_owner(socket);
-		return false;
+		if (!sends_are_traced)
+			return false;
 	}
-	/* Behind the socket's end nobody comes back for it. */
-	if (socket->flags & SOCKET_ENDED)
-		return true;
 	/* Before it can be taken, which counts it down. */
 	__sync_fetch_and_add(&doubts, 1);
 	if (!note_peer(&socket->sent, peer, place, &before) || before != 0)
 		__sync_fetch_and_add(&doubts, -1);
-	return true;
+	return sending != SENDS_NOT;
 }
 
 /* A datagram of any kind, to wherever. */
@@ -179,6 +182,7 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	struct probe_traffic one = {.last_ns = now_ns};
 	struct packet packet = {};
 	struct probe_peer peer = {};
+	enum sending sending = SENDS_NOT;
 	enum peer_place place;
 	bool mine, news;
 
@@ -189,7 +193,9 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	peer.family = packet.tuple.family;
 	peer.protocol = packet.tuple.protocol;
 	mine = is_owner(&socket->owner, bpf_get_current_task_btf());
-	if (!mine && !sends_are_traced && sends_on(sk) == SENDS_FOR_CERTAIN) {
+	if (!mine)
+		sending = sends_on(sk);
+	if (sending == SENDS_FOR_CERTAIN && !sends_are_traced) {
 		(void)take(socket);
 		mine = true;
 	}
@@ -203,7 +209,7 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 		news = place == PEER_FIRST ? count_first(socket, &one, mine)
 					   : count_of_many(&peer, &one, mine);
 	}
-	if (!mine && doubt(socket, &peer, place))
+	if (!mine && doubt(socket, &peer, place, sending))
 		return;
 	if (!news)
 		return;

@@ -137,6 +137,12 @@ static __always_inline void settle(struct sock *sk, struct probe_socket *socket)
 	tell_peer(PROBE_SEND, socket, &peer, last.place, &local, OF_CURRENT);
 }
 
+/* What is sent waits for more, and may leave in no send at all: when the socket lets it go. */
+static __always_inline bool is_corked(struct sock *sk)
+{
+	return sk->sk_write_queue.qlen != 0;
+}
+
 /* Packets say all of what is sent, but for who did it if that is another process than before. */
 SEC("tp_btf/sock_send_length")
 
@@ -147,7 +153,7 @@ int BPF_PROG(length_sent, struct sock *sk, int length)
 
 	if (sk->sk_protocol == IPPROTO_MPTCP && length >= 0)
 		mptcp_used(sk);
-	if ((!tcp && doubts == 0) || !is_inet(sk) || length < 0)
+	if ((!tcp && doubts == 0 && !is_corked(sk)) || !is_inet(sk) || length < 0)
 		return 0;
 	socket = used(sk);
 	if (socket && !tcp)

@@ -9,8 +9,10 @@
  *   inherited, sendfile,     the process sends first, then a child does: by send(), sendfile(),
  *   spliced, placeless,      splice(), pwritev2(); and, of which no descriptor tells, by
  *   submitted, ring          io_submit() and an io_uring
- *   stream, submitstream,    connections of TCP, on which a child sends and never receives
- *   ringstream
+ *   let_go, more_let_go,     what leaves in setsockopt(); over a socket on which nobody has sent
+ *   first_let_go, corked_to  before, and over one that is not connected, whose listener is meant,
+ * too stream, splicedstream,   connections of TCP, on which a child sends and never receives
+ *   submitstream, ringstream
  *   race                     the same, but both send at once, and then the process does
  *
  * PID is who sent last. Of what the kernel has not the kinds are missing.
@@ -105,6 +107,13 @@ static void send_plain(int fd)
 		give_up("send");
 }
 
+static void send_to(int fd, const struct sockaddr_in *to)
+{
+	/* Where nobody is and the socket is not connected, that is no error. */
+	if (sendto(fd, "x", 1, 0, (const struct sockaddr *)to, sizeof(*to)) != 1)
+		give_up("sendto");
+}
+
 static void *run_thread(void *argument)
 {
 	send_plain(*(int *)argument);
@@ -138,6 +147,22 @@ static void send_more(int fd)
 	if (send(fd, "more", 4, MSG_MORE) != 4)
 		give_up("send");
 	send_plain(fd);
+}
+
+/* It leaves in no send. */
+static void send_more_and_let_go(int fd)
+{
+	if (send(fd, "more", 4, MSG_MORE) != 4)
+		give_up("send");
+	cork(fd, 0);
+}
+
+static void send_corked_to(int fd)
+{
+	cork(fd, 1);
+	send_to(fd, &datagrams);
+	send_to(fd, &datagrams);
+	cork(fd, 0);
 }
 
 static void send_vector(int fd)
@@ -221,22 +246,13 @@ static void send_alone(const char *what, void (*sends)(int fd), unsigned long co
 	}
 }
 
-/* This process sends first over each, if it is one of datagrams; then a child does, which stays. */
-static pid_t send_shared(const char *what, int type, void (*sends)(int fd), unsigned long count)
+/* A child sends over each of the sockets from *first* on, and stays. */
+static pid_t send_as_child(const char *what, size_t first, void (*sends)(int fd))
 {
-	size_t first = n_sockets;
 	int done[2];
 	pid_t pid;
 	char byte;
 
-	for (unsigned long i = 0; i < count; i++) {
-		int fd = connected(type, type == SOCK_DGRAM ? &datagrams : &streams);
-
-		if (type == SOCK_DGRAM)
-			send_plain(fd);
-		else if (accept(listener, NULL, NULL) < 0)
-			give_up("accept");
-	}
 	if (pipe(done) < 0)
 		give_up("pipe");
 	pid = fork();
@@ -257,6 +273,47 @@ static pid_t send_shared(const char *what, int type, void (*sends)(int fd), unsi
 	return pid;
 }
 
+/* This process sends first over each, if it is one of datagrams; then a child does. */
+static pid_t send_shared(const char *what, int type, void (*sends)(int fd), unsigned long count)
+{
+	size_t first = n_sockets;
+
+	for (unsigned long i = 0; i < count; i++) {
+		int fd = connected(type, type == SOCK_DGRAM ? &datagrams : &streams);
+
+		if (type == SOCK_DGRAM)
+			send_plain(fd);
+		else if (accept(listener, NULL, NULL) < 0)
+			give_up("accept");
+	}
+	return send_as_child(what, first, sends);
+}
+
+/* This process only connects them. */
+static pid_t send_first(const char *what, void (*sends)(int fd), unsigned long count)
+{
+	size_t first = n_sockets;
+
+	for (unsigned long i = 0; i < count; i++)
+		(void)connected(SOCK_DGRAM, &datagrams);
+	return send_as_child(what, first, sends);
+}
+
+/* The same of sockets that are not connected: this process sends first over each. */
+static pid_t send_unconnected(const char *what, void (*sends)(int fd), unsigned long count)
+{
+	size_t first = n_sockets;
+	struct sockaddr_in own;
+
+	for (unsigned long i = 0; i < count; i++) {
+		if (n_sockets == SOCKETS_MAX)
+			give_up("too many");
+		sockets[n_sockets] = at_loopback(SOCK_DGRAM, &own);
+		send_to(sockets[n_sockets++], &datagrams);
+	}
+	return send_as_child(what, first, sends);
+}
+
 static int do_over(int fd)
 {
 	char line[16];
@@ -275,13 +332,6 @@ struct crowd {
 	unsigned long arrived; /* at the next turn, of both */
 	void (*send)(unsigned long turn);
 };
-
-static void send_to(int fd, const struct sockaddr_in *to)
-{
-	/* Where nobody is and the socket is not connected, that is no error. */
-	if (sendto(fd, "x", 1, 0, (const struct sockaddr *)to, sizeof(*to)) != 1)
-		give_up("sendto");
-}
 
 static void send_to_port(unsigned long turn)
 {
@@ -382,7 +432,7 @@ static pid_t send_in_race(unsigned long count)
 int main(int argc, char **argv)
 {
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
-	pid_t children[10];
+	pid_t children[16];
 	struct rlimit files;
 	size_t n = 0;
 	char byte;
@@ -412,6 +462,11 @@ int main(int argc, char **argv)
 	children[n++] = send_shared("spliced", SOCK_DGRAM, send_spliced, count);
 	children[n++] = send_shared("stream", SOCK_STREAM, send_plain, count);
 	children[n++] = send_shared("placeless", SOCK_DGRAM, send_at_no_place, count);
+	children[n++] = send_shared("splicedstream", SOCK_STREAM, send_spliced, count);
+	children[n++] = send_shared("let_go", SOCK_DGRAM, send_corked, count);
+	children[n++] = send_shared("more_let_go", SOCK_DGRAM, send_more_and_let_go, count);
+	children[n++] = send_first("first_let_go", send_corked, count);
+	children[n++] = send_unconnected("corked_to", send_corked_to, count);
 	children[n++] = send_in_race(count);
 	if (submit(connected(SOCK_DGRAM, &datagrams)) == 0) {
 		children[n++] = send_shared("submitted", SOCK_DGRAM, send_submitted, count);
