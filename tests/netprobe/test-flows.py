@@ -947,6 +947,23 @@ class Before(unittest.TestCase):
         udp.close()
 
 
+    def test_a_connected_datagram_socket_that_is_older_than_the_collector_is_of_who_alone_holds_it(self):
+        server, client = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        server.bind(('127.0.0.1', 0))
+        client.connect(server.getsockname())
+        number = cookie(client)
+        collector = Collector()
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        self.assertEqual(collector.wait_event(number, 'seen')['tgid'], os.getpid())
+        client.send(b'x')
+        self.assertEqual([(flow['tgid'], flow['bytes_sent']) for flow in collector.ask()[0] if flow['cookie'] == number], [(os.getpid(), 1)])
+        client.close()
+        self.assertEqual(collector.wait_event(number, 'close')['tgid'], os.getpid())
+        self.assertEqual({event['tgid'] for event in collector.of(number)}, {os.getpid()})
+        server.close()
+
     def test_a_look_gives_no_owner_to_what_is_younger_than_the_collector(self):
         collector = Collector()
         self.addCleanup(collector.close)
