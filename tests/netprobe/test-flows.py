@@ -1133,7 +1133,7 @@ class Cgroup(Case):
 
 class Senders(Case):
     """Sockets with one sender after the other, and all ways to send."""
-    count = 100
+    count = 60
     unseen = set()
 
     def test_each_is_its_last_sender_s_and_never_the_first_one_s(self):
@@ -1521,7 +1521,7 @@ class Storm(unittest.TestCase):
         collector = self.collect()
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         began, before = collect.time.monotonic(), collector.ask('sync')[1]
-        times = 6
+        times = 5
         for turn in range(times):
             collector.process.send_signal(signal.SIGSTOP)
             # More new peers than records fit into the ring.
