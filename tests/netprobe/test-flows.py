@@ -620,6 +620,29 @@ class Udp(Case):
         for server in servers:
             server.close()
 
+    def test_what_was_sent_to_the_first_peer_is_not_lost_when_another_process_took_the_socket_before_it_is_connected(self):
+        servers = [self.bound() for _ in range(3)]
+        client = self.bound()
+        number = cookie(client)
+        for _ in range(2):
+            client.sendto(b'12345', servers[0].getsockname())
+
+        def receive(channel):
+            client.recvfrom(10)
+            tell(channel, 'received')
+            wait_line(channel)
+
+        servers[1].sendto(b'x', client.getsockname())
+        worker = Worker(receive)
+        worker.hear()
+        client.connect(servers[2].getsockname())
+        flow = self.flows_of(number)[servers[0].getsockname()[1]]
+        self.assertEqual((flow['bytes_sent'], flow['packets_sent'], flow['tgid']), (10, 2, os.getpid()))
+        worker.end()
+        self.assertIn((servers[0].getsockname()[1], 10, os.getpid()), [(e['remote_port'], e['bytes_sent'], e['tgid']) for e in self.closed(client, number)])
+        for server in servers:
+            server.close()
+
     def test_who_connects_a_socket_anew_has_not_talked_with_the_peer_before(self):
         servers = [self.bound() for _ in range(2)]
         ports = [server.getsockname()[1] for server in servers]
