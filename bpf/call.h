@@ -4,7 +4,8 @@
 /*
  * In which system call the process that runs is. A packet leaves in the one that sends it, or in
  * that of somebody who has nothing to do with it (see packet.bpf.c). Where no hook at the end of a
- * send says which, the registers do: a send on a descriptor that is this very socket.
+ * send says which, the registers do: a send on a descriptor that is this very socket. What an
+ * io_uring sends has none there.
  */
 #include "owner.h"
 
@@ -25,8 +26,8 @@ struct files_struct {
 
 /* As a process had them when it entered the kernel; those of two machines. */
 struct pt_regs {
-	unsigned long di, orig_ax;
-	__u64 orig_x0;
+	unsigned long di, dx, orig_ax;
+	__u64 orig_x0, regs[31];
 	int syscallno;
 };
 
@@ -39,6 +40,7 @@ struct pt_regs {
 #define CALL_SENDTO   44
 #define CALL_SENDMSG  46
 #define CALL_SENDMMSG 307
+#define CALL_SPLICE   275
 #else
 #define CALL_WRITE    64
 #define CALL_WRITEV   66
@@ -46,44 +48,65 @@ struct pt_regs {
 #define CALL_SENDTO   206
 #define CALL_SENDMSG  211
 #define CALL_SENDMMSG 269
+#define CALL_SPLICE   76
 #endif
+#define CALL_IO_URING_ENTER 426
+#define PF_IO_WORKER        0x10
 
-/* The descriptor that the process sends on. False: it is in no call that sends on its first one. */
-static __always_inline bool read_send(struct task_struct *task, __u32 *ret_fd)
+enum sending {
+	SENDS_NOT,
+	SENDS_PERHAPS, /* in a call that is not of one descriptor */
+	SENDS_FOR_CERTAIN,
+};
+
+/* Of SENDS_FOR_CERTAIN the descriptor, too. */
+static __always_inline enum sending read_call(struct task_struct *task, __u32 *ret_fd)
 {
 	struct pt_regs *registers = (struct pt_regs *)bpf_task_pt_regs(task);
 #ifdef __TARGET_ARCH_x86
 	long call = (long)BPF_CORE_READ(registers, orig_ax);
-
-	*ret_fd = (__u32)BPF_CORE_READ(registers, di);
+	__u64 first = BPF_CORE_READ(registers, di);
+	__u64 third = BPF_CORE_READ(registers, dx);
 #else
 	long call = BPF_CORE_READ(registers, syscallno);
-
-	*ret_fd = (__u32)BPF_CORE_READ(registers, orig_x0);
+	__u64 first = BPF_CORE_READ(registers, orig_x0);
+	__u64 third = BPF_CORE_READ(registers, regs[2]);
 #endif
+
+	*ret_fd = (__u32)(call == CALL_SPLICE ? third : first);
+	if (call == CALL_IO_URING_ENTER || task->flags & PF_IO_WORKER)
+		return SENDS_PERHAPS;
 	return call == CALL_WRITE || call == CALL_WRITEV || call == CALL_SENDFILE ||
-	       call == CALL_SENDTO || call == CALL_SENDMSG || call == CALL_SENDMMSG;
+			       call == CALL_SENDTO || call == CALL_SENDMSG ||
+			       call == CALL_SENDMMSG || call == CALL_SPLICE
+		       ? SENDS_FOR_CERTAIN
+		       : SENDS_NOT;
 }
 
-/* Whether the process that runs sends on *sk*: certain if true. */
-static __always_inline bool is_sending(const void *sk)
+/* Whether the process that runs sends on *sk*. */
+static __always_inline enum sending sends_on(const void *sk)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	enum sending sending;
 	struct fdtable *table;
 	struct socket *socket;
 	struct file **files;
 	struct file *file = NULL;
 	__u32 fd;
 
-	if (!calls_are_known || task->flags & PF_KTHREAD || !read_send(task, &fd))
-		return false;
+	if (!calls_are_known || task->flags & PF_KTHREAD)
+		return SENDS_NOT;
+	sending = read_call(task, &fd);
+	if (sending != SENDS_FOR_CERTAIN)
+		return sending;
 	table = BPF_CORE_READ(task, files, fdt);
 	if (fd >= BPF_CORE_READ(table, max_fds))
-		return false;
+		return SENDS_NOT;
 	files = BPF_CORE_READ(table, fd);
 	if (bpf_probe_read_kernel(&file, sizeof(file), files + fd) < 0)
-		return false;
+		return SENDS_NOT;
 	/* Of a file that is no socket this is something else, at which no such pointer is. */
 	socket = BPF_CORE_READ(file, private_data);
-	return socket && (const void *)BPF_CORE_READ(socket, sk) == sk;
+	return socket && (const void *)BPF_CORE_READ(socket, sk) == sk ? SENDS_FOR_CERTAIN
+								       : SENDS_NOT;
 }

@@ -189,7 +189,7 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	peer.family = packet.tuple.family;
 	peer.protocol = packet.tuple.protocol;
 	mine = is_owner(&socket->owner, bpf_get_current_task_btf());
-	if (!mine && !sends_are_traced && is_sending(sk)) {
+	if (!mine && !sends_are_traced && sends_on(sk) == SENDS_FOR_CERTAIN) {
 		(void)take(socket);
 		mine = true;
 	}
@@ -283,31 +283,52 @@ static __always_inline void syn_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 	submit(record, TCP_SYN_SENT);
 }
 
+/* Whether the process that runs may be the one that goes on with a connection, which has the socket
+ * then. What leaves besides (answers let more go) says nothing. */
+static __always_inline enum sending tcp_sends_on(struct bpf_sock *sk)
+{
+	enum sending sending = sends_on(sk);
+	struct tcp_sock *tcp;
+
+	if (sending != SENDS_PERHAPS)
+		return sending;
+	tcp = bpf_skc_to_tcp_sock(sk);
+	return tcp && ((struct sock *)tcp)->sk_lock.owned ? SENDS_PERHAPS : SENDS_NOT;
+}
+
 /* Another process goes on with a connection, before Linux 6.3: one that sends and never receives.
- * What leaves in nobody's call (answers let more go) says nothing. */
+ */
 static __always_inline void tcp_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	struct probe_record *record;
 	struct packet packet = {};
+	enum sending sending;
 	struct ports ports;
-	__u32 version;
+	__u32 version = 0;
 
 	if (!socket || is_owner(&socket->owner, bpf_get_current_task_btf()) ||
-	    socket->flags & SOCKET_ENDED || !is_sending(sk))
+	    socket->flags & SOCKET_ENDED || !(socket->flags & SOCKET_ANNOUNCED))
 		return;
-	version = take(socket);
-	if (version == 0 || !(socket->flags & SOCKET_ANNOUNCED))
+	sending = tcp_sends_on(sk);
+	if (sending == SENDS_NOT || (sending == SENDS_PERHAPS && socket->owner.tgid == 0))
 		return;
-	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(skb), socket, OF_CURRENT);
-	if (!record || !read_packet(skb, &packet) ||
-	    bpf_skb_load_bytes(skb, packet.offset, &ports, sizeof(ports)) < 0) {
+	if (!read_packet(skb, &packet) ||
+	    bpf_skb_load_bytes(skb, packet.offset, &ports, sizeof(ports)) < 0)
+		return;
+	set_ports(&packet, &ports);
+	if (sending == SENDS_PERHAPS)
 		forget_owner(socket);
-		if (record)
-			bpf_ringbuf_discard(record, 0);
+	else
+		version = take(socket);
+	if (sending == SENDS_FOR_CERTAIN && version == 0)
+		return;
+	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(skb), socket,
+			    sending == SENDS_PERHAPS ? OF_NOBODY : OF_CURRENT);
+	if (!record) {
+		forget_owner(socket);
 		return;
 	}
-	set_ports(&packet, &ports);
 	record->owner.version = version;
 	record->tuple = packet.tuple;
 	submit(record, (__u8)sk->state);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -25,6 +26,9 @@
 
 /* How long the bytes of a bundle may take to arrive; they come from a local file. */
 #define RECEIVE_TIMEOUT (60 * CLOCK_USEC_PER_SEC)
+/* And how long one of the fleet's waits for another. */
+#define TURN_TIMEOUT (5 * CLOCK_USEC_PER_SEC)
+#define TURN_POLL    (20 * CLOCK_USEC_PER_MSEC)
 
 static int load_trust(struct operation *operation, struct trust **ret)
 {
@@ -70,11 +74,40 @@ static int read_descriptor(struct operation *operation, enum request_fd kind, co
 	return 0;
 }
 
+/*
+ * What the fleet sends is copied one after the other, so that no more than one bundle that nobody
+ * verified takes room in *dirfd*, however long its bytes are on their way. The turn is over when
+ * *ret_fd* is closed.
+ */
+static int take_turn(struct operation *operation, int dirfd, int *ret_fd)
+{
+	uint64_t end = clock_monotonic_usec() + TURN_TIMEOUT;
+	cleanup_fd int fd = -EBADF;
+
+	if (operation->call->is_admin)
+		return 0;
+	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return -errno;
+		if (clock_monotonic_usec() >= end)
+			return refuse(&operation->refusal, REFUSAL_BUSY,
+				      "another bundle of the fleet's is being received; try again "
+				      "when it is here");
+		clock_sleep_usec(TURN_POLL);
+	}
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 static int verify(struct operation *operation, const struct trust *trust,
 		  struct bundle_receipt *ret)
 {
 	cleanup_free char *signature = NULL;
 	cleanup_fd int spool = -EBADF;
+	cleanup_fd int turn = -EBADF;
 	struct bundle_verify how = {
 		.trust = trust,
 		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
@@ -92,6 +125,8 @@ static int verify(struct operation *operation, const struct trust *trust,
 				    &signature, &how.signature_size);
 	if (r == 0)
 		r = operation_now(operation, &how.now);
+	if (r == 0)
+		r = take_turn(operation, how.private_dirfd, &turn);
 	if (r != 0)
 		return r;
 	how.signature = signature;

@@ -114,7 +114,9 @@ static int restore_files(struct operation *operation)
 	r = units_stop(operation->manager, transaction->to, STOP_BAD_USEC);
 	if (r == 0)
 		r = units_stop(operation->manager, record->current, UNITS_STOP_USEC);
-	if (r == 0)
+	/* What hangs in the kernel does not even die. The files go back all the same: the old
+	 * version is started when systemd has given that process up. */
+	if (r == 0 || r == -ETIMEDOUT)
 		r = transaction_restore_files(operation);
 	return r < 0 ? r : units_forget(operation->manager, transaction->to);
 }

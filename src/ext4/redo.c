@@ -361,7 +361,7 @@ int redo_fetch(struct redo *redo, uint64_t position, uint64_t size)
 	if (sync_file_range(redo->image_fd, begin, length,
 			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 				    SYNC_FILE_RANGE_WAIT_AFTER) < 0)
-		return -errno;
+		return errno == ENOSYS ? redo_settle(redo) : -errno;
 	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_DONTNEED);
 	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_WILLNEED);
 	return 0;

@@ -160,9 +160,15 @@ static int check_descriptor(int fd, enum request_fd kind, struct refusal *refusa
 	struct statx st = {0};
 	int status = fcntl(fd, F_GETFL);
 
-	if (status < 0 ||
-	    statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_SIZE, &st) < 0)
+	if (status < 0)
 		return -errno;
+	/* A file system of the peer's own may be for nobody else. */
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_SIZE, &st) < 0)
+		return refuse(
+			refusal, REFUSAL_BAD_DESCRIPTOR,
+			"the file behind the descriptor '%s' cannot be looked at: %s; pass one of "
+			"a file system that root may use",
+			name, strerrordesc_np(errno));
 	if (!S_ISREG(st.stx_mode))
 		return refuse(
 			refusal, REFUSAL_BAD_DESCRIPTOR,

@@ -5,6 +5,10 @@ FLUSH (which closing the file waits for) to all others than that program.
     with hanging.File('affix-updater', size) as file:       # .fileno()
         ...
 
+With an owner, a user's number, the file system is for that user alone: others may not even look at the file.
+
+With a process, *inside*, the file system is mounted on INSIDE among the mounts of that process, for programs there.
+
 The server takes the questions that it does not answer, so the kernel waits for it: SIGKILL does not end a process that
 reads the file. It ends when the server does, with the context.
 """
@@ -23,6 +27,7 @@ import traceback
 LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE, FLUSH, INIT, INTERRUPT, BATCH_FORGET = 1, 2, 3, 14, 15, 17, 18, 25, 26, 36, 42
 SILENT = (FORGET, READ, INTERRUPT, BATCH_FORGET)
 ENOSYS = 38
+INSIDE = '/run/hanging'
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 
 
@@ -71,17 +76,28 @@ def serve(device, program, size):
         os.write(device, head + (body or b''))
 
 
-def serve_apart(channel, place, program, size):
-    """In a child with mounts of its own: the file goes through the channel."""
+def mount(place, options, inside):
+    """In mounts of this process's own, or in those of *inside*."""
     libc = ctypes.CDLL(None, use_errno=True)
+    if inside:
+        with open(f'/proc/{inside}/ns/mnt', 'rb') as namespace:
+            done = libc.setns(namespace.fileno(), CLONE_NEWNS) == 0
+        os.makedirs(place, exist_ok=True)
+    else:
+        done = libc.unshare(CLONE_NEWNS) == 0 and libc.mount(b'none', b'/', None, MS_REC | MS_PRIVATE, None) == 0
+    if not done or libc.mount(b'hanging', place.encode(), b'fuse', 0, options.encode()) < 0:
+        raise OSError(ctypes.get_errno(), 'mount')
+
+
+def serve_apart(channel, place, program, size, owner, inside):
+    """In a child: the file goes through the channel."""
     device = os.open('/dev/fuse', os.O_RDWR)
-    options = f'fd={device},rootmode=40000,user_id=0,group_id=0,allow_other'.encode()
+    options = f'fd={device},rootmode=40000,user_id={owner or 0},group_id=0{"" if owner else ",allow_other"}'
     try:
-        if (libc.unshare(CLONE_NEWNS) < 0 or libc.mount(b'none', b'/', None, MS_REC | MS_PRIVATE, None) < 0
-                or libc.mount(b'hanging', place.encode(), b'fuse', 0, options) < 0):
-            raise OSError(ctypes.get_errno(), 'mount')
+        mount(place, options, inside)
         if os.fork() == 0:
             os.close(device)
+            os.setresuid(owner or 0, owner or 0, owner or 0)
             file = os.open(f'{place}/file', os.O_RDONLY)
             socket.send_fds(channel, [b'x'], [file])
             os._exit(0)
@@ -93,14 +109,14 @@ def serve_apart(channel, place, program, size):
 
 
 class File:
-    def __init__(self, program, size):
+    def __init__(self, program, size, owner=None, inside=None):
         here, there = socket.socketpair()
-        self.place = tempfile.mkdtemp(prefix='affix-hanging-')
+        self.place = None if inside else tempfile.mkdtemp(prefix='affix-hanging-')
         self.server = os.fork()
         if self.server == 0:
             here.close()
             os.setsid()
-            serve_apart(there, self.place, program, size)
+            serve_apart(there, self.place or INSIDE, program, size, owner, inside)
         there.close()
         here.settimeout(10)
         _, descriptors, _, _ = socket.recv_fds(here, 1, 1)
@@ -119,4 +135,5 @@ class File:
         # Its file system is gone.
         with contextlib.suppress(OSError):
             os.close(self.descriptor)
-        os.rmdir(self.place)
+        if self.place:
+            os.rmdir(self.place)

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What counts as healthy, and what the host does when a version is not: back to the old one, which is watched in turn."""
 
+import os
 import time
 
+import hanging
 import hostile
 import live
 
@@ -107,6 +109,19 @@ class Health(live.Case):
                                                                '/opt/affix/deaf/current/deaf --ignore-term'})
         self.assertBack('deaf', result)
         self.assertLess(time.monotonic() - began, 60)
+
+    def test_bad_version_that_cannot_be_killed_does_not_keep_the_files(self):
+        if hanging.unavailable():
+            self.skipTest(hanging.unavailable())
+        with hanging.File('stuck', 200, inside=self.host.leader):
+            result = self.upgrade('stuck', f'--config {hanging.INSIDE}/file', service={'Type': 'notify', 'TimeoutStartSec': '2'})
+            self.assertEqual((result['outcome'], result['name']), ('failed', 'host-at-fault'), result)
+            self.assertEqual(os.readlink(self.host.path('/opt/affix/stuck/current')), 'versions/1.0.0')
+            self.assertIsNone(self.status('stuck')['transaction'])
+        # It dies when the kernel lets it, and who waited for it starts.
+        self.until(lambda: self.show('affix-stuck.service', 'ActiveState') == 'active', 30)
+        self.assertRuns('stuck', '1.0.0')
+        self.host.run(['umount', '--lazy', hanging.INSIDE], check=True)
 
     def test_first_install_that_fails_leaves_nothing_but_the_user(self):
         self.assertRolledBack(self.install(self.addon('fresh', '1.0.0', options='--die-after 0')))

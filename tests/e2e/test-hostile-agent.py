@@ -125,6 +125,23 @@ class Doors(Hostile):
         self.assertRuns('mine', '1.0.0')
 
 
+    def test_what_the_administrator_masked_stays_off(self):
+        for version in ('1.0.0', '1.1.0'):
+            self.assertEqual(self.push(self.addon('masked', version))['outcome'], 'done')
+        self.host.shell('ln -sf /dev/null /etc/systemd/system/affix-masked.service && systemctl daemon-reload'
+                        ' && systemctl stop affix-masked.service', check=True)
+        config = agent.memfd(b'{"level": 4}')
+        self.addCleanup(os.close, config)
+        for header in ({'verb': 'repair'}, {'verb': 'rollback'}, {'verb': 'configure', 'fds': ['config']}):
+            with self.subTest(header):
+                self.assertNamed(self.agent.ask({**header, 'id': 'masked'}, [config] if 'fds' in header else []), 'held')
+        self.assertNamed(self.push(self.addon('masked', '1.2.0')), 'held')
+        self.assertEqual(self.show('affix-masked.service', 'ActiveState'), 'inactive')
+        self.assertEqual(self.show('affix-masked.service', 'LoadState'), 'masked')
+        self.assertDone(self.affix('repair', 'masked'))
+        self.assertRuns('masked', '1.1.0')
+
+
 class Messages(Hostile):
     def test_malformed_headers_are_refused_by_name(self):
         deep = '{"schema":1,"verb":"status","request_id":' + '[' * 5000 + ']' * 5000 + '}'
@@ -251,16 +268,21 @@ class Floods(Hostile):
         if hanging.unavailable():
             self.skipTest(hanging.unavailable())
         self.assertIn('WatchdogSec=90\n', self.host.run(['systemctl', 'cat', 'affix-updater@x.service']).stdout)
-        self.host.write('/run/systemd/system/affix-updater@.service.d/soon.conf', '[Service]\nWatchdogSec=2\nTimeoutStopSec=1\n')
-        self.addCleanup(self.host.shell, 'rm -r /run/systemd/system/affix-updater@.service.d && systemctl daemon-reload')
-        self.host.run(['systemctl', 'daemon-reload'], check=True)
+        soon = '/run/systemd/system/affix-updater@.service.d/soon.conf'
+
+        def watch(seconds):
+            self.host.write(soon, f'[Service]\nWatchdogSec={seconds}\nTimeoutStopSec=1\n')
+            self.host.run(['systemctl', 'daemon-reload'], check=True)
+
+        watch(2)
+        self.addCleanup(self.host.shell, f'rm {soon} && systemctl daemon-reload')
         bundle = self.work.bundle(self.addon('hangs', '1.0.0'))
         config = agent.memfd(b'{}')
         self.addCleanup(os.close, config)
         header = {'verb': 'install', 'fds': ['bundle', 'signature', 'config']}
         with contextlib.ExitStack() as held:
             file = held.enter_context(hanging.File('affix-updater', 200))
-            for place in (0, 1, 2):
+            for place in (2, 1, 0):
                 descriptors = [*self.files(bundle), config]
                 descriptors[place] = file
                 self.agent.send(held.enter_context(self.agent.connect()), header, descriptors)
@@ -268,7 +290,14 @@ class Floods(Hostile):
             self.assertEqual(self.show('affix-updater.socket', 'NConnections'), '3')
             self.assertAnswered()
             self.until(self.idle, 30)
+            watch(8)
+            # What the kernel does not let die has taken its room once, and keeps nobody but the agent from more.
+            self.assertNamed(self.agent.ask(INSTALL, self.files(bundle)), 'busy')
+            self.assertDone(self.install(self.addon('beside-it', '1.0.0')))
         self.assertIsNone(self.status('hangs'))
+        with hanging.File('nobody', 200, owner=65534) as file:
+            self.assertNamed(self.agent.ask(header, [file, *self.files(bundle)[1:], config]), 'bad-descriptor')
+        watch(2)
         # What has all that was sent takes as long as it takes, also over a reload.
         addon = self.addon('hangs', '1.0.0')
         addon.manifest['health']['window_seconds'] = 4

@@ -433,6 +433,17 @@ class Content(Case):
                 done = subprocess.run([fixture.AFFIX, 'image', 'cat', image, path], capture_output=True, check=True)
                 self.assertEqual(done.stdout, self.data.read_bytes())
 
+    def test_a_disk_that_cannot_be_waited_for_in_part_is_waited_for_in_whole(self):
+        for error, code in (('ENOSYS', 0), ('EIO', 1)):
+            with self.subTest(error):
+                image = self.image()
+                before = images.used_bytes(image)
+                done = fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=sync_file_range', '-e', f'inject=sync_file_range:error={error}',
+                                    fixture.AFFIX, *self.command(image)], check=False)
+                self.assertEqual(done.returncode, code, done.stderr)
+                self.assertEqual(images.used_bytes(image) == before, code == 1)
+                images.check(image)
+
     def writes(self, image):
         """The sizes of what an inject writes to the image."""
         trace = self.work.fresh('trace')

@@ -7,11 +7,14 @@
  *   plain, thread, corked,   connected datagram sockets, on which the process itself sends several
  *   more, vector             times, each in another way
  *   inherited, sendfile,     the process sends first, then a child does: by send(), by sendfile(),
- *   spliced                  and by splice(), of which no descriptor tells
- *   stream                   connections of TCP, on which a child sends and never receives
+ *   spliced, ring            by splice(), and by an io_uring, of which no descriptor tells
+ *   stream, ringstream       connections of TCP, on which a child sends and never receives
  *   race                     the same, but both send at once, and then the process does
  *
- * PID is who sent last.
+ * PID is who sent last. Where there is no io_uring those kinds are missing.
+ *
+ * netprobe-senders over FD: sends on that descriptor for every line of its input, by send() if that
+ * is "send", by an io_uring if it is "ring"; says "sent" or "refused" each time.
  *
  * netprobe-senders crowd COUNT: two threads send at the same time over one datagram socket, to each
  * of so many ports; and then over each of so many sockets, twice to the same port. Prints the
@@ -27,16 +30,20 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "ring_send.h"
 
 #define TIMES       3
 #define SOCKETS_MAX 4096U
@@ -161,6 +168,12 @@ static void send_spliced(int fd)
 	(void)close(ends[1]);
 }
 
+static void send_ring(int fd)
+{
+	if (ring_send(fd, "data", 4) < 0)
+		give_up("io_uring");
+}
+
 static void send_alone(const char *what, void (*sends)(int fd), unsigned long count)
 {
 	for (unsigned long i = 0; i < count; i++) {
@@ -206,6 +219,19 @@ static pid_t send_shared(const char *what, int type, void (*sends)(int fd), unsi
 	for (size_t i = first; i < n_sockets; i++)
 		say(sockets[i], what, pid);
 	return pid;
+}
+
+static int do_over(int fd)
+{
+	char line[16];
+
+	while (fgets(line, sizeof(line), stdin)) {
+		bool is_sent = strcmp(line, "ring\n") == 0 ? ring_send(fd, "data", 4) == 0
+							   : send(fd, "data", 4, 0) == 4;
+
+		(void)puts(is_sent ? "sent" : "refused");
+	}
+	return 0;
 }
 
 struct crowd {
@@ -291,8 +317,11 @@ static pid_t send_in_race(unsigned long count)
 	if (arrived == MAP_FAILED)
 		give_up("mmap");
 	for (unsigned long i = 0; i < count; i++) {
-		(void)connected(SOCK_STREAM, &streams);
-		if (accept(listener, NULL, NULL) < 0)
+		int fd = connected(SOCK_STREAM, &streams);
+
+		/* Or what is sent behind something waits for an answer. */
+		if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0 ||
+		    accept(listener, NULL, NULL) < 0)
 			give_up("accept");
 	}
 	pid = fork();
@@ -317,11 +346,19 @@ static pid_t send_in_race(unsigned long count)
 int main(int argc, char **argv)
 {
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
-	pid_t children[5];
+	pid_t children[7];
+	struct rlimit files;
+	size_t n = 0;
 	char byte;
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	receiver = at_loopback(SOCK_DGRAM, &datagrams);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+	if (argc > 2 && strcmp(argv[1], "over") == 0)
+		return do_over((int)strtol(argv[2], NULL, 10));
 	if (argc > 2 && strcmp(argv[1], "crowd") == 0)
 		return do_crowd(strtoul(argv[2], NULL, 10));
 	if (count == 0)
@@ -334,17 +371,21 @@ int main(int argc, char **argv)
 	send_alone("corked", send_corked, count);
 	send_alone("more", send_more, count);
 	send_alone("vector", send_vector, count);
-	children[0] = send_shared("inherited", SOCK_DGRAM, send_plain, count);
-	children[1] = send_shared("sendfile", SOCK_DGRAM, send_file, count);
-	children[2] = send_shared("spliced", SOCK_DGRAM, send_spliced, count);
-	children[3] = send_shared("stream", SOCK_STREAM, send_plain, count);
-	children[4] = send_in_race(count);
+	children[n++] = send_shared("inherited", SOCK_DGRAM, send_plain, count);
+	children[n++] = send_shared("sendfile", SOCK_DGRAM, send_file, count);
+	children[n++] = send_shared("spliced", SOCK_DGRAM, send_spliced, count);
+	children[n++] = send_shared("stream", SOCK_STREAM, send_plain, count);
+	children[n++] = send_in_race(count);
+	if (ring_send(connected(SOCK_DGRAM, &datagrams), "data", 4) == 0) {
+		children[n++] = send_shared("ring", SOCK_DGRAM, send_ring, count);
+		children[n++] = send_shared("ringstream", SOCK_STREAM, send_ring, count);
+	}
 	(void)puts("held");
 	while (read(STDIN_FILENO, &byte, 1) > 0)
 		continue;
-	for (size_t i = 0; i < sizeof(children) / sizeof(*children); i++) {
-		(void)kill(children[i], SIGKILL);
-		(void)waitpid(children[i], NULL, 0);
+	while (n-- > 0) {
+		(void)kill(children[n], SIGKILL);
+		(void)waitpid(children[n], NULL, 0);
 	}
 	return 0;
 }

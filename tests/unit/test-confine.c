@@ -126,7 +126,7 @@ static int try_confined(const struct place *place, enum who who,
 static int confined(const struct place *place, enum who who,
 		    int (*probe)(const struct place *place))
 {
-	long version = __real_syscall(SYS_landlock_create_ruleset, NULL, 0,
+	long version = __real_syscall(SYS_landlock_create_ruleset, 0UL, 0UL,
 				      LANDLOCK_CREATE_RULESET_VERSION);
 
 	if (version < (who == FRONT ? 1 : 2))
