@@ -4,6 +4,7 @@
 
 import os
 import pathlib
+import platform
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / 'fleet'))
 from fleet import scratch, start
 
 BIN = pathlib.Path(os.environ['AFFIX_BUILD']).resolve() / 'bin'
+ARCH = {'x86_64': 'amd64', 'aarch64': 'arm64'}[platform.machine()]
 README = pathlib.Path(os.environ['AFFIX_SOURCE']) / 'README.md'
 
 
@@ -35,7 +37,7 @@ class Tour(unittest.TestCase):
         said = {}
         for line in lines.splitlines():
             command = re.sub(r'\s+#.*', '', line)
-            for pattern, to in changes:
+            for pattern, to in (*changes, ('amd64', ARCH)):
                 command = re.sub(pattern, to, command)
             done = subprocess.run(['bash', '-euc', command], cwd=self.where, env=self.environment(), text=True, capture_output=True,
                                   stdin=subprocess.DEVNULL, timeout=60, check=False)
