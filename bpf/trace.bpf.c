@@ -72,6 +72,10 @@ int BPF_PROG(tcp_received, struct sock *sk)
 	return 0;
 }
 
+/* Turns of who has a socket of MPTCP come after those of who connects what it is made of, which are
+ * counted apart, and are few. */
+#define BEHIND_CONNECTING (1U << 30)
+
 /* The process that runs is in a system call on a socket of MPTCP: so the first connection of TCP
  * that it is made of is its own, of which nobody has a descriptor. Only the record says so. */
 static __always_inline void mptcp_used(struct sock *sk)
@@ -96,7 +100,7 @@ static __always_inline void mptcp_used(struct sock *sk)
 		forget_owner(socket);
 		return;
 	}
-	record->owner.version = version;
+	record->owner.version = version + BEHIND_CONNECTING;
 	record->tuple.protocol = IPPROTO_TCP;
 	submit(record, TCP_ESTABLISHED);
 }

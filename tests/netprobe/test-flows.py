@@ -211,6 +211,42 @@ class Tcp(Case):
         self.assertOwner([e for e in self.collector.events if e['listener'] and e['local_port'] == port][-1], os.getpid())
         server.close()
 
+    def test_who_goes_on_with_a_connection_of_mptcp_owns_it_also_if_others_failed_to_connect_it(self):
+        try:
+            server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+            client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+        except OSError as error:
+            self.skipTest(f'there is no MPTCP: {error}')
+        server.bind(('127.0.0.1', 0))
+        server.listen()
+        with listener() as unused:
+            closed = unused.getsockname()
+
+        def use(channel):
+            tell(channel, client.connect_ex(closed))
+            while True:
+                wait_line(channel)
+                client.sendall(b'x')
+                tell(channel, 'sent')
+
+        workers = [Worker(use) for _ in range(3)]
+        self.assertNotIn('0', [worker.hear() for worker in workers])
+        client.connect(server.getsockname())
+        local = client.getsockname()[1]
+
+        def owner():
+            return [flow['tgid'] for flow in self.collector.ask()[0] if flow['local_port'] == local and flow['protocol'] == 6]
+
+        for worker in workers[:2]:
+            worker.say()
+            worker.hear()
+            self.assertEqual(owner(), [0 if self.collector.why else worker.pid])
+        # A later one has inherited what is an earlier one's.
+        for worker in reversed(workers):
+            worker.end()
+        client.close()
+        server.close()
+
     def test_who_accepts_and_never_reads_owns_it_all_the_same(self):
         server = listener()
 
