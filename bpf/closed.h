@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 #pragma once
 
-/* The end of a socket, with its last counters; and what is left of it if nobody can be told. */
+/* The end of a socket, with its last counters; and what is left of it if nobody can be told. And
+ * who is the owner of a connection of MPTCP. */
 #include "ring.h"
 
 /* What was sent for the first time. While no cable is in, the kernel counts bytes that it sends
@@ -25,6 +26,14 @@ static __always_inline void count_tcp(struct tcp_sock *tcp, struct probe_counter
 	counters->packets_sent = tcp->segs_out;
 	counters->packets_received = tcp->segs_in;
 	counters->retransmits = tcp->total_retrans;
+}
+
+/* *sk* is connected. Of one that MPTCP is made of nobody has a descriptor: if no end of a call
+ * tells who goes on with it, who connected is the owner no more. */
+static __always_inline void leave_to_who_is_seen(const void *sk, struct probe_socket *socket)
+{
+	if (!sends_are_traced && is_subflow(sk))
+		forget_owner(socket);
 }
 
 /* The end of a flow that is known, and no record says so. */

@@ -55,6 +55,7 @@ static __always_inline void state_changed(struct bpf_sock_ops *context)
 			      (__u8)context->args[0]);
 	if (context->args[1] != TCP_ESTABLISHED || socket->flags & PROBE_INBOUND)
 		return;
+	leave_to_who_is_seen(tcp, socket);
 	record = record_new(PROBE_STATE, bpf_get_socket_cookie(context), socket, OF_OWNER);
 	if (!record)
 		return;
