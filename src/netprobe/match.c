@@ -21,7 +21,7 @@
 #include "netprobe/hash.h"
 
 #define SLOTS_MIN 256U
-/* Flows that are looked at for a record, the youngest first. */
+/* Flows that are looked at for a record, that were told of last first. */
 #define STEPS_MAX 1024U
 
 struct key {
@@ -295,14 +295,16 @@ static uint64_t hash_by_socket(const struct match *match, uint64_t ends, uint64_
 	return hash_of(&match->hash_key, both, sizeof(both));
 }
 
-/* The living flow of that socket. */
-static struct entry *find_socket(const struct match *match, const struct key *key, uint64_t hash,
-				 uint64_t cookie)
+/* The same flow as it was told of before, living. A socket may have two with the same ends: what
+ * was exchanged with a peer before it was connected to it, and since. */
+static struct entry *find_living(const struct match *match, const struct key *key, uint64_t hash,
+				 const struct flow *flow)
 {
-	uint64_t by_socket = hash_by_socket(match, hash, cookie);
+	uint64_t by_socket = hash_by_socket(match, hash, flow->cookie);
 	struct entry *entry = *slot_of(&match->tables[BY_SOCKET], by_socket);
 
-	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 || entry->cookie != cookie))
+	while (entry && (memcmp(&entry->key, key, sizeof(*key)) != 0 ||
+			 entry->cookie != flow->cookie || entry->started_ns != flow->started_ns))
 		entry = entry->next[BY_SOCKET];
 	return entry;
 }
@@ -345,7 +347,7 @@ void match_add(struct match *match, const struct flow *flow, uint64_t window_ns,
 	packed = pack(flow);
 	if (!packed)
 		return;
-	entry = find_socket(match, &key, hash, flow->cookie);
+	entry = find_living(match, &key, hash, flow);
 	if (!entry)
 		entry = add_entry(match, &key, hash, flow->cookie);
 	if (!entry) {
@@ -469,7 +471,7 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 
 		/* Of those that are as near, the youngest. */
 		if (memcmp(&entry->key, &key, sizeof(key)) != 0 || far > best ||
-		    (nearest && far == best))
+		    (nearest && far == best && entry->started_ns <= nearest->started_ns))
 			continue;
 		best = far;
 		nearest = entry;

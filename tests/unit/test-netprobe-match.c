@@ -290,6 +290,38 @@ static void a_living_flow_is_found_by_its_socket_among_many_between_the_same_end
 	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
 }
 
+/* A datagram socket goes on to have a flow with a peer when it is connected to it. */
+static void of_two_living_flows_of_one_socket_and_the_same_ends_the_younger_is_meant(void **state)
+{
+	for (int turn = 0; turn < 2; turn++) {
+		cleanup_match struct match *match = match_new();
+		struct flow flows[] = {make_flow(1), make_flow(1)};
+		Netprobe__ExternalFlowRecord record = make_record();
+		const struct flow *found = NULL;
+
+		(void)state;
+		flows[0].owner.tgid = 10;
+		flows[1].owner.tgid = 11;
+		flows[1].started_ns += SECOND;
+		match_start(match);
+		match_add(match, &flows[turn], WINDOW, NOW);
+		match_add(match, &flows[1 - turn], WINDOW, NOW);
+		assert_int_equal(match_find(match, &record, WINDOW, NOW, &found), 0);
+		assert_int_equal(found->owner.tgid, 11);
+		/* Before the younger one began. */
+		record.time_flow_start_ns = (uint64_t)flows[0].started_ns;
+		record.time_flow_end_ns = record.time_flow_start_ns + 1;
+		assert_int_equal(match_find(match, &record, WINDOW, NOW, &found), 0);
+		assert_int_equal(found->owner.tgid, 10);
+		/* The end of one is not that of the other. */
+		flows[1].ended_ns = NOW - 8 * SECOND;
+		match_add(match, &flows[1], WINDOW, NOW);
+		record = make_record();
+		assert_int_equal(match_find(match, &record, WINDOW, NOW, &found), 0);
+		assert_int_equal(found->owner.tgid, 10);
+	}
+}
+
 static void what_no_flow_can_be_found_by_is_invalid(void **state)
 {
 	cleanup_match struct match *match = match_new();
@@ -358,6 +390,8 @@ int main(void)
 		cmocka_unit_test(of_very_many_between_the_same_ends_the_youngest_are_looked_at),
 		cmocka_unit_test(
 			a_living_flow_is_found_by_its_socket_among_many_between_the_same_ends),
+		cmocka_unit_test(
+			of_two_living_flows_of_one_socket_and_the_same_ends_the_younger_is_meant),
 		cmocka_unit_test(what_no_flow_can_be_found_by_is_invalid),
 		cmocka_unit_test(icmp_has_no_ports_whatever_the_record_says),
 		cmocka_unit_test(mapped_addresses_are_ipv4),
