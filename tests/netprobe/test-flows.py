@@ -6,6 +6,7 @@ import array
 import ctypes
 import os
 import pathlib
+import random
 import signal
 import socket
 import struct
@@ -903,6 +904,78 @@ class Udp(Case):
         self.assertEqual((flow['bytes_sent'], flow['packets_sent']), (350, 4))
         server.close()
         client.close()
+
+
+class Shuffled(Case):
+    """Processes that share datagram sockets do this and that in an order that a seed chooses, one after the other."""
+    seeds = range(4)
+    turns = 120
+
+    def share(self, sockets, channel):
+        while True:
+            what, index, *port = wait_line(channel).split()
+            sock, peer = sockets[int(index)], ('127.0.0.1', int(port[0]))
+            if what == 'connect':
+                sock.connect(peer)
+            elif what == 'sendto':
+                sock.sendto(b'x', peer)
+            elif what == 'send':
+                sock.send(b'x')
+            else:
+                sock.recvfrom(10)
+            tell(channel, 'done')
+
+    def shuffle(self, seed):
+        """Again and again, which flows there are to be and which there are: (cookie, port) and whose. One socket may have two with one port."""
+        chance = random.Random(seed)
+        servers, sockets = ([socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)] for _ in range(2))
+        for sock in servers + sockets:
+            sock.bind(('127.0.0.1', 0))
+        ports = [server.getsockname()[1] for server in servers]
+        workers = [Worker(lambda channel: self.share(sockets, channel)) for _ in range(4)]
+        numbers = [cookie(sock) for sock in sockets]
+        connected, since, before, said = {}, {}, {}, []
+        for turn in range(self.turns):
+            index, port, worker = chance.randrange(3), chance.choice(ports), chance.choice(workers)
+            what = chance.choices(('connect', 'sendto', 'send', 'receive'), (1, 5, 5, 5))[0]
+            at = connected.get(index)
+            if what == 'send' and at is None:
+                what = 'sendto'
+            if what == 'send' or (what == 'receive' and at is not None):
+                port = at
+            if what == 'receive':
+                servers[ports.index(port)].sendto(b'x', sockets[index].getsockname())
+            worker.say(f'{what} {index} {port}')
+            worker.hear()
+            if what == 'connect':
+                connected[index] = port
+                since.pop(index, None)
+            elif port == at:
+                since[index] = worker.pid
+            else:
+                before[index, port] = worker.pid
+            if turn % 5 == 4:
+                truth = [((numbers[index], connected[index]), pid) for index, pid in since.items()]
+                truth += [((numbers[index], port), pid) for (index, port), pid in before.items()]
+                flows = [((flow['cookie'], flow['remote_port']), flow['tgid'])
+                         for flow in self.collector.ask()[0] if flow['cookie'] in numbers and not flow['listener']]
+                said.append((sorted(truth), sorted(flows)))
+        # A later one has inherited what is an earlier one's.
+        for worker in reversed(workers):
+            worker.end()
+        for sock in servers + sockets:
+            sock.close()
+        return said
+
+    def test_each_flow_is_of_who_was_the_last_to_talk_with_its_peer(self):
+        for seed in self.seeds:
+            with self.subTest(seed=seed):
+                for truth, flows in self.shuffle(seed):
+                    self.assertEqual(flows, truth)
+
+
+class ShuffledBeforeLinux63(Shuffled):
+    without = 'length_sent length_received'
 
 
 def echo_request(kind, sequence):
