@@ -366,15 +366,25 @@ static int repair_bytes(struct operation *operation, struct delivery *delivery)
 	return 0;
 }
 
-/* What was masked by hand starts again for whoever could have masked it. */
+/* What was masked by hand starts again for whoever could have masked it, if the link stands where
+ * a file of the add-on belongs. */
 static int check_masked(struct operation *operation, const struct diff *diff)
 {
-	for (size_t i = 0; !operation->call->is_admin && i < diff->count; i++) {
-		if (diff->items[i].kind == DIFF_MASKED)
+	for (size_t i = 0; i < diff->count; i++) {
+		const char *path = diff->items[i].path;
+
+		if (diff->items[i].kind != DIFF_MASKED)
+			continue;
+		if (!operation->call->is_admin)
 			return refuse(
 				&operation->refusal, REFUSAL_HELD,
 				"'%s' masks a unit of '%s', so its administrator wants it off; only the administrator may repair it",
-				diff->items[i].path, operation->record->id);
+				path, operation->record->id);
+		if (!plan_find(operation->record->current, path))
+			return refuse(
+				&operation->refusal, REFUSAL_HELD,
+				"'%s' masks a unit of '%s' and is not in the place of a file of its own; remove that link, then repair it",
+				path, operation->record->id);
 	}
 	return 0;
 }
