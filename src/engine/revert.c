@@ -104,16 +104,26 @@ static bool add_override(struct operation *operation, const struct plan *plan, c
 	return false;
 }
 
-/* Files of the old plan, whatever the tree holds now. */
-static int restore_files(struct operation *operation)
+/* Both plans' units. Before the watch it is the old version that may run under the new one's names,
+ * and it may take the time that it needs. */
+static int stop_units(struct operation *operation, bool is_new_running)
 {
-	struct record *record = operation->record;
-	struct record_transaction *transaction = record->transaction;
-	int r;
+	const struct record *record = operation->record;
+	int error = units_stop(operation->manager, record->transaction->to,
+			       is_new_running ? STOP_BAD_USEC : UNITS_STOP_USEC);
+	/* What did not die is most often in both, and is not waited for twice. */
+	int r = units_stop(operation->manager, record->current,
+			   error == -ETIMEDOUT ? STOP_BAD_USEC : UNITS_STOP_USEC);
 
-	r = units_stop(operation->manager, transaction->to, STOP_BAD_USEC);
-	if (r == 0)
-		r = units_stop(operation->manager, record->current, UNITS_STOP_USEC);
+	return error < 0 && error != -ETIMEDOUT ? error : r;
+}
+
+/* Files of the old plan, whatever the tree holds now. */
+static int restore_files(struct operation *operation, bool is_new_running)
+{
+	const struct record_transaction *transaction = operation->record->transaction;
+	int r = stop_units(operation, is_new_running);
+
 	/* What hangs in the kernel does not even die. The files go back all the same: the old
 	 * version is started when systemd has given that process up. */
 	if (r == 0 || r == -ETIMEDOUT)
@@ -257,12 +267,13 @@ static int finish(struct operation *operation)
 
 static int go_back(struct operation *operation, bool start)
 {
+	bool is_new_running = operation->record->transaction->phase == RECORD_WATCHING;
 	int r;
 
 	/* The phase is for readers; the way back does not depend on it, and a full disk must not
 	 * bar it. */
 	ignore_result(transaction_set_phase(operation, RECORD_REVERTING));
-	r = restore_files(operation);
+	r = restore_files(operation, is_new_running);
 	if (r < 0)
 		return r;
 	ignore_result(transaction_set_phase(operation, RECORD_RESTORED));

@@ -10,8 +10,8 @@
  * when PID 1 cannot be asked; what became of the units is for health.h to say.
  */
 
-/* Timers first, then services. What does not stop in its time, or in *timeout_usec* all together,
- * is killed. */
+/* Timers first, then services, all of them: the first error comes at the end. What does not stop in
+ * its time, or in *timeout_usec* all together, is killed; -ETIMEDOUT: even so it did not die. */
 #define UNITS_STOP_USEC (180 * CLOCK_USEC_PER_SEC)
 must_check int units_stop(struct manager *manager, const struct plan *plan, uint64_t timeout_usec);
 

@@ -364,6 +364,20 @@ class Cut(Case):
         self.assertEqual([entry['version'] for entry in status['quarantine']], ['1.1.0'])
         self.assertState('relay', '1.0.0')
 
+    def test_old_version_has_its_time_to_stop_when_the_updater_is_killed_meanwhile(self):
+        addon = self.addon('calm', '1.0.0', options='--ignore-term')
+        addon.service['Service']['TimeoutStopSec'] = '13'
+        self.install('calm', self.work.bundle(addon))
+        task = self.in_background('install', 'calm', self.tagged('calm', '1.1.0'))
+        self.until(lambda: self.show('affix-calm.service', 'ActiveState') == 'deactivating', 30)
+        for pid in self.updaters():
+            os.kill(pid, signal.SIGKILL)
+        self.assertIsNone(task.join())
+        self.assertEqual(self.settled('calm')['last_result']['outcome'], 'interrupted')
+        self.assertRuns('calm', '1.0.0')
+        log = self.host.shell('journalctl --unit affix-calm.service --output cat').stdout
+        self.assertIn("State 'stop-sigterm' timed out", log)
+
     def test_settling_that_is_killed_is_taken_up_again(self):
         self.install('again', self.tagged('again', '1.0.0'))
         self.in_background('install', 'again', self.tagged('again', '1.1.0', window=20))
