@@ -260,7 +260,8 @@ int transaction_watch(struct operation *operation, uint64_t window_usec)
 	if (!to || !operation->manager || record->is_stopped)
 		return commit(operation);
 	r = units_start(operation->manager, to);
-	if (r == 0)
+	/* The watch says what comes of a unit that is masked. */
+	if (r == 0 || r == -ESHUTDOWN)
 		r = health_watch(operation->manager, to, &operation->tree, window_usec, &health);
 	if (r == 0 && health.state == HEALTH_GOOD)
 		r = check_bytes(operation, &health);

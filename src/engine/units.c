@@ -111,6 +111,7 @@ static int start_unit(struct manager *manager, const char *name, uint64_t deadli
 int units_start(struct manager *manager, const struct plan *plan)
 {
 	uint64_t deadline = clock_monotonic_usec() + START_TIMEOUT;
+	bool is_masked = false;
 	int error = units_forget(manager, plan);
 
 	if (error < 0 || !manager || !plan)
@@ -123,11 +124,12 @@ int units_start(struct manager *manager, const struct plan *plan)
 			    !units_is_started(plan, &plan->units[i]))
 				continue;
 			r = start_unit(manager, plan->units[i].name, deadline);
-			if (r < 0)
+			if (r < 0 && r != -ESHUTDOWN)
 				return r;
+			is_masked = is_masked || r == -ESHUTDOWN;
 		}
 	}
-	return 0;
+	return is_masked ? -ESHUTDOWN : 0;
 }
 
 static int run(struct manager *manager, const char *description, const char *const *argv)

@@ -22,7 +22,7 @@ must_check int units_stop(struct manager *manager, const struct plan *plan, uint
 must_check int units_forget(struct manager *manager, const struct plan *plan);
 
 /* Services first, then timers: those that are primary or enabled. Earlier failures are forgotten
- * before. */
+ * before. -ESHUTDOWN: one is masked, or needs one that is; the others were started. */
 must_check int units_start(struct manager *manager, const struct plan *plan);
 
 /* Whether the host starts *unit* with this plan: it is primary or has an enablement link. */

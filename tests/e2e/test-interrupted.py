@@ -364,6 +364,29 @@ class Cut(Case):
         self.assertEqual([entry['version'] for entry in status['quarantine']], ['1.1.0'])
         self.assertState('relay', '1.0.0')
 
+    def test_what_is_masked_in_the_watch_stays_masked_and_off(self):
+        self.install('shut', self.tagged('shut', '1.0.0'))
+        for place, target in ('/etc/systemd/system', '../../../dev/null'), ('/run/systemd/system.control', '/dev/null'):
+            with self.subTest(place):
+                link = self.host.path(f'{place}/affix-shut.service')
+                task = self.in_background('install', 'shut', self.tagged('shut', '1.1.0', window=60))
+                self.until(lambda: self.phase('shut') == 'watching', 30)
+                self.until(lambda: self.show('affix-shut.service', 'ActiveState') == 'active')
+                self.host.shell(f'mkdir -p {place} && ln -sf {target} {place}/affix-shut.service && systemctl daemon-reload'
+                                ' && systemctl stop affix-shut.service', check=True)
+                result = task.join()
+                self.assertEqual((result['outcome'], result['name']), ('rolled-back', 'unhealthy'), result)
+                self.assertIn(f'{place}/affix-shut.service', result['message'])
+                self.assertIn('1.0.0 is back, but not started', result['message'])
+                self.assertEqual(os.readlink(link), target)
+                self.assertEqual(self.show('affix-shut.service', 'ActiveState'), 'inactive')
+                self.assertEqual((self.phase('shut'), self.status('shut')['quarantine']), (None, []))
+                if place.startswith('/run'):
+                    self.assertEqual(self.ask('repair', 'shut')['name'], 'held')
+                    link.unlink()
+                self.assertEqual(self.ask('repair', 'shut')['outcome'], 'done')
+                self.assertState('shut', '1.0.0')
+
     def test_old_version_has_its_time_to_stop_when_the_updater_is_killed_meanwhile(self):
         addon = self.addon('calm', '1.0.0', options='--ignore-term')
         addon.service['Service']['TimeoutStopSec'] = '13'
