@@ -58,7 +58,7 @@ static int begin(struct operation *operation, struct transaction_order *order)
 	if (transaction->to)
 		r = apply_missing_directories(&operation->tree, transaction->to,
 					      &transaction->created);
-	return r < 0 ? r : store_save(&operation->store, operation->record);
+	return r < 0 ? r : commit_save(operation);
 }
 
 #pragma GCC diagnostic pop
@@ -68,7 +68,7 @@ int transaction_set_phase(struct operation *operation, enum record_phase phase)
 	if (operation->record->transaction->phase == phase)
 		return 0;
 	operation->record->transaction->phase = phase;
-	return store_save(&operation->store, operation->record);
+	return commit_save(operation);
 }
 
 /* Users come first: a binary with file capabilities belongs to the user's group. Users once made

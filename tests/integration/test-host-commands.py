@@ -309,6 +309,24 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('install', self.work.bundle(self.work.addon('probe', '1.2.0'))).returncode, 0)
         self.assertEqual(merged(), {'level': 7})
 
+    def test_a_record_that_has_no_room_for_old_configurations_forgets_the_oldest(self):
+        own = self.tree / 'etc/affix/addons.d/probe.json'
+        own.parent.mkdir()
+        own.write_text('{"level": 1}')
+        config = self.work.fresh('config.json')
+        for number in range(12):
+            addon = self.work.addon('probe', f'1.{number}.0')
+            addon.schema['properties']['secret'] = {'type': 'string'}
+            # Each is twice as long in a text in the record.
+            config.write_text(json.dumps({'secret': str(number) + '\\' * 125000}))
+            self.assertEqual(self.affix('install', self.work.bundle(addon), '--config', config).returncode, 0)
+        record = json.loads((self.tree / 'var/lib/affix/updater/probe.json').read_text())
+        kept = [json.loads(text)['secret'][:2].strip('\\') for text in record['configs'].values()]
+        self.assertEqual(kept, [str(number) for number in range(11 - len(kept), 11)])
+        self.assertIn(len(kept), range(1, 9))
+        own.unlink()
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+
     def test_a_masked_unit_stays_off_until_the_administrator_says_otherwise(self):
         self.affix('install', self.one)
         unit = self.tree / 'etc/systemd/system/affix-probe.service'
