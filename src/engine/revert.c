@@ -126,9 +126,9 @@ static int stop_units(struct operation *operation, bool is_new_running)
 	const struct record *record = operation->record;
 	int error = units_stop(operation->manager, record->transaction->to,
 			       is_new_running ? STOP_BAD_USEC : UNITS_STOP_USEC);
-	/* What did not die is most often in both, and is not waited for twice. */
+	/* What did not die is most often in both: it had its time. */
 	int r = units_stop(operation->manager, record->current,
-			   error == -ETIMEDOUT ? STOP_BAD_USEC : UNITS_STOP_USEC);
+			   error == -ETIMEDOUT ? 0 : UNITS_STOP_USEC);
 
 	return error < 0 && error != -ETIMEDOUT ? error : r;
 }
