@@ -313,8 +313,9 @@ class Trees(unittest.TestCase):
         own = self.tree / 'etc/affix/addons.d/probe.json'
         own.parent.mkdir()
         own.write_text('{"level": 1}')
+        (self.tree / 'etc/affix/updater.yaml').write_text('keep_versions: 9\n')
         config = self.work.fresh('config.json')
-        for number in range(12):
+        for number in range(10):
             addon = self.work.addon('probe', f'1.{number}.0')
             addon.schema['properties']['secret'] = {'type': 'string'}
             # Each is twice as long in a text in the record.
@@ -322,7 +323,7 @@ class Trees(unittest.TestCase):
             self.assertEqual(self.affix('install', self.work.bundle(addon), '--config', config).returncode, 0)
         record = json.loads((self.tree / 'var/lib/affix/updater/probe.json').read_text())
         kept = [json.loads(text)['secret'][:2].strip('\\') for text in record['configs'].values()]
-        self.assertEqual(kept, [str(number) for number in range(11 - len(kept), 11)])
+        self.assertEqual(kept, [str(number) for number in range(9 - len(kept), 9)])
         self.assertIn(len(kept), range(1, 9))
         own.unlink()
         self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
