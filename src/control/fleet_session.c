@@ -325,8 +325,10 @@ static void inherit(const struct fleet *fleet, const struct fleet_session *old,
 int fleet_turn_away(struct fleet *fleet, struct fleet_session *session,
 		    const struct fleet_report *report, bool *ret)
 {
-	bool is_back =
-		session->is_polling && session->has_polled && report->sequence <= session->sequence;
+	/* Who says 0 always does not count its messages. */
+	bool is_counted = report->sequence > 0 || session->sequence > 0;
+	bool is_back = session->is_polling && session->has_polled && is_counted &&
+		       report->sequence <= session->sequence;
 
 	*ret = is_back && is_contested(fleet, session);
 	session->is_turned_away = *ret;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/path.h"
 #include "engine/delivery.h"
 #include "engine/operation.h"
 #include "engine/platform.h"
@@ -16,6 +17,7 @@
 #include "plan/apply.h"
 #include "plan/diff.h"
 #include "plan/plan_own.h"
+#include "plan/plan_paths.h"
 
 /* An id is bound to the key of its first install; another needs a policy that names the id, or the
  * administrator. */
@@ -366,25 +368,20 @@ static int repair_bytes(struct operation *operation, struct delivery *delivery)
 	return 0;
 }
 
-/* What was masked by hand starts again for whoever could have masked it, if the link stands where
- * a file of the add-on belongs. */
+/* What was masked by hand starts again for whoever could have masked it, where that is by the link
+ * in place of the unit's file. */
 static int check_masked(struct operation *operation, const struct diff *diff)
 {
 	for (size_t i = 0; i < diff->count; i++) {
-		const char *path = diff->items[i].path;
+		const struct diff_item *item = &diff->items[i];
 
-		if (diff->items[i].kind != DIFF_MASKED)
+		if (item->kind != DIFF_MASKED ||
+		    (operation->call->is_admin && path_is_below(item->path, PLAN_UNIT_BASE)))
 			continue;
-		if (!operation->call->is_admin)
-			return refuse(
-				&operation->refusal, REFUSAL_HELD,
-				"'%s' masks a unit of '%s', so its administrator wants it off; only the administrator may repair it",
-				path, operation->record->id);
-		if (!plan_find(operation->record->current, path))
-			return refuse(
-				&operation->refusal, REFUSAL_HELD,
-				"'%s' masks a unit of '%s' and is not in the place of a file of its own; remove that link, then repair it",
-				path, operation->record->id);
+		return refuse(
+			&operation->refusal, REFUSAL_HELD,
+			"'%s' masks a unit of '%s', so its administrator wants it off; only the administrator may start it again, by removing that link first",
+			item->path, operation->record->id);
 	}
 	return 0;
 }

@@ -6,7 +6,6 @@ import os
 import time
 
 import hanging
-import hostile
 import live
 
 
@@ -135,15 +134,6 @@ class Health(live.Case):
     def test_first_install_that_fails_leaves_nothing_but_the_user(self):
         self.assertRolledBack(self.install(self.addon('fresh', '1.0.0', options='--die-after 0')))
         self.assertGone('fresh')
-
-    def test_program_that_is_not_what_the_bundles_table_says_is_rolled_back(self):
-        self.assertDone(self.install(self.addon('lies', '1.0.0')))
-        bad = self.addon('lies', '1.1.0')
-        files = hostile.files(bad, binary=self.work.binary(bad).read_bytes())
-        data = hostile.frames(hostile.tar(files)) + hostile.table(hostile.digests(files, lies=b'another program'))
-        result = self.install(hostile.Signer(self.work).write(bad, data))
-        self.assertBack('lies', result)
-        self.assertIn('its files do not have the digests that the bundle says', result['message'])
 
     def test_a_quarantined_plan_is_refused_until_it_is_cleared(self):
         self.assertDone(self.install(self.addon('jail', '1.0.0')))

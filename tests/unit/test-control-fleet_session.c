@@ -162,6 +162,10 @@ static void a_host_that_polls_and_begins_anew_is_no_copy(void **state)
 		for (uint64_t n = 1; n < 40; n++)
 			assert_int_equal(poll_with(c, &agent, n, start % 2), 0);
 	}
+	/* Nor is one whose client does not count at all. */
+	control_time += 900;
+	for (unsigned i = 0; i < 50; i++)
+		assert_int_equal(poll_with(c, &agent, 0, i % 2), 0);
 	host = control_ask(c, 200, "GET", "/api/v1/hosts/1", NULL);
 	assert_string_equal(control_text(host, "presence"), "connected");
 }
