@@ -18,9 +18,11 @@
 
 #define SHOWN_MAX 128U
 
+/* A zone is the name of an interface, in which case counts. */
 static bool is_same_host(const struct address *a, const struct address *b)
 {
-	return strcasecmp(a->host, b->host) == 0;
+	return strcasecmp(a->host, b->host) == 0 &&
+	       str_equal(strchrnul(a->host, '%'), strchrnul(b->host, '%'));
 }
 
 int download_is_same_origin(const char *a, const char *b, bool *ret)
