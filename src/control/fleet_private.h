@@ -29,7 +29,8 @@ struct fleet_session {
 	uint64_t last_seen;
 	uint64_t last_written; /* what the database has as last_seen */
 	uint64_t sequence;
-	uint64_t offered_again;       /* the same packages once more, when it asked */
+	uint64_t former;        /* the highest before the start of an agent that polls, or 0 */
+	uint64_t offered_again; /* the same packages once more, when it asked */
 	uint32_t offer_again_seconds; /* until that may be again */
 	uint64_t generation;          /* of the catalog that it was last told of; 0: never */
 	uint32_t capabilities;
