@@ -48,6 +48,7 @@ struct fleet_session {
 	uint8_t config_hash[FLEET_HASH_SIZE];
 	char *credential;     /* to be handed over, or NULL */
 	char *base_url;       /* how the host reached us, or NULL */
+	char *peer;           /* who polls by this connection, or NULL */
 	uint64_t rival_seen;  /* when another with the same credential was last turned away */
 	uint64_t taken_since; /* since when *takeovers* are counted */
 	unsigned takeovers;   /* by which it came to this connection */

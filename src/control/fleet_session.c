@@ -62,6 +62,7 @@ static struct fleet_session *session_free(struct fleet_session *session)
 		free(session->credential);
 	}
 	free(session->base_url);
+	free(session->peer);
 	free(session);
 	return NULL;
 }
@@ -90,6 +91,17 @@ void fleet_sessions_done(struct fleet *fleet)
 	fleet_map_done(&fleet->by_host);
 }
 
+static int keep_texts(struct fleet_session *session, const struct fleet_hello *hello)
+{
+	if (hello->base_url)
+		session->base_url = strdup(hello->base_url);
+	if (session->is_polling && hello->peer)
+		session->peer = strdup(hello->peer);
+	if (hello->base_url && !session->base_url)
+		return -ENOMEM;
+	return session->is_polling && hello->peer && !session->peer ? -ENOMEM : 0;
+}
+
 static int add_session(struct fleet *fleet, const struct fleet_hello *hello, int64_t host,
 		       struct fleet_session **ret)
 {
@@ -115,9 +127,7 @@ static int add_session(struct fleet *fleet, const struct fleet_hello *hello, int
 	session->last_written = session->last_seen;
 	session->is_polling = is_poll(hello);
 	memcpy(session->uid, hello->instance_uid, FLEET_UID_SIZE);
-	if (hello->base_url)
-		session->base_url = strdup(hello->base_url);
-	r = hello->base_url && !session->base_url ? -ENOMEM : 0;
+	r = keep_texts(session, hello);
 	if (r == 0)
 		r = fleet_map_put(&fleet->by_connection, session->connection, session);
 	if (r == 0)
@@ -347,7 +357,8 @@ int fleet_turn_away(struct fleet *fleet, struct fleet_session *session,
 	*ret = is_back && is_contested(fleet, session);
 	session->is_turned_away = *ret;
 	if (*ret)
-		return turn_away(fleet, report->connection, "", session);
+		return turn_away(fleet, report->connection, session->peer ? session->peer : "",
+				 session);
 	if ((is_back && !is_start) || is_former_line(session, report))
 		count_takeover(session, fleet_now(fleet));
 	if (is_start)

@@ -104,6 +104,7 @@ static void two_poll(struct control *c, uint64_t lead, bool is_shared)
 {
 	struct control_agent first = {.is_polling = true};
 	struct control_agent copy;
+	cleanup_json json_t *audit = NULL;
 	cleanup_json json_t *host = NULL;
 	cleanup_json json_t *later = NULL;
 	uint64_t n = 10;
@@ -118,6 +119,9 @@ static void two_poll(struct control *c, uint64_t lead, bool is_shared)
 	assert_int_equal(poll_with(c, &first, n + lead, is_shared), 0);
 	assert_int_equal(poll_with(c, &copy, n, is_shared), 409);
 	assert_int_equal(control_last(c, &copy)->retry_after, 60);
+	audit = control_ask(c, 200, "GET", "/api/v1/audit?object=host+1", NULL);
+	assert_string_equal(control_text(control_item(audit, 0), "action"), "duplicate");
+	assert_string_equal(control_text(control_item(audit, 0), "peer"), "192.0.2.7");
 	/* The front forgets a connection with the refusal. */
 	assert_int_equal(poll_with(c, &first, ++n + lead, false), 0);
 	host = control_ask(c, 200, "GET", "/api/v1/hosts/1", NULL);
