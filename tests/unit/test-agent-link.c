@@ -163,6 +163,9 @@ static void a_refusal_names_what_mends_it(void **state)
 	download_refuse_origin(&config, "https://127.0.0.1:4320/a", text);
 	assert_non_null(strstr(text, "downloads.origins"));
 	assert_non_null(strstr(text, "public_url in affixd.yaml"));
+	download_refuse_origin(&config, "https://fleet:99999/a", text);
+	assert_non_null(strstr(text, "'https://fleet:99999/a', which is no address"));
+	assert_null(strstr(text, "origins"));
 	for (unsigned i = 0; i < ARRAY_SIZE(schemes); i++) {
 		(void)snprintf(longest, sizeof(longest), "%s://fleet/%01000d", schemes[i], 0);
 		download_refuse_origin(&config, longest, text);
