@@ -324,6 +324,8 @@ class Trees(unittest.TestCase):
             self.assertEqual(os.readlink(mask), '/dev/null')
             if mask == unit:
                 self.assertEqual(self.affix('repair', 'probe').returncode, 0)
+            else:
+                self.assertFails(self.affix('repair', 'probe'), 1, 'held', path)
         control.unlink()
         self.assertEqual(self.affix('install', self.two).returncode, 0)
         unit.unlink()
