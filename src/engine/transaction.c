@@ -58,7 +58,7 @@ static int begin(struct operation *operation, struct transaction_order *order)
 	if (transaction->to)
 		r = apply_missing_directories(&operation->tree, transaction->to,
 					      &transaction->created);
-	return r < 0 ? r : store_save(&operation->store, operation->record);
+	return r < 0 ? r : commit_save(operation);
 }
 
 #pragma GCC diagnostic pop
@@ -68,7 +68,7 @@ int transaction_set_phase(struct operation *operation, enum record_phase phase)
 	if (operation->record->transaction->phase == phase)
 		return 0;
 	operation->record->transaction->phase = phase;
-	return store_save(&operation->store, operation->record);
+	return commit_save(operation);
 }
 
 /* Users come first: a binary with file capabilities belongs to the user's group. Users once made
@@ -242,7 +242,8 @@ int transaction_watch(struct operation *operation, uint64_t window_usec)
 	if (!to || !operation->manager || record->is_stopped)
 		return commit(operation);
 	r = units_start(operation->manager, to);
-	if (r == 0)
+	/* The watch says what comes of a unit that is masked. */
+	if (r == 0 || r == -ESHUTDOWN)
 		r = health_watch(operation->manager, to, &operation->tree, window_usec, &health);
 	if (r < 0)
 		return revert_broken(operation, r);

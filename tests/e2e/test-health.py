@@ -113,10 +113,19 @@ class Health(live.Case):
         if hanging.unavailable():
             self.skipTest(hanging.unavailable())
         with hanging.File('stuck', 200, inside=self.host.leader):
-            result = self.upgrade('stuck', f'--config {hanging.INSIDE}/file', service={'Type': 'notify', 'TimeoutStartSec': '2'})
+            self.assertDone(self.install(self.addon('stuck', '1.0.0')))
+            bad = self.addon('stuck', '1.1.0', options=f'--config {hanging.INSIDE}/file')
+            bad.service['Service'].update({'Type': 'notify', 'TimeoutStartSec': '2'})
+            # Its sibling can be stopped, and is.
+            bad.service['Unit']['Wants'] = 'affix-stuck_side.service'
+            side = self.addon('stuck', '1.1.0').service
+            del side['Install']
+            bad.units['affix-stuck_side.service'] = side
+            result = self.install(bad)
             self.assertEqual((result['outcome'], result['name']), ('failed', 'host-at-fault'), result)
             self.assertEqual(os.readlink(self.host.path('/opt/affix/stuck/current')), 'versions/1.0.0')
             self.assertIsNone(self.status('stuck')['transaction'])
+            self.assertNotEqual(self.show('affix-stuck_side.service', 'ActiveState'), 'active')
         # It dies when the kernel lets it, and who waited for it starts.
         self.until(lambda: self.show('affix-stuck.service', 'ActiveState') == 'active', 30)
         self.assertRuns('stuck', '1.0.0')
