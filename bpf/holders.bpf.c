@@ -6,6 +6,7 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct file;
 struct seq_file;
 
 struct bpf_iter_meta {

@@ -147,6 +147,4 @@ struct linux_binprm {
 	const char *filename;
 };
 
-struct file;
-
 #pragma clang attribute pop
