@@ -13,11 +13,13 @@ import pathlib
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+import zlib
 
 import images
 from images import fixture
@@ -487,6 +489,24 @@ class Machine(Case):
         for change in (lambda text: text[:len(text) // 2], lambda text: text[:60] + bytes(2) + text[62:]):
             archive, _ = self.of_libc(change)
             self.assertIn('lacks: libc.so.6 (libc6); ', self.build(archive, code=1).stderr)
+
+    @staticmethod
+    def with_names_that_inflate(text):
+        """A library's bytes with the names of its versions in a string table that is compressed and would be 64 MiB of empty ones."""
+        wide = zlib.compressobj(9)
+        packed = b''.join([*(wide.compress(bytes(1 << 24)) for _ in range(4)), wide.flush()])
+        chunk = struct.pack('<IIQQ', 1, 0, 4 << 24, 1) + packed
+        text = bytearray(text)
+        headers, count = struct.unpack_from('<Q', text, 40)[0], struct.unpack_from('<H', text, 60)[0]
+        at = next(at for at in range(headers, headers + 64 * count, 64) if struct.unpack_from('<I', text, at + 4)[0] == 0x6ffffffd)
+        names = headers + 64 * struct.unpack_from('<I', text, at + 40)[0]
+        struct.pack_into('<Q', text, names + 8, struct.unpack_from('<Q', text, names + 8)[0] & ~2 | 0x800)
+        struct.pack_into('<QQ', text, names + 24, len(text), len(chunk))
+        return bytes(text) + chunk
+
+    def test_names_of_versions_are_not_inflated(self):
+        archive, _ = self.of_libc(self.with_names_that_inflate)
+        self.assertIn('lacks: libc.so.6 (libc6); ', self.build(archive, code=1).stderr)
 
     def of_another_machine(self, *paths):
         """A layer with files of the Debian tree whose headers name a machine that is not this one."""
