@@ -64,18 +64,49 @@ static int note(struct reset *reset, const char *directory, const char *name)
 	return shown ? strv_add(&reset->done, shown) : -ENOMEM;
 }
 
+/* What a file that has no other name holds is erased with it. */
+static int remove_name(struct reset *reset, ext2_ino_t dir, const char *name,
+		       const struct edit_stat *st)
+{
+	int r = S_ISREG(st->mode) && st->links == 1 ? edit_erase(&reset->edit, st->ino) : 0;
+
+	return r < 0 ? r : edit_remove(&reset->edit, dir, name);
+}
+
+/* A file of its own for a name that leads to another's, which may be anything. */
+static int renew_machine_id(struct reset *reset, const struct edit_stat *st)
+{
+	static const struct edit_attributes attributes = {.mode = 0444};
+	const char *name = NULL;
+	ext2_ino_t dir = 0;
+	ext2_ino_t ino = 0;
+	int r = edit_find_parent(&reset->edit, MACHINE_ID, &dir, &name);
+
+	if (r == 0)
+		r = remove_name(reset, dir, name, st);
+	return r < 0 ? r : edit_make_file(&reset->edit, dir, name, 0, &attributes, &ino);
+}
+
 /* Empty, and not away: a boot without the file takes itself for the first one and applies presets
  * to all units. */
 static int empty_machine_id(struct reset *reset)
 {
 	struct edit_stat st;
-	int r = edit_resolve(&reset->edit, MACHINE_ID, NULL, &st, NULL);
+	int r = edit_find(&reset->edit, MACHINE_ID, &st);
 
-	if (is_nowhere(r) || (r == 0 && (!S_ISREG(st.mode) || st.size == 0)))
+	if (is_nowhere(r))
 		return 0;
 	if (r < 0)
 		return r;
-	r = edit_replace_content(&reset->edit, st.ino, 0);
+	if (S_ISLNK(st.mode) || (S_ISREG(st.mode) && st.size > 0 && st.links > 1)) {
+		r = renew_machine_id(reset, &st);
+	} else if (S_ISREG(st.mode) && st.size > 0) {
+		r = edit_erase(&reset->edit, st.ino);
+		if (r == 0)
+			r = edit_replace_content(&reset->edit, st.ino, 0);
+	} else {
+		return 0;
+	}
 	return r < 0 ? r : note(reset, "", MACHINE_ID);
 }
 
@@ -92,13 +123,13 @@ static int link_dbus_id(struct reset *reset)
 	if (r == 0)
 		r = edit_find_parent(&reset->edit, DBUS_ID, &dir, &name);
 	if (r == 0)
-		r = edit_remove(&reset->edit, dir, name);
+		r = remove_name(reset, dir, name, &st);
 	if (r == 0)
 		r = edit_make_link(&reset->edit, dir, name, MACHINE_ID);
 	return r < 0 ? r : note(reset, "", DBUS_ID);
 }
 
-static int remove_name(struct reset *reset, const char *directory, ext2_ino_t dir, const char *name)
+static int forget_name(struct reset *reset, const char *directory, ext2_ino_t dir, const char *name)
 {
 	struct edit_stat st = {0};
 	ext2_ino_t ino = 0;
@@ -108,7 +139,7 @@ static int remove_name(struct reset *reset, const char *directory, ext2_ino_t di
 		r = edit_stat(&reset->edit, ino, &st);
 	if (r < 0 || S_ISDIR(st.mode))
 		return r;
-	r = edit_remove(&reset->edit, dir, name);
+	r = remove_name(reset, dir, name, &st);
 	return r < 0 ? r : note(reset, directory, name);
 }
 
@@ -124,7 +155,7 @@ static int remove_names(struct reset *reset, const char *directory, const char *
 		r = edit_list(&reset->edit, st.ino, &names);
 	for (size_t i = 0; r == 0 && i < names.count; i++) {
 		if (fnmatch(pattern, names.items[i], FNM_NOESCAPE) == 0)
-			r = remove_name(reset, directory, st.ino, names.items[i]);
+			r = forget_name(reset, directory, st.ino, names.items[i]);
 	}
 	return r;
 }

@@ -394,12 +394,14 @@ class Machine(Case):
         self.inject(image)
         self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
 
+    SECRET = 'of this machine alone\n'
+
     def booted(self):
         """An image as it is after a first boot, and what that made in it; with what it must keep."""
         own = {'etc/machine-id': 'fedcba9876543210fedcba9876543210\n', 'var/lib/dbus/machine-id': 'fedcba9876543210fedcba9876543210\n',
-               'etc/ssh/ssh_host_ed25519_key': 'secret\n', 'etc/ssh/ssh_host_ed25519_key.pub': 'public\n', 'var/lib/affix/vm/ssh-keys': '',
-               'var/lib/systemd/random-seed': 'random\n', 'var/lib/systemd/credential.secret': 'secret\n',
-               'var/lib/affix/agent/instance-uid': 'uid\n', 'var/lib/affix/agent/credential': 'secret\n', 'var/lib/affix/agent/offer.json': '{}\n'}
+               'etc/ssh/ssh_host_ed25519_key': self.SECRET, 'etc/ssh/ssh_host_ed25519_key.pub': 'public\n', 'var/lib/affix/vm/ssh-keys': '',
+               'var/lib/systemd/random-seed': self.SECRET, 'var/lib/systemd/credential.secret': self.SECRET,
+               'var/lib/affix/agent/instance-uid': self.SECRET, 'var/lib/affix/agent/credential': self.SECRET, 'var/lib/affix/agent/offer.json': self.SECRET * 1000}
         kept = {'etc/ssh/sshd_config': '# kept\n', 'etc/hostname': 'web\n', 'etc/affix/agent.yaml': 'server: ws://127.0.0.1\n',
                 'var/lib/systemd/timers': 'kept\n', 'var/lib/affix/agent/bundles/kept': 'kept\n'}
         image = self.build()
@@ -421,6 +423,9 @@ class Machine(Case):
         answer = json.loads(self.affix('image', 'reset', '--json', image).stdout)
         self.assertEqual(sorted(answer['reset']), sorted(f'/{name}' for name in own))
         images.check(image)
+        # Nor is it in blocks that are free now.
+        for secret in (self.SECRET, own['etc/machine-id']):
+            self.assertFalse(secret.encode() in image.read_bytes(), secret)
         with images.unpacked(image, self.work) as found:
             self.assertEqual(listing(found, '--affix', *options), wanted)
             self.assertEqual({name for name in own if (found / name).is_symlink() or (found / name).exists()}, {'etc/machine-id', 'var/lib/dbus/machine-id'})
