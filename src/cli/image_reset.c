@@ -19,7 +19,11 @@
 
 #define MACHINE_ID "/etc/machine-id"
 #define DBUS_ID    "/var/lib/dbus/machine-id"
-#define KEY_MAKER  "/usr/lib/systemd/system/affix-vm-ssh-keys.service"
+#define KEY_MAKER  "affix-vm-ssh-keys.service"
+#define MAKER_UNIT "/usr/lib/systemd/system/" KEY_MAKER
+#define MAKER_OWN  "/etc/systemd/system/" KEY_MAKER
+#define MAKER_WANT "/etc/systemd/system/multi-user.target.wants/" KEY_MAKER
+#define AGENT      "/var/lib/affix/agent"
 #define SHOWN_MAX  4096U
 
 /* What goes: the names in a directory. */
@@ -27,12 +31,12 @@ static const struct {
 	const char *directory;
 	const char *pattern;
 } machines[] = {
-	{"/etc/ssh",             "ssh_host_*_key"    },
-	{"/etc/ssh",             "ssh_host_*_key.pub"},
-	{"/var/lib/affix/vm",    "ssh-keys"          },
-	{"/var/lib/systemd",     "random-seed"       },
-	{"/var/lib/systemd",     "credential.secret" },
-	{"/var/lib/affix/agent", "*"                 },
+	{"/etc/ssh",          "ssh_host_*_key"    },
+	{"/etc/ssh",          "ssh_host_*_key.pub"},
+	{"/var/lib/affix/vm", "ssh-keys"          },
+	{"/var/lib/systemd",  "random-seed"       },
+	{"/var/lib/systemd",  "credential.secret" },
+	{AGENT,               "*"                 },
 };
 
 struct reset {
@@ -171,6 +175,67 @@ static int forget(struct reset *reset)
 	return r;
 }
 
+/* Whether *path* leads to a file that says something: /dev/null and an empty file mask a unit. */
+static int has_text(struct reset *reset, const char *path, bool *ret)
+{
+	struct edit_stat st = {0};
+	int r = edit_resolve(&reset->edit, path, NULL, &st, NULL);
+
+	*ret = r == 0 && S_ISREG(st.mode) && st.size > 0;
+	return is_nowhere(r) ? 0 : r;
+}
+
+/* Whether new host keys will be made at the next boot: *ret* false after a line on stderr. */
+static int check_maker(struct reset *reset, bool *ret)
+{
+	struct edit_stat st;
+	bool is_there = false;
+	bool is_own = true;
+	bool is_wanted = false;
+	int r = has_text(reset, MAKER_UNIT, &is_there);
+
+	if (r == 0)
+		r = has_text(reset, MAKER_WANT, &is_wanted);
+	if (r == 0) {
+		r = edit_find(&reset->edit, MAKER_OWN, &st);
+		r = is_nowhere(r) ? 0 : (r < 0 ? r : has_text(reset, MAKER_OWN, &is_own));
+	}
+	*ret = r == 0 && is_there && is_own && is_wanted;
+	if (r < 0 || *ret)
+		return r;
+	if (!is_there)
+		command_complain("not-installed",
+				 "'vm' is not installed in the image, and nothing would make new "
+				 "host keys at its next boot; 'affix image inject --profile vm' "
+				 "puts it in");
+	else if (!is_own)
+		command_complain("not-enabled",
+				 "'" MAKER_OWN "' masks what would make new host keys at the "
+				 "image's next boot; remove it from the image first");
+	else
+		command_complain("not-enabled",
+				 "nothing would make new host keys at the image's next boot, for "
+				 "'" MAKER_WANT "' is missing; 'affix image inject --profile vm' "
+				 "mends it");
+	return 0;
+}
+
+/* What a link leads to may be anybody's, and is not emptied; what it has would stay in each copy.
+ */
+static int check_agent(struct reset *reset, bool *ret)
+{
+	struct edit_stat st = {0};
+	int r = edit_find(&reset->edit, AGENT, &st);
+
+	*ret = r < 0 || !S_ISLNK(st.mode);
+	if (!*ret)
+		command_complain(
+			"foreign-file",
+			"'" AGENT "' of the image is a symbolic link, expected the "
+			"agent's own directory, which is emptied; put the directory there");
+	return is_nowhere(r) ? 0 : r;
+}
+
 static int show(const struct reset *reset)
 {
 	cleanup_json json_t *json = NULL;
@@ -193,19 +258,17 @@ static int show(const struct reset *reset)
 static int run(struct reset *reset, const char *image)
 {
 	struct problem problem = PROBLEM_INIT;
+	bool is_ready = false;
 	int code;
 	int r = edit_open(image, true, &reset->edit, &problem);
 
 	if (r != 0)
 		return image_complain(&problem, &reset->edit, r);
-	r = edit_resolve(&reset->edit, KEY_MAKER, NULL, NULL, NULL);
-	if (is_nowhere(r)) {
-		command_complain("not-installed",
-				 "'vm' is not installed in the image, and nothing would make new "
-				 "host keys at its next boot; 'affix image inject --profile vm' "
-				 "puts it in");
+	r = check_maker(reset, &is_ready);
+	if (r == 0 && is_ready)
+		r = check_agent(reset, &is_ready);
+	if (r == 0 && !is_ready)
 		return COMMAND_REFUSED;
-	}
 	if (r == 0)
 		r = forget(reset);
 	if (r < 0)

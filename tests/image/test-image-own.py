@@ -446,6 +446,34 @@ class Machine(Case):
         self.assertTrue(image.read_bytes() == before, 'the image was changed')
         self.affix('image', 'reset', code=2)
 
+    def test_an_image_in_which_the_maker_of_keys_will_not_run_is_not_reset(self):
+        maker = 'affix-vm-ssh-keys.service'
+        image = self.build()
+        for name, commands, told in (('masked', (f'symlink /etc/systemd/system/{maker} /dev/null',), f"'/etc/systemd/system/{maker}' masks "),
+                                     ('disabled', (f'rm /etc/systemd/system/{maker}', f'rm /etc/systemd/system/multi-user.target.wants/{maker}'),
+                                      f"wants/{maker}' is missing; ")):
+            with self.subTest(name):
+                images.debugfs(image, commands, write=True)
+                before = image.read_bytes()
+                done = self.affix('image', 'reset', image, code=1)
+                self.assertTrue(done.stderr.startswith('not-enabled: '), done.stderr)
+                self.assertIn(told, done.stderr)
+                self.assertTrue(image.read_bytes() == before, 'the image was changed')
+        self.inject(image)
+        self.affix('image', 'reset', image)
+
+    def test_what_a_link_leads_to_is_not_emptied(self):
+        image = self.build(self.layer({'etc/kept': 'kept\n'}))
+        images.debugfs(image, ['rm /etc/machine-id', 'link /etc/kept /etc/machine-id', 'set_inode_field /etc/kept links_count 2'], write=True)
+        images.check(image)
+        self.assertEqual(self.affix('image', 'reset', image).stdout, '/etc/machine-id\n')
+        images.check(image)
+        self.assertEqual((self.cat(image, '/etc/machine-id'), self.cat(image, '/etc/kept')), ('', 'kept\n'))
+        images.debugfs(image, ['rmdir /var/lib/affix/agent', 'symlink /var/lib/affix/agent /etc'], write=True)
+        done = self.affix('image', 'reset', image, code=1)
+        self.assertTrue(done.stderr.startswith("foreign-file: '/var/lib/affix/agent' "), done.stderr)
+        self.assertEqual(self.cat(image, '/etc/kept'), 'kept\n')
+
     def trust_of_two(self):
         trust = self.work / 'two'
         shutil.rmtree(trust, ignore_errors=True)
