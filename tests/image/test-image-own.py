@@ -518,10 +518,17 @@ class Machine(Case):
         self.assertIn(f"'affix-agent' needs GLIBC_2.{newest} of '/{path}', which has GLIBC_2.31 at most", error)
         self.assertFalse((self.work / 'own.img').exists())
 
-    def test_a_libc_that_cannot_be_read_is_one_that_the_image_lacks(self):
+    def test_a_libc_that_cannot_be_read_is_said_to_be_one(self):
         for change in (lambda text: text[:len(text) // 2], lambda text: text[:60] + bytes(2) + text[62:]):
-            archive, _ = self.of_libc(change)
-            self.assertIn('lacks: libc.so.6 (libc6); ', self.build(archive, code=1).stderr)
+            archive, path = self.of_libc(change)
+            self.assertIn(f'cannot be read as libraries: /{path}; ', self.build(archive, code=1).stderr)
+
+    def test_an_old_library_does_not_hide_one_that_will_do(self):
+        good = next((self.debian / 'usr/lib').glob('*/libc.so.6'))
+        archive, _ = self.of_libc(lambda text: re.sub(rb'\0GLIBC_2\.3([2-9])(?=\0)', rb'\0GLIBC_1.3\1', text))
+        tree = self.layer({'usr/local/lib/libc.so.6': ''}, 'local')
+        (tree / 'usr/local/lib/libc.so.6').write_bytes(good.read_bytes())
+        self.build(archive, tree)
 
     @staticmethod
     def with_names_that_inflate(text):
@@ -538,8 +545,8 @@ class Machine(Case):
         return bytes(text) + chunk
 
     def test_names_of_versions_are_not_inflated(self):
-        archive, _ = self.of_libc(self.with_names_that_inflate)
-        self.assertIn('lacks: libc.so.6 (libc6); ', self.build(archive, code=1).stderr)
+        archive, path = self.of_libc(self.with_names_that_inflate)
+        self.assertIn(f'cannot be read as libraries: /{path}; ', self.build(archive, code=1).stderr)
 
     def of_another_machine(self, *paths):
         """A layer with files of the Debian tree whose headers name a machine that is not this one."""
