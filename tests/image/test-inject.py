@@ -563,6 +563,16 @@ class Redo(Case):
                 self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
                 self.assertEqual((copy.read_bytes(), self.redo(copy).read_bytes()), (found, redo))
 
+    def test_what_another_version_left_is_for_that_version_to_finish(self):
+        copy = self.copy()
+        self.redo(copy).write_bytes(b'affix-redo 1\n'.ljust(16, b'\0') + self.redo(copy).read_bytes()[16:])
+        before = digest(copy), self.redo(copy).read_bytes()
+        error = self.affix('image', 'ls', copy, code=1).stderr
+        self.assertTrue(error.startswith('foreign-redo: '), error)
+        self.assertIn('another version of affix', error)
+        self.assertNotIn('remove', error)
+        self.assertEqual((digest(copy), self.redo(copy).read_bytes()), before)
+
     def test_files_that_others_may_have_made_are_refused(self):
         for owner, mode, code in ((65534, 0o600, 1), (0, 0o620, 1), (0, 0o602, 1), (0, 0o644, 0)):
             with self.subTest(owner=owner, mode=oct(mode)):
