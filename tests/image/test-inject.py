@@ -875,6 +875,17 @@ class Refusals(Case):
                 done = self.refused('unsupported-filesystem', *self.command(image))
                 self.assertIn(options[1], done.stderr)
 
+    def test_a_link_to_no_directory_in_the_place_of_opt(self):
+        for target in ('var/opt', 'opt'):
+            with self.subTest(target):
+                tree = self.story.copy(self.story.tree)
+                shutil.rmtree(tree / 'opt', ignore_errors=True)
+                (tree / 'opt').symlink_to(target)
+                told = f"foreign-file: '/opt' is a link to '{target}', which leads to no directory; "
+                self.assertTrue(self.refused('foreign-file', *self.command(self.image(tree=tree))).stderr.startswith(told))
+                words = [tree if word == '{}' else word for word in shlex.split(self.story.command)[1:]]
+                self.assertTrue(self.affix(*words, code=1).stderr.startswith(told))
+
     def test_features_that_do_not_exist_yet(self):
         image = self.image()
         images.debugfs(image, ['feature FEATURE_I30'], write=True)
