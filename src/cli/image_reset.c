@@ -7,7 +7,6 @@
  */
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -133,20 +132,6 @@ static int link_dbus_id(struct reset *reset)
 	return r < 0 ? r : note(reset, "", DBUS_ID);
 }
 
-static int forget_name(struct reset *reset, const char *directory, ext2_ino_t dir, const char *name)
-{
-	struct edit_stat st = {0};
-	ext2_ino_t ino = 0;
-	int r = edit_lookup(&reset->edit, dir, name, &ino);
-
-	if (r == 0)
-		r = edit_stat(&reset->edit, ino, &st);
-	if (r < 0 || S_ISDIR(st.mode))
-		return r;
-	r = remove_name(reset, dir, name, &st);
-	return r < 0 ? r : note(reset, directory, name);
-}
-
 static int remove_names(struct reset *reset, const char *directory, const char *pattern)
 {
 	cleanup_strv struct strv names = STRV_INIT;
@@ -156,11 +141,9 @@ static int remove_names(struct reset *reset, const char *directory, const char *
 	if (is_nowhere(r) || (r == 0 && !S_ISDIR(st.mode)))
 		return 0;
 	if (r == 0)
-		r = edit_list(&reset->edit, st.ino, &names);
-	for (size_t i = 0; r == 0 && i < names.count; i++) {
-		if (fnmatch(pattern, names.items[i], FNM_NOESCAPE) == 0)
-			r = forget_name(reset, directory, st.ino, names.items[i]);
-	}
+		r = edit_sweep(&reset->edit, st.ino, pattern, &names);
+	for (size_t i = 0; r == 0 && i < names.count; i++)
+		r = note(reset, directory, names.items[i]);
 	return r;
 }
 
