@@ -34,21 +34,25 @@ struct pt_regs {
 #pragma clang attribute pop
 
 #ifdef __TARGET_ARCH_x86
-#define CALL_WRITE    1
-#define CALL_WRITEV   20
-#define CALL_SENDFILE 40
-#define CALL_SENDTO   44
-#define CALL_SENDMSG  46
-#define CALL_SENDMMSG 307
-#define CALL_SPLICE   275
+#define CALL_WRITE     1
+#define CALL_WRITEV    20
+#define CALL_SENDFILE  40
+#define CALL_SENDTO    44
+#define CALL_SENDMSG   46
+#define CALL_SENDMMSG  307
+#define CALL_PWRITEV2  328
+#define CALL_SPLICE    275
+#define CALL_IO_SUBMIT 209
 #else
-#define CALL_WRITE    64
-#define CALL_WRITEV   66
-#define CALL_SENDFILE 71
-#define CALL_SENDTO   206
-#define CALL_SENDMSG  211
-#define CALL_SENDMMSG 269
-#define CALL_SPLICE   76
+#define CALL_WRITE     64
+#define CALL_WRITEV    66
+#define CALL_SENDFILE  71
+#define CALL_SENDTO    206
+#define CALL_SENDMSG   211
+#define CALL_SENDMMSG  269
+#define CALL_PWRITEV2  287
+#define CALL_SPLICE    76
+#define CALL_IO_SUBMIT 2
 #endif
 #define CALL_IO_URING_ENTER 426
 #define PF_IO_WORKER        0x10
@@ -74,11 +78,11 @@ static __always_inline enum sending read_call(struct task_struct *task, __u32 *r
 #endif
 
 	*ret_fd = (__u32)(call == CALL_SPLICE ? third : first);
-	if (call == CALL_IO_URING_ENTER || task->flags & PF_IO_WORKER)
+	if (call == CALL_IO_URING_ENTER || call == CALL_IO_SUBMIT || task->flags & PF_IO_WORKER)
 		return SENDS_PERHAPS;
-	return call == CALL_WRITE || call == CALL_WRITEV || call == CALL_SENDFILE ||
-			       call == CALL_SENDTO || call == CALL_SENDMSG ||
-			       call == CALL_SENDMMSG || call == CALL_SPLICE
+	return call == CALL_WRITE || call == CALL_WRITEV || call == CALL_PWRITEV2 ||
+			       call == CALL_SENDFILE || call == CALL_SENDTO ||
+			       call == CALL_SENDMSG || call == CALL_SENDMMSG || call == CALL_SPLICE
 		       ? SENDS_FOR_CERTAIN
 		       : SENDS_NOT;
 }

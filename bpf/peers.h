@@ -83,7 +83,8 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 		.owner_start_ns =
 			socket->counters.told == socket->owner.tgid ? socket->owner.start_ns : 0,
 		.owner_tgid = socket->counters.told != TOLD_OF_NOBODY ? socket->counters.told : 0,
-		.told = 1,
+		/* Else another process took the socket: who was told of stays. */
+		.told = socket->counters.told != 0,
 	};
 	struct probe_peer peer = {
 		.cookie = cookie,
@@ -95,7 +96,7 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 
 	if (socket->first_family == 0)
 		return;
-	if (socket->counters.told != 0)
+	if (traffic.packets_sent != 0 || traffic.packets_received != 0)
 		(void)count_peer(&peer, &traffic);
 	__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
 	socket->first_family = 0;

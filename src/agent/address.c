@@ -42,15 +42,27 @@ static bool has_part(CURLU *url, CURLUPart part)
 	return code == CURLUE_OK;
 }
 
-static int make_authority(CURLU *url, struct address *address)
+/* libcurl's host has no zone, which says by what interface a link-local address is reached. */
+static int make_host(CURLU *url, struct address *address)
 {
+	cleanup_free char *zone = NULL;
+	cleanup_free char *host = NULL;
 	cleanup_free char *port = NULL;
-	int r = get_part(url, CURLUPART_PORT, 0, &port);
+	int r = get_part(url, CURLUPART_HOST, 0, &host);
 
-	if (r < 0)
+	if (r != 0)
 		return r;
-	return str_format(&address->authority, "%s%s%s", address->host, port ? ":" : "",
-			  port ? port : "");
+	if (get_part(url, CURLUPART_ZONEID, 0, &zone) < 0 ||
+	    get_part(url, CURLUPART_PORT, 0, &port) < 0)
+		return -ENOMEM;
+	r = str_format(&address->host, "%.*s%s%s%s", (int)strlen(host) - (zone ? 1 : 0), host,
+		       zone ? "%25" : "", zone ? zone : "", zone ? "]" : "");
+	if (r == 0)
+		r = str_format(&address->authority, "%s%s%s", address->host, port ? ":" : "",
+			       port ? port : "");
+	if (r == 0)
+		r = str_format(&address->header, "%s%s%s", host, port ? ":" : "", port ? port : "");
+	return r;
 }
 
 static int make_target(CURLU *url, struct address *address)
@@ -79,13 +91,11 @@ static int take_apart(CURLU *url, struct address *address)
 	address->is_tls = str_equal(scheme, "https");
 	if (!address->is_tls && !str_equal(scheme, "http"))
 		return 1;
-	r = get_part(url, CURLUPART_HOST, 0, &address->host);
-	if (r == 0)
-		r = get_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, &address->port);
+	r = get_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, &address->port);
 	if (r == 0 && str_equal(address->port, "0"))
 		return 1;
 	if (r == 0)
-		r = make_authority(url, address);
+		r = make_host(url, address);
 	return r == 0 ? make_target(url, address) : r;
 }
 
@@ -114,24 +124,54 @@ void address_done(struct address *address)
 	free(address->host);
 	free(address->port);
 	free(address->authority);
+	free(address->header);
 	free(address->target);
 	*address = ADDRESS_INIT;
 }
 
+static bool is_same_part(CURLU *a, CURLU *b, CURLUPart part)
+{
+	cleanup_free char *first = NULL;
+	cleanup_free char *second = NULL;
+
+	return get_part(a, part, 0, &first) == 0 && get_part(b, part, 0, &second) == 0 &&
+	       str_equal(first, second);
+}
+
+/* A server does not know by which of our interfaces it is reached: its own address has our zone. */
+static int keep_zone(CURLU *base, CURLU *url)
+{
+	cleanup_free char *zone = NULL;
+	int r = get_part(base, CURLUPART_ZONEID, 0, &zone);
+
+	if (r != 0)
+		return MIN(r, 0);
+	if (!is_same_part(base, url, CURLUPART_HOST) || has_part(url, CURLUPART_ZONEID))
+		return 0;
+	return curl_url_set(url, CURLUPART_ZONEID, zone, 0) == CURLUE_OK ? 0 : -ENOMEM;
+}
+
 int address_resolve(const char *base, const char *reference, char **ret)
 {
-	cleanup_curlu CURLU *url = curl_url();
+	cleanup_curlu CURLU *from = curl_url();
+	cleanup_curlu CURLU *url = NULL;
 	CURLUcode code;
 	int r;
 
-	if (!url)
+	if (!from)
 		return -ENOMEM;
 	*ret = NULL;
-	code = curl_url_set(url, CURLUPART_URL, base, 0);
-	if (code == CURLUE_OK)
+	code = curl_url_set(from, CURLUPART_URL, base, 0);
+	if (code == CURLUE_OK) {
+		url = curl_url_dup(from);
+		if (!url)
+			return -ENOMEM;
 		code = curl_url_set(url, CURLUPART_URL, reference, CURLU_NON_SUPPORT_SCHEME);
+	}
 	if (code != CURLUE_OK)
 		return code == CURLUE_OUT_OF_MEMORY ? -ENOMEM : 0;
-	r = get_part(url, CURLUPART_URL, 0, ret);
+	r = keep_zone(from, url);
+	if (r == 0)
+		r = get_part(url, CURLUPART_URL, 0, ret);
 	return r < 0 ? r : 0;
 }

@@ -8,9 +8,10 @@
 /* An http or https address in its parts, as libcurl reads it, which is who fetches from there. */
 struct address {
 	bool is_tls;
-	char *host;      /* an IPv6 one in brackets */
+	char *host;      /* an IPv6 one in brackets, and its zone with it: "[fe80::1%25eth0]" */
 	char *port;      /* the scheme's where none is said */
-	char *authority; /* HOST[:PORT], as a Host header has it */
+	char *authority; /* HOST[:PORT] */
+	char *header;    /* the same without a zone, as a Host header has it */
 	char *target;    /* path and query; "/" at least */
 };
 

@@ -33,7 +33,7 @@ struct download_spec {
 	void (*on_end)(void *userdata, const struct download_end *end);
 };
 
-/* The URL is neither the server's own nor one that agent.yaml lets bundles come from. */
+/* The URL is none, or neither the server's own nor one that agent.yaml lets bundles come from. */
 #define DOWNLOAD_E_ORIGIN 1
 
 /* 0; DOWNLOAD_E_ORIGIN; -errno. */

@@ -18,9 +18,11 @@
 
 #define SHOWN_MAX 128U
 
+/* A zone is the name of an interface, in which case counts. */
 static bool is_same_host(const struct address *a, const struct address *b)
 {
-	return strcasecmp(a->host, b->host) == 0;
+	return strcasecmp(a->host, b->host) == 0 &&
+	       str_equal(strchrnul(a->host, '%'), strchrnul(b->host, '%'));
 }
 
 int download_is_same_origin(const char *a, const char *b, bool *ret)
@@ -75,13 +77,25 @@ static bool is_plain_text_of_server(const char *server, const char *url)
 	       !other.is_tls && is_same_host(&own, &other);
 }
 
+static bool is_no_address(const char *server, const char *url)
+{
+	cleanup_free char *resolved = NULL;
+
+	return address_resolve(server, url, &resolved) == 0 && !resolved;
+}
+
 void download_refuse_origin(const struct config *config, const char *url,
 			    char ret[DOWNLOAD_ORIGIN_TEXT_MAX])
 {
 	cleanup_free char *shown = str_escape(url, strcspn(url, "?#"), SHOWN_MAX);
 	const char *what = shown ? shown : "";
 
-	if (is_plain_text_of_server(config->url, url))
+	if (is_no_address(config->url, url))
+		(void)snprintf(ret, DOWNLOAD_ORIGIN_TEXT_MAX,
+			       "the download leads to '%s', which is no address; the server has to "
+			       "offer it at one such as 'https://fleet.example/PATH'",
+			       what);
+	else if (is_plain_text_of_server(config->url, url))
 		(void)snprintf(
 			ret, DOWNLOAD_ORIGIN_TEXT_MAX,
 			"the download leads to '%s', in plain text, and agent.yaml reaches that "

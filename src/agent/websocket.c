@@ -309,7 +309,7 @@ static int format_request(struct websocket *websocket, const char *url, const st
 		&websocket->request,
 		"GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\nUser-Agent: affix-agent/%s\r\n",
-		address.target, address.authority, websocket->key, AFFIX_VERSION);
+		address.target, address.header, websocket->key, AFFIX_VERSION);
 	for (size_t i = 0; r == 0 && i < headers->count; i++)
 		r = buffer_format(&websocket->request, "%s\r\n", headers->items[i]);
 	return r < 0 ? r : buffer_add(&websocket->request, "\r\n", 2);

@@ -80,6 +80,7 @@ must_check int bundle_receive(int fd, const struct bundle_verify *verify,
 struct bundle_spool {
 	int dirfd;
 	bool is_fleeting; /* it is copied elsewhere soon: no writeback is started */
+	bool is_trusting; /* digests that the bundle says are believed, but of texts */
 };
 
 /*

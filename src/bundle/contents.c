@@ -166,17 +166,13 @@ static const struct digest *find_told(const struct reading *reading)
 	return reading->table && n <= reading->table->n ? &reading->table->digests[n - 1] : NULL;
 }
 
-/*
- * The digest of the entry's content. What is to be installed was verified: where its signer says
- * the digest of an entry that affix does not read itself, it is believed like the content;
- * everybody else, from `affix build` to affixd, computes it and holds what the bundle says against
- * it.
- */
+/* The digest of the entry's content, against which what the bundle says is held; unless that may be
+ * believed, like the content itself, since both are signed. */
 static int stream_and_digest(struct reading *reading, struct bundle_entry *entry,
 			     struct spool *spool, struct refusal *reterr_refusal)
 {
 	const struct digest *told = find_told(reading);
-	bool is_believed = told && reading->spool && !entry->text;
+	bool is_believed = told && reading->spool && reading->spool->is_trusting && !entry->text;
 	struct digest_state state;
 	int r;
 

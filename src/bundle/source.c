@@ -219,6 +219,7 @@ static int check_units(struct source *source, int dirfd, struct diagnostics *dia
 	/* What a unit may do follows from the manifest. */
 	if (r < 0 || !source->manifest)
 		return r;
+	context.files = (const struct unit_file *const *)set.files;
 	for (size_t i = 0; i < set.names.count && r == 0; i++) {
 		if (set.files[i])
 			r = unit_policy_check(set.files[i], set.names.items[i], &context,

@@ -29,7 +29,8 @@ struct fleet_session {
 	uint64_t last_seen;
 	uint64_t last_written; /* what the database has as last_seen */
 	uint64_t sequence;
-	uint64_t offered_again;       /* the same packages once more, when it asked */
+	uint64_t former;        /* the highest before the start of an agent that polls, or 0 */
+	uint64_t offered_again; /* the same packages once more, when it asked */
 	uint32_t offer_again_seconds; /* until that may be again */
 	uint64_t generation;          /* of the catalog that it was last told of; 0: never */
 	uint32_t capabilities;
@@ -47,6 +48,7 @@ struct fleet_session {
 	uint8_t config_hash[FLEET_HASH_SIZE];
 	char *credential;     /* to be handed over, or NULL */
 	char *base_url;       /* how the host reached us, or NULL */
+	char *peer;           /* who polls by this connection, or NULL */
 	uint64_t rival_seen;  /* when another with the same credential was last turned away */
 	uint64_t taken_since; /* since when *takeovers* are counted */
 	unsigned takeovers;   /* by which it came to this connection */

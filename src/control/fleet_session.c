@@ -10,7 +10,9 @@
  * Where they take turns, there are two hosts with one credential, such as a disk and its copy. Then
  * who is connected stays, the other is told to come back much later, and an operator is told. Polls
  * come by any connection, but the messages of one host are numbered upwards: where the numbers turn
- * back again and again, two hosts poll, and who has the higher ones stays.
+ * back again and again, two hosts poll, and who has the higher ones stays. A number of 1 with a
+ * description is an agent that was started anew, however often; it is another one only where the
+ * numbers from before go on.
  *
  * Times of heartbeats are kept in memory and written now and then: at 100,000 hosts every one of
  * them would be a write per host and heartbeat.
@@ -60,6 +62,7 @@ static struct fleet_session *session_free(struct fleet_session *session)
 		free(session->credential);
 	}
 	free(session->base_url);
+	free(session->peer);
 	free(session);
 	return NULL;
 }
@@ -88,6 +91,17 @@ void fleet_sessions_done(struct fleet *fleet)
 	fleet_map_done(&fleet->by_host);
 }
 
+static int keep_texts(struct fleet_session *session, const struct fleet_hello *hello)
+{
+	if (hello->base_url)
+		session->base_url = strdup(hello->base_url);
+	if (session->is_polling && hello->peer)
+		session->peer = strdup(hello->peer);
+	if (hello->base_url && !session->base_url)
+		return -ENOMEM;
+	return session->is_polling && hello->peer && !session->peer ? -ENOMEM : 0;
+}
+
 static int add_session(struct fleet *fleet, const struct fleet_hello *hello, int64_t host,
 		       struct fleet_session **ret)
 {
@@ -113,9 +127,7 @@ static int add_session(struct fleet *fleet, const struct fleet_hello *hello, int
 	session->last_written = session->last_seen;
 	session->is_polling = is_poll(hello);
 	memcpy(session->uid, hello->instance_uid, FLEET_UID_SIZE);
-	if (hello->base_url)
-		session->base_url = strdup(hello->base_url);
-	r = hello->base_url && !session->base_url ? -ENOMEM : 0;
+	r = keep_texts(session, hello);
 	if (r == 0)
 		r = fleet_map_put(&fleet->by_connection, session->connection, session);
 	if (r == 0)
@@ -317,23 +329,42 @@ static void inherit(const struct fleet *fleet, const struct fleet_session *old,
 	session->rival_seen = old->rival_seen;
 	session->has_polled = old->has_polled;
 	session->sequence = old->sequence;
+	session->former = old->former;
 	/* That somebody came is no word of it yet: it may be the rival. */
 	session->last_seen = old->last_seen;
 	session->last_written = old->last_written;
 }
 
+/* Whether the numbers from before an agent's start go on. They must be the next ones where another
+ * connection carries them: the heartbeats between are a front's business and not told here. */
+static bool is_former_line(const struct fleet_session *session, const struct fleet_report *report)
+{
+	if (session->sequence >= session->former || report->sequence <= session->former)
+		return false;
+	return session->has_greeted ? report->is_after_gap
+				    : report->sequence == session->former + 1;
+}
+
 int fleet_turn_away(struct fleet *fleet, struct fleet_session *session,
 		    const struct fleet_report *report, bool *ret)
 {
-	bool is_back =
-		session->is_polling && session->has_polled && report->sequence <= session->sequence;
+	/* Who says 0 always does not count its messages. */
+	bool is_counted = report->sequence > 0 || session->sequence > 0;
+	bool is_back = session->is_polling && session->has_polled && is_counted &&
+		       report->sequence <= session->sequence;
+	bool is_start = is_back && report->sequence <= 1 && report->has_description;
 
 	*ret = is_back && is_contested(fleet, session);
 	session->is_turned_away = *ret;
 	if (*ret)
-		return turn_away(fleet, report->connection, "", session);
-	if (is_back)
+		return turn_away(fleet, report->connection, session->peer ? session->peer : "",
+				 session);
+	if ((is_back && !is_start) || is_former_line(session, report))
 		count_takeover(session, fleet_now(fleet));
+	if (is_start)
+		session->former = MAX(session->former, session->sequence);
+	else if (report->sequence >= session->former)
+		session->former = 0;
 	session->has_polled = session->is_polling;
 	return 0;
 }

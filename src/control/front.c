@@ -91,24 +91,10 @@ static bool is_forwarded_from_tls(struct lws *wsi)
 	       strcasecmp(value, "https") == 0;
 }
 
-/* Who ends TLS before us may also have asked for us by a name that hosts do not know. */
-static void warn_of_guess(struct front *front, const char *url)
-{
-	if (front->has_warned || !front->config->is_url_guessed)
-		return;
-	front->has_warned = true;
-	log_line(
-		LOG_WARNING,
-		"hosts come by something that ends TLS (X-Forwarded-Proto: https), and are offered "
-		"bundles at '%s'; if they cannot fetch them there, set public_url in affixd.yaml",
-		url);
-}
-
 char *front_base_url(struct front *front, struct lws *wsi)
 {
 	cleanup_free char *host = front_header(wsi, WSI_TOKEN_HOST);
-	bool is_forwarded = !front->config->tls_certificate && is_forwarded_from_tls(wsi);
-	bool is_tls = front->config->tls_certificate || is_forwarded;
+	bool is_tls = front->config->tls_certificate || is_forwarded_from_tls(wsi);
 	char *url = NULL;
 
 	/* A name or an address, and a port: nothing that would say something else in a URL. */
@@ -117,9 +103,21 @@ char *front_base_url(struct front *front, struct lws *wsi)
 			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")])
 		return NULL;
 	ignore_result(str_format(&url, "%s://%s", is_tls ? "https" : "http", host));
-	if (url && is_forwarded)
-		warn_of_guess(front, url);
 	return url;
+}
+
+/* Who ends TLS before us may also have asked for us by a name that hosts do not know. */
+void front_warn_of_guess(struct front *front, const char *url)
+{
+	if (front->has_warned || !front->config->is_url_guessed || front->config->tls_certificate ||
+	    !url || !str_starts_with(url, "https://"))
+		return;
+	front->has_warned = true;
+	log_line(
+		LOG_WARNING,
+		"hosts come by something that ends TLS (X-Forwarded-Proto: https), and are offered "
+		"bundles at '%s'; if they cannot fetch them there, set public_url in affixd.yaml",
+		url);
 }
 
 void front_prove(struct front *front, struct lws *wsi)

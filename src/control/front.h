@@ -93,6 +93,8 @@ char *front_header(struct lws *wsi, enum lws_token_indexes token);
 /* How the client reached us, "https://HOST:PORT" by its Host header; NULL where that is none, or
  * out of memory. The caller frees it. */
 char *front_base_url(struct front *front, struct lws *wsi);
+/* A host that the store knows came by *url*, or NULL: says once where that hangs on a header. */
+void front_warn_of_guess(struct front *front, const char *url);
 
 /* Milliseconds, monotonic. */
 uint64_t front_msec(void);

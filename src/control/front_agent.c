@@ -205,8 +205,6 @@ static int greet(struct agent *agent, struct lws *wsi)
 	agent->is_greeted = true;
 	free(agent->authorization);
 	agent->authorization = NULL;
-	free(agent->base_url);
-	agent->base_url = NULL;
 	return 0;
 }
 
@@ -291,16 +289,26 @@ static void end_poller(struct agent *agent)
 	(void)agent_free(agent);
 }
 
+static void accept_agent(struct front *front, struct agent *agent)
+{
+	leave(agent);
+	if (agent->is_accepted)
+		return;
+	if (agent->wsi)
+		front_prove(front, agent->wsi);
+	front_warn_of_guess(front, agent->base_url);
+	free(agent->base_url);
+	agent->base_url = NULL;
+	agent->is_accepted = true;
+}
+
 void agent_on_message(struct front *front, const Link__AgentMessage *message)
 {
 	struct agent *agent = slots_get(&front->agents, message->connection);
 
 	if (!agent)
 		return;
-	if (!agent->is_accepted && agent->wsi)
-		front_prove(front, agent->wsi);
-	leave(agent);
-	agent->is_accepted = true;
+	accept_agent(front, agent);
 	if (message->server_to_agent.len > 0 &&
 	    agent_queue(agent, message->server_to_agent.data, message->server_to_agent.len) < 0) {
 		/* It does not read: when it comes back it is told everything. */

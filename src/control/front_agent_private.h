@@ -30,7 +30,7 @@ struct agent {
 	struct lws *wsi;        /* of a WebSocket */
 	struct exchange *waits; /* a poll that is to be answered */
 	char *authorization;    /* until the store was asked */
-	char *base_url;         /* how it reached us, or NULL; likewise */
+	char *base_url;         /* how it reached us, or NULL; until the store has answered */
 	struct outgoing *queue;
 	size_t queued;
 	struct buffer received;  /* of a message that is not whole yet */

@@ -38,6 +38,7 @@
 #define FILE_MAX     (1ULL << 30)
 #define BUSY_TRIES   50U
 #define BUSY_USEC    100000U
+#define PRUNE_TRIES  20U
 
 /* None is none: not those of the user that affixd runs as. */
 #define NO_CREDENTIALS "{}"
@@ -174,8 +175,8 @@ static int pull(const struct puller *puller, json_t **ret_items, struct problem 
 	return r == 0 ? keep_all(puller, &pulled, ret_items, reterr_problem) : r;
 }
 
-/* What has failed is gone on with the next time, unless it was the disk that had no more room. That
- * it is not done costs disk, and the next pull does it. */
+/* What has failed is gone on with the next time, unless it was the disk that had no more room. One
+ * that ends just now is waited for; what another pull uses stays until that one ends. */
 static void empty_cache(int result)
 {
 	bool is_kept =
@@ -185,9 +186,16 @@ static void empty_cache(int result)
 	uint64_t before = is_kept ? clock_realtime_sec() - KEPT_SECONDS : UINT64_MAX;
 	uint64_t count;
 	uint64_t size;
+	int r = OCI_BUSY;
 
-	if (oci_cache_open(CACHE_PATH, &cache, &problem) == 0)
-		ignore_result(oci_cache_prune(&cache, before, &count, &size, &problem));
+	for (unsigned i = 0; r == OCI_BUSY && i < PRUNE_TRIES; i++) {
+		if (i > 0)
+			(void)usleep(BUSY_USEC);
+		oci_cache_close(&cache);
+		r = oci_cache_open(CACHE_PATH, &cache, &problem);
+		if (r == 0)
+			r = oci_cache_prune(&cache, before, &count, &size, &problem);
+	}
 }
 
 static int run(const struct puller *puller)

@@ -3,6 +3,7 @@
 /* hold, prune, clear-quarantine: the administrator's verbs. Each is one change of the record and
  * what follows from it. */
 
+#include <errno.h>
 #include <string.h>
 
 #include "engine/commit.h"
@@ -52,7 +53,10 @@ static int release(struct operation *operation)
 	r = result_set(operation->result, RESULT_DONE, "", "'%s' is no longer held", record->id);
 	if (r == 0)
 		r = commit_result(operation, operation->result);
-	return r == 0 && was_stopped ? units_start(operation->manager, record->current) : r;
+	if (r == 0 && was_stopped)
+		r = units_start(operation->manager, record->current);
+	/* What is masked is off by its own link. */
+	return r == -ESHUTDOWN ? 0 : r;
 }
 
 /* What is on disk decides what has become of it; the links follow that. */

@@ -248,6 +248,31 @@ int commit_transaction(struct operation *operation, bool is_lost)
 	return r;
 }
 
+/* The oldest first: what is gone back to without it has the configuration that it ran with. */
+static bool drop_oldest_config(struct record *record)
+{
+	char digest[DIGEST_TEXT_SIZE];
+
+	for (size_t i = history_count(record); i > 0; i--) {
+		digest_to_string(&history_get(record, i - 1)->bundle, digest);
+		if (json_object_del(record->configs, digest) < 0)
+			continue;
+		forget_configs(record);
+		return true;
+	}
+	return false;
+}
+
+int commit_save(struct operation *operation)
+{
+	int r;
+
+	do
+		r = store_save(&operation->store, operation->record);
+	while (r == -EFBIG && drop_oldest_config(operation->record));
+	return r;
+}
+
 void commit_nothing(struct record *record)
 {
 	record->transaction = record_transaction_free(record->transaction);
@@ -273,7 +298,7 @@ int commit_result(struct operation *operation, const struct result *result)
 		return r;
 	while (json_array_size(record->results) > RECORD_RESULTS_MAX)
 		(void)json_array_remove(record->results, 0);
-	return store_save(&operation->store, record);
+	return commit_save(operation);
 }
 
 int commit_find_result(const struct record *record, const char *request_id, struct result *ret)

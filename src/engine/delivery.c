@@ -168,7 +168,12 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 {
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	cleanup_fd int spool = -EBADF;
-	struct bundle_spool place = {.is_fleeting = operation->tree.is_copy};
+	/* Of a tree the signer's word is enough; on a host, where the old version runs on
+	 * meanwhile, it is not taken. */
+	struct bundle_spool place = {
+		.is_fleeting = operation->tree.is_copy,
+		.is_trusting = !operation->tree.is_live,
+	};
 	int r;
 
 	if (operation->call->fds[REQUEST_FD_BUNDLE] < 0 ||

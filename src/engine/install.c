@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/path.h"
 #include "engine/delivery.h"
 #include "engine/operation.h"
 #include "engine/platform.h"
@@ -16,6 +17,7 @@
 #include "plan/apply.h"
 #include "plan/diff.h"
 #include "plan/plan_own.h"
+#include "plan/plan_paths.h"
 
 /* An id is bound to the key of its first install; another needs a policy that names the id, or the
  * administrator. */
@@ -366,15 +368,20 @@ static int repair_bytes(struct operation *operation, struct delivery *delivery)
 	return 0;
 }
 
-/* What was masked by hand starts again for whoever could have masked it. */
+/* What was masked by hand starts again for whoever could have masked it, where that is by the link
+ * in place of the unit's file. */
 static int check_masked(struct operation *operation, const struct diff *diff)
 {
-	for (size_t i = 0; !operation->call->is_admin && i < diff->count; i++) {
-		if (diff->items[i].kind == DIFF_MASKED)
-			return refuse(
-				&operation->refusal, REFUSAL_HELD,
-				"'%s' masks a unit of '%s', so its administrator wants it off; only the administrator may repair it",
-				diff->items[i].path, operation->record->id);
+	for (size_t i = 0; i < diff->count; i++) {
+		const struct diff_item *item = &diff->items[i];
+
+		if (item->kind != DIFF_MASKED ||
+		    (operation->call->is_admin && path_is_below(item->path, PLAN_UNIT_BASE)))
+			continue;
+		return refuse(
+			&operation->refusal, REFUSAL_HELD,
+			"'%s' masks a unit of '%s', so its administrator wants it off; only the administrator may start it again, by removing that link first",
+			item->path, operation->record->id);
 	}
 	return 0;
 }

@@ -19,6 +19,7 @@
 #include "engine/transaction.h"
 #include "engine/transaction_steps.h"
 #include "engine/units.h"
+#include "plan/masks.h"
 
 #define LOG_LINES 50U
 /* A version that is left because it is bad is not waited for as long as it would like. */
@@ -80,6 +81,20 @@ static const char *find_override(const struct plan *plan, const struct manager_u
 	return NULL;
 }
 
+/* Adds to *reason* that somebody masked a unit of *plan* meanwhile. Whether it is so. */
+static bool add_mask(struct operation *operation, const struct plan *plan, char *reason,
+		     size_t size)
+{
+	cleanup_strv struct strv masks = STRV_INIT;
+	size_t length = strlen(reason);
+
+	if (masks_find(&operation->tree, plan, &masks) < 0 || masks.count == 0)
+		return false;
+	(void)snprintf(reason + length, size - length,
+		       "; '%.200s' masks a unit of it, so nothing is quarantined", masks.items[0]);
+	return true;
+}
+
 /* Adds to *reason* that systemd reads more about the units than *plan* has: it may be that which
  * fails. Whether it does. */
 static bool add_override(struct operation *operation, const struct plan *plan, char *reason,
@@ -104,16 +119,26 @@ static bool add_override(struct operation *operation, const struct plan *plan, c
 	return false;
 }
 
-/* Files of the old plan, whatever the tree holds now. */
-static int restore_files(struct operation *operation)
+/* Both plans' units. Before the watch it is the old version that may run under the new one's names,
+ * and it may take the time that it needs. */
+static int stop_units(struct operation *operation, bool is_new_running)
 {
-	struct record *record = operation->record;
-	struct record_transaction *transaction = record->transaction;
-	int r;
+	const struct record *record = operation->record;
+	int error = units_stop(operation->manager, record->transaction->to,
+			       is_new_running ? STOP_BAD_USEC : UNITS_STOP_USEC);
+	/* What did not die is most often in both: it had its time. */
+	int r = units_stop(operation->manager, record->current,
+			   error == -ETIMEDOUT ? 0 : UNITS_STOP_USEC);
 
-	r = units_stop(operation->manager, transaction->to, STOP_BAD_USEC);
-	if (r == 0)
-		r = units_stop(operation->manager, record->current, UNITS_STOP_USEC);
+	return error < 0 && error != -ETIMEDOUT ? error : r;
+}
+
+/* Files of the old plan, whatever the tree holds now. */
+static int restore_files(struct operation *operation, bool is_new_running)
+{
+	const struct record_transaction *transaction = operation->record->transaction;
+	int r = stop_units(operation, is_new_running);
+
 	/* What hangs in the kernel does not even die. The files go back all the same: the old
 	 * version is started when systemd has given that process up. */
 	if (r == 0 || r == -ETIMEDOUT)
@@ -121,9 +146,9 @@ static int restore_files(struct operation *operation)
 	return r < 0 ? r : units_forget(operation->manager, transaction->to);
 }
 
-/* Starts the old plan and watches it. An add-on that was not installed before has nothing to watch.
- */
-static int watch_old(struct operation *operation, struct health *ret)
+/* Starts the old plan and watches it. An add-on that was not installed before has nothing to watch,
+ * nor has one that is masked. */
+static int watch_old(struct operation *operation, struct health *ret, bool *ret_masked)
 {
 	const struct record *record = operation->record;
 	int r;
@@ -135,16 +160,20 @@ static int watch_old(struct operation *operation, struct health *ret)
 	 * if not, the watch says what comes of it. */
 	ignore_result(units_make_directories(operation->manager, record->current));
 	r = units_start(operation->manager, record->current);
-	return r < 0 ? r
-		     : health_watch(operation->manager, record->current, &operation->tree, 0, ret);
+	*ret_masked = r == -ESHUTDOWN;
+	if (r < 0)
+		return *ret_masked ? 0 : r;
+	return health_watch(operation->manager, record->current, &operation->tree, 0, ret);
 }
 
-static const char *old_text(const struct record *record, bool is_lost, char *text, size_t size)
+static const char *old_text(const struct record *record, bool is_lost, bool is_masked, char *text,
+			    size_t size)
 {
 	if (!record->current)
 		return "nothing of it is left but its user";
-	(void)snprintf(text, size, "%s is back%s", record->current->identity.version,
-		       is_lost ? ", with files that are changed or missing" : "");
+	(void)snprintf(text, size, "%s is back%s%s", record->current->identity.version,
+		       is_lost ? ", with files that are changed or missing" : "",
+		       is_masked ? ", but not started, as a unit of it is masked" : "");
 	return text;
 }
 
@@ -161,7 +190,8 @@ static int describe_lost(struct operation *operation, const char *reason)
 		record->current->identity.version);
 }
 
-static int describe(struct operation *operation, const struct health *old, bool *ret_quarantine)
+static int describe(struct operation *operation, const struct health *old, bool is_masked,
+		    bool *ret_quarantine)
 {
 	const struct record *record = operation->record;
 	const struct record_transaction *transaction = record->transaction;
@@ -178,7 +208,8 @@ static int describe(struct operation *operation, const struct health *old, bool 
 		ignore_result(json_member_string(transaction->evidence, "reason", &reason));
 	}
 	is_bad = strcmp(name, "unhealthy") == 0;
-	*ret_quarantine = is_bad && is_clear(transaction) && old->state == HEALTH_GOOD;
+	*ret_quarantine =
+		is_bad && is_clear(transaction) && old->state == HEALTH_GOOD && !is_masked;
 	if (is_lost && (old->state != HEALTH_GOOD || !operation->manager))
 		return describe_lost(operation, reason);
 	if (old->state != HEALTH_GOOD)
@@ -191,7 +222,7 @@ static int describe(struct operation *operation, const struct health *old, bool 
 			  strcmp(name, "interrupted") == 0 ? RESULT_INTERRUPTED
 							   : RESULT_ROLLED_BACK,
 			  name, "%s of '%s' %s failed: %s; %s", verb, record->id, version, reason,
-			  old_text(record, is_lost, text, sizeof(text)));
+			  old_text(record, is_lost, is_masked, text, sizeof(text)));
 }
 
 static int quarantine(struct operation *operation)
@@ -217,7 +248,7 @@ static int quarantine(struct operation *operation)
 
 /* The end of the way back: the verdict into the result, the transaction closed, the record saved.
  */
-static int conclude(struct operation *operation, const struct health *old)
+static int conclude(struct operation *operation, const struct health *old, bool is_masked)
 {
 	struct record *record = operation->record;
 	struct record_transaction *transaction = record->transaction;
@@ -225,7 +256,7 @@ static int conclude(struct operation *operation, const struct health *old)
 	bool is_guilty = false;
 	int r;
 
-	r = describe(operation, old, &is_guilty);
+	r = describe(operation, old, is_masked, &is_guilty);
 	if (r == 0 && is_guilty)
 		r = quarantine(operation);
 	if (r < 0)
@@ -245,24 +276,26 @@ static int conclude(struct operation *operation, const struct health *old)
 static int finish(struct operation *operation)
 {
 	struct health old = {0};
+	bool is_masked = false;
 	int r;
 
-	r = watch_old(operation, &old);
+	r = watch_old(operation, &old, &is_masked);
 	/* Bytes and directories of the new plan: while the transaction is open, so that no crash
 	 * can leave them. */
 	if (r == 0)
 		r = transaction_sweep(operation);
-	return r < 0 ? r : conclude(operation, &old);
+	return r < 0 ? r : conclude(operation, &old, is_masked);
 }
 
 static int go_back(struct operation *operation, bool start)
 {
+	bool is_new_running = operation->record->transaction->phase == RECORD_WATCHING;
 	int r;
 
 	/* The phase is for readers; the way back does not depend on it, and a full disk must not
 	 * bar it. */
 	ignore_result(transaction_set_phase(operation, RECORD_REVERTING));
-	r = restore_files(operation);
+	r = restore_files(operation, is_new_running);
 	if (r < 0)
 		return r;
 	ignore_result(transaction_set_phase(operation, RECORD_RESTORED));
@@ -277,7 +310,8 @@ int revert_unhealthy(struct operation *operation, const struct health *health, u
 	int r;
 
 	(void)snprintf(reason, sizeof(reason), "%s", health->reason);
-	is_overridden = add_override(operation, transaction->to, reason, sizeof(reason));
+	is_overridden = add_mask(operation, transaction->to, reason, sizeof(reason)) ||
+			add_override(operation, transaction->to, reason, sizeof(reason));
 	r = record_evidence(operation, "unhealthy", reason, health->unit, since_usec);
 	if (r == 0)
 		r = json_add(transaction->evidence, "is_overridden", json_boolean(is_overridden));

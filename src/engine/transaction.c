@@ -58,7 +58,7 @@ static int begin(struct operation *operation, struct transaction_order *order)
 	if (transaction->to)
 		r = apply_missing_directories(&operation->tree, transaction->to,
 					      &transaction->created);
-	return r < 0 ? r : store_save(&operation->store, operation->record);
+	return r < 0 ? r : commit_save(operation);
 }
 
 #pragma GCC diagnostic pop
@@ -68,7 +68,7 @@ int transaction_set_phase(struct operation *operation, enum record_phase phase)
 	if (operation->record->transaction->phase == phase)
 		return 0;
 	operation->record->transaction->phase = phase;
-	return store_save(&operation->store, operation->record);
+	return commit_save(operation);
 }
 
 /* Users come first: a binary with file capabilities belongs to the user's group. Users once made
@@ -230,24 +230,6 @@ static int commit(struct operation *operation)
 	return operation->tree.is_copy ? r : 0;
 }
 
-/* What the bundle's signer said of its content was believed until the service ran: now there is
- * time. */
-static int check_bytes(const struct operation *operation, struct health *health)
-{
-	const struct record_transaction *transaction = operation->record->transaction;
-	bool has_bytes = true;
-	int r = 0;
-
-	if (transaction->operation == RECORD_INSTALL)
-		r = apply_has_bytes(&operation->tree, transaction->to, &has_bytes);
-	if (r < 0 || has_bytes)
-		return r;
-	health->state = HEALTH_BAD;
-	(void)snprintf(health->reason, sizeof(health->reason),
-		       "its files do not have the digests that the bundle says");
-	return 0;
-}
-
 /* Starts and watches the new plan. 0 committed or reverted, the result says which. */
 int transaction_watch(struct operation *operation, uint64_t window_usec)
 {
@@ -260,10 +242,9 @@ int transaction_watch(struct operation *operation, uint64_t window_usec)
 	if (!to || !operation->manager || record->is_stopped)
 		return commit(operation);
 	r = units_start(operation->manager, to);
-	if (r == 0)
+	/* The watch says what comes of a unit that is masked. */
+	if (r == 0 || r == -ESHUTDOWN)
 		r = health_watch(operation->manager, to, &operation->tree, window_usec, &health);
-	if (r == 0 && health.state == HEALTH_GOOD)
-		r = check_bytes(operation, &health);
 	if (r < 0)
 		return revert_broken(operation, r);
 	return health.state == HEALTH_GOOD ? commit(operation)

@@ -41,6 +41,7 @@ static int stop_unit(struct manager *manager, const char *name, uint64_t deadlin
 int units_stop(struct manager *manager, const struct plan *plan, uint64_t timeout_usec)
 {
 	uint64_t deadline = clock_monotonic_usec() + timeout_usec;
+	int error = 0;
 
 	if (!manager || !plan)
 		return 0;
@@ -50,12 +51,13 @@ int units_stop(struct manager *manager, const struct plan *plan, uint64_t timeou
 
 			if (plan->units[i].is_timer != (timers == 1))
 				continue;
+			/* One that does not die keeps none of the others alive. */
 			r = stop_unit(manager, plan->units[i].name, deadline);
-			if (r < 0)
-				return r;
+			if (r < 0 && error == 0)
+				error = r;
 		}
 	}
-	return 0;
+	return error;
 }
 
 bool units_is_started(const struct plan *plan, const struct plan_unit *unit)
@@ -109,6 +111,7 @@ static int start_unit(struct manager *manager, const char *name, uint64_t deadli
 int units_start(struct manager *manager, const struct plan *plan)
 {
 	uint64_t deadline = clock_monotonic_usec() + START_TIMEOUT;
+	bool is_masked = false;
 	int error = units_forget(manager, plan);
 
 	if (error < 0 || !manager || !plan)
@@ -121,11 +124,12 @@ int units_start(struct manager *manager, const struct plan *plan)
 			    !units_is_started(plan, &plan->units[i]))
 				continue;
 			r = start_unit(manager, plan->units[i].name, deadline);
-			if (r < 0)
+			if (r < 0 && r != -ESHUTDOWN)
 				return r;
+			is_masked = is_masked || r == -ESHUTDOWN;
 		}
 	}
-	return 0;
+	return is_masked ? -ESHUTDOWN : 0;
 }
 
 static int run(struct manager *manager, const char *description, const char *const *argv)

@@ -10,8 +10,8 @@
  * when PID 1 cannot be asked; what became of the units is for health.h to say.
  */
 
-/* Timers first, then services. What does not stop in its time, or in *timeout_usec* all together,
- * is killed. */
+/* Timers first, then services, all of them: the first error comes at the end. What does not stop in
+ * its time, or in *timeout_usec* all together, is killed; -ETIMEDOUT: even so it did not die. */
 #define UNITS_STOP_USEC (180 * CLOCK_USEC_PER_SEC)
 must_check int units_stop(struct manager *manager, const struct plan *plan, uint64_t timeout_usec);
 
@@ -22,7 +22,7 @@ must_check int units_stop(struct manager *manager, const struct plan *plan, uint
 must_check int units_forget(struct manager *manager, const struct plan *plan);
 
 /* Services first, then timers: those that are primary or enabled. Earlier failures are forgotten
- * before. */
+ * before. -ESHUTDOWN: one is masked, or needs one that is; the others were started. */
 must_check int units_start(struct manager *manager, const struct plan *plan);
 
 /* Whether the host starts *unit* with this plan: it is primary or has an enablement link. */

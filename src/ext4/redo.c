@@ -345,26 +345,33 @@ int redo_settle(struct redo *redo)
 	return 0;
 }
 
-int redo_fetch(struct redo *redo, uint64_t position, uint64_t size)
+/* Has a range written, and forgotten by the kernel. */
+static int settle_range(struct redo *redo, off_t begin, off_t length)
 {
-	uint64_t from = redo->place.offset + position;
-	off_t begin;
-	off_t length;
-
-	if (!redo->is_unsettled)
-		return 0;
-	if (!is_inside(redo, position, size))
-		return -ERANGE;
-	begin = (off_t)(from - from % PAGE_SIZE_MAX);
-	length = (off_t)(from + size + PAGE_SIZE_MAX - 1) - begin;
 	redo->ahead_size = 0;
 	if (sync_file_range(redo->image_fd, begin, length,
 			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 				    SYNC_FILE_RANGE_WAIT_AFTER) < 0)
 		return errno == ENOSYS ? redo_settle(redo) : -errno;
 	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_DONTNEED);
-	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_WILLNEED);
 	return 0;
+}
+
+int redo_fetch(struct redo *redo, uint64_t position, uint64_t size)
+{
+	uint64_t from = redo->place.offset + position;
+	off_t begin;
+	off_t length;
+	int r;
+
+	if (!is_inside(redo, position, size))
+		return -ERANGE;
+	begin = (off_t)(from - from % PAGE_SIZE_MAX);
+	length = (off_t)(from + size + PAGE_SIZE_MAX - 1) - begin;
+	r = redo->is_unsettled ? settle_range(redo, begin, length) : 0;
+	if (r == 0)
+		(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_WILLNEED);
+	return r;
 }
 
 /* What an earlier process left is not committed: redo_finish() was there first. */

@@ -452,6 +452,14 @@ static int check_content(struct changes *changes)
 {
 	int r = 0;
 
+	/* The disk is asked for all of them, and then they are looked at. */
+	for (size_t i = 0; r == 0 && i < changes->count; i++) {
+		const struct change *change = &changes->items[i];
+
+		if (S_ISREG(change->mode) && !change->is_good)
+			r = edit_fetch_blocks(changes->excerpt->edit, change->ino, 0,
+					      (size_t)change->size);
+	}
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
 		if (S_ISREG(changes->items[i].mode))
 			r = check_file(changes, &changes->items[i]);

@@ -121,7 +121,7 @@ bool collector_count_peer(struct collector *collector, struct flow_entry *entry,
 	entry->packets_sent = MAX(entry->packets_sent, traffic.packets_sent);
 	entry->packets_received = MAX(entry->packets_received, traffic.packets_received);
 	entry->last_ns = MAX(entry->last_ns, (int64_t)traffic.last_ns);
-	if (traffic.owner_tgid == 0 && collector_forget_owner(collector, entry))
+	if (traffic.told && traffic.owner_tgid == 0 && collector_forget_owner(collector, entry))
 		tell(collector, FLOW_UPDATE, entry);
 	return true;
 }

@@ -99,17 +99,25 @@ static int make_directories(const struct tree *tree, const struct plan *plan)
 	return 0;
 }
 
-/* Which objects are to be published; *pending* has a place for each. */
-static int prepare(const struct tree *tree, const struct plan *plan, bool *pending,
-		   bool *ret_written)
+/* Which objects are to be published; *pending* has a place for each. On the way back a mask is as
+ * new as what is left: it stays. */
+static int prepare(const struct tree *tree, const struct plan *plan, bool is_way_back,
+		   bool *pending, bool *ret_written)
 {
 	int r = make_directories(tree, plan);
 
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
 		const struct plan_object *object = &plan->objects[i];
+		bool is_masked = false;
 
-		if (is_single(plan, object) || is_current(object))
-			r = apply_prepare_object(tree, object, &pending[i], ret_written);
+		if (!is_single(plan, object) && !is_current(object))
+			continue;
+		if (is_way_back)
+			r = apply_is_masked(tree, object, &is_masked);
+		if (r == 0)
+			r = is_masked
+				    ? apply_forget_object(tree, object)
+				    : apply_prepare_object(tree, object, &pending[i], ret_written);
 	}
 	return r;
 }
@@ -122,7 +130,7 @@ int apply_prepare(const struct tree *tree, const struct plan *plan)
 
 	if (!pending)
 		return -ENOMEM;
-	r = prepare(tree, plan, pending, &written);
+	r = prepare(tree, plan, false, pending, &written);
 	return r < 0 ? r : barrier(tree);
 }
 
@@ -193,7 +201,7 @@ static int switch_to(const struct tree *tree, const struct plan *to, const struc
 
 	if (!pending)
 		return -ENOMEM;
-	r = prepare(tree, to, pending, &written);
+	r = prepare(tree, to, is_way_back, pending, &written);
 	if (r == 0 && written)
 		r = barrier(tree);
 	if (r == 0 && from)

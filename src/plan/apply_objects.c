@@ -14,6 +14,8 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
+#include "plan/masks.h"
+#include "plan/plan_paths.h"
 
 /* A link of ours is never longer. */
 #define LINK_MAX_SIZE 1024U
@@ -155,12 +157,29 @@ int apply_publish_object(const struct tree *tree, const struct plan_object *obje
 	return r < 0 ? r : file_publish(parent, name);
 }
 
+int apply_is_masked(const struct tree *tree, const struct plan_object *object, bool *ret)
+{
+	const char *name = path_last_name(object->path);
+
+	*ret = false;
+	if (object->type != PLAN_FILE || !path_is_below(object->path, PLAN_UNIT_BASE) ||
+	    name != object->path + sizeof(PLAN_UNIT_BASE))
+		return 0;
+	return masks_has(tree, object->path, ret);
+}
+
 int apply_remove_object(const struct tree *tree, const struct plan_object *object)
 {
 	cleanup_fd int parent = -EBADF;
 	const char *name = NULL;
-	int r = tree_open_parent(tree, object->path, &parent, &name);
+	bool is_masked = false;
+	int r;
 
+	/* It is the administrator's, and is to be found by whoever comes next. */
+	r = apply_is_masked(tree, object, &is_masked);
+	if (r < 0 || is_masked)
+		return r;
+	r = tree_open_parent(tree, object->path, &parent, &name);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	return file_remove(parent, name, NULL);

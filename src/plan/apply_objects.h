@@ -22,7 +22,11 @@ must_check int apply_prepare_object(const struct tree *tree, const struct plan_o
 				    bool *ret_pending, bool *ret_written);
 must_check int apply_publish_object(const struct tree *tree, const struct plan_object *object);
 
-/* Removes a file or link; an absent one, or an absent parent, is no error. */
+/* Whether a mask stands in the place of a unit's file (masks.h). 0 or -errno. */
+must_check int apply_is_masked(const struct tree *tree, const struct plan_object *object,
+			       bool *ret);
+
+/* Removes a file or link, but for a mask; an absent one, or an absent parent, is no error. */
 must_check int apply_remove_object(const struct tree *tree, const struct plan_object *object);
 
 /* Removes what apply_prepare_object() left under the temporary name. */

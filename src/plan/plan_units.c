@@ -64,6 +64,7 @@ static int check_units(const struct unit_set *set, const struct bundle *bundle,
 	const struct unit_context context = {
 		.manifest = bundle->manifest,
 		.units = &set->names,
+		.files = (const struct unit_file *const *)set->files,
 		.policy = policy,
 	};
 

@@ -13,6 +13,7 @@ struct unit_check {
 	const char *unit; /* its name */
 	const struct manifest *manifest;
 	const struct strv *units; /* of the add-on */
+	const struct unit_file *const *files;
 	const struct host_policy *policy;
 	struct diagnostics *diagnostics;
 };

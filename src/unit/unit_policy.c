@@ -219,29 +219,81 @@ static bool has_start_limit(const struct unit_file *unit)
 	return starts > 0 && starts <= START_LIMIT_BURST_MAX && usec / START_SLOW_USEC >= starts;
 }
 
-/*
- * A service that fails at once, is started at once and never given up keeps PID 1 busy: by itself,
- * or by units that start each other when they end.
- */
-static int check_restarts(const struct unit_file *unit, const char *name,
-			  struct diagnostics *diagnostics)
+static bool entry_names(const struct unit_entry *entry, const char *name)
 {
-	const char *restart = unit_file_get(unit, "Service", "Restart");
-	const char *delay = unit_file_get(unit, "Service", "RestartSec");
-	bool is_chained = count_in_force(unit, "Unit", "OnFailure") > 0 ||
-			  count_in_force(unit, "Unit", "OnSuccess") > 0;
-	bool is_restarted = (restart && strcmp(restart, "no") != 0) ||
-			    count_in_force(unit, "Service", "RestartForceExitStatus") > 0;
+	const char *p = entry->value;
+	const char *word = NULL;
+	size_t length = 0;
 
-	if (has_start_limit(unit) || (!is_chained && !is_restarted))
+	/* An order starts nothing. */
+	if (strcmp(entry->key, "After") == 0 || strcmp(entry->key, "Before") == 0)
+		return false;
+	while (unit_plain_next(&p, &word, &length) > 0) {
+		if (length == strlen(name) && memcmp(word, name, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int unit_names(const struct unit_file *unit, const char *unit_name, const char *name,
+		      bool *ret)
+{
+	cleanup_free char *service = NULL;
+
+	if (str_ends_with(unit_name, ".timer")) {
+		service = unit_timer_service(unit, unit_name);
+		if (!service)
+			return -ENOMEM;
+	}
+	*ret = *ret || str_equal(service, name);
+	for (size_t i = 0; i < unit->count; i++)
+		*ret = *ret || entry_names(&unit->entries[i], name);
+	return 0;
+}
+
+/* Whether another unit of the add-on names this one, or its own [Install] has it do so. */
+static int is_named(const struct unit_file *unit, const struct unit_check *check, bool *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < check->units->count; i++) {
+		const char *other = check->units->items[i];
+
+		if (strcmp(other, check->unit) == 0)
+			continue;
+		for (size_t k = 0; k < unit->count; k++)
+			*ret = *ret || (strcmp(unit->entries[k].section, "Install") == 0 &&
+					entry_names(&unit->entries[k], other));
+		if (check->files && check->files[i])
+			r = unit_names(check->files[i], other, check->unit, ret);
+	}
+	return r;
+}
+
+/*
+ * What is started at once, again and again, and never given up keeps PID 1 busy: a service that
+ * restarts, or units that start each other by whatever they may say of each other. Without a limit
+ * is only what starts by itself alone, and slowly.
+ */
+static int check_restarts(const struct unit_file *unit, const struct unit_check *check)
+{
+	const char *delay = unit_file_get(unit, "Service", "RestartSec");
+	bool is_slow =
+		delay && !span_is_below(delay, 1000000) && str_ends_with(check->unit, ".service");
+	bool has_others = count_in_force(unit, "Unit", "OnFailure") > 0 ||
+			  count_in_force(unit, "Unit", "OnSuccess") > 0;
+	int r;
+
+	if (has_start_limit(unit))
 		return 0;
-	if (!is_chained && delay && !span_is_below(delay, 1000000))
-		return 0;
-	return diagnostics_add(diagnostics, REFUSAL_BAD_UNIT, name, section_line(unit, "Service"),
-			       1, "the service restarts without a limit; %s",
-			       is_chained
-				       ? "with OnFailure= or OnSuccess= leave the limit alone"
-				       : "write 'RestartSec=1' or more, or leave the limit alone");
+	r = is_named(unit, check, &has_others);
+	if (r < 0 || (is_slow && !has_others))
+		return r;
+	return diagnostics_add(
+		check->diagnostics, REFUSAL_BAD_UNIT, check->unit, section_line(unit, "Unit"), 1,
+		"the unit has no limit of starts; leave StartLimitIntervalSec= and StartLimitBurst= alone%s",
+		has_others ? ", as other units start it or are started by it"
+			   : ", or write 'RestartSec=1' or more in a service");
 }
 
 static int check_service(const struct unit_file *unit, const struct unit_check *check)
@@ -262,7 +314,7 @@ static int check_service(const struct unit_file *unit, const struct unit_check *
 	if (r == 0 && is_oneshot(unit))
 		r = check_oneshot(unit, check->unit, check->diagnostics);
 	if (r == 0)
-		r = check_restarts(unit, check->unit, check->diagnostics);
+		r = check_restarts(unit, check);
 	return r;
 }
 
@@ -290,6 +342,8 @@ static int check_timer(const struct unit_file *unit, const struct unit_check *ch
 			check->diagnostics, REFUSAL_UNIT_FOREIGN, check->unit, line, 1,
 			"the timer would start '%s', which the add-on does not have; add it or say 'Unit='",
 			service);
+	if (r == 0)
+		r = check_restarts(unit, check);
 	return r;
 }
 
@@ -317,6 +371,7 @@ int unit_policy_check(const struct unit_file *unit, const char *name,
 		.unit = name,
 		.manifest = context->manifest,
 		.units = context->units,
+		.files = context->files,
 		.policy = context->policy,
 		.diagnostics = diagnostics,
 	};

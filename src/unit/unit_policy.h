@@ -11,7 +11,9 @@
 /* What a unit is judged against. */
 struct unit_context {
 	const struct manifest *manifest;
-	const struct strv *units;         /* names of all units of the add-on */
+	const struct strv *units; /* names of all units of the add-on */
+	/* What they say, NULL for what has no form; or NULL. */
+	const struct unit_file *const *files;
 	const struct host_policy *policy; /* NULL: the built-in one (affix check) */
 };
 

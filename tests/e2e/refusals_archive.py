@@ -102,6 +102,13 @@ for title, make in {
 }.items():
     offers(BROKEN, title, make)
 
+@case(BROKEN, 'a table with another digest of the program', only=HOST)
+def lies_about_the_program(place):
+    addon = place.addon()
+    files = hostile.files(addon)
+    place.refuses(BROKEN, 'install', place.bundle(data=tabled(files, **{addon.id: b'other'})))
+
+
 for title, make in {
     'a byte behind the table': lambda files: tabled(files, b'\0'),
     'a second table': lambda files: tabled(files, hostile.table(hostile.digests(files))),

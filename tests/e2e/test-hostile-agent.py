@@ -140,6 +140,11 @@ class Doors(Hostile):
         self.assertEqual(self.show('affix-masked.service', 'LoadState'), 'masked')
         self.assertDone(self.affix('repair', 'masked'))
         self.assertRuns('masked', '1.1.0')
+        self.host.shell('ln -sf ../../../dev/null /etc/systemd/system/affix-masked.service && systemctl daemon-reload'
+                        ' && systemctl stop affix-masked.service', check=True)
+        self.assertEqual(self.agent.ask({'verb': 'uninstall', 'id': 'masked'})['outcome'], 'done')
+        self.assertNamed(self.push(self.addon('masked', '1.2.0')), 'foreign-file')
+        self.assertEqual(self.show('affix-masked.service', 'LoadState'), 'masked')
 
 
 class Messages(Hostile):

@@ -364,6 +364,43 @@ class Cut(Case):
         self.assertEqual([entry['version'] for entry in status['quarantine']], ['1.1.0'])
         self.assertState('relay', '1.0.0')
 
+    def test_what_is_masked_in_the_watch_stays_masked_and_off(self):
+        self.install('shut', self.tagged('shut', '1.0.0'))
+        for place, target in ('/etc/systemd/system', '../../../dev/null'), ('/run/systemd/system.control', '/dev/null'):
+            with self.subTest(place):
+                link = self.host.path(f'{place}/affix-shut.service')
+                task = self.in_background('install', 'shut', self.tagged('shut', '1.1.0', window=60))
+                self.until(lambda: self.phase('shut') == 'watching', 30)
+                self.until(lambda: self.show('affix-shut.service', 'ActiveState') == 'active')
+                self.host.shell(f'mkdir -p {place} && ln -sf {target} {place}/affix-shut.service && systemctl daemon-reload'
+                                ' && systemctl stop affix-shut.service', check=True)
+                result = task.join()
+                self.assertEqual((result['outcome'], result['name']), ('rolled-back', 'unhealthy'), result)
+                self.assertIn(f'{place}/affix-shut.service', result['message'])
+                self.assertIn('1.0.0 is back, but not started', result['message'])
+                self.assertEqual(os.readlink(link), target)
+                self.assertEqual(self.show('affix-shut.service', 'ActiveState'), 'inactive')
+                self.assertEqual((self.phase('shut'), self.status('shut')['quarantine']), (None, []))
+                if place.startswith('/run'):
+                    self.assertEqual(self.ask('repair', 'shut')['name'], 'held')
+                    link.unlink()
+                self.assertEqual(self.ask('repair', 'shut')['outcome'], 'done')
+                self.assertState('shut', '1.0.0')
+
+    def test_old_version_has_its_time_to_stop_when_the_updater_is_killed_meanwhile(self):
+        addon = self.addon('calm', '1.0.0', options='--ignore-term')
+        addon.service['Service']['TimeoutStopSec'] = '13'
+        self.install('calm', self.work.bundle(addon))
+        task = self.in_background('install', 'calm', self.tagged('calm', '1.1.0'))
+        self.until(lambda: self.show('affix-calm.service', 'ActiveState') == 'deactivating', 30)
+        for pid in self.updaters():
+            os.kill(pid, signal.SIGKILL)
+        self.assertIsNone(task.join())
+        self.assertEqual(self.settled('calm')['last_result']['outcome'], 'interrupted')
+        self.assertRuns('calm', '1.0.0')
+        log = self.host.shell('journalctl --unit affix-calm.service --output cat').stdout
+        self.assertIn("State 'stop-sigterm' timed out", log)
+
     def test_settling_that_is_killed_is_taken_up_again(self):
         self.install('again', self.tagged('again', '1.0.0'))
         self.in_background('install', 'again', self.tagged('again', '1.1.0', window=20))

@@ -192,6 +192,19 @@ class Lifecycle(live.Case):
         self.assertDone(self.affix('repair', 'hand'))
         self.assertRuns('hand', '1.0.0')
 
+    def test_mask_where_systemd_looks_first_bars_what_starts_and_leaves_nothing_open(self):
+        self.assertDone(self.install(self.addon('early', '1.0.0')))
+        self.host.shell('mkdir -p /etc/systemd/system.control && ln -s /dev/null /etc/systemd/system.control/affix-early.service'
+                        ' && systemctl daemon-reload && systemctl stop affix-early.service', check=True)
+        self.assertRefused(self.affix('repair', 'early'), 'held')
+        self.assertRefused(self.install(self.addon('early', '1.1.0')), 'held')
+        self.assertDone(self.affix('hold', 'early', '--stop'))
+        self.assertDone(self.affix('hold', 'early', '--release'))
+        self.assertEqual(self.show('affix-early.service', 'LoadState'), 'masked')
+        self.host.shell('rm -r /etc/systemd/system.control && systemctl daemon-reload', check=True)
+        self.assertDone(self.affix('repair', 'early'))
+        self.assertRuns('early', '1.0.0')
+
     def test_stopped_timer_is_drift_and_repaired(self):
         addon = self.addon('clock', '1.0.0', options='--die-after 0 --exit 0', supervision='systemd-timer', timer={'OnCalendar': 'hourly'})
         self.assertDone(self.install(addon))

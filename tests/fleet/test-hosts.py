@@ -197,8 +197,11 @@ class Offers(Fleet):
             url = answer['packages_available']['packages']['sensor']['file']['download_url']
             self.assertTrue(url.startswith(begin), (header, url))
 
-    def test_urls_are_https_where_something_before_affixd_ends_tls_which_is_said_once(self):
+    def test_urls_are_https_where_something_before_affixd_ends_tls_which_is_said_once_and_by_hosts(self):
         server = start(self)
+        with self.assertRaises(Refused):
+            stranger = self.connect(server, PollAgent, 'Bearer nobody')
+            stranger.post(stranger.message(), **{'Host': 'evil.example', 'X-Forwarded-Proto': 'https'})
         self.publish(server, '1.0.0')
         server.api('POST', '/assignments', {'addon': 'sensor', 'version': '1.0.0', 'selector': 'env=prod'})
         for proto, begin in (('https', 'https://fleet.example/'), ('HTTPS', 'https://fleet.example/'), ('http', 'http://fleet.example/'),
@@ -212,7 +215,9 @@ class Offers(Fleet):
         agent.send(agent_description=describe({'env': 'prod'}))
         url = self.offer(agent)['packages_available']['packages']['sensor']['file']['download_url']
         self.assertTrue(url.startswith(f'https://127.0.0.1:{server.port}/'), url)
-        self.assertEqual(len([line for line in server.log if 'public_url' in line]), 1, server.log)
+        said = [line for line in server.log if 'public_url' in line]
+        self.assertEqual(len(said), 1, server.log)
+        self.assertIn("'https://fleet.example'", said[0])
 
     def check_download(self, server, path, data):
         size = len(data)

@@ -309,22 +309,45 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('install', self.work.bundle(self.work.addon('probe', '1.2.0'))).returncode, 0)
         self.assertEqual(merged(), {'level': 7})
 
+    def test_a_record_that_has_no_room_for_old_configurations_forgets_the_oldest(self):
+        own = self.tree / 'etc/affix/addons.d/probe.json'
+        own.parent.mkdir()
+        own.write_text('{"level": 1}')
+        (self.tree / 'etc/affix/updater.yaml').write_text('keep_versions: 9\n')
+        config = self.work.fresh('config.json')
+        for number in range(10):
+            addon = self.work.addon('probe', f'1.{number}.0')
+            addon.schema['properties']['secret'] = {'type': 'string'}
+            # Each is twice as long in a text in the record.
+            config.write_text(json.dumps({'secret': str(number) + '\\' * 125000}))
+            self.assertEqual(self.affix('install', self.work.bundle(addon), '--config', config).returncode, 0)
+        record = json.loads((self.tree / 'var/lib/affix/updater/probe.json').read_text())
+        kept = [json.loads(text)['secret'][:2].strip('\\') for text in record['configs'].values()]
+        self.assertEqual(kept, [str(number) for number in range(9 - len(kept), 9)])
+        self.assertIn(len(kept), range(1, 9))
+        own.unlink()
+        self.assertEqual(self.affix('rollback', 'probe').returncode, 0)
+
     def test_a_masked_unit_stays_off_until_the_administrator_says_otherwise(self):
         self.affix('install', self.one)
         unit = self.tree / 'etc/systemd/system/affix-probe.service'
         control = self.tree / 'etc/systemd/system.control/affix-probe.service'
-        control.parent.mkdir()
-        for mask in unit, control:
+        early = self.tree / 'run/systemd/generator.early/affix-probe.service'
+        for mask, target in (unit, '/dev/null'), (unit, '../../.././dev/null'), (early, '/dev/null'), (control, '/dev/null'):
+            mask.parent.mkdir(parents=True, exist_ok=True)
             mask.unlink(missing_ok=True)
-            mask.symlink_to('/dev/null')
+            mask.symlink_to(target)
             path = f'/{mask.relative_to(self.tree)}'
             addon = self.result('drift', 'probe')['data']['addons'][0]
             self.assertEqual(([(item['kind'], item['path']) for item in addon['items']], addon['drifted']), ([('masked', path)], True))
             self.assertFails(self.affix('install', self.two), 1, 'held', path, 'affix repair probe')
-            self.assertEqual(os.readlink(mask), '/dev/null')
+            self.assertEqual(os.readlink(mask), target)
             if mask == unit:
                 self.assertEqual(self.affix('repair', 'probe').returncode, 0)
-        control.unlink()
+                continue
+            # What is not in the place of a file of its own is not its to remove.
+            self.assertFails(self.affix('repair', 'probe'), 1, 'held', path)
+            mask.unlink()
         self.assertEqual(self.affix('install', self.two).returncode, 0)
         unit.unlink()
         unit.symlink_to('/dev/null')
@@ -333,7 +356,10 @@ class Trees(unittest.TestCase):
         other = self.work.addon('probe', '1.2.0')
         other.units['affix-probe_other.service'] = other.units.pop('affix-probe.service')
         self.assertFails(self.affix('install', self.work.bundle(other)), 1, 'held')
+        # It outlives the add-on.
         self.assertEqual(self.affix('uninstall', 'probe').returncode, 0)
+        self.assertEqual(os.readlink(unit), '/dev/null')
+        self.assertFails(self.affix('install', self.two), 1, 'foreign-file', '/etc/systemd/system/affix-probe.service')
 
     def test_a_damaged_version_does_not_give_its_place_to_another_build_of_it(self):
         again = self.work.addon('probe', '1.0.0')

@@ -6,12 +6,14 @@
  *
  *   plain, thread, corked,   connected datagram sockets, on which the process itself sends several
  *   more, vector             times, each in another way
- *   inherited, sendfile,     the process sends first, then a child does: by send(), by sendfile(),
- *   spliced, ring            by splice(), and by an io_uring, of which no descriptor tells
- *   stream, ringstream       connections of TCP, on which a child sends and never receives
+ *   inherited, sendfile,     the process sends first, then a child does: by send(), sendfile(),
+ *   spliced, placeless,      splice(), pwritev2(); and, of which no descriptor tells, by
+ *   submitted, ring          io_submit() and an io_uring
+ *   stream, submitstream,    connections of TCP, on which a child sends and never receives
+ *   ringstream
  *   race                     the same, but both send at once, and then the process does
  *
- * PID is who sent last. Where there is no io_uring those kinds are missing.
+ * PID is who sent last. Of what the kernel has not the kinds are missing.
  *
  * netprobe-senders over FD: sends on that descriptor for every line of its input, by send() if that
  * is "send", by an io_uring if it is "ring"; says "sent" or "refused" each time.
@@ -25,6 +27,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/aio_abi.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <pthread.h>
@@ -39,6 +42,7 @@
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -166,6 +170,38 @@ static void send_spliced(int fd)
 		give_up("splice");
 	(void)close(ends[0]);
 	(void)close(ends[1]);
+}
+
+static void send_at_no_place(int fd)
+{
+	struct iovec part = {.iov_base = (char[]){'x'}, .iov_len = 1};
+
+	if (pwritev2(fd, &part, 1, -1, 0) != 1)
+		give_up("pwritev2");
+}
+
+/* By Linux's own asynchronous input and output. 0 or -1. */
+static int submit(int fd)
+{
+	aio_context_t context = 0;
+	struct iocb one = {.aio_fildes = (uint32_t)fd,
+			   .aio_lio_opcode = IOCB_CMD_PWRITE,
+			   .aio_buf = (uint64_t)(uintptr_t) "data",
+			   .aio_nbytes = 4};
+	struct iocb *all[] = {&one};
+	struct io_event done;
+
+	if (syscall(SYS_io_setup, 1, &context) < 0 ||
+	    syscall(SYS_io_submit, context, 1, all) != 1 ||
+	    syscall(SYS_io_getevents, context, 1, 1, &done, NULL) != 1 || done.res != 4)
+		return -1;
+	return (int)syscall(SYS_io_destroy, context);
+}
+
+static void send_submitted(int fd)
+{
+	if (submit(fd) < 0)
+		give_up("io_submit");
 }
 
 static void send_ring(int fd)
@@ -346,7 +382,7 @@ static pid_t send_in_race(unsigned long count)
 int main(int argc, char **argv)
 {
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
-	pid_t children[7];
+	pid_t children[10];
 	struct rlimit files;
 	size_t n = 0;
 	char byte;
@@ -375,7 +411,12 @@ int main(int argc, char **argv)
 	children[n++] = send_shared("sendfile", SOCK_DGRAM, send_file, count);
 	children[n++] = send_shared("spliced", SOCK_DGRAM, send_spliced, count);
 	children[n++] = send_shared("stream", SOCK_STREAM, send_plain, count);
+	children[n++] = send_shared("placeless", SOCK_DGRAM, send_at_no_place, count);
 	children[n++] = send_in_race(count);
+	if (submit(connected(SOCK_DGRAM, &datagrams)) == 0) {
+		children[n++] = send_shared("submitted", SOCK_DGRAM, send_submitted, count);
+		children[n++] = send_shared("submitstream", SOCK_STREAM, send_submitted, count);
+	}
 	if (ring_send(connected(SOCK_DGRAM, &datagrams), "data", 4) == 0) {
 		children[n++] = send_shared("ring", SOCK_DGRAM, send_ring, count);
 		children[n++] = send_shared("ringstream", SOCK_STREAM, send_ring, count);

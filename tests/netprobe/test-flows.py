@@ -620,6 +620,29 @@ class Udp(Case):
         for server in servers:
             server.close()
 
+    def test_what_was_sent_to_the_first_peer_is_not_lost_when_another_process_took_the_socket_before_it_is_connected(self):
+        servers = [self.bound() for _ in range(3)]
+        client = self.bound()
+        number = cookie(client)
+        for _ in range(2):
+            client.sendto(b'12345', servers[0].getsockname())
+
+        def receive(channel):
+            client.recvfrom(10)
+            tell(channel, 'received')
+            wait_line(channel)
+
+        servers[1].sendto(b'x', client.getsockname())
+        worker = Worker(receive)
+        worker.hear()
+        client.connect(servers[2].getsockname())
+        flow = self.flows_of(number)[servers[0].getsockname()[1]]
+        self.assertEqual((flow['bytes_sent'], flow['packets_sent'], flow['tgid']), (10, 2, os.getpid()))
+        worker.end()
+        self.assertIn((servers[0].getsockname()[1], 10, os.getpid()), [(e['remote_port'], e['bytes_sent'], e['tgid']) for e in self.closed(client, number)])
+        for server in servers:
+            server.close()
+
     def test_who_connects_a_socket_anew_has_not_talked_with_the_peer_before(self):
         servers = [self.bound() for _ in range(2)]
         ports = [server.getsockname()[1] for server in servers]
@@ -947,6 +970,23 @@ class Before(unittest.TestCase):
         udp.close()
 
 
+    def test_a_connected_datagram_socket_that_is_older_than_the_collector_is_of_who_alone_holds_it(self):
+        server, client = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        server.bind(('127.0.0.1', 0))
+        client.connect(server.getsockname())
+        number = cookie(client)
+        collector = Collector()
+        self.addCleanup(collector.close)
+        if collector.tier != 'full':
+            self.skipTest(collector.why)
+        self.assertEqual(collector.wait_event(number, 'seen')['tgid'], os.getpid())
+        client.send(b'x')
+        self.assertEqual([(flow['tgid'], flow['bytes_sent']) for flow in collector.ask()[0] if flow['cookie'] == number], [(os.getpid(), 1)])
+        client.close()
+        self.assertEqual(collector.wait_event(number, 'close')['tgid'], os.getpid())
+        self.assertEqual({event['tgid'] for event in collector.of(number)}, {os.getpid()})
+        server.close()
+
     def test_a_look_gives_no_owner_to_what_is_younger_than_the_collector(self):
         collector = Collector()
         self.addCleanup(collector.close)
@@ -1116,14 +1156,14 @@ class Cgroup(Case):
 
 class Senders(Case):
     """Sockets with one sender after the other, and all ways to send."""
-    count = 100
+    count = 60
     unseen = set()
 
     def test_each_is_its_last_sender_s_and_never_the_first_one_s(self):
         senders = subprocess.Popen([collect.SENDERS, str(self.count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(senders.communicate)
         truth = [line.split() for line in iter(senders.stdout.readline, 'held\n')]
-        self.assertIn(len(truth), (10 * self.count, 12 * self.count))
+        self.assertIn(len(truth), [kinds * self.count for kinds in (11, 13, 15)])
         flows, counts = self.collector.ask()
         said = {flow['cookie']: flow['tgid'] for flow in flows}
         wrong = [line for line in truth if said[int(line[0])] not in (0, int(line[2]))]
@@ -1140,8 +1180,8 @@ class Senders(Case):
 
 class SendersBeforeLinux63(Senders):
     without = 'length_sent length_received'
-    # Nothing tells who has an io_uring.
-    unseen = {'ring', 'ringstream'}
+    # Nothing tells who submits what is to be sent.
+    unseen = {'ring', 'ringstream', 'submitted', 'submitstream'}
 
 
 class SendersWithoutTracepoints(SendersBeforeLinux63):
@@ -1504,7 +1544,7 @@ class Storm(unittest.TestCase):
         collector = self.collect()
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         began, before = collect.time.monotonic(), collector.ask('sync')[1]
-        times = 6
+        times = 5
         for turn in range(times):
             collector.process.send_signal(signal.SIGSTOP)
             # More new peers than records fit into the ring.

@@ -3,6 +3,7 @@
 """Images and add-ons to and from Debian's docker-registry, with skopeo on the other side: pulled, pushed, asked for
 credentials, interrupted, damaged, copied between registries."""
 
+import fcntl
 import filecmp
 import json
 import os
@@ -464,6 +465,21 @@ class Import(Case):
         self.assertEqual([(entry['object'], entry['who']) for entry in entries], [(made.ref('sensor:1.0.0'), "token 'first'")] * 2)
         viewer = server.api('POST', '/api-tokens', {'name': 'looker', 'role': 'viewer'})['token']
         self.assertEqual(server.request('POST', '/api/v1/packages/pull', {'reference': made.ref('sensor:1.0.0')}, token=viewer)[0], 403)
+
+    def test_a_pull_that_ends_beside_another_leaves_nothing(self):
+        made = self.serve()
+        server, operator = self.serve_fleet(registries=[f'127.0.0.1:{made.port}'])
+        self.affix('push', made.ref('sensor:1.0.0'), self.workshop.bundle())
+        self.affix('fleet', 'pull', made.ref('sensor:1.0.0'), **operator)
+        with (server.data / 'pulled/lock').open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            pull = subprocess.Popen([AFFIX, 'fleet', 'pull', made.ref('sensor:1.0.0')], stdout=subprocess.DEVNULL,
+                                    env={**self.environment, **operator})
+            self.addCleanup(pull.kill)
+            wait_for(lambda: any((server.data / 'incoming').iterdir()), 20, 'what was fetched')
+            time.sleep(0.3)
+        self.assertEqual(pull.wait(20), 0)
+        self.assertEqual([path for path in (server.data / 'pulled').rglob('*') if path.is_file() and path.name != 'lock'], [])
 
     def test_what_affixd_fetches_is_believed_no_more_than_an_upload(self):
         made = self.serve()

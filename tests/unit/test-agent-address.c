@@ -41,6 +41,7 @@ static void an_address_is_taken_apart(void **state)
 		assert_string_equal(address.host, cases[i].host);
 		assert_string_equal(address.port, cases[i].port);
 		assert_string_equal(address.authority, cases[i].authority);
+		assert_string_equal(address.header, cases[i].authority);
 		assert_string_equal(address.target, cases[i].target);
 	}
 }
@@ -76,13 +77,17 @@ static void what_leads_nowhere_is_no_address(void **state)
 static void a_reference_is_resolved_where_it_was_found(void **state)
 {
 	static const char *const cases[][3] = {
-		{"https://fleet:4320/v1/opamp", "/a/b",          "https://fleet:4320/a/b"},
-		{"https://fleet",               "/a",            "https://fleet/a"       },
-		{"http://fleet?x",              "/a",            "http://fleet/a"        },
-		{"https://fleet/v1",            "https://cdn/a", "https://cdn/a"         },
-		{"https://fleet/v1/a",          "b",             "https://fleet/v1/b"    },
-		{"https://fleet/v1/a",          "//cdn/b",       "https://cdn/b"         },
-		{"https://fleet/v1/a",          "https://",      NULL                    },
+		{"https://fleet:4320/v1/opamp", "/a/b",                    "https://fleet:4320/a/b"   },
+		{"https://fleet",               "/a",                      "https://fleet/a"          },
+		{"http://fleet?x",              "/a",                      "http://fleet/a"           },
+		{"https://fleet/v1",            "https://cdn/a",           "https://cdn/a"            },
+		{"https://fleet/v1/a",          "b",                       "https://fleet/v1/b"       },
+		{"https://fleet/v1/a",          "//cdn/b",                 "https://cdn/b"            },
+		{"https://fleet/v1/a",          "https://",                NULL                       },
+		{"http://[fe80::1%25v0]:1/a",   "/b",                      "http://[fe80::1%25v0]:1/b"},
+		{"http://[fe80::1%25v0]:1/a",   "https://[fe80::1]/b",     "https://[fe80::1%25v0]/b" },
+		{"http://[fe80::1%25v0]:1/a",   "http://[fe80::1%25v1]/b", "http://[fe80::1%25v1]/b"  },
+		{"http://[fe80::1%25v0]:1/a",   "http://[fe80::2]/b",      "http://[fe80::2]/b"       },
 	};
 
 	(void)state;
@@ -97,11 +102,29 @@ static void a_reference_is_resolved_where_it_was_found(void **state)
 	}
 }
 
+/* Nobody but this host knows a zone by that name. */
+static void a_zone_is_of_the_address_and_not_of_the_host_header(void **state)
+{
+	static const char *const cases[] = {"http://[fe80::1%25v0]:4320/x",
+					    "http://[fe80::1%v0]:4320/x"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		cleanup_address struct address address = ADDRESS_INIT;
+
+		assert_int_equal(address_parse(cases[i], &address), 0);
+		assert_string_equal(address.host, "[fe80::1%25v0]");
+		assert_string_equal(address.authority, "[fe80::1%25v0]:4320");
+		assert_string_equal(address.header, "[fe80::1]:4320");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_address_is_taken_apart),
 		cmocka_unit_test(what_leads_nowhere_is_no_address),
+		cmocka_unit_test(a_zone_is_of_the_address_and_not_of_the_host_header),
 		cmocka_unit_test(a_reference_is_resolved_where_it_was_found),
 	};
 

@@ -45,9 +45,11 @@ static void an_address_is_enough(void **state)
 	cleanup_config struct config *path = good("server: {url: 'ws://127.1/'}");
 	cleanup_config struct config *query = good("server: {url: 'wss://fleet.example?a/b'}");
 	cleanup_config struct config *v6 = good("server: {url: 'wss://[2001:db8::1]:65535'}");
+	cleanup_config struct config *zone = good("server: {url: 'wss://[fe80::1%25v0]:4320'}");
 
 	(void)state;
 	assert_string_equal(v6->url, "https://[2001:db8::1]:65535/v1/opamp");
+	assert_string_equal(zone->url, "https://[fe80::1%25v0]:4320/v1/opamp");
 	assert_string_equal(config->url, "https://fleet.example:4320/v1/opamp");
 	assert_string_equal(path->url, "http://127.0.0.1/");
 	assert_string_equal(query->url, "https://fleet.example/?a/b");

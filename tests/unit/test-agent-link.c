@@ -128,6 +128,26 @@ static void bundles_come_from_the_server_and_from_what_the_administrator_names(v
 	}
 }
 
+static void another_zone_is_another_origin(void **state)
+{
+	static const char *const own = "http://[fe80::1%25v0]:1/a";
+	static const char *const others[] = {"http://[fe80::1%25v1]:1/a",
+					     "http://[fe80::1%25V0]:1/a", "http://[fe80::1]:1/a"};
+	const struct config config = {.url = (char *)own};
+	bool is_allowed = false;
+	bool is_same = false;
+
+	(void)state;
+	assert_int_equal(download_is_allowed(&config, own, &is_allowed), 0);
+	assert_int_equal(download_is_same_origin(own, own, &is_same), 0);
+	assert_true(is_allowed && is_same);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		assert_int_equal(download_is_allowed(&config, others[i], &is_allowed), 0);
+		assert_int_equal(download_is_same_origin(own, others[i], &is_same), 0);
+		assert_false(is_allowed || is_same);
+	}
+}
+
 static void a_refusal_names_what_mends_it(void **state)
 {
 	const struct config config = {.url = (char *)"https://fleet:4320/v1/opamp"};
@@ -143,6 +163,9 @@ static void a_refusal_names_what_mends_it(void **state)
 	download_refuse_origin(&config, "https://127.0.0.1:4320/a", text);
 	assert_non_null(strstr(text, "downloads.origins"));
 	assert_non_null(strstr(text, "public_url in affixd.yaml"));
+	download_refuse_origin(&config, "https://fleet:99999/a", text);
+	assert_non_null(strstr(text, "'https://fleet:99999/a', which is no address"));
+	assert_null(strstr(text, "origins"));
 	for (unsigned i = 0; i < ARRAY_SIZE(schemes); i++) {
 		(void)snprintf(longest, sizeof(longest), "%s://fleet/%01000d", schemes[i], 0);
 		download_refuse_origin(&config, longest, text);
@@ -160,6 +183,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_answer_is_refused),
 		cmocka_unit_test(
 			bundles_come_from_the_server_and_from_what_the_administrator_names),
+		cmocka_unit_test(another_zone_is_another_origin),
 		cmocka_unit_test(a_refusal_names_what_mends_it),
 	};
 

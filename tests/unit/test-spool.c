@@ -146,7 +146,7 @@ static int open_two_at_once(const char *dir)
 	struct refusal refusal = REFUSAL_INIT;
 	cleanup_fd int fd = -EBADF;
 
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("none", dir, "tmpfs", 0, "size=8m") < 0)
 		return 1;
 	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);

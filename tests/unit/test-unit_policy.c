@@ -122,8 +122,9 @@ static void oneshot_does_not_go_with_what_systemd_refuses(void **state)
 static void restarts_without_a_limit_are_slow(void **state)
 {
 	(void)state;
-	assert_accepted_in("Unit", "StartLimitIntervalSec=0");
-	assert_accepted_in("Unit", "StartLimitIntervalSec=0\n[Service]\nRestart=no");
+	assert_refused_in("Unit", "StartLimitIntervalSec=0", REFUSAL_BAD_UNIT);
+	assert_refused_in("Unit", "StartLimitIntervalSec=0\n[Service]\nRestart=no",
+			  REFUSAL_BAD_UNIT);
 	assert_accepted_in("Unit",
 			   "StartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec=1");
 	assert_accepted_in("Unit", "StartLimitIntervalSec=1\n[Service]\nRestart=always");
@@ -154,6 +155,65 @@ static void restarts_without_a_limit_are_slow(void **state)
 	assert_refused_in("Unit",
 			  "StartLimitIntervalSec=0s\n[Service]\nRestart=always\nRestartSec=0",
 			  REFUSAL_BAD_UNIT);
+}
+
+/* The service without a limit, beside another unit *other* that says *text*. */
+static void assert_beside(const char *other, const char *text, const char *lines,
+			  enum refusal_code code)
+{
+	cleanup_diagnostics struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+	cleanup_manifest struct manifest *manifest = fixture_manifest(FIXTURE_EXEC);
+	cleanup_strv struct strv units = STRV_INIT;
+	cleanup_unit_file struct unit_file *first = NULL;
+	cleanup_unit_file struct unit_file *second = NULL;
+	cleanup_free char *unit = NULL;
+	const struct unit_file *files[2] = {0};
+	struct unit_context context = {.manifest = manifest, .units = &units, .files = files};
+
+	assert_int_equal(
+		str_format(&unit,
+			   "%s[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=1\n%s\n",
+			   FIXTURE_SERVICE, lines),
+		0);
+	assert_int_equal(strv_add(&units, "affix-probe.service"), 0);
+	assert_int_equal(strv_add(&units, other), 0);
+	assert_int_equal(
+		unit_file_parse(unit, strlen(unit), "affix-probe.service", &first, &diagnostics),
+		0);
+	assert_int_equal(unit_file_parse(text, strlen(text), other, &second, &diagnostics), 0);
+	files[0] = first;
+	files[1] = second;
+	assert_int_equal(unit_policy_check(first, "affix-probe.service", &context, &diagnostics),
+			 0);
+	assert_int_equal(diagnostics.count, code == REFUSAL_NONE ? 0 : 1);
+	if (diagnostics.count > 0)
+		assert_int_equal(diagnostics.items[0].code, code);
+}
+
+static void units_that_start_each_other_have_a_limit(void **state)
+{
+	static const char *const naming[] = {
+		"[Unit]\nWants=affix-probe_scan.timer affix-probe.service\n",
+		"[Unit]\nConflicts=affix-probe.service\n",
+		"[Unit]\nOnSuccess=affix-probe.service\n",
+		"[Install]\nRequiredBy=affix-probe.service\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(naming); i++)
+		assert_beside("affix-probe_scan.service", naming[i], "", REFUSAL_BAD_UNIT);
+	assert_beside("affix-probe_scan.service", "[Unit]\nAfter=affix-probe.service\n", "",
+		      REFUSAL_NONE);
+	assert_beside("affix-probe_scan.service", "[Unit]\n", "", REFUSAL_NONE);
+	assert_beside("affix-probe_scan.service", "[Unit]\n",
+		      "[Install]\nWantedBy=affix-probe_scan.service", REFUSAL_BAD_UNIT);
+	/* A timer names its service, whether or not it says so, and has a limit itself. */
+	assert_beside("affix-probe.timer", "[Timer]\nOnCalendar=daily\n", "", REFUSAL_BAD_UNIT);
+	assert_beside("affix-probe_scan.timer", "[Timer]\nUnit=affix-probe.service\n", "",
+		      REFUSAL_BAD_UNIT);
+	assert_beside("affix-probe_scan.timer", "[Timer]\nOnCalendar=daily\n", "", REFUSAL_NONE);
+	assert_timer_line("[Unit]\nStartLimitIntervalSec=0", REFUSAL_BAD_UNIT);
+	assert_timer_line("[Unit]\nStartLimitIntervalSec=1min", REFUSAL_NONE);
 }
 
 static void messages_name_the_directive_the_place_and_what_to_do(void **state)
@@ -211,6 +271,7 @@ int main(void)
 		cmocka_unit_test(timer_needs_a_trigger_in_force),
 		cmocka_unit_test(oneshot_does_not_go_with_what_systemd_refuses),
 		cmocka_unit_test(restarts_without_a_limit_are_slow),
+		cmocka_unit_test(units_that_start_each_other_have_a_limit),
 		cmocka_unit_test(messages_name_the_directive_the_place_and_what_to_do),
 		cmocka_unit_test(host_policy_widens_paths_and_targets),
 	};

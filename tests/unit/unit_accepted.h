@@ -88,7 +88,7 @@ static const char *const accepted_unit_lines[] = {
 	"Description=100%% of it, \"as is\" \\o/",
 	"Description=",
 	"Documentation=https://example.org/a man:probe(8)\nDocumentation=",
-	"StartLimitIntervalSec=0\nStartLimitBurst=5",
+	"StartLimitIntervalSec=2min\nStartLimitBurst=5",
 	"DefaultDependencies=yes",
 	"ConditionKernelVersion=>=5.8 <7.0",
 	"After=network.target affix-probe_scan.service\nWants=network-online.target",
