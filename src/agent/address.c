@@ -129,21 +129,24 @@ void address_done(struct address *address)
 	*address = ADDRESS_INIT;
 }
 
+static bool is_same_part(CURLU *a, CURLU *b, CURLUPart part)
+{
+	cleanup_free char *first = NULL;
+	cleanup_free char *second = NULL;
+
+	return get_part(a, part, 0, &first) == 0 && get_part(b, part, 0, &second) == 0 &&
+	       str_equal(first, second);
+}
+
 /* A server does not know by which of our interfaces it is reached: its own address has our zone. */
 static int keep_zone(CURLU *base, CURLU *url)
 {
 	cleanup_free char *zone = NULL;
-	cleanup_free char *host = NULL;
-	cleanup_free char *other = NULL;
 	int r = get_part(base, CURLUPART_ZONEID, 0, &zone);
 
-	if (r == 0)
-		r = get_part(base, CURLUPART_HOST, 0, &host);
-	if (r == 0)
-		r = get_part(url, CURLUPART_HOST, 0, &other);
 	if (r != 0)
 		return MIN(r, 0);
-	if (!str_equal(host, other) || has_part(url, CURLUPART_ZONEID))
+	if (!is_same_part(base, url, CURLUPART_HOST) || has_part(url, CURLUPART_ZONEID))
 		return 0;
 	return curl_url_set(url, CURLUPART_ZONEID, zone, 0) == CURLUE_OK ? 0 : -ENOMEM;
 }

@@ -145,6 +145,7 @@ static int check_libraries(struct edit *edit, const struct bundle *bundle)
 	cleanup_libraries struct libraries found = LIBRARIES_INIT;
 	cleanup_buffer struct buffer missing = BUFFER_INIT;
 	cleanup_buffer struct buffer old = BUFFER_INIT;
+	cleanup_buffer struct buffer unreadable = BUFFER_INIT;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < bundle->n_entries; i++)
@@ -156,12 +157,18 @@ static int check_libraries(struct edit *edit, const struct bundle *bundle)
 		r = join(&found.missing, ", ", &missing);
 	if (r == 0)
 		r = join(&found.old, ", ", &old);
+	if (r == 0)
+		r = join(&found.unreadable, ", ", &unreadable);
 	if (r < 0)
 		return command_broke(r, "the libraries of the image could not be looked for");
 	if (found.missing.count > 0)
 		return command_error("affix's programs need libraries that '%s' lacks: %s; install "
 				     "their packages in the image first",
 				     edit->path, missing.data);
+	if (found.unreadable.count > 0)
+		return command_error("files of '%s' that affix's programs need cannot be read as "
+				     "libraries: %s; install their packages in the image anew",
+				     edit->path, unreadable.data);
 	if (found.old.count > 0)
 		return command_error("the libraries of '%s' are too old for affix's programs: %s; "
 				     "upgrade the image, or put in an affix that was built for it",

@@ -8,6 +8,7 @@
  */
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +16,12 @@
 
 #include "base/clock.h"
 #include "ext4/edit.h"
+#include "ext4/edit_file.h"
 #include "ext4/edit_private.h"
 
 #define CAPABILITY "security.capability"
+#define SWEEP_MIN  64U
+#define SWEEP_MAX  (1U << 20)
 
 void edit_fill_inode(struct ext2_inode *inode, uint16_t type,
 		     const struct edit_attributes *attributes)
@@ -230,6 +234,102 @@ int edit_remove(struct edit *edit, ext2_ino_t dir, const char *name)
 		return drop_link(edit, ino, &inode);
 	r = is_directory ? leave_parent(edit, dir) : 0;
 	return r < 0 ? r : free_inode(edit, ino, is_directory);
+}
+
+struct sweep {
+	struct edit *edit;
+	const char *pattern;
+	struct strv *names;
+	ext2_ino_t *inodes; /* of the names, in the order of the directory */
+	size_t count;
+	size_t n_allocated;
+	int result;
+};
+
+static void sweep_done(struct sweep *sweep)
+{
+	free(sweep->inodes);
+}
+
+static int keep_inode(struct sweep *sweep, ext2_ino_t ino)
+{
+	size_t n = MAX(sweep->n_allocated * 2, (size_t)SWEEP_MIN);
+	ext2_ino_t *larger;
+
+	if (sweep->count == sweep->n_allocated) {
+		larger = sweep->count < SWEEP_MAX ? reallocarray(sweep->inodes, n, sizeof(*larger))
+						  : NULL;
+		if (!larger)
+			return sweep->count < SWEEP_MAX ? -ENOMEM : -EUCLEAN;
+		sweep->inodes = larger;
+		sweep->n_allocated = n;
+	}
+	sweep->inodes[sweep->count++] = ino;
+	return 0;
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): ext2fs_dir_iterate() gives it so */
+static int sweep_name(struct ext2_dir_entry *dirent, int offset, int blocksize, char *buf,
+		      void *user)
+{
+	struct sweep *sweep = user;
+	size_t length = (size_t)ext2fs_dirent_name_len(dirent);
+	char name[EXT2_NAME_LEN + 1];
+	struct edit_stat st;
+
+	(void)offset;
+	(void)blocksize;
+	(void)buf;
+	memcpy(name, dirent->name, length);
+	name[length] = '\0';
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+	    fnmatch(sweep->pattern, name, FNM_NOESCAPE) != 0)
+		return 0;
+	sweep->result = strlen(name) == length && length > 0
+				? edit_stat(sweep->edit, dirent->inode, &st)
+				: -EUCLEAN;
+	if (sweep->result == 0 && S_ISDIR(st.mode))
+		return 0;
+	if (sweep->result == 0)
+		sweep->result = keep_inode(sweep, dirent->inode);
+	if (sweep->result == 0)
+		sweep->result = strv_add(sweep->names, name);
+	if (sweep->result < 0)
+		return DIRENT_ABORT;
+	dirent->inode = 0;
+	return DIRENT_CHANGED;
+}
+
+/* What has lost a name. */
+static int release(struct edit *edit, ext2_ino_t ino)
+{
+	struct ext2_inode inode = {0};
+	struct edit_stat st;
+	int r = edit_stat(edit, ino, &st);
+
+	if (r == 0)
+		r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
+	if (r < 0)
+		return r;
+	if (st.links > 1)
+		return drop_link(edit, ino, &inode);
+	r = S_ISREG(st.mode) ? edit_erase(edit, ino) : 0;
+	return r < 0 ? r : free_inode(edit, ino, false);
+}
+
+int edit_sweep(struct edit *edit, ext2_ino_t dir, const char *pattern, struct strv *ret)
+{
+	CLEANUP(sweep_done)
+	struct sweep sweep = {.edit = edit, .pattern = pattern, .names = ret};
+	int r = edit_error(edit, ext2fs_dir_iterate(edit->fs, dir, 0, NULL, sweep_name, &sweep));
+
+	if (r == 0)
+		r = sweep.result;
+	for (size_t i = 0; r == 0 && i < sweep.count; i++)
+		r = release(edit, sweep.inodes[i]);
+	if (r == 0 && ret->count > 1)
+		strv_sort(ret);
+	return r;
 }
 
 void edit_room(const struct edit *edit, uint64_t *ret_blocks, uint64_t *ret_inodes)

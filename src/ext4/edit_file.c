@@ -9,6 +9,7 @@
 #include "ext4/edit_file.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -203,4 +204,46 @@ int edit_replace_content(struct edit *edit, ext2_ino_t ino, uint64_t size)
 	if (r == 0 && ext2fs_inode_has_valid_blocks2(edit->fs, &inode))
 		r = edit_error(edit, ext2fs_punch(edit->fs, ino, &inode, NULL, 0, ~0ULL));
 	return r < 0 ? r : take_blocks(edit, ino, size);
+}
+
+struct erasure {
+	struct edit *edit;
+	const void *zeroes; /* a block */
+	int result;
+};
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): ext2fs_block_iterate3() gives it so */
+static int erase_block(ext2_filsys fs, blk64_t *block, e2_blkcnt_t number, blk64_t holder,
+		       int offset, void *user)
+{
+	struct erasure *erasure = user;
+
+	(void)number;
+	(void)holder;
+	(void)offset;
+	if (*block <= fs->super->s_first_data_block || *block >= ext2fs_blocks_count(fs->super))
+		erasure->result = -EUCLEAN;
+	else
+		erasure->result = edit_error(
+			erasure->edit, io_channel_write_blk64(fs->io, *block, 1, erasure->zeroes));
+	return erasure->result < 0 ? BLOCK_ABORT : 0;
+}
+
+int edit_erase(struct edit *edit, ext2_ino_t ino)
+{
+	cleanup_free void *zeroes = calloc(1, edit->fs->blocksize);
+	struct erasure erasure = {.edit = edit, .zeroes = zeroes};
+	struct ext2_inode inode;
+	int r = zeroes ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
+	if (r < 0)
+		return r;
+	if (!LINUX_S_ISREG(inode.i_mode) || inode.i_links_count != 1)
+		return -EINVAL;
+	r = edit_error(edit, ext2fs_block_iterate3(edit->fs, ino,
+						   BLOCK_FLAG_DATA_ONLY | BLOCK_FLAG_READ_ONLY,
+						   NULL, erase_block, &erasure));
+	return r < 0 ? r : erasure.result;
 }

@@ -10,6 +10,14 @@ must_check int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *nam
 /* The same for a file that is there; it keeps everything else. */
 must_check int edit_replace_content(struct edit *edit, ext2_ino_t ino, uint64_t size);
 
+/* Zeroes over all blocks of a file that has no other name, before they are freed: what a free block
+ * holds can be read. */
+must_check int edit_erase(struct edit *edit, ext2_ino_t ino);
+
+/* Removes the names in a directory that fnmatch(3) *pattern*, but those of directories, in one
+ * pass, and erases what has no other. *ret* are the names, sorted. */
+must_check int edit_sweep(struct edit *edit, ext2_ino_t dir, const char *pattern, struct strv *ret);
+
 #define EDIT_UNIT 65536U /* the largest block */
 
 /*

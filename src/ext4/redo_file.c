@@ -30,6 +30,8 @@
 #define SUPERBLOCK_CELL 1U
 
 static const char magic[16] = "affix-redo 2\n";
+/* Of it, what all versions have. */
+#define MAGIC_NAME_SIZE (sizeof("affix-redo ") - 1)
 
 struct redo_header {
 	char magic[16];
@@ -317,8 +319,9 @@ static int is_committed(int fd, struct redo_header *header, bool *ret)
 	return r;
 }
 
-/* Whether *fd* can be a file of ours at all: to remove another would be a loss. */
-static int is_ours(int fd, bool *ret)
+/* Whether *fd* can be a file of ours at all: to remove another would be a loss. *ret_is_other*:
+ * whether it is one of a version of affix that writes them in another way. */
+static int is_ours(int fd, bool *ret, bool *ret_is_other)
 {
 	char start[sizeof(magic)] = {0};
 	static const char blank[sizeof(magic)] = {0};
@@ -326,7 +329,7 @@ static int is_ours(int fd, bool *ret)
 	size_t n = 0;
 	int r;
 
-	*ret = false;
+	*ret = *ret_is_other = false;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
@@ -334,6 +337,7 @@ static int is_ours(int fd, bool *ret)
 	r = fd_pread_full(fd, start, sizeof(start), 0, &n);
 	*ret = r == 0 && (n == 0 || memcmp(start, magic, sizeof(magic)) == 0 ||
 			  memcmp(start, blank, sizeof(blank)) == 0);
+	*ret_is_other = r == 0 && !*ret && memcmp(start, magic, MAGIC_NAME_SIZE) == 0;
 	return r;
 }
 
@@ -353,6 +357,15 @@ static int refuse_foreign(const char *image, const char *name, struct problem *p
 		"since; put the image back that belongs to it, or remove '%s' to give "
 		"the change up",
 		name, image, name);
+}
+
+/* The image may be half changed, and only they can finish it: no word of removing the file. */
+static int refuse_version(const char *image, const char *name, struct problem *problem)
+{
+	return problem_refuse(problem, "foreign-redo",
+			      "'%s' holds an unfinished change that another version of affix made; "
+			      "finish it with that version, as with its 'affix image ls %s'",
+			      name, image);
 }
 
 /* Beside the image may be a directory where everybody can make files: what one writes into an image
@@ -379,14 +392,17 @@ static int open_left(const char *image, int dirfd, const char *name, int *ret_fd
 {
 	cleanup_fd int fd = -EBADF;
 	bool ours = false;
+	bool is_other = false;
 	int r = path_open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
 
 	if (r == 0)
-		r = is_ours(fd, &ours);
+		r = is_ours(fd, &ours, &is_other);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0 && r != -ELOOP && r != -ENXIO)
 		return r;
+	if (is_other)
+		return refuse_version(image, name, problem);
 	if (!ours)
 		return refuse_foreign(image, name, problem);
 	*ret_fd = TAKE_FD(fd);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <gelf.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -90,20 +91,22 @@ static int add_missing(const char *name, struct strv *ret)
 	return strv_has(ret, shown) ? 0 : strv_add(ret, shown);
 }
 
-static int say_old(const struct search *search, const char *path, const char *lacking,
-		   const char *newest)
-{
-	cleanup_free char *text = NULL;
-	int r = str_format(&text, "'%s' needs %s of '%s', which has %s%s", search->program, lacking,
-			   path, newest ? newest : "none of that name", newest ? " at most" : "");
+/* What keeps a library from being the program's, of the first place that has one. */
+struct copy {
+	char *old;        /* a clause; NULL: none */
+	char *unreadable; /* a path; NULL: none */
+};
 
-	return r < 0 ? r : strv_add(&search->found->old, text);
+static void copy_done(struct copy *copy)
+{
+	free(copy->old);
+	free(copy->unreadable);
 }
 
 /* The library *name* is there, at *path*: whether it has the versions of symbols that the program
  * needs. -EBADMSG: it cannot be read as a library. */
 static int look_at_versions(const struct search *search, const char *name, const char *path,
-			    const struct edit_stat *st)
+			    const struct edit_stat *st, struct copy *copy, bool *ret)
 {
 	cleanup_fd int fd = memfd_create("library", MFD_CLOEXEC);
 	cleanup_free char *lacking = NULL;
@@ -117,9 +120,12 @@ static int look_at_versions(const struct search *search, const char *name, const
 	r = edit_copy_file(search->edit, st->ino, LIBRARY_SIZE_MAX, fd);
 	if (r == 0)
 		r = symbol_versions_compare(search->elf, name, fd, &lacking, &newest);
-	if (r < 0 || !lacking)
+	*ret = r == 0 && !lacking;
+	if (r < 0 || !lacking || copy->old)
 		return r;
-	return say_old(search, path, lacking, newest);
+	return str_format(&copy->old, "'%s' needs %s of '%s', which has %s%s", search->program,
+			  lacking, path, newest ? newest : "none of that name",
+			  newest ? " at most" : "");
 }
 
 /* Whether a file of the image is of the program's class, byte order and machine: the loader passes
@@ -156,22 +162,56 @@ static int has_path(const struct search *search, const char *path, struct edit_s
 	return r < 0 ? r : is_alike(search, ret_stat, ret);
 }
 
+/* The interpreter, or another that is named by its path. */
+static int look_for_path(const struct search *search, const char *path)
+{
+	struct edit_stat st;
+	bool found = false;
+	int r = has_path(search, path, &st, &found);
+
+	return r < 0 || found ? r : add_missing(path, &search->found->missing);
+}
+
+/* In one of the places: whether it is there as the program needs it. */
+static int look_in(const struct search *search, const char *path, const char *name,
+		   struct copy *copy, bool *ret)
+{
+	struct edit_stat st;
+	int r = has_path(search, path, &st, ret);
+
+	if (r < 0 || !*ret)
+		return r;
+	r = look_at_versions(search, name, path, &st, copy, ret);
+	if (r != -EBADMSG)
+		return r;
+	*ret = false;
+	return copy->unreadable ? 0 : str_format(&copy->unreadable, "%s", path);
+}
+
+/* Which of several the loader takes is up to the image's ld.so.conf: one that will do is enough. */
 static int look_for(const struct search *search, const char *name)
 {
-	bool is_path = *name == '/';
-	struct edit_stat st = {0};
-	bool found = false;
+	CLEANUP(copy_done) struct copy copy = {0};
+	struct libraries *found = search->found;
+	bool is_good = false;
 	char path[512];
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && !found && i < (is_path ? 1 : ARRAY_SIZE(places)); i++) {
-		(void)snprintf(path, sizeof(path), "%s%s%s", is_path ? "" : places[i],
-			       is_path ? "" : "/", name);
-		r = has_path(search, path, &st, &found);
+	if (*name == '/')
+		return look_for_path(search, name);
+	for (size_t i = 0; r == 0 && !is_good && i < ARRAY_SIZE(places); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", places[i], name);
+		r = look_in(search, path, name, &copy, &is_good);
 	}
-	if (r == 0 && found && !is_path)
-		r = look_at_versions(search, name, path, &st);
-	return r == -EBADMSG || (r == 0 && !found) ? add_missing(name, &search->found->missing) : r;
+	if (r < 0 || is_good)
+		return r;
+	if (copy.old)
+		return strv_add(&found->old, copy.old);
+	if (!copy.unreadable)
+		return add_missing(name, &found->missing);
+	return strv_has(&found->unreadable, copy.unreadable)
+		       ? 0
+		       : strv_add(&found->unreadable, copy.unreadable);
 }
 
 static int look_at_needed(const struct search *search, Elf *elf, Elf_Scn *section)
@@ -217,6 +257,7 @@ void libraries_done(struct libraries *libraries)
 {
 	strv_done(&libraries->missing);
 	strv_done(&libraries->old);
+	strv_done(&libraries->unreadable);
 }
 
 int libraries_find(struct edit *edit, int fd, const char *program, struct libraries *ret)

@@ -3,8 +3,8 @@
 /*
  * Versions of symbols (.gnu.version_r of a program, .gnu.version_d of a library). libelf bounds
  * each step by the section that it is in; what it does not bound is the number of sections, for
- * which it allocates in advance, and, left to whoever asks, how far chains go and how long names
- * are.
+ * which it allocates in advance, to what a compressed string table grows, and, left to whoever
+ * asks, how far chains go and how long names are.
  */
 
 #include "image/symbol_versions.h"
@@ -27,6 +27,16 @@ static void end_elf(Elf **elf)
 	(void)elf_end(*elf);
 }
 
+/* elf_strptr() would inflate a string table that is compressed; a loader's never are. */
+static bool has_plain_names(Elf *elf, const GElf_Shdr *header)
+{
+	Elf_Scn *section = elf_getscn(elf, header->sh_link);
+	GElf_Shdr names;
+
+	return !(header->sh_flags & SHF_COMPRESSED) && section && gelf_getshdr(section, &names) &&
+	       names.sh_type == SHT_STRTAB && !(names.sh_flags & SHF_COMPRESSED);
+}
+
 /* *ret_data* is NULL where there is no section of *type*. */
 static int find_section(Elf *elf, GElf_Word type, GElf_Shdr *ret_header, Elf_Data **ret_data)
 {
@@ -38,6 +48,8 @@ static int find_section(Elf *elf, GElf_Word type, GElf_Shdr *ret_header, Elf_Dat
 			return -EBADMSG;
 		if (ret_header->sh_type != type)
 			continue;
+		if (!has_plain_names(elf, ret_header))
+			return -EBADMSG;
 		*ret_data = elf_getdata(section, NULL);
 		return *ret_data ? 0 : -EBADMSG;
 	}

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +27,25 @@
 static bool is_ours(const struct plan *old, const struct plan_object *object)
 {
 	return old && plan_find(old, object->path);
+}
+
+/* Where a directory belongs is a link: image-based systems have such, and make what they lead to at
+ * boot. */
+static int check_link(const struct tree *tree, const char *path, int parent, const char *name,
+		      struct refusal *reterr_refusal)
+{
+	char target[PATH_MAX] = "";
+	cleanup_fd int fd = -EBADF;
+	int r = path_open_in_root(tree->rootfd, path, O_PATH | O_DIRECTORY, 0, &fd);
+
+	if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+		return r;
+	if (readlinkat(parent, name, target, sizeof(target) - 1) < 0)
+		return -errno;
+	return refuse(
+		reterr_refusal, REFUSAL_FOREIGN_FILE,
+		"'%s' is a link to '%s', which leads to no directory; make that directory in the tree or image, then try again",
+		path, target);
 }
 
 static int check_foreign(const struct tree *tree, const struct plan_object *object,
@@ -49,8 +69,8 @@ static int check_foreign(const struct tree *tree, const struct plan_object *obje
 	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	if (object->type == PLAN_DIRECTORY && object->shared) {
-		if (S_ISLNK(st.st_mode) && fstatat(parent, name, &st, 0) < 0)
-			return errno == ENOENT ? 0 : -errno;
+		if (S_ISLNK(st.st_mode))
+			return check_link(tree, object->path, parent, name, reterr_refusal);
 		if (S_ISDIR(st.st_mode))
 			return 0;
 	}

@@ -13,11 +13,13 @@ import pathlib
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+import zlib
 
 import images
 from images import fixture
@@ -392,12 +394,14 @@ class Machine(Case):
         self.inject(image)
         self.assertEqual(self.cat(image, '/etc/machine-id'), 'fedcba9876543210fedcba9876543210\n')
 
+    SECRET = 'of this machine alone\n'
+
     def booted(self):
         """An image as it is after a first boot, and what that made in it; with what it must keep."""
         own = {'etc/machine-id': 'fedcba9876543210fedcba9876543210\n', 'var/lib/dbus/machine-id': 'fedcba9876543210fedcba9876543210\n',
-               'etc/ssh/ssh_host_ed25519_key': 'secret\n', 'etc/ssh/ssh_host_ed25519_key.pub': 'public\n', 'var/lib/affix/vm/ssh-keys': '',
-               'var/lib/systemd/random-seed': 'random\n', 'var/lib/systemd/credential.secret': 'secret\n',
-               'var/lib/affix/agent/instance-uid': 'uid\n', 'var/lib/affix/agent/credential': 'secret\n', 'var/lib/affix/agent/offer.json': '{}\n'}
+               'etc/ssh/ssh_host_ed25519_key': self.SECRET, 'etc/ssh/ssh_host_ed25519_key.pub': 'public\n', 'var/lib/affix/vm/ssh-keys': '',
+               'var/lib/systemd/random-seed': self.SECRET, 'var/lib/systemd/credential.secret': self.SECRET,
+               'var/lib/affix/agent/instance-uid': self.SECRET, 'var/lib/affix/agent/credential': self.SECRET, 'var/lib/affix/agent/offer.json': self.SECRET * 1000}
         kept = {'etc/ssh/sshd_config': '# kept\n', 'etc/hostname': 'web\n', 'etc/affix/agent.yaml': 'server: ws://127.0.0.1\n',
                 'var/lib/systemd/timers': 'kept\n', 'var/lib/affix/agent/bundles/kept': 'kept\n'}
         image = self.build()
@@ -419,6 +423,9 @@ class Machine(Case):
         answer = json.loads(self.affix('image', 'reset', '--json', image).stdout)
         self.assertEqual(sorted(answer['reset']), sorted(f'/{name}' for name in own))
         images.check(image)
+        # Nor is it in blocks that are free now.
+        for secret in (self.SECRET, own['etc/machine-id']):
+            self.assertFalse(secret.encode() in image.read_bytes(), secret)
         with images.unpacked(image, self.work) as found:
             self.assertEqual(listing(found, '--affix', *options), wanted)
             self.assertEqual({name for name in own if (found / name).is_symlink() or (found / name).exists()}, {'etc/machine-id', 'var/lib/dbus/machine-id'})
@@ -438,6 +445,34 @@ class Machine(Case):
         self.assertTrue(done.stderr.startswith("not-installed: 'vm' is not installed in the image"), done.stderr)
         self.assertTrue(image.read_bytes() == before, 'the image was changed')
         self.affix('image', 'reset', code=2)
+
+    def test_an_image_in_which_the_maker_of_keys_will_not_run_is_not_reset(self):
+        maker = 'affix-vm-ssh-keys.service'
+        image = self.build()
+        for name, commands, told in (('masked', (f'symlink /etc/systemd/system/{maker} /dev/null',), f"'/etc/systemd/system/{maker}' masks "),
+                                     ('disabled', (f'rm /etc/systemd/system/{maker}', f'rm /etc/systemd/system/multi-user.target.wants/{maker}'),
+                                      f"wants/{maker}' is missing; ")):
+            with self.subTest(name):
+                images.debugfs(image, commands, write=True)
+                before = image.read_bytes()
+                done = self.affix('image', 'reset', image, code=1)
+                self.assertTrue(done.stderr.startswith('not-enabled: '), done.stderr)
+                self.assertIn(told, done.stderr)
+                self.assertTrue(image.read_bytes() == before, 'the image was changed')
+        self.inject(image)
+        self.affix('image', 'reset', image)
+
+    def test_what_a_link_leads_to_is_not_emptied(self):
+        image = self.build(self.layer({'etc/kept': 'kept\n'}))
+        images.debugfs(image, ['rm /etc/machine-id', 'link /etc/kept /etc/machine-id', 'set_inode_field /etc/kept links_count 2'], write=True)
+        images.check(image)
+        self.assertEqual(self.affix('image', 'reset', image).stdout, '/etc/machine-id\n')
+        images.check(image)
+        self.assertEqual((self.cat(image, '/etc/machine-id'), self.cat(image, '/etc/kept')), ('', 'kept\n'))
+        images.debugfs(image, ['rmdir /var/lib/affix/agent', 'symlink /var/lib/affix/agent /etc'], write=True)
+        done = self.affix('image', 'reset', image, code=1)
+        self.assertTrue(done.stderr.startswith("foreign-file: '/var/lib/affix/agent' "), done.stderr)
+        self.assertEqual(self.cat(image, '/etc/kept'), 'kept\n')
 
     def trust_of_two(self):
         trust = self.work / 'two'
@@ -483,10 +518,35 @@ class Machine(Case):
         self.assertIn(f"'affix-agent' needs GLIBC_2.{newest} of '/{path}', which has GLIBC_2.31 at most", error)
         self.assertFalse((self.work / 'own.img').exists())
 
-    def test_a_libc_that_cannot_be_read_is_one_that_the_image_lacks(self):
+    def test_a_libc_that_cannot_be_read_is_said_to_be_one(self):
         for change in (lambda text: text[:len(text) // 2], lambda text: text[:60] + bytes(2) + text[62:]):
-            archive, _ = self.of_libc(change)
-            self.assertIn('lacks: libc.so.6 (libc6); ', self.build(archive, code=1).stderr)
+            archive, path = self.of_libc(change)
+            self.assertIn(f'cannot be read as libraries: /{path}; ', self.build(archive, code=1).stderr)
+
+    def test_an_old_library_does_not_hide_one_that_will_do(self):
+        good = next((self.debian / 'usr/lib').glob('*/libc.so.6'))
+        archive, _ = self.of_libc(lambda text: re.sub(rb'\0GLIBC_2\.3([2-9])(?=\0)', rb'\0GLIBC_1.3\1', text))
+        tree = self.layer({'usr/local/lib/libc.so.6': ''}, 'local')
+        (tree / 'usr/local/lib/libc.so.6').write_bytes(good.read_bytes())
+        self.build(archive, tree)
+
+    @staticmethod
+    def with_names_that_inflate(text):
+        """A library's bytes with the names of its versions in a string table that is compressed and would be 64 MiB of empty ones."""
+        wide = zlib.compressobj(9)
+        packed = b''.join([*(wide.compress(bytes(1 << 24)) for _ in range(4)), wide.flush()])
+        chunk = struct.pack('<IIQQ', 1, 0, 4 << 24, 1) + packed
+        text = bytearray(text)
+        headers, count = struct.unpack_from('<Q', text, 40)[0], struct.unpack_from('<H', text, 60)[0]
+        at = next(at for at in range(headers, headers + 64 * count, 64) if struct.unpack_from('<I', text, at + 4)[0] == 0x6ffffffd)
+        names = headers + 64 * struct.unpack_from('<I', text, at + 40)[0]
+        struct.pack_into('<Q', text, names + 8, struct.unpack_from('<Q', text, names + 8)[0] & ~2 | 0x800)
+        struct.pack_into('<QQ', text, names + 24, len(text), len(chunk))
+        return bytes(text) + chunk
+
+    def test_names_of_versions_are_not_inflated(self):
+        archive, path = self.of_libc(self.with_names_that_inflate)
+        self.assertIn(f'cannot be read as libraries: /{path}; ', self.build(archive, code=1).stderr)
 
     def of_another_machine(self, *paths):
         """A layer with files of the Debian tree whose headers name a machine that is not this one."""

@@ -563,6 +563,16 @@ class Redo(Case):
                 self.assertTrue(done.stderr.startswith('foreign-redo: '), done.stderr)
                 self.assertEqual((copy.read_bytes(), self.redo(copy).read_bytes()), (found, redo))
 
+    def test_what_another_version_left_is_for_that_version_to_finish(self):
+        copy = self.copy()
+        self.redo(copy).write_bytes(b'affix-redo 1\n'.ljust(16, b'\0') + self.redo(copy).read_bytes()[16:])
+        before = digest(copy), self.redo(copy).read_bytes()
+        error = self.affix('image', 'ls', copy, code=1).stderr
+        self.assertTrue(error.startswith('foreign-redo: '), error)
+        self.assertIn('another version of affix', error)
+        self.assertNotIn('remove', error)
+        self.assertEqual((digest(copy), self.redo(copy).read_bytes()), before)
+
     def test_files_that_others_may_have_made_are_refused(self):
         for owner, mode, code in ((65534, 0o600, 1), (0, 0o620, 1), (0, 0o602, 1), (0, 0o644, 0)):
             with self.subTest(owner=owner, mode=oct(mode)):
@@ -864,6 +874,17 @@ class Refusals(Case):
                 image = self.image(['-t', 'ext4', *options])
                 done = self.refused('unsupported-filesystem', *self.command(image))
                 self.assertIn(options[1], done.stderr)
+
+    def test_a_link_to_no_directory_in_the_place_of_opt(self):
+        for target in ('var/opt', 'opt'):
+            with self.subTest(target):
+                tree = self.story.copy(self.story.tree)
+                shutil.rmtree(tree / 'opt', ignore_errors=True)
+                (tree / 'opt').symlink_to(target)
+                told = f"foreign-file: '/opt' is a link to '{target}', which leads to no directory; "
+                self.assertTrue(self.refused('foreign-file', *self.command(self.image(tree=tree))).stderr.startswith(told))
+                words = [tree if word == '{}' else word for word in shlex.split(self.story.command)[1:]]
+                self.assertTrue(self.affix(*words, code=1).stderr.startswith(told))
 
     def test_features_that_do_not_exist_yet(self):
         image = self.image()
