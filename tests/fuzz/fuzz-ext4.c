@@ -193,6 +193,7 @@ static void change(struct edit *edit)
 						   .uid = 70000,
 						   .capability = "twenty bytes of this.",
 						   .capability_size = 20};
+	cleanup_strv struct strv swept = STRV_INIT;
 	char content[EDIT_UNIT];
 	const char *name = NULL;
 	ext2_ino_t made = 0;
@@ -210,6 +211,7 @@ static void change(struct edit *edit)
 	ignore_result(edit_make_directory(edit, dir, "newer", &attributes, &made));
 	ignore_result(edit_make_link(edit, dir, "newest", "target"));
 	ignore_result(edit_remove(edit, dir, "one-of-many-39"));
+	ignore_result(edit_sweep(edit, dir, "one-of-many-[12]*", &swept));
 	ignore_result(edit_remove(edit, dir, name));
 	ignore_result(edit_remove(edit, EXT2_ROOT_INO, "dir"));
 	/* Larger than there is room for. */
