@@ -6,7 +6,7 @@
  * without the window that a stream of any length is copied through. Stock zstd sees one stream.
  *
  * Slots are filled, and given out, in the order of the frames. Files are the first thread's: it
- * reads ahead, and decompresses itself what the other one has not begun when it is wanted.
+ * reads ahead, and decompresses itself what the other one has not begun while it waits for a frame.
  */
 
 #include "bundle/frames.h"
@@ -290,7 +290,9 @@ static void await_slot(struct frames *frames, const struct slot *slot)
 {
 	(void)pthread_mutex_lock(&frames->mutex);
 	while (!slot->is_done) {
-		if (frames->n_begun == frames->n_given)
+		/* Whatever nobody has begun, also a later one: no thread waits while there is work.
+		 */
+		if (frames->n_begun < frames->n_ready)
 			take_one(frames, frames->zstd);
 		else
 			(void)pthread_cond_wait(&frames->done, &frames->mutex);
