@@ -469,6 +469,11 @@ class Machine(Case):
         self.assertEqual(self.affix('image', 'reset', image).stdout, '/etc/machine-id\n')
         images.check(image)
         self.assertEqual((self.cat(image, '/etc/machine-id'), self.cat(image, '/etc/kept')), ('', 'kept\n'))
+        # Nor what it leads to.
+        images.debugfs(image, ['rm /etc/machine-id', 'symlink /etc/machine-id kept'], write=True)
+        self.assertEqual(self.affix('image', 'reset', image).stdout, '/etc/machine-id\n')
+        images.check(image)
+        self.assertEqual((self.cat(image, '/etc/machine-id'), self.cat(image, '/etc/kept')), ('', 'kept\n'))
         images.debugfs(image, ['rmdir /var/lib/affix/agent', 'symlink /var/lib/affix/agent /etc'], write=True)
         done = self.affix('image', 'reset', image, code=1)
         self.assertTrue(done.stderr.startswith("foreign-file: '/var/lib/affix/agent' "), done.stderr)
