@@ -19,7 +19,6 @@
 #include "base/path.h"
 #include "crypto/minisign.h"
 #include "engine/platform.h"
-#include "manifest/schema.h"
 #include "plan/apply.h"
 #include "plan/plan_paths.h"
 #include "plan/plan_units.h"
@@ -183,6 +182,8 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 			"the request carries no bundle or no signature; send both descriptors");
 	r = load_trust(operation, &ret->trust);
 	if (r == 0)
+		r = schema_judge_start(&ret->judge);
+	if (r == 0)
 		r = verify(operation, ret->trust, &receipt);
 	if (r == 0)
 		r = platform_check(&operation->tree, &receipt.identity, &operation->refusal);
@@ -284,15 +285,18 @@ static int narrow(struct operation *operation, struct plan_narrowing *ret)
 }
 
 int delivery_validate(const struct bundle *bundle, const struct plan *plan,
-		      struct refusal *reterr_refusal)
+		      struct schema_judge *judge, struct refusal *reterr_refusal)
 {
+	cleanup_schema_judge struct schema_judge *own = NULL;
 	const struct bundle_entry *schema = bundle_find(bundle, bundle->manifest->config_schema);
 	const char *config = plan_config_text(plan);
 	char problem[512];
-	int r;
+	int r = judge ? 0 : schema_judge_start(&own);
 
-	r = schema_validate_isolated(schema->text, schema->size, config, strlen(config), problem,
-				     sizeof(problem));
+	if (r < 0)
+		return r;
+	r = schema_judge_ask(judge ? judge : own, schema->text, schema->size, config,
+			     strlen(config), problem, sizeof(problem));
 	if (r == 1)
 		return refuse(reterr_refusal, REFUSAL_BAD_CONFIG,
 			      "the configuration of '%s' does not fit its schema: %s",
@@ -323,7 +327,7 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 		r = plan_make(delivery->bundle, operation->policy, &configs, &narrowing, &plan,
 			      &operation->refusal);
 	if (r == 0)
-		r = delivery_validate(delivery->bundle, plan, &operation->refusal);
+		r = delivery_validate(delivery->bundle, plan, delivery->judge, &operation->refusal);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
 	return r;
@@ -348,7 +352,7 @@ int delivery_renew_config(struct operation *operation, struct plan *plan, const 
 		r = plan_renew_config(plan, delivery.bundle, &config, &is_changed,
 				      &operation->refusal);
 	if (r == 0 && is_changed)
-		r = delivery_validate(delivery.bundle, plan, &operation->refusal);
+		r = delivery_validate(delivery.bundle, plan, NULL, &operation->refusal);
 	return r;
 }
 
@@ -356,6 +360,7 @@ void delivery_done(struct delivery *delivery)
 {
 	json_decref(delivery->config);
 	strv_done(&delivery->dropped);
+	(void)schema_judge_end(delivery->judge);
 	(void)bundle_free(delivery->bundle);
 	(void)trust_free(delivery->trust);
 	*delivery = DELIVERY_INIT;
