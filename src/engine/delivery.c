@@ -193,12 +193,11 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 		r = apply_open_spool(&operation->tree, &spool);
 	place.dirfd = spool;
 	if (r == 0)
-		r = bundle_open(receipt.fd, &receipt.identity, keep_bytes ? &place : NULL,
-				&ret->bundle, &operation->refusal);
+		r = bundle_open_received(&receipt, keep_bytes ? &place : NULL, &ret->bundle,
+					 &operation->refusal);
 	if (r != 0)
 		return r;
 	ret->key = receipt.key;
-	ret->bundle->digest = receipt.digest;
 	minisign_key_id_to_string(ret->key->key.id, ret->bundle->key_id);
 	return trust_key_permits(ret->key, ret->bundle->manifest, &operation->refusal);
 }
