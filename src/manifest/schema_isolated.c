@@ -18,6 +18,7 @@
  * The address sanitizer maps memory at will: builds with it have the limits and no filter.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -407,6 +408,7 @@ int schema_judge_ask(struct schema_judge *judge, const char *schema_text, size_t
 	size_t answer_size = 0;
 	int r;
 
+	assert(judge);
 	tell(judge->fd, &question, sizeof(question), deadline);
 	tell(judge->fd, schema_text, schema_size, deadline);
 	tell(judge->fd, instance_text, instance_size, deadline);
@@ -432,7 +434,8 @@ int schema_validate_isolated(const char *schema_text, size_t schema_size, const 
 	cleanup_schema_judge struct schema_judge *judge = NULL;
 	int r = schema_judge_start(&judge);
 
-	return r < 0 ? r
-		     : schema_judge_ask(judge, schema_text, schema_size, instance_text,
-					instance_size, reterr, size);
+	if (r != 0)
+		return r;
+	return schema_judge_ask(judge, schema_text, schema_size, instance_text, instance_size,
+				reterr, size);
 }
