@@ -52,6 +52,9 @@ struct bundle_verify {
 	uint64_t now;           /* 0: the signature's times are not judged */
 	uint64_t deadline_usec; /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
 	int private_dirfd;      /* a directory that nobody but us can write to */
+	/* Called once, while another processor ends the digest: 0, or -errno. May be NULL. */
+	int (*meanwhile)(void *context);
+	void *context;
 };
 
 /* Verified bytes, and what their signature says. */

@@ -101,16 +101,25 @@ static int take_turn(struct operation *operation, int dirfd, int *ret_fd)
 	return 0;
 }
 
-static int verify(struct operation *operation, const struct trust *trust,
+static int start_judge(void *context)
+{
+	struct delivery *delivery = context;
+
+	return schema_judge_start(&delivery->judge);
+}
+
+static int verify(struct operation *operation, struct delivery *delivery,
 		  struct bundle_receipt *ret)
 {
 	cleanup_free char *signature = NULL;
 	cleanup_fd int spool = -EBADF;
 	cleanup_fd int turn = -EBADF;
 	struct bundle_verify how = {
-		.trust = trust,
+		.trust = delivery->trust,
 		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
 		.private_dirfd = operation->store.dirfd,
+		.meanwhile = start_judge,
+		.context = delivery,
 	};
 	int r = 0;
 
@@ -182,9 +191,7 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 			"the request carries no bundle or no signature; send both descriptors");
 	r = load_trust(operation, &ret->trust);
 	if (r == 0)
-		r = schema_judge_start(&ret->judge);
-	if (r == 0)
-		r = verify(operation, ret->trust, &receipt);
+		r = verify(operation, ret, &receipt);
 	if (r == 0)
 		r = platform_check(&operation->tree, &receipt.identity, &operation->refusal);
 	if (r == 0)
