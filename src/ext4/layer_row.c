@@ -3,7 +3,8 @@
 /*
  * The maker's thread touches the thing whose turn it is and nothing that was made before it, and
  * stays a place behind the one that is in use. What goes wrong in it is a thing too, and the last
- * one: it is found in its place in the row.
+ * one: it is found in its place in the row. Who has to wait does so for half a row, since to wake
+ * somebody costs about as much as to write a piece.
  */
 
 #include "ext4/layer_row.h"
@@ -32,6 +33,22 @@ void layer_row_done(struct layer_row *row)
 	(void)pthread_mutex_destroy(&row->mutex);
 }
 
+static unsigned half(const struct layer_row *row)
+{
+	return row->places / 2;
+}
+
+/* The one that was taken last, too. */
+static unsigned in_use(const struct layer_row *row)
+{
+	return row->made - row->taken + 1;
+}
+
+static bool is_ready(const struct layer_row *row)
+{
+	return row->is_ended || row->made - row->taken >= half(row);
+}
+
 static void *run(void *argument)
 {
 	struct layer_row *row = argument;
@@ -40,9 +57,9 @@ static void *run(void *argument)
 	while (!row->is_cancelled && !row->is_ended) {
 		bool is_last;
 
-		/* The one that was taken last is still in use. */
-		if (row->made - row->taken + 1 >= row->places) {
-			(void)pthread_cond_wait(&row->changed, &row->mutex);
+		if (in_use(row) >= row->places) {
+			while (!row->is_cancelled && in_use(row) > row->places - half(row))
+				(void)pthread_cond_wait(&row->changed, &row->mutex);
 			continue;
 		}
 		(void)pthread_mutex_unlock(&row->mutex);
@@ -50,7 +67,8 @@ static void *run(void *argument)
 		(void)pthread_mutex_lock(&row->mutex);
 		row->is_ended = is_last;
 		row->made++;
-		(void)pthread_cond_signal(&row->changed);
+		if (is_ready(row))
+			(void)pthread_cond_signal(&row->changed);
 	}
 	(void)pthread_mutex_unlock(&row->mutex);
 	return NULL;
@@ -72,10 +90,13 @@ unsigned layer_row_take(struct layer_row *row)
 		return place;
 	}
 	(void)pthread_mutex_lock(&row->mutex);
-	while (row->made == row->taken)
-		(void)pthread_cond_wait(&row->changed, &row->mutex);
+	if (row->made == row->taken) {
+		while (!is_ready(row))
+			(void)pthread_cond_wait(&row->changed, &row->mutex);
+	}
 	row->taken++;
-	(void)pthread_cond_signal(&row->changed);
+	if (in_use(row) <= row->places - half(row))
+		(void)pthread_cond_signal(&row->changed);
 	(void)pthread_mutex_unlock(&row->mutex);
 	return place;
 }
