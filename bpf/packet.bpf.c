@@ -231,39 +231,45 @@ static __always_inline bool is_told(const struct bpf_sock *sk, const struct prob
 	       *(__u32 *)socket->first.bytes == remote && socket->first_port == bpf_ntohs(port);
 }
 
+/* Notes when the first peer was talked with last. To look at the clock costs more than the rest of
+ * one datagram more, and the time does not go on within a jiffy. False: it was silent for long. */
+static __always_inline bool note_time(struct probe_socket *socket)
+{
+	__u32 jiffy = (__u32)bpf_jiffies64();
+	__u64 now_ns;
+
+	if (socket->counters.retransmits == jiffy)
+		return true;
+	now_ns = bpf_ktime_get_coarse_ns();
+	if (is_silent(socket, now_ns))
+		return false;
+	socket->first_tick = probe_tick(now_ns);
+	socket->counters.retransmits = jiffy;
+	return true;
+}
+
 /* What nearly all datagrams are, without taking them to pieces: one more from the same process to
- * the same peer, over IPv4. False: it is not, and nothing was done. */
-static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_sock *sk,
-					   struct probe_socket *socket, __u64 now_ns)
+ * the same peer, over IPv4. False: it is not, and nothing was done. *sk* may be of any kind. */
+static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	const struct ipv4_header *header = (const void *)(long)skb->data;
 	const struct udp_header *udp = (const void *)(header + 1);
-	struct probe_counters *counters = &socket->counters;
 	__u32 segments = skb->gso_segs;
+	struct probe_socket *socket;
 
 	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
 	    header->version_and_length != IPV4_PLAIN || header->protocol != IPPROTO_UDP ||
 	    skb->protocol != bpf_htons(ETH_P_IP))
 		return false;
-	if (!is_told(sk, socket, header->destination, udp->ports.destination) ||
-	    !is_owner(&socket->owner, bpf_get_current_task_btf()) ||
-	    (socket->first_family != 0 && is_silent(socket, now_ns)))
-		return false;
-	if (socket->first_family != 0)
-		socket->first_tick = probe_tick(now_ns);
-	__sync_fetch_and_add(&counters->bytes_sent, payload_of(udp));
-	__sync_fetch_and_add(&counters->packets_sent, segments > 1 ? segments : 1);
-	return true;
-}
-
-static __always_inline void sent(struct __sk_buff *skb, struct bpf_sock *sk)
-{
-	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
-
 	/* The kernel's own sockets have none. */
-	if (socket && !count_one_more(skb, sk, socket, now_ns))
-		count_any(skb, sk, socket, now_ns);
+	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (!socket || !is_told(sk, socket, header->destination, udp->ports.destination) ||
+	    !is_owner(&socket->owner, bpf_get_current_task_btf()) ||
+	    (socket->first_family != 0 && !note_time(socket)))
+		return false;
+	__sync_fetch_and_add(&socket->counters.bytes_sent, payload_of(udp));
+	__sync_fetch_and_add(&socket->counters.packets_sent, segments > 1 ? segments : 1);
+	return true;
 }
 
 /* A connection is asked for, by who was noted when the socket's state changed. */
@@ -340,22 +346,38 @@ static __always_inline void tcp_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 	submit(record, (__u8)sk->state);
 }
 
-SEC("cgroup_skb/egress")
-
-int packet_sent(struct __sk_buff *packet)
+/* All but nearly all: apart, because what it needs of the stack and of registers would cost each
+ * datagram. */
+static __noinline int other_sent(struct __sk_buff *packet)
 {
 	struct bpf_sock *sk = packet->sk;
+	struct probe_socket *socket;
 
 	if (!sk)
 		return 1;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk)
 		return 1;
-	if (sk->protocol != IPPROTO_TCP)
-		sent(packet, sk);
-	else if (states_are_traced && sk->state == TCP_SYN_SENT)
+	if (sk->protocol != IPPROTO_TCP) {
+		socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+		if (socket)
+			count_any(packet, sk, socket, bpf_ktime_get_coarse_ns());
+	} else if (states_are_traced && sk->state == TCP_SYN_SENT) {
 		syn_sent(packet, sk);
-	else if (!sends_are_traced && (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT))
+	} else if (!sends_are_traced &&
+		   (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT)) {
 		tcp_sent(packet, sk);
+	}
 	return 1;
+}
+
+SEC("cgroup_skb/egress")
+
+int packet_sent(struct __sk_buff *packet)
+{
+	struct bpf_sock *sk = packet->sk;
+
+	if (!sk || count_one_more(packet, sk))
+		return 1;
+	return other_sent(packet);
 }
