@@ -217,18 +217,46 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	tell_peer(PROBE_SEND, socket, &peer, place, &packet.tuple, mine ? OF_CURRENT : OF_NOBODY);
 }
 
-/* Whether a datagram goes where others went before, and the record of that said all. */
-static __always_inline bool is_told(const struct bpf_sock *sk, const struct probe_socket *socket,
-				    __u32 remote, __u16 port)
+/* Where a datagram goes, as its packet says it. */
+struct target {
+	__u32 words[4]; /* of IPv4 the first one */
+	__u8 family;
+	__u16 port;
+};
+
+/* Whether a record of the socket's only flow, or of that with its first peer, said all: of the
+ * owner, which the process that runs is, or it is not believed. */
+static __always_inline bool is_told(const struct probe_socket *socket)
 {
-	/* Of the owner, which the process that runs is, or it is not believed. */
-	if (socket->counters.told == 0 || socket->counters.told != socket->owner.tgid)
+	return socket->counters.told != 0 && socket->counters.told == socket->owner.tgid;
+}
+
+static __always_inline bool goes_to_only(const struct bpf_sock *sk,
+					 const struct probe_socket *socket,
+					 const struct target *target)
+{
+	const volatile __u32 *words = sk->dst_ip6;
+
+	if (sk->state != TCP_ESTABLISHED || sk->dst_port != target->port ||
+	    socket->first_family != 0)
 		return false;
-	if (socket->flags & PROBE_CONNECTED)
-		return sk->state == TCP_ESTABLISHED && sk->dst_ip4 == remote &&
-		       sk->dst_port == port && socket->first_family == 0;
-	return socket->first_family == AF_INET && socket->first_protocol == IPPROTO_UDP &&
-	       *(__u32 *)socket->first.bytes == remote && socket->first_port == bpf_ntohs(port);
+	if (target->family == AF_INET)
+		return sk->dst_ip4 == target->words[0];
+	return words[0] == target->words[0] && words[1] == target->words[1] &&
+	       words[2] == target->words[2] && words[3] == target->words[3];
+}
+
+static __always_inline bool goes_to_first(const struct probe_socket *socket,
+					  const struct target *target)
+{
+	const __u32 *words = (const __u32 *)socket->first.bytes;
+
+	if (socket->first_family != target->family || socket->first_protocol != IPPROTO_UDP ||
+	    socket->first_port != bpf_ntohs(target->port) || words[0] != target->words[0])
+		return false;
+	return target->family == AF_INET ||
+	       (words[1] == target->words[1] && words[2] == target->words[2] &&
+		words[3] == target->words[3]);
 }
 
 /* Notes when the first peer was talked with last. To look at the clock costs more than the rest of
@@ -248,28 +276,59 @@ static __always_inline bool note_time(struct probe_socket *socket)
 	return true;
 }
 
-/* What nearly all datagrams are, without taking them to pieces: one more from the same process to
- * the same peer, over IPv4. False: it is not, and nothing was done. *sk* may be of any kind. */
-static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_sock *sk)
+static __always_inline bool count_one_to(struct __sk_buff *skb, struct bpf_sock *sk,
+					 const struct udp_header *udp, const struct target *target)
 {
-	const struct ipv4_header *header = (const void *)(long)skb->data;
-	const struct udp_header *udp = (const void *)(header + 1);
+	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	__u32 segments = skb->gso_segs;
-	struct probe_socket *socket;
 
-	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
-	    header->version_and_length != IPV4_PLAIN || header->protocol != IPPROTO_UDP ||
-	    skb->protocol != bpf_htons(ETH_P_IP))
-		return false;
 	/* The kernel's own sockets have none. */
-	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (!socket || !is_told(sk, socket, header->destination, udp->ports.destination) ||
-	    !is_owner(&socket->owner, bpf_get_current_task_btf()) ||
-	    (socket->first_family != 0 && !note_time(socket)))
+	if (!socket || !is_told(socket) || !is_owner(&socket->owner, bpf_get_current_task_btf()))
+		return false;
+	if (socket->flags & PROBE_CONNECTED ? !goes_to_only(sk, socket, target)
+					    : !goes_to_first(socket, target) || !note_time(socket))
 		return false;
 	__sync_fetch_and_add(&socket->counters.bytes_sent, payload_of(udp));
 	__sync_fetch_and_add(&socket->counters.packets_sent, segments > 1 ? segments : 1);
 	return true;
+}
+
+static __always_inline bool count_one_more_ipv4(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	const struct ipv4_header *header = (const void *)(long)skb->data;
+	const struct udp_header *udp = (const void *)(header + 1);
+	struct target target;
+
+	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
+	    header->version_and_length != IPV4_PLAIN || header->protocol != IPPROTO_UDP)
+		return false;
+	target.family = AF_INET;
+	target.words[0] = header->destination;
+	target.port = udp->ports.destination;
+	return count_one_to(skb, sk, udp, &target);
+}
+
+static __always_inline bool count_one_more_ipv6(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	const struct ipv6_header *header = (const void *)(long)skb->data;
+	const struct udp_header *udp = (const void *)(header + 1);
+	struct target target;
+
+	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
+	    header->next != IPPROTO_UDP)
+		return false;
+	target.family = AF_INET6;
+	__builtin_memcpy(target.words, header->destination, sizeof(target.words));
+	target.port = udp->ports.destination;
+	return count_one_to(skb, sk, udp, &target);
+}
+
+/* What nearly all datagrams are, without taking them to pieces: one more from the same process to
+ * the same peer. False: it is not, and nothing was done. *sk* may be of any kind. */
+static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	return skb->protocol == bpf_htons(ETH_P_IP) ? count_one_more_ipv4(skb, sk)
+						    : count_one_more_ipv6(skb, sk);
 }
 
 /* A connection is asked for, by who was noted when the socket's state changed. */
