@@ -293,42 +293,51 @@ static __always_inline bool count_one_to(struct __sk_buff *skb, struct bpf_sock 
 	return true;
 }
 
-static __always_inline bool count_one_more_ipv4(struct __sk_buff *skb, struct bpf_sock *sk)
+/* Whether a packet of TCP says nothing: also that of somebody who makes such packets himself. */
+static __always_inline bool is_tcp_silent(const struct bpf_sock *sk)
+{
+	return sends_are_traced && sk->state != TCP_SYN_SENT;
+}
+
+static __always_inline bool is_done_ipv4(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	const struct ipv4_header *header = (const void *)(long)skb->data;
 	const struct udp_header *udp = (const void *)(header + 1);
 	struct target target;
 
 	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
-	    header->version_and_length != IPV4_PLAIN || header->protocol != IPPROTO_UDP)
+	    header->version_and_length != IPV4_PLAIN)
 		return false;
+	if (header->protocol != IPPROTO_UDP)
+		return header->protocol == IPPROTO_TCP && is_tcp_silent(sk);
 	target.family = AF_INET;
 	target.words[0] = header->destination;
 	target.port = udp->ports.destination;
 	return count_one_to(skb, sk, udp, &target);
 }
 
-static __always_inline bool count_one_more_ipv6(struct __sk_buff *skb, struct bpf_sock *sk)
+static __always_inline bool is_done_ipv6(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	const struct ipv6_header *header = (const void *)(long)skb->data;
 	const struct udp_header *udp = (const void *)(header + 1);
 	struct target target;
 
-	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
-	    header->next != IPPROTO_UDP)
+	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end)
 		return false;
+	if (header->next != IPPROTO_UDP)
+		return header->next == IPPROTO_TCP && is_tcp_silent(sk);
 	target.family = AF_INET6;
 	__builtin_memcpy(target.words, header->destination, sizeof(target.words));
 	target.port = udp->ports.destination;
 	return count_one_to(skb, sk, udp, &target);
 }
 
-/* What nearly all datagrams are, without taking them to pieces: one more from the same process to
- * the same peer. False: it is not, and nothing was done. *sk* may be of any kind. */
-static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_sock *sk)
+/* What nearly all packets are, without taking them to pieces: of TCP, with nothing to say, or one
+ * datagram more from the same process to the same peer, which is counted. False: it is none, and
+ * nothing was done. *sk* may be of any kind. */
+static __always_inline bool is_done(struct __sk_buff *skb, struct bpf_sock *sk)
 {
-	return skb->protocol == bpf_htons(ETH_P_IP) ? count_one_more_ipv4(skb, sk)
-						    : count_one_more_ipv6(skb, sk);
+	return skb->protocol == bpf_htons(ETH_P_IP) ? is_done_ipv4(skb, sk) : is_done_ipv6(skb, sk);
 }
 
 /* A connection is asked for, by who was noted when the socket's state changed. */
@@ -405,8 +414,8 @@ static __always_inline void tcp_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 	submit(record, (__u8)sk->state);
 }
 
-/* All but nearly all: apart, because what it needs of the stack and of registers would cost each
- * datagram. */
+/* All others: apart, because what it needs of the stack and of registers would cost each packet.
+ */
 static __noinline int other_sent(struct __sk_buff *packet)
 {
 	struct bpf_sock *sk = packet->sk;
@@ -436,7 +445,7 @@ int packet_sent(struct __sk_buff *packet)
 {
 	struct bpf_sock *sk = packet->sk;
 
-	if (!sk || count_one_more(packet, sk))
+	if (!sk || is_done(packet, sk))
 		return 1;
 	return other_sent(packet);
 }
