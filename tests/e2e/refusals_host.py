@@ -196,7 +196,7 @@ def no_spare_space(place):
 
 @case('no-space', 'not enough room for the copy that is verified')
 def no_space_for_copy(place):
-    bundle = large(place)
+    bundle = large(place, 5 << 20)
     mount(place, '/var/lib/affix', 'tmpfs', 'size=512k,mode=755')
     place.refuses('no-space', 'install', bundle)
 
