@@ -220,7 +220,7 @@ def no_inodes(place):
 
 @case('no-inodes', 'no inode for the copy that is verified')
 def no_inodes_for_copy(place):
-    bundle = place.bundle()
+    bundle = large(place, 5 << 20)
     mount(place, '/var/lib/affix', 'tmpfs', 'nr_inodes=2,mode=755')
     place.directory('/var/lib/affix/updater').chmod(0o700)
     place.refuses('no-inodes', 'install', bundle)
