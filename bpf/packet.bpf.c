@@ -203,7 +203,7 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 		place = PEER_CONNECTED;
 		news = count_connected(socket, bpf_get_socket_cookie(skb), &one, mine);
 	} else {
-		place = place_of(socket, &peer, one.last_ns);
+		place = place_of(socket, &peer);
 		if (place == PEER_OF_MANY)
 			peer.cookie = bpf_get_socket_cookie(skb);
 		news = place == PEER_FIRST ? count_first(socket, &one, mine)

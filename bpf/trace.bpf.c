@@ -210,9 +210,7 @@ SEC("tp_btf/sock_recv_length")
 
 int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 {
-	struct probe_traffic one = {.packets_received = 1,
-				    .bytes_received = (__u64)length,
-				    .last_ns = bpf_ktime_get_ns()};
+	struct probe_traffic one = {.packets_received = 1, .bytes_received = (__u64)length};
 	struct probe_socket *socket;
 	struct probe_last last = {};
 	bool is_noted;
@@ -228,6 +226,7 @@ int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 	/* What stays in the queue will be received yet; in the errors' is what was sent. */
 	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
+	one.last_ns = bpf_ktime_get_ns();
 	if (is_noted)
 		received_from(sk, socket, &last, &one);
 	else
