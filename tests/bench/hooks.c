@@ -32,7 +32,8 @@ static int load(enum bpf_prog_type type, enum bpf_attach_type attach_type, const
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = value},
 		{.code = BPF_JMP | BPF_EXIT                      },
 	};
-	LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = attach_type);
+	struct bpf_prog_load_opts options = {.sz = sizeof(options),
+					     .expected_attach_type = attach_type};
 	int fd;
 
 	if (tracepoint) {
