@@ -121,6 +121,8 @@ static int print_clients(const struct metrics *m, struct buffer *buffer)
 		      m->external_matched),
 		SAMPLE("netprobe_external_flows_total", "{outcome=\"unmatched\"}",
 		       m->external_unmatched),
+		SAMPLE("netprobe_external_flows_total", "{outcome=\"ambiguous\"}",
+		       m->external_ambiguous),
 		SAMPLE("netprobe_external_flows_total", "{outcome=\"invalid\"}",
 		       m->external_invalid),
 	};

@@ -181,6 +181,7 @@ static struct flow read_flow(const json_t *object)
 	read_address(text(object, "local", "127.0.0.1"), flow.local, &flow.family);
 	flow.local_port = (uint16_t)number(object, "local_port", 0);
 	flow.remote_port = (uint16_t)number(object, "remote_port", 0);
+	flow.netns = number(object, "netns", 0);
 	flow.listener = json_is_true(json_object_get(object, "listener"));
 	flow.inbound = json_is_true(json_object_get(object, "inbound"));
 	flow.bytes_sent = number(object, "bytes_sent", 0);
