@@ -147,10 +147,9 @@ static __always_inline bool is_corked(struct sock *sk)
 	return sk->sk_write_queue.qlen != 0;
 }
 
-/* Packets say all of what is sent, but for who did it if that is another process than before. */
-SEC("tp_btf/sock_send_length")
-
-int BPF_PROG(length_sent, struct sock *sk, int length)
+/* A send ends. Packets say all of what is sent, but for who did it if that is another process than
+ * before. */
+static __always_inline int send_ended(struct sock *sk, long length)
 {
 	bool tcp = sk->sk_protocol == IPPROTO_TCP;
 	struct probe_socket *socket;
@@ -163,6 +162,36 @@ int BPF_PROG(length_sent, struct sock *sk, int length)
 	if (socket && !tcp)
 		settle(sk, socket);
 	return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+
+int BPF_PROG(length_sent, struct sock *sk, int length)
+{
+	return send_ended(sk, length);
+}
+
+/* Before Linux 6.3: the same where the functions end that the system calls come to. */
+SEC("fexit/inet_sendmsg")
+
+int BPF_PROG(ipv4_sent, struct socket *socket, void *message, unsigned long size, int length)
+{
+	return send_ended(socket->sk, length);
+}
+
+SEC("fexit/inet6_sendmsg")
+
+int BPF_PROG(ipv6_sent, struct socket *socket, void *message, unsigned long size, int length)
+{
+	return send_ended(socket->sk, length);
+}
+
+SEC("fexit/inet_sendpage")
+
+int BPF_PROG(page_sent, struct socket *socket, void *page, int offset, unsigned long size,
+	     int flags, long length)
+{
+	return send_ended(socket->sk, length);
 }
 
 /* From a peer whose address was not asked for: of a socket that is connected, or of nobody. */
@@ -206,9 +235,7 @@ static __always_inline void received_from(struct sock *sk, struct probe_socket *
 	tell_peer(PROBE_RECEIVE, socket, &peer, last->place, &tuple, OF_CURRENT);
 }
 
-SEC("tp_btf/sock_recv_length")
-
-int BPF_PROG(length_received, struct sock *sk, int length, int flags)
+static __always_inline int receive_ended(struct sock *sk, int length, int flags)
 {
 	struct probe_traffic one = {.packets_received = 1,
 				    .bytes_received = (__u64)length,
@@ -233,6 +260,38 @@ int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 	else
 		received_from_somebody(sk, socket, &one);
 	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+
+int BPF_PROG(length_received, struct sock *sk, int length, int flags)
+{
+	return receive_ended(sk, length, flags);
+}
+
+SEC("fexit/inet_recvmsg")
+
+int BPF_PROG(ipv4_received, struct socket *socket, void *message, unsigned long size, int flags,
+	     int length)
+{
+	return receive_ended(socket->sk, length, flags);
+}
+
+SEC("fexit/inet6_recvmsg")
+
+int BPF_PROG(ipv6_received, struct socket *socket, void *message, unsigned long size, int flags,
+	     int length)
+{
+	return receive_ended(socket->sk, length, flags);
+}
+
+/* Of raw sockets of IPv6. */
+SEC("fexit/sock_common_recvmsg")
+
+int BPF_PROG(raw_received, struct socket *socket, void *message, unsigned long size, int flags,
+	     int length)
+{
+	return receive_ended(socket->sk, length, flags);
 }
 
 static __always_inline bool tell_tcp(__u32 kind, struct sock *sk, struct probe_socket *socket,

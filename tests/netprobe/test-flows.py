@@ -71,7 +71,7 @@ class Case(unittest.TestCase):
             raise unittest.SkipTest(f'the kernel gives {cls.collector.tier}: {cls.collector.why}')
 
     def sees_ends_of_calls(self):
-        return self.collector.tier == 'full' and not self.collector.why
+        return self.collector.tier == 'full' and 'does not take' not in self.collector.why
 
     def assertOwner(self, flow, pid):
         self.assertEqual(flow['tgid'], pid, flow)
@@ -526,7 +526,7 @@ class Tcp(Case):
 
 
 class MptcpBeforeLinux63(Case):
-    without = 'length_sent length_received'
+    without = collect.ENDS_OF_CALLS
     test_a_connection_of_mptcp_is_nobody_s = Tcp.test_a_connection_of_mptcp_is_one_of_tcp_with_who_connected
     test_who_goes_on_with_one_is_not_known = Tcp.test_who_goes_on_with_a_connection_of_mptcp_owns_it_also_if_others_failed_to_connect_it
 
@@ -975,7 +975,7 @@ class Shuffled(Case):
 
 
 class ShuffledBeforeLinux63(Shuffled):
-    without = 'length_sent length_received'
+    without = collect.ENDS_OF_CALLS
 
 
 def echo_request(kind, sequence):
@@ -1282,12 +1282,14 @@ class Senders(Case):
     """Sockets with one sender after the other, and all ways to send."""
     count = 60
     unseen = set()
+    missed = set()
 
     def test_each_is_its_last_sender_s_and_never_the_first_one_s(self):
         senders = subprocess.Popen([collect.SENDERS, str(self.count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(senders.communicate)
         truth = [line.split() for line in iter(senders.stdout.readline, 'held\n')]
-        self.assertIn(len(truth), [kinds * self.count for kinds in (16, 18, 20)])
+        truth = [line for line in truth if line[1] not in self.missed]
+        self.assertIn(len(truth), [kinds * self.count for kinds in (16, 18, 20, 22)])
         flows, counts = self.collector.ask()
         said = {flow['cookie']: flow['tgid'] for flow in flows}
         wrong = [line for line in truth if said[int(line[0])] not in (0, int(line[2]))]
@@ -1303,7 +1305,9 @@ class Senders(Case):
 
 
 class SendersBeforeLinux63(Senders):
-    without = 'length_sent length_received'
+    without = collect.ENDS_OF_CALLS
+    # Who only sends what waits for an answer to what was sent before.
+    missed = {'waiting', 'late'}
     # Nothing tells who submits what is to be sent, and nobody sends what leaves in setsockopt().
     unseen = {'ring', 'ringstream', 'submitted', 'submitstream', 'let_go', 'more_let_go', 'first_let_go'}
 
@@ -1338,7 +1342,7 @@ class Crowd(Case):
 
 class Unseen(Case):
     """Sends of which nothing tells whose they are."""
-    without = 'length_sent length_received'
+    without = collect.ENDS_OF_CALLS
 
     def pass_on(self, sock):
         """A process that was handed *sock* and sends as it is told, by an io_uring ("ring") or else send()."""
