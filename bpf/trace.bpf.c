@@ -7,6 +7,7 @@
  */
 #include "closed.h"
 #include "tell.h"
+#include "unseen.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
@@ -18,6 +19,14 @@ const volatile bool calls_are_known;
 const volatile __u32 first_idle_ticks;
 __u32 doubts;
 
+static __always_inline void note_use(struct sock *sk, struct probe_socket *socket)
+{
+	struct tcp_sock *tcp = sends_are_traced ? NULL : bpf_skc_to_tcp_sock(sk);
+
+	if (tcp)
+		note_written(socket, tcp);
+}
+
 /* The process that runs is in a system call on *sk*. */
 static __always_inline struct probe_socket *used(struct sock *sk)
 {
@@ -28,6 +37,7 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 
 	if (socket && is_owner(&socket->owner, bpf_get_current_task_btf())) {
 		set_flags(socket, SOCKET_USED);
+		note_use(sk, socket);
 		return socket;
 	}
 	/* The kernel's own are used in the system calls of anybody: file systems, for one. */
@@ -41,6 +51,7 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 	version = take(socket);
 	if (version == 0)
 		return socket;
+	note_use(sk, socket);
 	if (socket->netns == 0)
 		socket->netns = sk->__sk_common.skc_net.net->ns.inum;
 	if (socket->flags & SOCKET_ENDED || (!tcp && !(socket->flags & SOCKET_ANNOUNCED)))
@@ -355,6 +366,7 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_set, struct sock *sk, int old, int new)
 {
 	struct probe_socket *socket;
+	struct tcp_sock *tcp;
 
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
@@ -362,11 +374,16 @@ int BPF_PROG(state_set, struct sock *sk, int old, int new)
 		begins(sk, new);
 	if (new == TCP_ESTABLISHED)
 		established(sk, old);
-	if (new != TCP_CLOSE || old == TCP_CLOSE)
+	if (old == TCP_CLOSE || (new != TCP_CLOSE &&new != TCP_FIN_WAIT1 &&new != TCP_LAST_ACK))
 		return 0;
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (socket && !(socket->flags & SOCKET_ENDED))
-		closed(sk, bpf_skc_to_tcp_sock(sk), bpf_get_socket_cookie(sk), socket, (__u8)old);
+	tcp = bpf_skc_to_tcp_sock(sk);
+	if (!socket || !tcp || socket->flags & SOCKET_ENDED)
+		return 0;
+	if (old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT)
+		closed_unseen(tcp, socket, bpf_get_socket_cookie(sk));
+	if (new == TCP_CLOSE)
+		closed(sk, tcp, bpf_get_socket_cookie(sk), socket, (__u8)old);
 	return 0;
 }
 

@@ -32,6 +32,7 @@ struct collector_counts {
 	uint64_t owners_unknown;    /* of flows_ended: those that had none in the end */
 	uint64_t containers_missed; /* not looked for: too many at once, or too many cgroups */
 	uint64_t owners_corrected;  /* where another process was seen to use the socket */
+	uint64_t owners_forgotten;  /* where somebody used it, and it is not known who */
 };
 
 #define COLLECTOR_WHY_MAX 600

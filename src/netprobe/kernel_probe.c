@@ -293,6 +293,21 @@ static int iterate(struct kernel_probe *probe, const struct kernel_probe_calls *
 	}
 }
 
+/* The same, and finds out whose connections are that somebody wrote to unseen. */
+static int judge(struct kernel_probe *probe, const struct kernel_probe_calls *calls, void *context)
+{
+	int r;
+
+	probe->programs->bss->judging = JUDGES_OTHERS;
+	r = iterate(probe, calls, context);
+	if (r == 0) {
+		probe->programs->bss->judging = JUDGES_OWNERS;
+		r = iterate(probe, calls, context);
+	}
+	probe->programs->bss->judging = JUDGES_NOT;
+	return r;
+}
+
 int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *first,
 		      const struct kernel_probe_calls *calls, void *context)
 {
@@ -307,7 +322,8 @@ int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_call
 	if (r < 0)
 		return r;
 	probe->is_seeded = true;
-	return iterate(probe, calls, context);
+	return probe->programs->rodata->sends_are_traced ? iterate(probe, calls, context)
+							 : judge(probe, calls, context);
 }
 
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,

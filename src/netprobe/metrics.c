@@ -86,6 +86,8 @@ static int print_collector(const struct collector_counts *c, struct buffer *buff
 			c->containers_missed),
 		COUNTER("netprobe_owners_corrected_total",
 			"Flows that another process was seen to use.", c->owners_corrected),
+		COUNTER("netprobe_owners_forgotten_total",
+			"Flows that somebody used, and it is not known who.", c->owners_forgotten),
 	};
 
 	return print(numbers, ARRAY_SIZE(numbers), buffer);
