@@ -319,14 +319,21 @@ static __always_inline void sent_by_another(struct __sk_buff *skb, struct bpf_so
 	submit(record, (__u8)sk->state);
 }
 
-/* Something of a connection leaves. Who has the socket's lock is in a call on it; in an interrupt
- * nobody has. */
+/* Something of a connection leaves. If nobody waits to write, and the end of each call is seen, it
+ * says nothing. Who has the socket's lock is in a call on it; in an interrupt nobody has. */
 static __always_inline void tcp_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 {
-	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct probe_socket *socket;
 
-	if (!socket || !tcp || socket->flags & SOCKET_ENDED || !(socket->flags & SOCKET_ANNOUNCED))
+	if (!tcp || (sends_are_traced && ((struct sock *)tcp)->sk_write_pending == 0))
+		return;
+	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (!socket || socket->flags & SOCKET_ENDED || !(socket->flags & SOCKET_ANNOUNCED))
+		return;
+	if (another_writes(tcp, socket))
+		owned_by_nobody(tcp, socket, bpf_get_socket_cookie(skb));
+	if (sends_are_traced)
 		return;
 	if (!((struct sock *)tcp)->sk_lock.owned)
 		left_unseen(tcp, socket, bpf_get_socket_cookie(skb));
@@ -351,7 +358,7 @@ int packet_sent(struct __sk_buff *packet)
 		sent(packet, sk);
 	else if (states_are_traced && sk->state == TCP_SYN_SENT)
 		syn_sent(packet, sk);
-	else if (!sends_are_traced && (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT))
+	else if (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT)
 		tcp_sent(packet, sk);
 	return 1;
 }

@@ -1381,6 +1381,36 @@ class Waiting(Case):
         other.close()
         self.assertIn(self.collector.wait_event(number, 'close')['tgid'], (0, worker.pid))
 
+    def test_who_is_in_its_first_call_yet_is_not_taken_for_who_had_the_connection_before(self):
+        def write(channel, inherited):
+            for sock in inherited:
+                sock.close()
+            sock = receive_descriptor(channel)
+            tell(channel, 'writes')
+            try:
+                sock.sendall(bytes(1 << 22))
+            except OSError:
+                tell(channel, 'was reset')
+
+        for is_read in (True, False):
+            with self.subTest(is_read=is_read):
+                client, other = self.narrow()
+                number = cookie(client)
+                worker = Worker(write, (client, other))
+                send_descriptor(worker.channel, client)
+                client.close()
+                self.assertEqual(worker.hear(), 'writes')
+                while pathlib.Path(f'/proc/{worker.pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'S':
+                    collect.time.sleep(0.01)
+                if is_read:
+                    self.collector.wait(lambda: other.recv(10000) and self.owner(number) != os.getpid(), 'it stays who it was')
+                    self.assertIn(self.owner(number), (0, worker.pid))
+                # The other side has what it did not want, and so it is reset.
+                other.close()
+                self.assertIn(self.collector.wait_event(number, 'close')['tgid'], (0, worker.pid))
+                self.assertEqual(worker.hear(), 'was reset')
+                worker.end()
+
     def test_who_writes_much_alone_keeps_it_also_with_several_threads(self):
         client, other = self.narrow()
         number = cookie(client)
