@@ -196,6 +196,11 @@ enum collector_tier collector_tier(const struct collector *collector)
 	return collector->tier;
 }
 
+enum collector_sends collector_sends(const struct collector *collector)
+{
+	return collector->probe ? kernel_probe_sends(collector->probe) : COLLECTOR_SENDS_NOWHERE;
+}
+
 const char *collector_tier_name(enum collector_tier tier)
 {
 	static const char *const names[] = {

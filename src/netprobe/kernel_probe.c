@@ -244,6 +244,14 @@ int kernel_probe_open(const struct kernel_probe_options *options, char *why, siz
 	return 0;
 }
 
+enum collector_sends kernel_probe_sends(const struct kernel_probe *probe)
+{
+	if (!probe->programs->rodata->sends_are_traced)
+		return COLLECTOR_SENDS_AT_PACKETS;
+	return probe->links[hook_find("length_sent")] ? COLLECTOR_SENDS_AT_TRACEPOINTS
+						      : COLLECTOR_SENDS_AT_FUNCTIONS;
+}
+
 int kernel_probe_fd(const struct kernel_probe *probe)
 {
 	return ring_buffer__epoll_fd(probe->ring);

@@ -13,6 +13,7 @@
 struct metrics {
 	bool enabled;
 	enum collector_tier tier;
+	enum collector_sends sends;
 	uint64_t uptime_seconds;
 	uint32_t flows, flows_max;
 	struct collector_counts collector;

@@ -123,6 +123,12 @@ enum collector_tier collector_tier(const struct collector *collector)
 	return collector->tier;
 }
 
+enum collector_sends collector_sends(const struct collector *collector)
+{
+	return collector->tier > COLLECTOR_DIAG ? COLLECTOR_SENDS_AT_PACKETS
+						: COLLECTOR_SENDS_NOWHERE;
+}
+
 int collector_fd(const struct collector *collector)
 {
 	return collector->fd;

@@ -46,7 +46,7 @@ sockets hold {HELD} <&3 >/run/before &
 until grep -q held /run/before; do usleep 50000; done
 # As its unit has it. busybox has another setpriv.
 /bin/setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --inh-caps={CAPABILITIES} --ambient-caps={CAPABILITIES} \
-	--bounding-set={CAPABILITIES} affix-netprobe --socket /run/affix/ipc.sock --config /config.json &
+	--bounding-set={CAPABILITIES} affix-netprobe --socket /run/affix/ipc.sock --config /config.json --metrics 127.0.0.1:9417 &
 daemon=$!
 until probe ping >/run/ping 2>/dev/null || ! kill -0 $daemon; do usleep 50000; done
 echo "ping $(cat /run/ping)"
@@ -75,6 +75,7 @@ for look in 1 2 3 4 5; do
 done
 echo "woken $((number - before))"
 echo "ping $(probe ping)"
+wget -q -O - http://127.0.0.1:9417/metrics | grep ^netprobe_sends_seen
 kill $daemon
 wait $daemon
 ended=$?
@@ -157,6 +158,7 @@ class OnTheKernelOfDebian12(unittest.TestCase):
             self.assertEqual(answer['tier_reason'], 'fexit/inet_sendmsg stands in for tp_btf/sock_send_length. '
                              'fexit/inet_recvmsg stands in for tp_btf/sock_recv_length.')
         self.assertEqual(len(self.objects('ping')), 2, self.text[-3000:])
+        self.assertEqual(self.said['netprobe_sends_seen{at="functions"}'], ['1'])
 
     def test_held_connections_are_their_processes_also_those_from_before(self):
         holders = {int(pid) for pid in self.said['holders'][0].split()}
