@@ -80,8 +80,7 @@ struct probe_address {
 struct probe_tuple {
 	struct probe_address local, remote;
 	__u16 local_port, remote_port; /* host order */
-	__u8 family;
-	__u8 protocol;
+	__u8 family, protocol;
 	__u16 unused;
 };
 
