@@ -3,7 +3,8 @@
 /*
  * Ends of system calls are seen at two tracepoints that came with Linux 6.3. Before, the functions
  * that the calls come to are hooked where they return (fexit), which needs a kernel built for that
- * and no tracefs; they are several ways to one end, so all are there or none is.
+ * and no tracefs; they are several ways to one end, so all are there or none is. Where there is
+ * inet_sendpage() (up to Linux 6.4) no tracepoint sees its end.
  */
 
 #include "netprobe/kernel_hooks.h"
@@ -40,7 +41,7 @@ const struct hook hooks[HOOKS] = {
 	{"length_received", "tp_btf/sock_recv_length",     COLLECTOR_NONE,   HOOK_TRACE,    NULL       },
 	{"ipv4_sent",       "fexit/inet_sendmsg",          COLLECTOR_NONE,   HOOK_STAND_IN, SENDS      },
 	{"ipv6_sent",       "fexit/inet6_sendmsg",         COLLECTOR_NONE,   HOOK_STAND_IN, SENDS      },
-	{"page_sent",       "fexit/inet_sendpage",         COLLECTOR_NONE,   HOOK_STAND_IN, SENDS      },
+	{"page_sent",       "fexit/inet_sendpage",         COLLECTOR_NONE,   HOOK_STAND_IN, NULL       },
 	{"ipv4_received",   "fexit/inet_recvmsg",          COLLECTOR_NONE,   HOOK_STAND_IN, RECEIVES   },
 	{"ipv6_received",   "fexit/inet6_recvmsg",         COLLECTOR_NONE,   HOOK_STAND_IN, RECEIVES   },
 	{"raw_received",    "fexit/sock_common_recvmsg",   COLLECTOR_NONE,   HOOK_STAND_IN, RECEIVES   },
@@ -72,7 +73,7 @@ bool trial_has(const struct trial *trial, size_t hook)
 static bool is_replaced(const struct trial *trial, size_t hook)
 {
 	for (size_t i = 0; i < HOOKS && !trial_has(trial, hook); i++) {
-		if (hooks[i].kind == HOOK_STAND_IN && trial_has(trial, i) &&
+		if (hooks[i].kind == HOOK_STAND_IN && hooks[i].unless && trial_has(trial, i) &&
 		    strcmp(hooks[i].unless, hooks[hook].name) == 0)
 			return true;
 	}
@@ -110,8 +111,12 @@ void trial_settle(struct trial *trial)
 			if (*error != 0 && *error != ECANCELED && *first == 0)
 				*first = *error;
 		}
-		for (size_t k = 1; k < WAYS && *first != 0; k++)
-			trial->error[hook_find(ways[i][k])] = ECANCELED;
+		for (size_t k = 1; k < WAYS && *first != 0; k++) {
+			size_t hook = hook_find(ways[i][k]);
+
+			if (hooks[hook].unless || trial_has(trial, hook))
+				trial->error[hook] = ECANCELED;
+		}
 	}
 }
 
@@ -164,6 +169,14 @@ static void explain_stand_ins(const struct trial *trial, char *why, size_t size)
 	}
 }
 
+/* Whether there is something as good. */
+static bool is_needless(const struct trial *trial, size_t hook)
+{
+	return is_replaced(trial, hook) ||
+	       (hooks[hook].kind == HOOK_STAND_IN && hooks[hook].unless &&
+		trial_has(trial, hook_find(hooks[hook].unless)));
+}
+
 /* "The kernel does not take tp_btf/… (No such file or directory), …." */
 void trial_explain(const struct trial *trial, char *why, size_t size)
 {
@@ -178,7 +191,7 @@ void trial_explain(const struct trial *trial, char *why, size_t size)
 	for (size_t i = 0; i < HOOKS; i++) {
 		int length;
 
-		if (trial_has(trial, i) || trial->error[i] == ECANCELED || is_replaced(trial, i))
+		if (trial_has(trial, i) || trial->error[i] == ECANCELED || is_needless(trial, i))
 			continue;
 		length = snprintf(why + used, size - used, "%s%s (%s)", before, hooks[i].what,
 				  error_text(trial->error[i]));

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -198,6 +199,16 @@ static int on_sample(void *context, void *data, size_t size)
 	return --probe->left == 0 ? -ECANCELED : 0;
 }
 
+/* To try what is not there would cost the start more than to look it up. */
+static bool has_function(const char *name)
+{
+	struct btf *types = btf__load_vmlinux_btf();
+	bool found = types && btf__find_by_name_kind(types, name, BTF_KIND_FUNC) > 0;
+
+	btf__free(types);
+	return found;
+}
+
 static bool has_btf(void)
 {
 	cleanup_fd int fd = open(BTF_PATH, O_RDONLY | O_CLOEXEC);
@@ -228,6 +239,8 @@ int kernel_probe_open(const struct kernel_probe_options *options, char *why, siz
 		(void)snprintf(why, size, "There is no BTF in /sys/kernel/btf.");
 		return -EOPNOTSUPP;
 	}
+	if (!has_function("inet_sendpage"))
+		trial.error[hook_find("page_sent")] = ECANCELED;
 	for (size_t i = 0; i < HOOKS && options->tier_max < COLLECTOR_FULL; i++) {
 		if (hooks[i].kind != HOOK_CGROUP)
 			trial.error[i] = ECANCELED;
