@@ -59,7 +59,9 @@ struct bundle_verify {
 
 /* Verified bytes, and what their signature says. */
 struct bundle_receipt {
-	int fd;
+	int fd;          /* or: */
+	uint8_t *memory; /* the bytes, so many */
+	uint64_t size;
 	struct digest digest;
 	struct identity identity;
 	const struct trust_key *key; /* borrowed from the trust */
@@ -77,9 +79,9 @@ void bundle_receipt_done(struct bundle_receipt *receipt);
 #define cleanup_bundle_receipt CLEANUP(bundle_receipt_done)
 
 /*
- * Copies *fd* (a regular file; a sealed memfd is used as it is) into an unnamed file, digests what
- * it copies, and verifies the signature over it. Nothing of the bundle is parsed. 0; refused;
- * -errno.
+ * Copies *fd* (a regular file; a large sealed memfd is used as it is) into an unnamed file, or into
+ * memory if it is small, digests what it copies, and verifies the signature over it. Nothing of the
+ * bundle is parsed. 0; refused; -errno.
  */
 must_check int bundle_receive(int fd, const struct bundle_verify *verify,
 			      struct bundle_receipt *ret, struct refusal *reterr_refusal);

@@ -3,12 +3,13 @@
 /*
  * Receiving: the bytes that are verified are the bytes that are used later. Whoever gave the
  * descriptor may write to its file at any moment, so it is copied once, and digested as it is
- * copied, into a file that has no name and no other holder. A sealed memfd cannot change and is
- * used as it is. Of the bundle's content nothing is looked at here.
+ * copied, into a file that has no name and no other holder, or into memory. A large sealed memfd
+ * cannot change and is used as it is. Of the bundle's content nothing is looked at here.
  */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,9 @@
 #define CHUNK_SIZE (128UL * 1024)
 /* What is less is decompressed before there is a thread for that. */
 #define LARGE_SIZE BUNDLE_FRAME_SIZE_MAX
+/* What is copied to memory. A file costs more: its pages are written and read again, and if it got
+ * blocks, giving them back takes 2 ms where they are discarded at once (measured). */
+#define SMALL_SIZE (4ULL << 20)
 
 static int check_descriptor(int fd, uint64_t *ret_size, struct refusal *reterr_refusal)
 {
@@ -69,6 +73,42 @@ static int get_ready(const struct bundle_verify *verify, struct bundle_receipt *
 	return r == 0 && verify->meanwhile ? verify->meanwhile(verify->context) : r;
 }
 
+static int check_time(const struct bundle_verify *verify, uint64_t offset,
+		      struct refusal *reterr_refusal)
+{
+	if (verify->deadline_usec == 0 || clock_monotonic_usec() <= verify->deadline_usec)
+		return 0;
+	return refuse(reterr_refusal, REFUSAL_TIMEOUT,
+		      "the bundle could not be copied in time: %llu KiB came",
+		      (unsigned long long)offset / 1024);
+}
+
+/* Reads the first *size* bytes of *fd*, or all if there are fewer by now, to the digest and to
+ * *receipt*. What a file has grown by meanwhile does not get into memory. */
+static int digest_to_memory(int fd, uint64_t size, const struct bundle_verify *verify,
+			    struct bundle_receipt *receipt, struct digest_state *digest,
+			    struct refusal *reterr_refusal)
+{
+	size_t n = 1;
+
+	receipt->memory = malloc((size_t)size + 1);
+	if (!receipt->memory)
+		return -ENOMEM;
+	while (n > 0) {
+		uint8_t *chunk = receipt->memory + receipt->size;
+		size_t wanted = (size_t)MIN(size - receipt->size, (uint64_t)CHUNK_SIZE);
+		int r = check_time(verify, receipt->size, reterr_refusal);
+
+		if (r == 0)
+			r = fd_pread_full(fd, chunk, wanted, receipt->size, &n);
+		if (r != 0)
+			return r;
+		hasher_post(receipt->hasher, digest, chunk, n);
+		receipt->size += n;
+	}
+	return get_ready(verify, receipt, receipt->size >= LARGE_SIZE);
+}
+
 /* Reads *fd* to its end, to the digest, and to *copy* if that is open. The chunks and the digest
  * are the hasher's until it ends. */
 static int digest_and_copy(int fd, const struct bundle_verify *verify,
@@ -82,14 +122,11 @@ static int digest_and_copy(int fd, const struct bundle_verify *verify,
 
 	do {
 		uint8_t *chunk = chunks->data[hasher_turn(hasher, &chunks->turns)];
-		int r;
+		int r = check_time(verify, offset, reterr_refusal);
 
-		if (verify->deadline_usec > 0 && clock_monotonic_usec() > verify->deadline_usec)
-			return refuse(reterr_refusal, REFUSAL_TIMEOUT,
-				      "the bundle could not be copied in time: %llu KiB came",
-				      (unsigned long long)offset / 1024);
-		r = fd_pread_full(fd, chunk, CHUNK_SIZE, offset, &n);
-		if (r < 0)
+		if (r == 0)
+			r = fd_pread_full(fd, chunk, CHUNK_SIZE, offset, &n);
+		if (r != 0)
 			return r;
 		offset += n;
 		if (offset > BUNDLE_SIZE_MAX)
@@ -104,9 +141,10 @@ static int digest_and_copy(int fd, const struct bundle_verify *verify,
 	return get_ready(verify, receipt, offset >= LARGE_SIZE);
 }
 
-static int take_file(int fd, const struct bundle_verify *verify, struct spool *copy,
-		     struct bundle_receipt *receipt, struct refusal *reterr_refusal)
+static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify, struct spool *copy,
+		      struct bundle_receipt *receipt, struct refusal *reterr_refusal)
 {
+	bool is_in_memory = copy->fd < 0 && size <= SMALL_SIZE;
 	cleanup_free struct chunks *chunks = calloc(1, sizeof(*chunks));
 	struct digest_state digest;
 	int r;
@@ -114,13 +152,14 @@ static int take_file(int fd, const struct bundle_verify *verify, struct spool *c
 	if (!chunks)
 		return -ENOMEM;
 	digest_begin(&digest);
-	r = digest_and_copy(fd, verify, receipt, chunks, &digest, copy, reterr_refusal);
-	/* It has our state and our chunks, whatever came of it. */
+	r = is_in_memory
+		    ? digest_to_memory(fd, size, verify, receipt, &digest, reterr_refusal)
+		    : digest_and_copy(fd, verify, receipt, chunks, &digest, copy, reterr_refusal);
+	/* It has our state and the bytes, whatever came of it. */
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
-	if (r != 0)
-		return r;
-	digest_end(&digest, &receipt->digest);
-	return 0;
+	if (r == 0)
+		digest_end(&digest, &receipt->digest);
+	return r;
 }
 
 int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_receipt *ret,
@@ -130,26 +169,30 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	struct minisign_signature signature;
 	uint64_t size = 0;
+	bool is_copied;
 	int r = check_descriptor(fd, &size, reterr_refusal);
 
 	if (r != 0)
 		return r;
+	is_copied = size > SMALL_SIZE && !is_sealed(fd);
 	r = trust_signature_parse(verify->signature, verify->signature_size, &signature,
 				  reterr_refusal);
-	if (r == 0 && !is_sealed(fd))
+	if (r == 0 && is_copied)
 		r = spool_open(&copy, verify->private_dirfd, size, O_EXCL, reterr_refusal);
 	if (r == 0)
 		r = hasher_new(&receipt.hasher);
 	if (r == 0)
-		r = take_file(fd, verify, &copy, &receipt, reterr_refusal);
+		r = take_bytes(fd, size, verify, &copy, &receipt, reterr_refusal);
 	if (r == 0)
 		r = trust_verify(verify->trust, &signature, &receipt.digest, verify->now,
 				 &receipt.key, &receipt.identity, reterr_refusal);
 	if (r != 0)
 		return r;
-	receipt.fd = copy.fd >= 0 ? TAKE_FD(copy.fd) : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (receipt.fd < 0)
-		return -errno;
+	if (!receipt.memory) {
+		receipt.fd = is_copied ? TAKE_FD(copy.fd) : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (receipt.fd < 0)
+			return -errno;
+	}
 	*ret = receipt;
 	receipt = BUNDLE_RECEIPT_INIT;
 	return 0;
@@ -160,4 +203,6 @@ void bundle_receipt_done(struct bundle_receipt *receipt)
 	receipt->frames = frames_close(receipt->frames);
 	receipt->hasher = hasher_free(receipt->hasher);
 	receipt->fd = fd_close(receipt->fd);
+	free(receipt->memory);
+	receipt->memory = NULL;
 }
