@@ -15,10 +15,13 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "bundle/bundle.h"
+#include "bundle/frames.h"
 #include "bundle/hasher.h"
 #include "bundle/spool.h"
 
 #define CHUNK_SIZE (128UL * 1024)
+/* What is less is decompressed before there is a thread for that. */
+#define LARGE_SIZE BUNDLE_FRAME_SIZE_MAX
 
 static int check_descriptor(int fd, uint64_t *ret_size, struct refusal *reterr_refusal)
 {
@@ -56,12 +59,24 @@ struct chunks {
 	uint8_t data[HASHER_BUFFERS][CHUNK_SIZE];
 };
 
+/* While the hasher ends what it has: what comes behind the digest. Not before, or the hasher would
+ * have to wait for a processor, or for us. */
+static int get_ready(const struct bundle_verify *verify, struct bundle_receipt *receipt,
+		     bool is_large)
+{
+	int r = is_large ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
+
+	return r == 0 && verify->meanwhile ? verify->meanwhile(verify->context) : r;
+}
+
 /* Reads *fd* to its end, to the digest, and to *copy* if that is open. The chunks and the digest
  * are the hasher's until it ends. */
-static int digest_and_copy(int fd, struct hasher *hasher, struct chunks *chunks,
-			   struct digest_state *digest, struct spool *copy, uint64_t deadline_usec,
+static int digest_and_copy(int fd, const struct bundle_verify *verify,
+			   struct bundle_receipt *receipt, struct chunks *chunks,
+			   struct digest_state *digest, struct spool *copy,
 			   struct refusal *reterr_refusal)
 {
+	struct hasher *hasher = receipt->hasher;
 	uint64_t offset = 0;
 	size_t n = 0;
 
@@ -69,7 +84,7 @@ static int digest_and_copy(int fd, struct hasher *hasher, struct chunks *chunks,
 		uint8_t *chunk = chunks->data[hasher_turn(hasher, &chunks->turns)];
 		int r;
 
-		if (deadline_usec > 0 && clock_monotonic_usec() > deadline_usec)
+		if (verify->deadline_usec > 0 && clock_monotonic_usec() > verify->deadline_usec)
 			return refuse(reterr_refusal, REFUSAL_TIMEOUT,
 				      "the bundle could not be copied in time: %llu KiB came",
 				      (unsigned long long)offset / 1024);
@@ -86,28 +101,25 @@ static int digest_and_copy(int fd, struct hasher *hasher, struct chunks *chunks,
 		if (r != 0)
 			return r;
 	} while (n == CHUNK_SIZE);
-	return 0;
+	return get_ready(verify, receipt, offset >= LARGE_SIZE);
 }
 
-static int take_file(int fd, struct spool *copy, uint64_t deadline_usec, struct digest *ret_digest,
-		     struct refusal *reterr_refusal)
+static int take_file(int fd, const struct bundle_verify *verify, struct spool *copy,
+		     struct bundle_receipt *receipt, struct refusal *reterr_refusal)
 {
 	cleanup_free struct chunks *chunks = calloc(1, sizeof(*chunks));
 	struct digest_state digest;
-	cleanup_hasher struct hasher *hasher = NULL;
 	int r;
 
 	if (!chunks)
 		return -ENOMEM;
-	r = hasher_new(&hasher);
-	if (r < 0)
-		return r;
 	digest_begin(&digest);
-	r = digest_and_copy(fd, hasher, chunks, &digest, copy, deadline_usec, reterr_refusal);
+	r = digest_and_copy(fd, verify, receipt, chunks, &digest, copy, reterr_refusal);
+	/* It has our state and our chunks, whatever came of it. */
+	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	if (r != 0)
 		return r;
-	hasher_wait(hasher, hasher_last(hasher));
-	digest_end(&digest, ret_digest);
+	digest_end(&digest, &receipt->digest);
 	return 0;
 }
 
@@ -115,7 +127,7 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 		   struct refusal *reterr_refusal)
 {
 	cleanup_spool struct spool copy = SPOOL_INIT;
-	struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	struct minisign_signature signature;
 	uint64_t size = 0;
 	int r = check_descriptor(fd, &size, reterr_refusal);
@@ -127,7 +139,9 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 	if (r == 0 && !is_sealed(fd))
 		r = spool_open(&copy, verify->private_dirfd, size, O_EXCL, reterr_refusal);
 	if (r == 0)
-		r = take_file(fd, &copy, verify->deadline_usec, &receipt.digest, reterr_refusal);
+		r = hasher_new(&receipt.hasher);
+	if (r == 0)
+		r = take_file(fd, verify, &copy, &receipt, reterr_refusal);
 	if (r == 0)
 		r = trust_verify(verify->trust, &signature, &receipt.digest, verify->now,
 				 &receipt.key, &receipt.identity, reterr_refusal);
@@ -137,10 +151,13 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 	if (receipt.fd < 0)
 		return -errno;
 	*ret = receipt;
+	receipt = BUNDLE_RECEIPT_INIT;
 	return 0;
 }
 
 void bundle_receipt_done(struct bundle_receipt *receipt)
 {
+	receipt->frames = frames_close(receipt->frames);
+	receipt->hasher = hasher_free(receipt->hasher);
 	receipt->fd = fd_close(receipt->fd);
 }
