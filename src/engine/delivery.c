@@ -334,6 +334,9 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 			      &operation->refusal);
 	if (r == 0)
 		r = delivery_validate(delivery->bundle, plan, delivery->judge, &operation->refusal);
+	/* No dead child while a running system is watched. */
+	if (operation->manager)
+		delivery->judge = schema_judge_end(delivery->judge);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
 	return r;
