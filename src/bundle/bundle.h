@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "bundle/identity.h"
+#include "bundle/sink.h"
 #include "bundle/trust.h"
 #include "crypto/digest.h"
 #include "manifest/manifest.h"
@@ -81,6 +82,7 @@ struct bundle_spool {
 	int dirfd;
 	bool is_fleeting; /* it is copied elsewhere soon: no writeback is started */
 	bool is_trusting; /* digests that the bundle says are believed, but of texts */
+	const struct bundle_sink *sink; /* NULL, or who takes the content of large entries */
 };
 
 /*

@@ -80,6 +80,7 @@ static int run_here(const struct host_call *call, struct result *ret)
 		.is_admin = true,
 		.carry_logs = true,
 		.trust_dirfd = -EBADF,
+		.sink = call->sink,
 	};
 	int r;
 

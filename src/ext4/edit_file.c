@@ -189,9 +189,27 @@ int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *name, uint64_t
 
 	if (r == 0)
 		r = take_blocks(edit, *ret, size);
-	if (r == 0)
-		r = edit_set_attributes(edit, *ret, attributes);
-	return r < 0 ? r : edit_link(edit, dir, name, *ret, EXT2_FT_REG_FILE);
+	return r < 0 ? r : edit_name_file(edit, dir, name, *ret, attributes);
+}
+
+int edit_take_file(struct edit *edit, uint64_t size, ext2_ino_t *ret)
+{
+	int r = make_inode(edit, EXT2_ROOT_INO, &(struct edit_attributes){.mode = 0600}, ret);
+
+	return r < 0 ? r : take_blocks(edit, *ret, size);
+}
+
+int edit_name_file(struct edit *edit, ext2_ino_t dir, const char *name, ext2_ino_t ino,
+		   const struct edit_attributes *attributes)
+{
+	int r = edit_set_attributes(edit, ino, attributes);
+
+	return r < 0 ? r : edit_link(edit, dir, name, ino, EXT2_FT_REG_FILE);
+}
+
+int edit_give_up_file(struct edit *edit, ext2_ino_t ino)
+{
+	return edit_free_inode(edit, ino, false);
 }
 
 int edit_replace_content(struct edit *edit, ext2_ino_t ino, uint64_t size)

@@ -459,7 +459,7 @@ class Content(Case):
         sizes = self.writes(image)
         large = [number for number, size in enumerate(sizes, 1) if size == 256 << 10]
         self.assertGreater(len(large), 15)
-        for number in (1, large[0] - 1, large[0], large[9], large[-1], large[-1] + 1):
+        for number in (1, large[0], large[9], large[-1], large[-1] + 1, large[-1] + 2, large[-1] + 4):
             with self.subTest(number):
                 shutil.copy(source, image)
                 done = fixture.run(['strace', '-f', '-o', '/dev/null', '-P', image, '-e', 'trace=pwrite64', '-e',
