@@ -92,10 +92,10 @@ static int read_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 	return edit_error(edit, io_channel_read_blk64(edit->fs->io, place, (int)run, data));
 }
 
-static int fetch_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
+static int want_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 {
 	(void)data;
-	return redo_fetch(edit->redo, place * edit->fs->blocksize, run * edit->fs->blocksize);
+	return redo_want(edit->redo, place * edit->fs->blocksize, run * edit->fs->blocksize);
 }
 
 /* Between *data* and the blocks of *size* bytes from *offset* on. */
@@ -133,9 +133,14 @@ int edit_read_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *d
 	return move_blocks(edit, ino, offset, data, size, read_run);
 }
 
-int edit_fetch_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size)
+int edit_want_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size)
 {
-	return move_blocks(edit, ino, offset, NULL, size, fetch_run);
+	return move_blocks(edit, ino, offset, NULL, size, want_run);
+}
+
+int edit_fetch_blocks(struct edit *edit)
+{
+	return redo_fetch(edit->redo);
 }
 
 /* The inode of an empty file gets blocks. */

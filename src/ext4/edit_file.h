@@ -34,6 +34,7 @@ must_check int edit_write_blocks(struct edit *edit, ext2_ino_t ino, uint64_t off
 				 size_t size);
 must_check int edit_read_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data,
 				size_t size);
-/* Waits until the disk has them, and has them on their way back from it: what was written may be
- * read back before edit_settle(). */
-must_check int edit_fetch_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size);
+/* Waits until the disk has what was wanted, and has it on its way back from there: before it is
+ * read back. */
+must_check int edit_want_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size);
+must_check int edit_fetch_blocks(struct edit *edit);

@@ -25,8 +25,6 @@
 #define MAP_SIZE_MIN 1024U
 #define AHEAD_SIZE   262144UL
 #define FLUSH_MIN    65536U /* less is left to the sync */
-/* The kernel forgets whole pages only: what is to come from the disk begins and ends in one. */
-#define PAGE_SIZE_MAX 65536U
 
 static size_t hash(uint64_t cell, size_t map_size)
 {
@@ -340,37 +338,28 @@ int redo_settle(struct redo *redo)
 	if (fdatasync(redo->image_fd) < 0)
 		return -errno;
 	redo->is_unsettled = false;
-	redo->ahead_size = 0; /* it is to be read from the disk */
-	(void)posix_fadvise(redo->image_fd, 0, 0, POSIX_FADV_DONTNEED);
 	return 0;
 }
 
-/* Has a range written, and forgotten by the kernel. */
-static int settle_range(struct redo *redo, off_t begin, off_t length)
+int redo_want(struct redo *redo, uint64_t position, uint64_t size)
 {
-	redo->ahead_size = 0;
-	if (sync_file_range(redo->image_fd, begin, length,
-			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-				    SYNC_FILE_RANGE_WAIT_AFTER) < 0)
-		return errno == ENOSYS ? redo_settle(redo) : -errno;
-	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_DONTNEED);
-	return 0;
+	return is_inside(redo, position, size)
+		       ? redo_ranges_add(&redo->wanted, redo->place.offset + position, size)
+		       : -ERANGE;
 }
 
-int redo_fetch(struct redo *redo, uint64_t position, uint64_t size)
+int redo_fetch(struct redo *redo)
 {
-	uint64_t from = redo->place.offset + position;
-	off_t begin;
-	off_t length;
 	int r;
 
-	if (!is_inside(redo, position, size))
-		return -ERANGE;
-	begin = (off_t)(from - from % PAGE_SIZE_MAX);
-	length = (off_t)(from + size + PAGE_SIZE_MAX - 1) - begin;
-	r = redo->is_unsettled ? settle_range(redo, begin, length) : 0;
+	redo->ahead_size = 0;
+	r = redo_ranges_fetch(&redo->wanted, redo->image_fd, !redo->is_unsettled);
+	if (r != -ENOSYS)
+		return r;
+	/* The disk cannot be waited for in part. */
+	r = redo_settle(redo);
 	if (r == 0)
-		(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_WILLNEED);
+		r = redo_ranges_fetch(&redo->wanted, redo->image_fd, true);
 	return r;
 }
 
@@ -435,6 +424,7 @@ struct redo *redo_free(struct redo *redo)
 	free(redo->map);
 	free(redo->written);
 	free(redo->ahead);
+	redo_ranges_done(&redo->wanted);
 	free(redo);
 	return NULL;
 }

@@ -138,8 +138,10 @@ static size_t piece_at(const struct content_file *file, uint64_t offset)
 static int fetch_piece(struct content *content)
 {
 	size_t n = piece_at(content->file, content->fetched);
-	int r = edit_fetch_blocks(content->edit, content->file->ino, content->fetched, n);
+	int r = edit_want_blocks(content->edit, content->file->ino, content->fetched, n);
 
+	if (r == 0)
+		r = edit_fetch_blocks(content->edit);
 	content->fetched += n;
 	return r;
 }

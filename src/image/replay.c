@@ -432,9 +432,11 @@ static int check_content(struct changes *changes)
 		const struct change *change = &changes->items[i];
 
 		if (S_ISREG(change->mode) && !change->file)
-			r = edit_fetch_blocks(changes->excerpt->edit, change->ino, 0,
-					      (size_t)change->size);
+			r = edit_want_blocks(changes->excerpt->edit, change->ino, 0,
+					     (size_t)change->size);
 	}
+	if (r == 0)
+		r = edit_fetch_blocks(changes->excerpt->edit);
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
 		if (S_ISREG(changes->items[i].mode))
 			r = check_file(changes, &changes->items[i]);
