@@ -42,14 +42,25 @@ struct bundle {
 	char key_id[MINISIGN_KEY_ID_TEXT_SIZE]; /* the key that signed it; "" for none */
 };
 
+/* A copy of a bundle that is being made and digested while something else is done. */
+struct bundle_copy;
+
+/* Begins it in *dirfd*. What goes wrong is bundle_receive()'s to say. 0 or -errno. */
+must_check int bundle_copy_begin(int fd, int dirfd, struct bundle_copy **ret);
+struct bundle_copy *bundle_copy_free(struct bundle_copy *copy);
+
+DEFINE_CLEANUP(struct bundle_copy *, bundle_copy, bundle_copy_free)
+#define cleanup_bundle_copy CLEANUP(cleanup_bundle_copy)
+
 /* What of the request makes a bundle's bytes acceptable, and where they are kept meanwhile. */
 struct bundle_verify {
 	const char *signature; /* text of the signature file */
 	size_t signature_size;
 	const struct trust *trust;
-	uint64_t now;           /* 0: the signature's times are not judged */
-	uint64_t deadline_usec; /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
-	int private_dirfd;      /* a directory that nobody but us can write to */
+	uint64_t now;              /* 0: the signature's times are not judged */
+	uint64_t deadline_usec;    /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
+	int private_dirfd;         /* a directory that nobody but us can write to */
+	struct bundle_copy *begun; /* of the same file, borrowed; or NULL */
 };
 
 /* Verified bytes, and what their signature says. */

@@ -9,6 +9,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,7 +20,8 @@
 #include "bundle/hasher.h"
 #include "bundle/spool.h"
 
-#define CHUNK_SIZE (128UL * 1024)
+#define CHUNK_SIZE   (128UL * 1024)
+#define AHEAD_CHUNKS 24U /* the hasher takes so many without a wait */
 
 static int check_descriptor(int fd, uint64_t *ret_size, struct refusal *reterr_refusal)
 {
@@ -50,72 +53,141 @@ static bool is_sealed(int fd)
 	return seals >= 0 && (seals & wanted) == wanted;
 }
 
-/* What is read while the hasher has what came before. */
-struct chunks {
+/* A copy that is being made. The buffers are the hasher's until it has ended. */
+struct bundle_copy {
+	struct hasher *hasher;
+	struct digest_state digest;
+	struct spool spool;
+	uint64_t offset;
+	bool is_whole;
+	int result; /* of what was begun */
+	struct refusal refusal;
 	struct hasher_turns turns;
-	uint8_t data[HASHER_BUFFERS][CHUNK_SIZE];
+	uint8_t chunks[HASHER_BUFFERS][CHUNK_SIZE];
+	uint8_t ahead[AHEAD_CHUNKS][CHUNK_SIZE]; /* not used again */
 };
 
-/* Reads *fd* to its end, to the digest, and to *copy* if that is open. The chunks and the digest
- * are the hasher's until it ends. */
-static int digest_and_copy(int fd, struct hasher *hasher, struct chunks *chunks,
-			   struct digest_state *digest, struct spool *copy, uint64_t deadline_usec,
-			   struct refusal *reterr_refusal)
+struct bundle_copy *bundle_copy_free(struct bundle_copy *copy)
 {
-	uint64_t offset = 0;
-	size_t n = 0;
+	if (!copy)
+		return NULL;
+	(void)hasher_free(copy->hasher);
+	spool_done(&copy->spool);
+	free(copy);
+	return NULL;
+}
 
-	do {
-		uint8_t *chunk = chunks->data[hasher_turn(hasher, &chunks->turns)];
-		int r;
+/* Where the file goes on: to the digest, and to the spool if that is open. */
+static int copy_chunk(int fd, struct bundle_copy *copy, uint8_t *chunk,
+		      struct refusal *reterr_refusal)
+{
+	size_t n = 0;
+	int r = fd_pread_full(fd, chunk, CHUNK_SIZE, copy->offset, &n);
+
+	if (r < 0)
+		return r;
+	copy->offset += n;
+	copy->is_whole = n < CHUNK_SIZE;
+	if (copy->offset > BUNDLE_SIZE_MAX)
+		return refuse(reterr_refusal, REFUSAL_BUNDLE_TOO_LARGE,
+			      "the bundle file grew over the %llu bytes it may have",
+			      BUNDLE_SIZE_MAX);
+	hasher_post(copy->hasher, &copy->digest, chunk, n);
+	return copy->spool.fd < 0 ? 0 : spool_add(&copy->spool, chunk, n, reterr_refusal);
+}
+
+static int open_copy(int fd, int dirfd, struct bundle_copy *copy, struct refusal *reterr_refusal)
+{
+	uint64_t size = 0;
+	int r = check_descriptor(fd, &size, reterr_refusal);
+
+	if (r == 0 && !is_sealed(fd))
+		r = spool_open(&copy->spool, dirfd, size, O_EXCL, reterr_refusal);
+	if (r == 0)
+		r = hasher_new(&copy->hasher);
+	if (r == 0)
+		digest_begin(&copy->digest);
+	return r;
+}
+
+static int new_copy(struct bundle_copy **ret)
+{
+	struct bundle_copy *copy = aligned_alloc(_Alignof(struct bundle_copy), sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	/* Not the buffers: what is never used is never paid for. */
+	memset(copy, 0, offsetof(struct bundle_copy, chunks));
+	copy->spool = SPOOL_INIT;
+	*ret = copy;
+	return 0;
+}
+
+int bundle_copy_begin(int fd, int dirfd, struct bundle_copy **ret)
+{
+	struct bundle_copy *copy = NULL;
+	int r = new_copy(&copy);
+
+	if (r < 0)
+		return r;
+	r = open_copy(fd, dirfd, copy, &copy->refusal);
+	for (size_t i = 0; r == 0 && i < AHEAD_CHUNKS && !copy->is_whole; i++)
+		r = copy_chunk(fd, copy, copy->ahead[i], &copy->refusal);
+	copy->result = r;
+	*ret = copy;
+	return 0;
+}
+
+/* To its end. */
+static int copy_rest(int fd, struct bundle_copy *copy, uint64_t deadline_usec,
+		     struct digest *ret_digest, struct refusal *reterr_refusal)
+{
+	int r = copy->result;
+
+	if (r > 0)
+		*reterr_refusal = copy->refusal;
+	while (r == 0 && !copy->is_whole) {
+		uint8_t *chunk = copy->chunks[hasher_turn(copy->hasher, &copy->turns)];
 
 		if (deadline_usec > 0 && clock_monotonic_usec() > deadline_usec)
 			return refuse(reterr_refusal, REFUSAL_TIMEOUT,
 				      "the bundle could not be copied in time: %llu KiB came",
-				      (unsigned long long)offset / 1024);
-		r = fd_pread_full(fd, chunk, CHUNK_SIZE, offset, &n);
-		if (r < 0)
-			return r;
-		offset += n;
-		if (offset > BUNDLE_SIZE_MAX)
-			return refuse(reterr_refusal, REFUSAL_BUNDLE_TOO_LARGE,
-				      "the bundle file grew over the %llu bytes it may have",
-				      BUNDLE_SIZE_MAX);
-		hasher_post(hasher, digest, chunk, n);
-		r = copy->fd < 0 ? 0 : spool_add(copy, chunk, n, reterr_refusal);
-		if (r != 0)
-			return r;
-	} while (n == CHUNK_SIZE);
+				      (unsigned long long)copy->offset / 1024);
+		r = copy_chunk(fd, copy, chunk, reterr_refusal);
+	}
+	if (r != 0)
+		return r;
+	hasher_wait(copy->hasher, hasher_last(copy->hasher));
+	digest_end(&copy->digest, ret_digest);
 	return 0;
 }
 
-static int take_file(int fd, struct spool *copy, uint64_t deadline_usec, struct digest *ret_digest,
-		     struct refusal *reterr_refusal)
+/* All of it, with what was begun, if anything was. */
+static int take_file(int fd, const struct bundle_verify *verify, int *ret_fd,
+		     struct digest *ret_digest, struct refusal *reterr_refusal)
 {
-	cleanup_free struct chunks *chunks = calloc(1, sizeof(*chunks));
-	struct digest_state digest;
-	cleanup_hasher struct hasher *hasher = NULL;
+	cleanup_bundle_copy struct bundle_copy *copy = NULL;
+	struct bundle_copy *begun = verify->begun;
 	int r;
 
-	if (!chunks)
-		return -ENOMEM;
-	r = hasher_new(&hasher);
-	if (r < 0)
-		return r;
-	digest_begin(&digest);
-	r = digest_and_copy(fd, hasher, chunks, &digest, copy, deadline_usec, reterr_refusal);
-	if (r != 0)
-		return r;
-	hasher_wait(hasher, hasher_last(hasher));
-	digest_end(&digest, ret_digest);
-	return 0;
+	if (!begun) {
+		r = new_copy(&copy);
+		if (r == 0)
+			r = open_copy(fd, verify->private_dirfd, copy, reterr_refusal);
+		if (r != 0)
+			return r;
+		begun = copy;
+	}
+	r = copy_rest(fd, begun, verify->deadline_usec, ret_digest, reterr_refusal);
+	if (r == 0)
+		*ret_fd = TAKE_FD(begun->spool.fd);
+	return r;
 }
 
 int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_receipt *ret,
 		   struct refusal *reterr_refusal)
 {
-	cleanup_spool struct spool copy = SPOOL_INIT;
-	struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
 	struct minisign_signature signature;
 	uint64_t size = 0;
 	int r = check_descriptor(fd, &size, reterr_refusal);
@@ -124,19 +196,17 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 		return r;
 	r = trust_signature_parse(verify->signature, verify->signature_size, &signature,
 				  reterr_refusal);
-	if (r == 0 && !is_sealed(fd))
-		r = spool_open(&copy, verify->private_dirfd, size, O_EXCL, reterr_refusal);
 	if (r == 0)
-		r = take_file(fd, &copy, verify->deadline_usec, &receipt.digest, reterr_refusal);
+		r = take_file(fd, verify, &receipt.fd, &receipt.digest, reterr_refusal);
 	if (r == 0)
 		r = trust_verify(verify->trust, &signature, &receipt.digest, verify->now,
 				 &receipt.key, &receipt.identity, reterr_refusal);
-	if (r != 0)
-		return r;
-	receipt.fd = copy.fd >= 0 ? TAKE_FD(copy.fd) : fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (receipt.fd < 0)
-		return -errno;
+	if (r == 0 && receipt.fd < 0)
+		receipt.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (r != 0 || receipt.fd < 0)
+		return r != 0 ? r : -errno;
 	*ret = receipt;
+	receipt.fd = -EBADF;
 	return 0;
 }
 

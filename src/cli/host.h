@@ -3,7 +3,7 @@
 
 #include <stdbool.h>
 
-#include "bundle/sink.h"
+#include "bundle/bundle.h"
 #include "cli/command.h"
 #include "ipc/refusal.h"
 #include "ipc/request.h"
@@ -18,6 +18,7 @@ struct host_call {
 	bool is_copy;                   /* it is a copy of parts of an image (plan/tree.h) */
 	const char *trust;              /* --trust: with --root only */
 	const struct bundle_sink *sink; /* as engine_call has it */
+	struct bundle_copy *begun;      /* of the bundle, while something else is done; owned */
 	const char *config;
 	const char *signature;
 	const char *bundle;

@@ -9,6 +9,7 @@
 #include "cli/image_bundles.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 #include "bundle/trust.h"
 #include "cli/verify.h"
 #include "crypto/minisign.h"
+#include "image/workspace.h"
 #include "ipc/request.h"
 
 /* What an add-on has besides its files: records, directories, links, drop-ins, accounts. */
@@ -209,12 +211,29 @@ int image_bundles_measure(const struct image_bundles *bundles, uint64_t block_si
 	return COMMAND_DONE;
 }
 
+int image_bundles_begin(struct image_bundles *bundles)
+{
+	struct host_call *call = bundles->count > 0 ? &bundles->items[0].call : NULL;
+	cleanup_fd int base = -EBADF;
+	int r;
+
+	if (!call || call->refusal.code != REFUSAL_NONE)
+		return COMMAND_DONE;
+	base = open(workspace_base(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* The excerpt says what is wrong with it. */
+	if (base < 0)
+		return COMMAND_DONE;
+	r = bundle_copy_begin(call->fds[REQUEST_FD_BUNDLE], base, &call->begun);
+	return r < 0 ? command_broke(r, "the bundle could not be received") : COMMAND_DONE;
+}
+
 int image_bundles_install(struct image_bundles *bundles, struct image_work *work)
 {
 	for (size_t i = 0; i < bundles->count; i++) {
 		struct image_bundle *item = &bundles->items[i];
 		int code = image_ask(work, &item->call, &item->result);
 
+		item->call.begun = bundle_copy_free(item->call.begun);
 		if (code != COMMAND_DONE)
 			return item->result.message ? host_show(&item->call, &item->result, code)
 						    : code;

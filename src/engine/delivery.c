@@ -113,6 +113,7 @@ static int verify(struct operation *operation, const struct trust *trust,
 		.trust = trust,
 		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
 		.private_dirfd = operation->store.dirfd,
+		.begun = operation->call->begun,
 	};
 	int r = 0;
 

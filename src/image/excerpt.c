@@ -374,11 +374,9 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 		 struct problem *reterr_problem)
 {
 	cleanup_excerpt struct excerpt excerpt = EXCERPT_INIT;
-	const char *base = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): read only */
+	const char *base = workspace_base();
 	int r;
 
-	if (str_is_empty(base))
-		base = "/tmp";
 	excerpt.edit = edit;
 	r = make_directory(&excerpt, base);
 	if (r < 0)
