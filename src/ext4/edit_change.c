@@ -175,7 +175,8 @@ int edit_set_attributes(struct edit *edit, ext2_ino_t ino, const struct edit_att
 	return r;
 }
 
-int edit_free_inode(struct edit *edit, ext2_ino_t ino, bool is_directory)
+/* An inode that no name is left for. */
+static int free_inode(struct edit *edit, ext2_ino_t ino, bool is_directory)
 {
 	struct ext2_inode inode;
 	int r = edit_error(edit, ext2fs_free_ext_attr(edit->fs, ino, NULL));
@@ -232,7 +233,7 @@ int edit_remove(struct edit *edit, ext2_ino_t dir, const char *name)
 	if (!is_directory && inode.i_links_count > 1)
 		return drop_link(edit, ino, &inode);
 	r = is_directory ? leave_parent(edit, dir) : 0;
-	return r < 0 ? r : edit_free_inode(edit, ino, is_directory);
+	return r < 0 ? r : free_inode(edit, ino, is_directory);
 }
 
 struct sweep {
@@ -313,7 +314,7 @@ static int release(struct edit *edit, ext2_ino_t ino)
 	if (st.links > 1)
 		return drop_link(edit, ino, &inode);
 	r = S_ISREG(st.mode) ? edit_erase(edit, ino) : 0;
-	return r < 0 ? r : edit_free_inode(edit, ino, false);
+	return r < 0 ? r : free_inode(edit, ino, false);
 }
 
 int edit_sweep(struct edit *edit, ext2_ino_t dir, const char *pattern, struct strv *ret)

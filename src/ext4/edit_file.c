@@ -212,11 +212,6 @@ int edit_name_file(struct edit *edit, ext2_ino_t dir, const char *name, ext2_ino
 	return r < 0 ? r : edit_link(edit, dir, name, ino, EXT2_FT_REG_FILE);
 }
 
-int edit_give_up_file(struct edit *edit, ext2_ino_t ino)
-{
-	return edit_free_inode(edit, ino, false);
-}
-
 int edit_replace_content(struct edit *edit, ext2_ino_t ino, uint64_t size)
 {
 	struct ext2_inode inode;

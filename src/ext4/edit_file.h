@@ -7,11 +7,10 @@
  * edit_write_blocks() is to follow. */
 must_check int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *name, uint64_t size,
 			      const struct edit_attributes *attributes, ext2_ino_t *ret);
-/* Its two halves: one that has no name yet, and may be given up until it has one; and the name. */
+/* Its two halves: one that has no name yet, and has to get one before the commit; and the name. */
 must_check int edit_take_file(struct edit *edit, uint64_t size, ext2_ino_t *ret);
 must_check int edit_name_file(struct edit *edit, ext2_ino_t dir, const char *name, ext2_ino_t ino,
 			      const struct edit_attributes *attributes);
-must_check int edit_give_up_file(struct edit *edit, ext2_ino_t ino);
 /* The same for a file that is there; it keeps everything else. */
 must_check int edit_replace_content(struct edit *edit, ext2_ino_t ino, uint64_t size);
 

@@ -12,9 +12,6 @@ void edit_close_xattrs(struct ext2_xattr_handle **handle);
 void edit_fill_inode(struct ext2_inode *inode, uint16_t type,
 		     const struct edit_attributes *attributes);
 
-/* Frees an inode that no name is left for, and its blocks. */
-must_check int edit_free_inode(struct edit *edit, ext2_ino_t ino, bool is_directory);
-
 /* Gives an inode a name in a directory, which grows if it has to. */
 must_check int edit_link(struct edit *edit, ext2_ino_t dir, const char *name, ext2_ino_t ino,
 			 int type);

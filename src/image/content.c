@@ -302,13 +302,11 @@ const struct content_file *content_take(struct content *content, uint64_t copy_i
 	return file;
 }
 
-int content_give_up(struct content *content)
+bool content_has_left(const struct content *content)
 {
-	int r = 0;
+	const struct content_file *file = content->files;
 
-	for (struct content_file *file = content->files; r == 0 && file; file = file->next) {
-		if (file->is_sunk)
-			r = edit_give_up_file(content->edit, file->ino);
-	}
-	return r;
+	while (file && !file->is_sunk)
+		file = file->next;
+	return file != NULL;
 }

@@ -40,5 +40,5 @@ bool content_find(const struct content *content, uint64_t copy_ino);
 /* The file *ret_ino* of the image, for a name to be given to it; NULL where it is none. */
 const struct content_file *content_take(struct content *content, uint64_t copy_ino,
 					ext2_ino_t *ret_ino);
-/* Frees what was not taken. 0 or -errno. */
-must_check int content_give_up(struct content *content);
+/* Whether there is any that was not taken: it has an inode, and the change cannot be committed. */
+bool content_has_left(const struct content *content);

@@ -458,8 +458,8 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 		if (item->is_current && !item->object->shared && strv_has(ids, item->id))
 			r = fix_attributes(changes, item);
 	}
-	if (r == 0)
-		r = content_give_up(changes->content);
+	if (r == 0 && content_has_left(changes->content))
+		r = -EINVAL;
 	if (r == 0)
 		r = edit_settle(changes->excerpt->edit);
 	return r < 0 ? r : check_content(changes);
