@@ -89,6 +89,10 @@ static int write_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 
 static int read_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 {
+	uint64_t size = run * edit->fs->blocksize;
+
+	if (ext2fs_test_block_bitmap_range2(edit->old_blocks, place, (unsigned)run))
+		return redo_read_back(edit->redo, place * edit->fs->blocksize, data, size);
 	return edit_error(edit, io_channel_read_blk64(edit->fs->io, place, (int)run, data));
 }
 

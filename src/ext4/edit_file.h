@@ -23,11 +23,13 @@ must_check int edit_erase(struct edit *edit, ext2_ino_t ino);
 must_check int edit_sweep(struct edit *edit, ext2_ino_t dir, const char *pattern, struct strv *ret);
 
 #define EDIT_UNIT 65536U /* the largest block */
+/* Room for *size* bytes of content; free() it. */
+#define edit_new_room(size) aligned_alloc(REDO_ALIGNMENT, (size))
 
 /*
- * Content, between memory and the blocks of a file. *offset* is a multiple of EDIT_UNIT, and *data*
- * has room for whole units: what a last block has behind *size* is written as zero, and read as it
- * is. The file has blocks for all of it, without holes (-EUCLEAN).
+ * Content, between memory (edit_new_room()) and the blocks of a file. *offset* is a multiple of
+ * EDIT_UNIT, and *data* has room for whole units: what a last block has behind *size* is written as
+ * zero, and read as it is. The file has blocks for all of it, without holes (-EUCLEAN).
  */
 must_check int edit_write_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data,
 				 size_t size);

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@
 #define MAP_SIZE_MIN 1024U
 #define AHEAD_SIZE   262144UL
 #define FLUSH_MIN    65536U /* less is left to the sync */
+#define DIRECT_MIN   65536U
 
 static size_t hash(uint64_t cell, size_t map_size)
 {
@@ -341,11 +343,38 @@ int redo_settle(struct redo *redo)
 	return 0;
 }
 
+/* What is long enough is read by the disk itself: no page is taken for it, and none is copied. */
+static bool goes_direct(const struct redo *redo, uint64_t position, uint64_t size)
+{
+	return redo->direct_fd >= 0 && size >= DIRECT_MIN && size % REDO_ALIGNMENT == 0 &&
+	       (redo->place.offset + position) % REDO_ALIGNMENT == 0;
+}
+
 int redo_want(struct redo *redo, uint64_t position, uint64_t size)
 {
 	return is_inside(redo, position, size)
-		       ? redo_ranges_add(&redo->wanted, redo->place.offset + position, size)
+		       ? redo_ranges_add(&redo->wanted, redo->place.offset + position, size,
+					 goes_direct(redo, position, size))
 		       : -ERANGE;
+}
+
+int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size)
+{
+	uint64_t offset = redo->place.offset + position;
+	int r = -EINVAL;
+
+	if (!is_inside(redo, position, size))
+		return -ERANGE;
+	if (!goes_direct(redo, position, size) || is_staged(redo, position, size))
+		return redo_read(redo, position, data, size);
+	if (!redo->refuses_direct)
+		r = redo_read_exactly(redo->direct_fd, data, size, offset);
+	if (r != -EINVAL)
+		return r;
+	/* A disk of another kind. */
+	redo->refuses_direct = true;
+	(void)posix_fadvise(redo->image_fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+	return redo_read(redo, position, data, size);
 }
 
 int redo_fetch(struct redo *redo)
@@ -372,12 +401,15 @@ static int make_file(struct redo *redo)
 	return r < 0 ? r : (ftruncate(redo->fd, REDO_HEADER_SIZE) < 0 ? -errno : 0);
 }
 
-static struct redo *new_redo(int image_fd, const struct disk_place *place)
+static struct redo *new_redo(int image_fd, const struct disk_place *place, bool is_written)
 {
 	struct redo *redo = calloc(1, sizeof(*redo));
+	char self[64];
 
 	if (!redo)
 		return NULL;
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", image_fd);
+	redo->direct_fd = is_written ? open(self, O_RDONLY | O_DIRECT | O_CLOEXEC) : -EBADF;
 	redo->fd = -EBADF;
 	redo->dirfd = -EBADF;
 	redo->image_fd = image_fd;
@@ -388,7 +420,7 @@ static struct redo *new_redo(int image_fd, const struct disk_place *place)
 int redo_open(int image_fd, int dirfd, const char *name, const struct disk_place *place,
 	      struct redo **ret)
 {
-	cleanup_redo struct redo *redo = new_redo(image_fd, place);
+	cleanup_redo struct redo *redo = new_redo(image_fd, place, name != NULL);
 	int r;
 
 	if (!redo)
@@ -404,7 +436,7 @@ int redo_open(int image_fd, int dirfd, const char *name, const struct disk_place
 
 int redo_open_new(int image_fd, const struct disk_place *place, struct redo **ret)
 {
-	struct redo *redo = new_redo(image_fd, place);
+	struct redo *redo = new_redo(image_fd, place, true);
 
 	if (!redo)
 		return -ENOMEM;
@@ -420,6 +452,7 @@ struct redo *redo_free(struct redo *redo)
 	if (redo->fd >= 0 && !redo->is_done)
 		ignore_result(redo_remove_left(redo->dirfd, redo->name, redo->fd));
 	(void)fd_close(redo->fd);
+	(void)fd_close(redo->direct_fd);
 	free(redo->cells);
 	free(redo->map);
 	free(redo->written);

@@ -23,7 +23,8 @@
  * Row: the cell's number in the file system, 8 bytes; then for each of its two sectors the CRC-64
  * (ECMA-182, reflected) of what the image held at the commit, 8 bytes.
  */
-#define REDO_SUFFIX ".affix-redo"
+#define REDO_SUFFIX    ".affix-redo"
+#define REDO_ALIGNMENT 4096U
 
 struct redo;
 
@@ -86,6 +87,8 @@ must_check int redo_settle(struct redo *redo);
  */
 must_check int redo_want(struct redo *redo, uint64_t position, uint64_t size);
 must_check int redo_fetch(struct redo *redo);
+/* Then reads one of them, to memory that begins at a multiple of REDO_ALIGNMENT. */
+must_check int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size);
 
 /* How many bytes are staged. */
 uint64_t redo_size(const struct redo *redo);

@@ -33,15 +33,16 @@ void redo_ranges_done(struct redo_ranges *ranges)
 /* Whether *next* goes on where *range* is, which has it then. */
 static bool join(struct redo_range *range, const struct redo_range *next)
 {
-	if (next->begin < range->begin || next->begin > range->end)
+	if (next->begin < range->begin || next->begin > range->end ||
+	    next->is_direct != range->is_direct)
 		return false;
 	range->end = MAX(range->end, next->end);
 	return true;
 }
 
-int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size)
+int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size, bool is_direct)
 {
-	struct redo_range range = {offset, offset + size};
+	struct redo_range range = {offset, offset + size, is_direct};
 
 	if (size == 0)
 		return 0;
@@ -96,9 +97,12 @@ int redo_ranges_fetch(struct redo_ranges *ranges, int fd, bool is_written)
 			if (!join(&held, &next))
 				break;
 		}
-		advise(fd, &held, POSIX_FADV_DONTNEED);
+		if (!held.is_direct)
+			advise(fd, &held, POSIX_FADV_DONTNEED);
 	}
-	for (size_t i = 0; i < n; i++)
-		advise(fd, &ranges->items[i], POSIX_FADV_WILLNEED);
+	for (size_t i = 0; i < n; i++) {
+		if (!ranges->items[i].is_direct)
+			advise(fd, &ranges->items[i], POSIX_FADV_WILLNEED);
+	}
 	return 0;
 }

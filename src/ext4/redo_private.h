@@ -22,6 +22,7 @@ struct redo_row {
 struct redo_range {
 	uint64_t begin;
 	uint64_t end;
+	bool is_direct; /* whoever reads them goes past the kernel's memory anyway */
 };
 
 struct redo_ranges {
@@ -51,7 +52,9 @@ struct redo {
 	size_t ahead_size;
 	uint64_t read_end;         /* of the last read */
 	struct redo_ranges wanted; /* to be fetched */
-	bool is_direct;            /* nothing is staged: what is written is the image's at once */
+	int direct_fd; /* the image, for reads from the disk; -EBADF where it has none */
+	bool refuses_direct;
+	bool is_direct;    /* nothing is staged: what is written is the image's at once */
 	bool is_unsettled; /* something was written through that may not be on the disk yet */
 	bool is_done;      /* the file is not ours to remove any more */
 };
@@ -66,7 +69,8 @@ bool redo_has_cell(const struct redo *redo, uint64_t cell);
 
 void redo_ranges_done(struct redo_ranges *ranges);
 #define cleanup_redo_ranges CLEANUP(redo_ranges_done)
-must_check int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size);
+must_check int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size,
+			       bool is_direct);
 /* Has them written unless *is_written*, forgotten by the kernel, and on their way back from the
  * disk. 0 or -errno; none are left. */
 must_check int redo_ranges_fetch(struct redo_ranges *ranges, int fd, bool is_written);

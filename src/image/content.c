@@ -89,9 +89,9 @@ static int prepare(struct content *content)
 	if (content->hasher)
 		return 0;
 	if (!content->back)
-		content->back = malloc(HASHER_BUFFERS * sizeof(*content->back));
+		content->back = edit_new_room(HASHER_BUFFERS * sizeof(*content->back));
 	if (!content->piece)
-		content->piece = malloc(PIECE_SIZE);
+		content->piece = edit_new_room(PIECE_SIZE);
 	return content->back && content->piece ? hasher_new(&content->hasher) : -ENOMEM;
 }
 

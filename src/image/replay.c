@@ -448,7 +448,7 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 {
 	int r;
 
-	changes->piece = malloc(PIECE_SIZE);
+	changes->piece = edit_new_room(PIECE_SIZE);
 	r = changes->piece ? remove_old(changes) : -ENOMEM;
 	for (size_t i = 0; r == 0 && i < changes->count; i++)
 		r = make(changes, &changes->items[i]);
