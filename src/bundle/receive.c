@@ -158,6 +158,7 @@ static int copy_rest(int fd, struct bundle_copy *copy, uint64_t deadline_usec,
 	if (r != 0)
 		return r;
 	hasher_wait(copy->hasher, hasher_last(copy->hasher));
+	copy->hasher = hasher_free(copy->hasher);
 	digest_end(&copy->digest, ret_digest);
 	return 0;
 }

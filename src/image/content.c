@@ -18,7 +18,7 @@
 #include "bundle/hasher.h"
 #include "ext4/edit_file.h"
 
-#define PIECE_SIZE (256UL << 10) /* moved at once */
+#define PIECE_SIZE (512UL << 10) /* moved at once */
 #define LEAD_SIZE  (1UL << 20)   /* between the positions */
 
 struct content_file {

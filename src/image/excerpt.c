@@ -411,13 +411,18 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 	return 0;
 }
 
+void excerpt_remove(struct excerpt *excerpt)
+{
+	if (excerpt->fd >= 0)
+		workspace_remove(excerpt->path, TAKE_FD(excerpt->fd));
+}
+
 void excerpt_done(struct excerpt *excerpt)
 {
 	for (size_t i = 0; i < excerpt->count; i++)
 		free(excerpt->entries[i].path);
 	free(excerpt->entries);
-	if (excerpt->fd >= 0)
-		workspace_remove(excerpt->path, excerpt->fd);
+	excerpt_remove(excerpt);
 	free(excerpt->path);
 	*excerpt = EXCERPT_INIT;
 }
