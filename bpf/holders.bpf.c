@@ -100,6 +100,7 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 		__builtin_memset(&record.owner, 0, sizeof(record.owner));
 	if (socket->first_family == 0)
 		record.counters = socket->counters;
+	record.counters.retransmits = 0;
 	record.counters.told = 0;
 	if (record.tuple.protocol == IPPROTO_TCP) {
 		record.state = sk->__sk_common.skc_state;
@@ -114,6 +115,7 @@ static __always_inline void write(struct seq_file *seq, struct sock *sk,
 	record.kind = PROBE_PEER;
 	record.time_ns = probe_tick_time(socket->first_tick, bpf_ktime_get_ns());
 	record.counters = socket->counters;
+	record.counters.retransmits = 0;
 	record.counters.told = 0;
 	set_first(&record, socket);
 	bpf_seq_write(seq, &record, sizeof(record));

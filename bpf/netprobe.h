@@ -87,7 +87,8 @@ struct probe_tuple {
 struct probe_counters {
 	__u64 bytes_sent, bytes_received;
 	__u64 packets_sent, packets_received;
-	__u32 retransmits;
+	__u32 retransmits; /* as they are kept with a datagram socket: the jiffy in which one more
+			      was counted with its first peer */
 	__u32 told; /* as they are kept with a socket: the process that a record named for its first
 		       or only peer; 0: none */
 };

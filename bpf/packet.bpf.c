@@ -217,53 +217,127 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 	tell_peer(PROBE_SEND, socket, &peer, place, &packet.tuple, mine ? OF_CURRENT : OF_NOBODY);
 }
 
-/* Whether a datagram goes where others went before, and the record of that said all. */
-static __always_inline bool is_told(const struct bpf_sock *sk, const struct probe_socket *socket,
-				    __u32 remote, __u16 port)
+/* Where a datagram goes, as its packet says it. */
+struct target {
+	__u32 words[4]; /* of IPv4 the first one */
+	__u8 family;
+	__u16 port;
+};
+
+/* Whether a record of the socket's only flow, or of that with its first peer, said all: of the
+ * owner, which the process that runs is, or it is not believed. */
+static __always_inline bool is_told(const struct probe_socket *socket)
 {
-	/* Of the owner, which the process that runs is, or it is not believed. */
-	if (socket->counters.told == 0 || socket->counters.told != socket->owner.tgid)
-		return false;
-	if (socket->flags & PROBE_CONNECTED)
-		return sk->state == TCP_ESTABLISHED && sk->dst_ip4 == remote &&
-		       sk->dst_port == port && socket->first_family == 0;
-	return socket->first_family == AF_INET && socket->first_protocol == IPPROTO_UDP &&
-	       *(__u32 *)socket->first.bytes == remote && socket->first_port == bpf_ntohs(port);
+	return socket->counters.told != 0 && socket->counters.told == socket->owner.tgid;
 }
 
-/* What nearly all datagrams are, without taking them to pieces: one more from the same process to
- * the same peer, over IPv4. False: it is not, and nothing was done. */
-static __always_inline bool count_one_more(struct __sk_buff *skb, struct bpf_sock *sk,
-					   struct probe_socket *socket, __u64 now_ns)
+static __always_inline bool goes_to_only(const struct bpf_sock *sk,
+					 const struct probe_socket *socket,
+					 const struct target *target)
 {
-	const struct ipv4_header *header = (const void *)(long)skb->data;
-	const struct udp_header *udp = (const void *)(header + 1);
-	struct probe_counters *counters = &socket->counters;
-	__u32 segments = skb->gso_segs;
+	const volatile __u32 *words = sk->dst_ip6;
 
-	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
-	    header->version_and_length != IPV4_PLAIN || header->protocol != IPPROTO_UDP ||
-	    skb->protocol != bpf_htons(ETH_P_IP))
+	if (sk->state != TCP_ESTABLISHED || sk->dst_port != target->port ||
+	    socket->first_family != 0)
 		return false;
-	if (!is_told(sk, socket, header->destination, udp->ports.destination) ||
-	    !is_owner(&socket->owner, bpf_get_current_task_btf()) ||
-	    (socket->first_family != 0 && is_silent(socket, now_ns)))
+	if (target->family == AF_INET)
+		return sk->dst_ip4 == target->words[0];
+	return words[0] == target->words[0] && words[1] == target->words[1] &&
+	       words[2] == target->words[2] && words[3] == target->words[3];
+}
+
+static __always_inline bool goes_to_first(const struct probe_socket *socket,
+					  const struct target *target)
+{
+	const __u32 *words = (const __u32 *)socket->first.bytes;
+
+	if (socket->first_family != target->family || socket->first_protocol != IPPROTO_UDP ||
+	    socket->first_port != bpf_ntohs(target->port) || words[0] != target->words[0])
 		return false;
-	if (socket->first_family != 0)
-		socket->first_tick = probe_tick(now_ns);
-	__sync_fetch_and_add(&counters->bytes_sent, payload_of(udp));
-	__sync_fetch_and_add(&counters->packets_sent, segments > 1 ? segments : 1);
+	return target->family == AF_INET ||
+	       (words[1] == target->words[1] && words[2] == target->words[2] &&
+		words[3] == target->words[3]);
+}
+
+/* Notes when the first peer was talked with last. To look at the clock costs more than the rest of
+ * one datagram more, and the time does not go on within a jiffy. False: it was silent for long. */
+static __always_inline bool note_time(struct probe_socket *socket)
+{
+	__u32 jiffy = (__u32)bpf_jiffies64();
+	__u64 now_ns;
+
+	if (socket->counters.retransmits == jiffy)
+		return true;
+	now_ns = bpf_ktime_get_coarse_ns();
+	if (is_silent(socket, now_ns))
+		return false;
+	socket->first_tick = probe_tick(now_ns);
+	socket->counters.retransmits = jiffy;
 	return true;
 }
 
-static __always_inline void sent(struct __sk_buff *skb, struct bpf_sock *sk)
+static __always_inline bool count_one_to(struct __sk_buff *skb, struct bpf_sock *sk,
+					 const struct udp_header *udp, const struct target *target)
 {
 	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	__u32 segments = skb->gso_segs;
 
 	/* The kernel's own sockets have none. */
-	if (socket && !count_one_more(skb, sk, socket, now_ns))
-		count_any(skb, sk, socket, now_ns);
+	if (!socket || !is_told(socket) || !is_owner(&socket->owner, bpf_get_current_task_btf()))
+		return false;
+	if (socket->flags & PROBE_CONNECTED ? !goes_to_only(sk, socket, target)
+					    : !goes_to_first(socket, target) || !note_time(socket))
+		return false;
+	__sync_fetch_and_add(&socket->counters.bytes_sent, payload_of(udp));
+	__sync_fetch_and_add(&socket->counters.packets_sent, segments > 1 ? segments : 1);
+	return true;
+}
+
+/* Whether a packet of TCP says nothing: also that of somebody who makes such packets himself. */
+static __always_inline bool is_tcp_silent(const struct bpf_sock *sk)
+{
+	return sends_are_traced && sk->state != TCP_SYN_SENT;
+}
+
+static __always_inline bool is_done_ipv4(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	const struct ipv4_header *header = (const void *)(long)skb->data;
+	const struct udp_header *udp = (const void *)(header + 1);
+	struct target target;
+
+	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end ||
+	    header->version_and_length != IPV4_PLAIN)
+		return false;
+	if (header->protocol != IPPROTO_UDP)
+		return header->protocol == IPPROTO_TCP && is_tcp_silent(sk);
+	target.family = AF_INET;
+	target.words[0] = header->destination;
+	target.port = udp->ports.destination;
+	return count_one_to(skb, sk, udp, &target);
+}
+
+static __always_inline bool is_done_ipv6(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	const struct ipv6_header *header = (const void *)(long)skb->data;
+	const struct udp_header *udp = (const void *)(header + 1);
+	struct target target;
+
+	if ((const void *)(udp + 1) > (const void *)(long)skb->data_end)
+		return false;
+	if (header->next != IPPROTO_UDP)
+		return header->next == IPPROTO_TCP && is_tcp_silent(sk);
+	target.family = AF_INET6;
+	__builtin_memcpy(target.words, header->destination, sizeof(target.words));
+	target.port = udp->ports.destination;
+	return count_one_to(skb, sk, udp, &target);
+}
+
+/* What nearly all packets are, without taking them to pieces: of TCP, with nothing to say, or one
+ * datagram more from the same process to the same peer, which is counted. False: it is none, and
+ * nothing was done. *sk* may be of any kind. */
+static __always_inline bool is_done(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	return skb->protocol == bpf_htons(ETH_P_IP) ? is_done_ipv4(skb, sk) : is_done_ipv6(skb, sk);
 }
 
 /* A connection is asked for, by who was noted when the socket's state changed. */
@@ -340,22 +414,38 @@ static __always_inline void tcp_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 	submit(record, (__u8)sk->state);
 }
 
-SEC("cgroup_skb/egress")
-
-int packet_sent(struct __sk_buff *packet)
+/* All others: apart, because what it needs of the stack and of registers would cost each packet.
+ */
+static __noinline int other_sent(struct __sk_buff *packet)
 {
 	struct bpf_sock *sk = packet->sk;
+	struct probe_socket *socket;
 
 	if (!sk)
 		return 1;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk)
 		return 1;
-	if (sk->protocol != IPPROTO_TCP)
-		sent(packet, sk);
-	else if (states_are_traced && sk->state == TCP_SYN_SENT)
+	if (sk->protocol != IPPROTO_TCP) {
+		socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+		if (socket)
+			count_any(packet, sk, socket, bpf_ktime_get_coarse_ns());
+	} else if (states_are_traced && sk->state == TCP_SYN_SENT) {
 		syn_sent(packet, sk);
-	else if (!sends_are_traced && (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT))
+	} else if (!sends_are_traced &&
+		   (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT)) {
 		tcp_sent(packet, sk);
+	}
 	return 1;
+}
+
+SEC("cgroup_skb/egress")
+
+int packet_sent(struct __sk_buff *packet)
+{
+	struct bpf_sock *sk = packet->sk;
+
+	if (!sk || is_done(packet, sk))
+		return 1;
+	return other_sent(packet);
 }

@@ -86,6 +86,7 @@ record_new(__u32 kind, __u64 cookie, const struct probe_socket *socket, enum who
 	if (whose == OF_CURRENT)
 		(void)owner_of(bpf_get_current_task_btf(), &record->owner);
 	record->counters = socket->counters;
+	record->counters.retransmits = 0;
 	record->counters.told = 0;
 	return record;
 }

@@ -23,21 +23,29 @@ static int read_piece(void *context, const void **ret, size_t *ret_size,
 	return decompress_read(context, ret, ret_size, reterr_refusal);
 }
 
+static int open_with(struct hasher *hasher, struct frames **ready, int fd,
+		     const struct identity *identity, const struct bundle_spool *spool,
+		     struct bundle **ret, struct refusal *reterr_refusal)
+{
+	cleanup_decompressor struct decompressor *stream = NULL;
+	int r = decompress_open(fd, hasher, ready, &stream, reterr_refusal);
+
+	if (r != 0)
+		return r;
+	return contents_read(&(struct tar_source){read_piece, stream}, decompress_table(stream),
+			     hasher, identity, spool, ret, reterr_refusal);
+}
+
 int bundle_open(int fd, const struct identity *identity, const struct bundle_spool *spool,
 		struct bundle **ret, struct refusal *reterr_refusal)
 {
 	cleanup_hasher struct hasher *hasher = NULL;
-	cleanup_decompressor struct decompressor *stream = NULL;
 	cleanup_bundle struct bundle *bundle = NULL;
 	int r = hasher_new(&hasher);
 
 	if (r < 0)
 		return r;
-	r = decompress_open(fd, hasher, &stream, reterr_refusal);
-	if (r != 0)
-		return r;
-	r = contents_read(&(struct tar_source){read_piece, stream}, decompress_table(stream),
-			  hasher, identity, spool, &bundle, reterr_refusal);
+	r = open_with(hasher, NULL, fd, identity, spool, &bundle, reterr_refusal);
 	if (r != 0)
 		return r;
 	r = identity ? 0 : digest_of_fd(fd, &bundle->digest, NULL);
@@ -45,6 +53,17 @@ int bundle_open(int fd, const struct identity *identity, const struct bundle_spo
 		return r;
 	*ret = TAKE_PTR(bundle);
 	return 0;
+}
+
+int bundle_open_received(struct bundle_receipt *receipt, const struct bundle_spool *spool,
+			 struct bundle **ret, struct refusal *reterr_refusal)
+{
+	int r = open_with(receipt->hasher, &receipt->frames, receipt->fd, &receipt->identity, spool,
+			  ret, reterr_refusal);
+
+	if (r == 0)
+		(*ret)->digest = receipt->digest;
+	return r;
 }
 
 struct bundle *bundle_free(struct bundle *bundle)

@@ -11,6 +11,9 @@
 #include "crypto/digest.h"
 #include "manifest/manifest.h"
 
+struct frames;
+struct hasher;
+
 #define BUNDLE_ENTRIES_MAX    64U
 #define BUNDLE_ENTRY_SIZE_MAX (512ULL << 20)
 #define BUNDLE_SIZE_MAX       (1ULL << 30) /* all entries together; and the compressed file */
@@ -61,6 +64,9 @@ struct bundle_verify {
 	uint64_t deadline_usec;    /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
 	int private_dirfd;         /* a directory that nobody but us can write to */
 	struct bundle_copy *begun; /* of the same file, borrowed; or NULL */
+	/* Called once, while another processor ends the digest: 0, or -errno. May be NULL. */
+	int (*meanwhile)(void *context);
+	void *context;
 };
 
 /* Verified bytes, and what their signature says. */
@@ -69,6 +75,8 @@ struct bundle_receipt {
 	struct digest digest;
 	struct identity identity;
 	const struct trust_key *key; /* borrowed from the trust */
+	struct hasher *hasher;       /* what reads them, which got ready meanwhile */
+	struct frames *frames;
 };
 
 #define BUNDLE_RECEIPT_INIT     \
@@ -108,6 +116,10 @@ struct bundle_spool {
 must_check int bundle_open(int fd, const struct identity *identity,
 			   const struct bundle_spool *spool, struct bundle **ret,
 			   struct refusal *reterr_refusal);
+/* The same of what was received, once. */
+must_check int bundle_open_received(struct bundle_receipt *receipt,
+				    const struct bundle_spool *spool, struct bundle **ret,
+				    struct refusal *reterr_refusal);
 struct bundle *bundle_free(struct bundle *bundle);
 
 DEFINE_CLEANUP(struct bundle *, bundle, bundle_free)

@@ -21,7 +21,6 @@
 
 #include "base/fd.h"
 #include "bundle/bundle.h"
-#include "bundle/frames.h"
 
 #define INPUT_SIZE (128UL * 1024)
 
@@ -81,14 +80,16 @@ static int open_gzip(struct decompressor *d)
 	return 0;
 }
 
-static int open_frames(struct decompressor *d)
+static int open_frames(struct decompressor *d, struct frames **ready)
 {
 	int r = digest_table_read(d->fd, &d->table);
 
+	if (r == 0 && ready)
+		d->frames = TAKE_PTR(*ready);
 	return r < 0 ? r : frames_open(d->fd, d->table->offset, d->hasher, &d->frames);
 }
 
-int decompress_open(int fd, struct hasher *hasher, struct decompressor **ret,
+int decompress_open(int fd, struct hasher *hasher, struct frames **ready, struct decompressor **ret,
 		    struct refusal *reterr_refusal)
 {
 	static const uint8_t zstd_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
@@ -105,7 +106,7 @@ int decompress_open(int fd, struct hasher *hasher, struct decompressor **ret,
 		return r;
 	if (d->input_size >= sizeof(zstd_magic) &&
 	    memcmp(d->input, zstd_magic, sizeof(zstd_magic)) == 0)
-		r = frames_is_first(d->input, d->input_size) ? open_frames(d) : open_zstd(d);
+		r = frames_is_first(d->input, d->input_size) ? open_frames(d, ready) : open_zstd(d);
 	else if (d->input_size >= sizeof(gzip_magic) &&
 		 memcmp(d->input, gzip_magic, sizeof(gzip_magic)) == 0)
 		r = open_gzip(d);

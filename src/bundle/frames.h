@@ -16,7 +16,11 @@ bool frames_is_first(const void *head, size_t size);
 /* A file of zstd frames of which each but the last holds a multiple of BUNDLE_FRAME_SIZE_UNIT. */
 struct frames;
 
-/* *fd*, whose frames end at *end*, and *hasher* are borrowed, and must outlive *ret*. 0; -errno. */
+/* Who knows that there will be frames makes threads and memory ready meanwhile. *hasher* is
+ * borrowed, and must outlive *ret*. 0; -errno. */
+must_check int frames_prepare(struct hasher *hasher, struct frames **ret);
+/* *ret* is what was prepared for *hasher*, or NULL. *fd*, whose frames end at *end*, and *hasher*
+ * are borrowed, and must outlive *ret*. 0; -errno. */
 must_check int frames_open(int fd, uint64_t end, struct hasher *hasher, struct frames **ret);
 struct frames *frames_close(struct frames *frames);
 

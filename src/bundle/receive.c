@@ -17,10 +17,13 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "bundle/bundle.h"
+#include "bundle/frames.h"
 #include "bundle/hasher.h"
 #include "bundle/spool.h"
 
-#define CHUNK_SIZE   (128UL * 1024)
+#define CHUNK_SIZE (128UL * 1024)
+/* What is less is decompressed before there is a thread for that. */
+#define LARGE_SIZE   BUNDLE_FRAME_SIZE_MAX
 #define AHEAD_CHUNKS 24U /* the hasher takes so many without a wait */
 
 static int check_descriptor(int fd, uint64_t *ret_size, struct refusal *reterr_refusal)
@@ -138,9 +141,18 @@ int bundle_copy_begin(int fd, int dirfd, struct bundle_copy **ret)
 	return 0;
 }
 
-/* To its end. */
-static int copy_rest(int fd, struct bundle_copy *copy, uint64_t deadline_usec,
-		     struct digest *ret_digest, struct refusal *reterr_refusal)
+/* While the hasher ends what it has: what comes behind the digest. Not before, or the hasher would
+ * have to wait for a processor, or for us. */
+static int get_ready(const struct bundle_verify *verify, struct bundle_receipt *receipt,
+		     bool is_large)
+{
+	int r = is_large ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
+
+	return r == 0 && verify->meanwhile ? verify->meanwhile(verify->context) : r;
+}
+
+static int copy_rest(int fd, const struct bundle_verify *verify, struct bundle_copy *copy,
+		     struct refusal *reterr_refusal)
 {
 	int r = copy->result;
 
@@ -149,40 +161,45 @@ static int copy_rest(int fd, struct bundle_copy *copy, uint64_t deadline_usec,
 	while (r == 0 && !copy->is_whole) {
 		uint8_t *chunk = copy->chunks[hasher_turn(copy->hasher, &copy->turns)];
 
-		if (deadline_usec > 0 && clock_monotonic_usec() > deadline_usec)
+		if (verify->deadline_usec > 0 && clock_monotonic_usec() > verify->deadline_usec)
 			return refuse(reterr_refusal, REFUSAL_TIMEOUT,
 				      "the bundle could not be copied in time: %llu KiB came",
 				      (unsigned long long)copy->offset / 1024);
 		r = copy_chunk(fd, copy, chunk, reterr_refusal);
 	}
+	return r;
+}
+
+/* To its end: the hasher is the receipt's then. */
+static int end_copy(int fd, const struct bundle_verify *verify, struct bundle_copy *copy,
+		    struct bundle_receipt *receipt, struct refusal *reterr_refusal)
+{
+	int r = copy_rest(fd, verify, copy, reterr_refusal);
+
 	if (r != 0)
 		return r;
-	hasher_wait(copy->hasher, hasher_last(copy->hasher));
-	copy->hasher = hasher_free(copy->hasher);
-	digest_end(&copy->digest, ret_digest);
-	return 0;
+	receipt->hasher = TAKE_PTR(copy->hasher);
+	receipt->fd = TAKE_FD(copy->spool.fd);
+	r = get_ready(verify, receipt, copy->offset >= LARGE_SIZE);
+	/* It has the copy's state and chunks, whatever came of it. */
+	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
+	digest_end(&copy->digest, &receipt->digest);
+	return r;
 }
 
 /* All of it, with what was begun, if anything was. */
-static int take_file(int fd, const struct bundle_verify *verify, int *ret_fd,
-		     struct digest *ret_digest, struct refusal *reterr_refusal)
+static int take_file(int fd, const struct bundle_verify *verify, struct bundle_receipt *receipt,
+		     struct refusal *reterr_refusal)
 {
 	cleanup_bundle_copy struct bundle_copy *copy = NULL;
-	struct bundle_copy *begun = verify->begun;
 	int r;
 
-	if (!begun) {
-		r = new_copy(&copy);
-		if (r == 0)
-			r = open_copy(fd, verify->private_dirfd, copy, reterr_refusal);
-		if (r != 0)
-			return r;
-		begun = copy;
-	}
-	r = copy_rest(fd, begun, verify->deadline_usec, ret_digest, reterr_refusal);
+	if (verify->begun)
+		return end_copy(fd, verify, verify->begun, receipt, reterr_refusal);
+	r = new_copy(&copy);
 	if (r == 0)
-		*ret_fd = TAKE_FD(begun->spool.fd);
-	return r;
+		r = open_copy(fd, verify->private_dirfd, copy, reterr_refusal);
+	return r != 0 ? r : end_copy(fd, verify, copy, receipt, reterr_refusal);
 }
 
 int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_receipt *ret,
@@ -198,7 +215,7 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 	r = trust_signature_parse(verify->signature, verify->signature_size, &signature,
 				  reterr_refusal);
 	if (r == 0)
-		r = take_file(fd, verify, &receipt.fd, &receipt.digest, reterr_refusal);
+		r = take_file(fd, verify, &receipt, reterr_refusal);
 	if (r == 0)
 		r = trust_verify(verify->trust, &signature, &receipt.digest, verify->now,
 				 &receipt.key, &receipt.identity, reterr_refusal);
@@ -207,11 +224,13 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 	if (r != 0 || receipt.fd < 0)
 		return r != 0 ? r : -errno;
 	*ret = receipt;
-	receipt.fd = -EBADF;
+	receipt = BUNDLE_RECEIPT_INIT;
 	return 0;
 }
 
 void bundle_receipt_done(struct bundle_receipt *receipt)
 {
+	receipt->frames = frames_close(receipt->frames);
+	receipt->hasher = hasher_free(receipt->hasher);
 	receipt->fd = fd_close(receipt->fd);
 }

@@ -19,7 +19,6 @@
 #include "base/path.h"
 #include "crypto/minisign.h"
 #include "engine/platform.h"
-#include "manifest/schema.h"
 #include "plan/apply.h"
 #include "plan/apply_version.h"
 #include "plan/plan_paths.h"
@@ -103,17 +102,26 @@ static int take_turn(struct operation *operation, int dirfd, int *ret_fd)
 	return 0;
 }
 
-static int verify(struct operation *operation, const struct trust *trust,
+static int start_judge(void *context)
+{
+	struct delivery *delivery = context;
+
+	return schema_judge_start(&delivery->judge);
+}
+
+static int verify(struct operation *operation, struct delivery *delivery,
 		  struct bundle_receipt *ret)
 {
 	cleanup_free char *signature = NULL;
 	cleanup_fd int spool = -EBADF;
 	cleanup_fd int turn = -EBADF;
 	struct bundle_verify how = {
-		.trust = trust,
+		.trust = delivery->trust,
 		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
 		.private_dirfd = operation->store.dirfd,
 		.begun = operation->call->begun,
+		.meanwhile = start_judge,
+		.context = delivery,
 	};
 	int r = 0;
 
@@ -196,7 +204,7 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 			"the request carries no bundle or no signature; send both descriptors");
 	r = load_trust(operation, &ret->trust);
 	if (r == 0)
-		r = verify(operation, ret->trust, &receipt);
+		r = verify(operation, ret, &receipt);
 	if (r == 0)
 		r = platform_check(&operation->tree, &receipt.identity, &operation->refusal);
 	if (r == 0)
@@ -206,12 +214,11 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 	place.dirfd = spool;
 	place.sink = r == 0 ? find_sink(operation, &receipt.identity) : NULL;
 	if (r == 0)
-		r = bundle_open(receipt.fd, &receipt.identity, keep_bytes ? &place : NULL,
-				&ret->bundle, &operation->refusal);
+		r = bundle_open_received(&receipt, keep_bytes ? &place : NULL, &ret->bundle,
+					 &operation->refusal);
 	if (r != 0)
 		return r;
 	ret->key = receipt.key;
-	ret->bundle->digest = receipt.digest;
 	minisign_key_id_to_string(ret->key->key.id, ret->bundle->key_id);
 	return trust_key_permits(ret->key, ret->bundle->manifest, &operation->refusal);
 }
@@ -298,15 +305,18 @@ static int narrow(struct operation *operation, struct plan_narrowing *ret)
 }
 
 int delivery_validate(const struct bundle *bundle, const struct plan *plan,
-		      struct refusal *reterr_refusal)
+		      struct schema_judge *judge, struct refusal *reterr_refusal)
 {
+	cleanup_schema_judge struct schema_judge *own = NULL;
 	const struct bundle_entry *schema = bundle_find(bundle, bundle->manifest->config_schema);
 	const char *config = plan_config_text(plan);
 	char problem[512];
-	int r;
+	int r = judge ? 0 : schema_judge_start(&own);
 
-	r = schema_validate_isolated(schema->text, schema->size, config, strlen(config), problem,
-				     sizeof(problem));
+	if (r < 0)
+		return r;
+	r = schema_judge_ask(judge ? judge : own, schema->text, schema->size, config,
+			     strlen(config), problem, sizeof(problem));
 	if (r == 1)
 		return refuse(reterr_refusal, REFUSAL_BAD_CONFIG,
 			      "the configuration of '%s' does not fit its schema: %s",
@@ -337,7 +347,7 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 		r = plan_make(delivery->bundle, operation->policy, &configs, &narrowing, &plan,
 			      &operation->refusal);
 	if (r == 0)
-		r = delivery_validate(delivery->bundle, plan, &operation->refusal);
+		r = delivery_validate(delivery->bundle, plan, delivery->judge, &operation->refusal);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
 	return r;
@@ -362,7 +372,7 @@ int delivery_renew_config(struct operation *operation, struct plan *plan, const 
 		r = plan_renew_config(plan, delivery.bundle, &config, &is_changed,
 				      &operation->refusal);
 	if (r == 0 && is_changed)
-		r = delivery_validate(delivery.bundle, plan, &operation->refusal);
+		r = delivery_validate(delivery.bundle, plan, NULL, &operation->refusal);
 	return r;
 }
 
@@ -370,6 +380,7 @@ void delivery_done(struct delivery *delivery)
 {
 	json_decref(delivery->config);
 	strv_done(&delivery->dropped);
+	(void)schema_judge_end(delivery->judge);
 	(void)bundle_free(delivery->bundle);
 	(void)trust_free(delivery->trust);
 	*delivery = DELIVERY_INIT;

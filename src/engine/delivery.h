@@ -3,6 +3,7 @@
 
 #include "bundle/bundle.h"
 #include "engine/operation.h"
+#include "manifest/schema.h"
 
 /*
  * A bundle on its way in: received, verified, read, and made into a plan. All of it happens before
@@ -12,8 +13,9 @@ struct delivery {
 	struct trust *trust;
 	const struct trust_key *key; /* borrowed from the trust */
 	struct bundle *bundle;
-	json_t *config;      /* the fleet configuration of the request, or NULL */
-	struct strv dropped; /* x-affix-local keys that it may not carry */
+	struct schema_judge *judge; /* of the configuration; it gets ready meanwhile */
+	json_t *config;             /* the fleet configuration of the request, or NULL */
+	struct strv dropped;        /* x-affix-local keys that it may not carry */
 };
 
 #define DELIVERY_INIT     \
@@ -56,11 +58,12 @@ must_check int delivery_renew_config(struct operation *operation, struct plan *p
 				     const json_t *fleet);
 
 /* The two parts of it that need no host. What a request narrows: 0; refused. The configuration of a
- * plan against the bundle's schema, by a child without rights: 0; refused; -errno. */
+ * plan against the bundle's schema, by a child without rights, which is *judge* if there is one
+ * already: 0; refused; -errno. */
 must_check int delivery_read_narrowing(const struct request *request, struct plan_narrowing *ret,
 				       struct refusal *reterr_refusal);
 must_check int delivery_validate(const struct bundle *bundle, const struct plan *plan,
-				 struct refusal *reterr_refusal);
+				 struct schema_judge *judge, struct refusal *reterr_refusal);
 
 void delivery_done(struct delivery *delivery);
 #define cleanup_delivery CLEANUP(delivery_done)

@@ -45,6 +45,21 @@ must_check int schema_validate_isolated(const char *schema_text, size_t schema_s
 					const char *instance_text, size_t instance_size,
 					char *reterr, size_t size);
 
+/*
+ * In two steps, so that the child is ready by the time that there is something to judge: it is
+ * started, and asked once. It shares this process's memory as it was when it was started. 0,
+ * -errno.
+ */
+struct schema_judge;
+must_check int schema_judge_start(struct schema_judge **ret);
+must_check int schema_judge_ask(struct schema_judge *judge, const char *schema_text,
+				size_t schema_size, const char *instance_text, size_t instance_size,
+				char *reterr, size_t size);
+struct schema_judge *schema_judge_end(struct schema_judge *judge);
+
+DEFINE_CLEANUP(struct schema_judge *, schema_judge, schema_judge_end)
+#define cleanup_schema_judge CLEANUP(cleanup_schema_judge)
+
 /* Whether the top-level property *key* is marked `"x-affix-local": true` in the schema text's
  * object. */
 bool schema_key_is_local(const json_t *schema_object, const char *key);

@@ -3,11 +3,14 @@
 /*
  * Validation in a child that can do nothing else. Schema and configuration come from outside, the
  * caller is root, and two parsers and a regular-expression engine stand between; so they run where
- * a bug in them is worth little: no descriptor but the pipe, no privileges, and a seccomp filter
- * that leaves write and exit. (Strict mode was looked at: the kernel refuses it to a process that
- * has a filter, and systemd gives the updater several.) Everything that needs another system call
- * is done before: the heap is taken in one piece (malloc can neither grow it nor map more; to need
- * more is to be killed), hash tables are seeded, and qsort() has looked up the memory's size.
+ * a bug in them is worth little: no descriptor but the socket, no privileges, and a seccomp filter
+ * that leaves read, write and exit. (Strict mode was looked at: the kernel refuses it to a process
+ * that has a filter, and systemd gives the updater several.) Everything that needs another system
+ * call is done before: the heap is taken in one piece (malloc can neither grow it nor map more; to
+ * need more is to be killed), hash tables are seeded, and qsort() has looked up the memory's size.
+ *
+ * All of that takes as long as the judging does, and needs neither text: who knows that there will
+ * be something to judge starts the child before, and it gets ready on another processor.
  *
  * What comes back is a verdict and a sentence, untrusted: the sentence is escaped here, and a child
  * that says "valid" without reason gives away no more than the schema would have.
@@ -15,6 +18,7 @@
  * The address sanitizer maps memory at will: builds with it have the limits and no filter.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -29,6 +33,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,7 +44,7 @@
 #include "base/str.h"
 #include "manifest/schema.h"
 
-#define HEAP_SIZE    ((size_t)24 * 1024 * 1024)
+#define HEAP_SIZE    ((size_t)25 * 1024 * 1024)
 #define STACK_SIZE   ((rlim_t)4 * 1024 * 1024)
 #define CPU_SECONDS  2U
 #define TIMEOUT_USEC (5U * CLOCK_USEC_PER_SEC)
@@ -74,11 +79,15 @@ struct answer {
 	char text[ANSWER_MAX];
 };
 
-struct texts {
-	const char *schema;
+/* What the child is asked: this, the schema, the instance. */
+struct question {
 	size_t schema_size;
-	const char *instance;
 	size_t instance_size;
+};
+
+struct schema_judge {
+	pid_t pid;
+	int fd;
 };
 
 static _Noreturn void leave(int code)
@@ -162,8 +171,9 @@ static int forbid_system_calls(void)
 {
 	static struct sock_filter filter[] = {
 		LOAD(arch),
-		SKIP_UNLESS(ARCH, 4),
+		SKIP_UNLESS(ARCH, 5),
 		LOAD(nr),
+		SKIP_IF(SYS_read, 4),
 		SKIP_IF(SYS_write, 3),
 		SKIP_IF(SYS_exit_group, 2),
 		SKIP_IF(SYS_rt_sigreturn, 1),
@@ -204,7 +214,8 @@ static void answer_set(struct answer *answer, enum verdict verdict, const char *
 }
 
 /* What happens inside: parse both, validate. */
-static int judge(const struct texts *texts, struct answer *answer)
+static int reach_verdict(const struct question *question, const char *schema_text,
+			 const char *instance_text, struct answer *answer)
 {
 	cleanup_diagnostics struct diagnostics problems = DIAGNOSTICS_INIT;
 	cleanup_schema struct schema *schema = NULL;
@@ -212,7 +223,7 @@ static int judge(const struct texts *texts, struct answer *answer)
 	struct json_problem problem = {0};
 	int r;
 
-	r = schema_parse(texts->schema, texts->schema_size, SCHEMA_FILE, &schema, &problems);
+	r = schema_parse(schema_text, question->schema_size, SCHEMA_FILE, &schema, &problems);
 	if (r > 0) {
 		struct refusal refusal = REFUSAL_INIT;
 
@@ -221,7 +232,7 @@ static int judge(const struct texts *texts, struct answer *answer)
 	}
 	if (r != 0)
 		return r;
-	r = json_parse_object(texts->instance, texts->instance_size, &instance, &problem);
+	r = json_parse_object(instance_text, question->instance_size, &instance, &problem);
 	if (r > 0) {
 		(void)snprintf(answer->text, sizeof(answer->text), ": is not JSON: %s",
 			       problem.text);
@@ -236,13 +247,45 @@ static int judge(const struct texts *texts, struct answer *answer)
 	return r;
 }
 
-static _Noreturn void child(int fd, const struct texts *texts)
+/* Nobody asks any more: there is nothing left to do. */
+static void read_or_leave(void *data, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = read(0, (char *)data + done, size - done);
+
+		if (n <= 0)
+			leave(1);
+		done += (size_t)n;
+	}
+}
+
+static int hear_and_judge(struct answer *answer)
+{
+	cleanup_free char *schema = NULL;
+	cleanup_free char *instance = NULL;
+	struct question question;
+
+	read_or_leave(&question, sizeof(question));
+	schema = malloc(question.schema_size + 1);
+	instance = malloc(question.instance_size + 1);
+	if (!schema || !instance)
+		return -ENOMEM;
+	read_or_leave(schema, question.schema_size);
+	read_or_leave(instance, question.instance_size);
+	schema[question.schema_size] = '\0';
+	instance[question.instance_size] = '\0';
+	return reach_verdict(&question, schema, instance, answer);
+}
+
+static _Noreturn void child(int fd)
 {
 	struct answer answer = {0};
 	int r = enter_isolation(fd);
 
 	if (r == 0)
-		r = judge(texts, &answer);
+		r = hear_and_judge(&answer);
 	if (r < 0) {
 		answer.verdict = VERDICT_BROKEN;
 		answer.error = r;
@@ -250,25 +293,47 @@ static _Noreturn void child(int fd, const struct texts *texts)
 	leave(write(0, &answer, sizeof(answer)) == (ssize_t)sizeof(answer) ? 0 : 1);
 }
 
-/* Reads the answer; *ret_size* is what came before the end or the deadline. */
-static int read_answer(int fd, struct answer *answer, size_t *ret_size)
+/* Waits until *fd* is ready for *events*; false once the deadline is over. */
+static bool await(int fd, short events, uint64_t deadline)
 {
-	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_USEC;
-	size_t size = 0;
+	struct pollfd waiting = {.fd = fd, .events = events};
 
-	while (size < sizeof(*answer)) {
-		struct pollfd waiting = {.fd = fd, .events = POLLIN};
+	for (;;) {
 		uint64_t now = clock_monotonic_usec();
-		ssize_t n;
 
 		if (now >= deadline)
-			break;
-		if (poll(&waiting, 1, (int)((deadline - now) / CLOCK_USEC_PER_MSEC) + 1) <= 0)
-			continue;
-		n = read(fd, (char *)answer + size, sizeof(*answer) - size);
-		if (n < 0 && errno != EINTR)
+			return false;
+		if (poll(&waiting, 1, (int)((deadline - now) / CLOCK_USEC_PER_MSEC) + 1) > 0)
+			return true;
+	}
+}
+
+/* A child that does not listen any more has said why, or was killed. */
+static void tell(int fd, const void *data, size_t size, uint64_t deadline)
+{
+	size_t done = 0;
+
+	while (done < size && await(fd, POLLOUT, deadline)) {
+		ssize_t n = send(fd, (const char *)data + done, size - done,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return;
+		done += n > 0 ? (size_t)n : 0;
+	}
+}
+
+/* Reads the answer; *ret_size* is what came before the end or the deadline. */
+static int read_answer(int fd, struct answer *answer, uint64_t deadline, size_t *ret_size)
+{
+	size_t size = 0;
+
+	while (size < sizeof(*answer) && await(fd, POLLIN, deadline)) {
+		ssize_t n = read(fd, (char *)answer + size, sizeof(*answer) - size);
+
+		if (n < 0 && errno != EINTR && errno != ECONNRESET)
 			return -errno;
-		if (n == 0)
+		if (n == 0 || (n < 0 && errno == ECONNRESET))
 			break;
 		size += n > 0 ? (size_t)n : 0;
 	}
@@ -310,37 +375,67 @@ static int conclude(const struct answer *answer, size_t answer_size, char *reter
 	}
 }
 
-static void end_child(pid_t pid)
+int schema_judge_start(struct schema_judge **ret)
 {
-	(void)kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+	cleanup_free struct schema_judge *judge = malloc(sizeof(*judge));
+	cleanup_fd int theirs = -EBADF;
+	cleanup_fd int ours = -EBADF;
+	int ends[2];
+	pid_t pid;
+
+	if (!judge)
+		return -ENOMEM;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	ours = ends[0];
+	theirs = ends[1];
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		child(theirs);
+	*judge = (struct schema_judge){.pid = pid, .fd = TAKE_FD(ours)};
+	*ret = TAKE_PTR(judge);
+	return 0;
+}
+
+int schema_judge_ask(struct schema_judge *judge, const char *schema_text, size_t schema_size,
+		     const char *instance_text, size_t instance_size, char *reterr, size_t size)
+{
+	const struct question question = {schema_size, instance_size};
+	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_USEC;
+	struct answer answer = {0};
+	size_t answer_size = 0;
+	int r;
+
+	assert(judge);
+	tell(judge->fd, &question, sizeof(question), deadline);
+	tell(judge->fd, schema_text, schema_size, deadline);
+	tell(judge->fd, instance_text, instance_size, deadline);
+	r = read_answer(judge->fd, &answer, deadline, &answer_size);
+	return r < 0 ? r : conclude(&answer, answer_size, reterr, size);
+}
+
+struct schema_judge *schema_judge_end(struct schema_judge *judge)
+{
+	if (!judge)
+		return NULL;
+	(void)fd_close(judge->fd);
+	(void)kill(judge->pid, SIGKILL);
+	while (waitpid(judge->pid, NULL, 0) < 0 && errno == EINTR)
 		;
+	free(judge);
+	return NULL;
 }
 
 int schema_validate_isolated(const char *schema_text, size_t schema_size, const char *instance_text,
 			     size_t instance_size, char *reterr, size_t size)
 {
-	const struct texts texts = {schema_text, schema_size, instance_text, instance_size};
-	struct answer answer = {0};
-	cleanup_fd int reading = -EBADF;
-	cleanup_fd int writing = -EBADF;
-	size_t answer_size = 0;
-	int ends[2];
-	pid_t pid;
-	int r;
+	cleanup_schema_judge struct schema_judge *judge = NULL;
+	int r = schema_judge_start(&judge);
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return -errno;
-	reading = ends[0];
-	writing = ends[1];
-	pid = fork();
-	if (pid < 0)
-		return -errno;
-	if (pid == 0)
-		child(writing, &texts);
-	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): its cleanup reads it */
-	writing = fd_close(writing);
-	r = read_answer(reading, &answer, &answer_size);
-	end_child(pid);
-	return r < 0 ? r : conclude(&answer, answer_size, reterr, size);
+	if (r != 0)
+		return r;
+	return schema_judge_ask(judge, schema_text, schema_size, instance_text, instance_size,
+				reterr, size);
 }

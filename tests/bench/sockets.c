@@ -5,7 +5,9 @@
  *
  *   connect COUNT   so many connections, one after the other; prints nanoseconds for each
  *   visit COUNT     the same with a server that asks who comes, and so uses them
- *   datagram COUNT  so many sends of 64 bytes to a socket that nobody reads; the same
+ *   datagram COUNT  for every line of its input a socket that sends so many times 64 bytes to one
+ *                   that nobody reads, and stays until the next line; prints its port, and
+ *                   nanoseconds for each
  *   bulk MIB        so much through one connection; prints nanoseconds for each MiB
  *   pace COUNT      so many connections evenly within a minute; prints how many it made
  *   hold COUNT      so many connections that stay until standard input ends; prints "held"
@@ -152,19 +154,36 @@ static void do_pace(uint64_t count)
 	(void)waitpid(pid, NULL, 0);
 }
 
-static void do_datagram(uint64_t count)
+static void send_each(int sender, const struct sockaddr_in *to, uint64_t count)
 {
 	static const char bytes[64];
-	struct sockaddr_in to, from;
-	int receiver = bound(SOCK_DGRAM, 1, &to), sender = bound(SOCK_DGRAM, 1, &from);
-	uint64_t began = now();
 
 	for (uint64_t i = 0; i < count; i++)
-		if (sendto(sender, bytes, sizeof(bytes), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
+		if (sendto(sender, bytes, sizeof(bytes), 0, (const struct sockaddr *)to,
+			   sizeof(*to)) < 0)
 			give_up("sendto");
-	print_each(began, count);
-	(void)close(receiver);
+}
+
+static void do_datagram(uint64_t count)
+{
+	struct sockaddr_in to, from;
+	int receiver = bound(SOCK_DGRAM, 1, &to);
+	int sender = -1;
+
+	while (getchar() != EOF) {
+		uint64_t began;
+
+		if (sender >= 0)
+			(void)close(sender);
+		sender = bound(SOCK_DGRAM, 1, &from);
+		began = now();
+		send_each(sender, &to, count);
+		(void)printf("%u ", (unsigned)ntohs(from.sin_port));
+		print_each(began, count);
+		(void)fflush(stdout);
+	}
 	(void)close(sender);
+	(void)close(receiver);
 }
 
 static void do_bulk(uint64_t mib)

@@ -778,6 +778,33 @@ class Udp(Case):
         for server in servers:
             server.close()
 
+    def test_one_datagram_more_is_of_the_peer_that_it_goes_to_by_every_part_of_the_address(self):
+        # Each differs from the first in one part only: the port, or 32 bits of the address; and IPv4 in IPv6's clothes is another family.
+        sixth = ['fd00::1', 'fd00::2', 'fd00::1:0:1', 'fd00:0:1::1', 'fd01::1']
+        fourth = ['127.0.0.1', '127.0.0.2', '126.0.0.1']
+        for address in sixth + ['126.0.0.1']:
+            subprocess.run(['ip', 'address', 'replace', address, 'dev', 'lo', *(['nodad'] if ':' in address else [])], check=True)
+        readers = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(2)]
+        for port, reader in enumerate(readers, 3001):
+            reader.bind(('::', port))
+        for family, addresses in ((socket.AF_INET6, [*sixth, '::ffff:127.0.0.1']), (socket.AF_INET, fourth)):
+            targets = [(address, 3001) for address in addresses] + [(addresses[0], 3002)]
+            for connected in (False, True):
+                sock = socket.socket(family, socket.SOCK_DGRAM)
+                number = cookie(sock)
+                if connected:
+                    sock.connect(targets[0])
+                for _ in range(3):
+                    for size, target in enumerate(targets, 1):
+                        for _ in range(2):
+                            sock.sendto(b'x' * size, target)
+                self.collector.ask()
+                told = {(e['remote'], e['remote_port']): (e['packets_sent'], e['bytes_sent']) for e in self.closed(sock, number)}
+                self.assertEqual(told, {(address.removeprefix('::ffff:'), port): (6, 6 * size)
+                                        for size, (address, port) in enumerate(targets, 1)}, connected)
+        for reader in readers:
+            reader.close()
+
     def closed(self, sock, number):
         """What is told of a socket's flows at its end."""
         sock.close()
@@ -1263,19 +1290,19 @@ class Cgroup(Case):
         server.close()
 
     def test_without_an_iterator_a_peer_that_is_talked_with_is_not_silent(self):
-        collector = Collector(self.tier, 262144, 'long', '100')
+        collector = Collector(self.tier, 262144, 'long', '500')
         self.addCleanup(collector.close)
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.sendto(b'x', ('127.0.0.1', 3001))
         number = cookie(sock)
         collector.wait_event(number, 'udp_send')
-        for _ in range(30):
+        for _ in range(80):
             collect.time.sleep(0.01)
             sock.sendto(b'x', ('127.0.0.1', 3001))
             collector.ask()
         self.assertEqual(collector.of(number, 'close'), [])
         sock.close()
-        self.assertEqual(collector.wait_event(number, 'close')['bytes_sent'], 31)
+        self.assertEqual(collector.wait_event(number, 'close')['bytes_sent'], 81)
 
 
 class Senders(Case):

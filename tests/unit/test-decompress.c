@@ -101,12 +101,12 @@ static struct hasher *new_hasher(void)
 	return hasher;
 }
 
-static int read_all(const struct buffer *file, struct buffer *out, struct refusal *refusal)
+static int read_with(struct hasher *hasher, struct frames **ready, const struct buffer *file,
+		     struct buffer *out, struct refusal *refusal)
 {
-	cleanup_hasher struct hasher *hasher = new_hasher();
 	cleanup_decompressor struct decompressor *d = NULL;
 	cleanup_fd int fd = file_of(file);
-	int r = decompress_open(fd, hasher, &d, refusal);
+	int r = decompress_open(fd, hasher, ready, &d, refusal);
 	bool is_last = false;
 
 	while (r == 0) {
@@ -120,6 +120,24 @@ static int read_all(const struct buffer *file, struct buffer *out, struct refusa
 		is_last = size % BUNDLE_FRAME_SIZE_UNIT != 0;
 		assert_int_equal(buffer_add(out, piece, size), 0);
 	}
+	return r;
+}
+
+/* By threads that got ready before, and by those that are started when there is work: the same. */
+static int read_all(const struct buffer *file, struct buffer *out, struct refusal *refusal)
+{
+	cleanup_hasher struct hasher *hasher = new_hasher();
+	cleanup_frames struct frames *ready = NULL;
+	cleanup_buffer struct buffer again = BUFFER_INIT;
+	struct refusal refusal_again = REFUSAL_INIT;
+	int r = read_with(hasher, NULL, file, out, refusal);
+
+	assert_int_equal(frames_prepare(hasher, &ready), 0);
+	assert_int_equal(read_with(hasher, &ready, file, &again, &refusal_again), r);
+	assert_string_equal(refusal_again.text, refusal->text);
+	assert_int_equal(again.size, out->size);
+	if (again.size > 0)
+		assert_memory_equal(again.data, out->data, again.size);
 	return r;
 }
 
@@ -408,7 +426,7 @@ static void file_position_is_neither_used_nor_moved(void **state)
 	add_zstd(&file, &in, 0);
 	fd = file_of(&file);
 	assert_int_equal(lseek(fd, 7, SEEK_SET), 7);
-	assert_int_equal(decompress_open(fd, hasher, &d, &refusal), 0);
+	assert_int_equal(decompress_open(fd, hasher, NULL, &d, &refusal), 0);
 	assert_int_equal(decompress_read(d, &piece, &size, &refusal), 0);
 	assert_int_equal(size, in.size);
 	assert_int_equal(lseek(fd, 0, SEEK_CUR), 7);
@@ -422,7 +440,7 @@ static void unreadable_file_is_an_error_and_no_refusal(void **state)
 	struct refusal refusal = REFUSAL_INIT;
 
 	(void)state;
-	assert_int_equal(decompress_open(fd, hasher, &d, &refusal), -EISDIR);
+	assert_int_equal(decompress_open(fd, hasher, NULL, &d, &refusal), -EISDIR);
 	assert_null(d);
 }
 

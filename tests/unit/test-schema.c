@@ -416,6 +416,24 @@ static void isolated_child_lives_within_its_memory(void **state)
 		assert_isolated("{}", too_large, 1, COMPLEX);
 }
 
+static void judge_waits_to_be_asked(void **state)
+{
+	cleanup_schema_judge struct schema_judge *unasked = NULL;
+	cleanup_schema_judge struct schema_judge *judge = NULL;
+	/* More than a socket holds at a time. */
+	cleanup_free char *large = repeat("{\"a\": [", "{},", 100000, "1]}");
+	const char *schema = "{\"properties\": {\"b\": true}, \"additionalProperties\": false}";
+	char reason[512] = "";
+
+	(void)state;
+	assert_int_equal(schema_judge_start(&unasked), 0);
+	assert_int_equal(schema_judge_start(&judge), 0);
+	assert_int_equal(schema_judge_ask(judge, schema, strlen(schema), large, strlen(large),
+					  reason, sizeof(reason)),
+			 1);
+	assert_string_equal(reason, "/a: is not allowed here");
+}
+
 /* Under valgrind the child's filter kills valgrind's own system calls. */
 static bool is_under_valgrind(void)
 {
@@ -443,6 +461,7 @@ int main(void)
 	const struct CMUnitTest isolated_tests[] = {
 		cmocka_unit_test(isolated_verdicts_are_the_same),
 		cmocka_unit_test(isolated_child_lives_within_its_memory),
+		cmocka_unit_test(judge_waits_to_be_asked),
 	};
 	int failed = 0;
 

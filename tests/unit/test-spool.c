@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -138,6 +139,18 @@ static void missing_space_is_refused_with_both_figures(void **state)
 	assert_int_equal(open_spool(&spool, "/tmp", 20480, &refusal), 0);
 }
 
+static bool takes_room(const char *dir, uint64_t expected)
+{
+	cleanup_fd int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cleanup_spool struct spool spool = SPOOL_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+	struct stat st;
+
+	assert_int_equal(spool_open(&spool, fd, expected, O_EXCL, &refusal), 0);
+	assert_int_equal(fstat(spool.fd, &st), 0);
+	return st.st_blocks > 0;
+}
+
 /* On a file system of 8 MiB: both would fit, one after the other. */
 static int open_two_at_once(const char *dir)
 {
@@ -156,10 +169,13 @@ static int open_two_at_once(const char *dir)
 		return 3;
 	spool_done(&first);
 	spool_done(&second);
-	return spool_open(&second, fd, 5U << 20, O_EXCL, &refusal) == 0 ? 0 : 4;
+	if (spool_open(&second, fd, 5U << 20, O_EXCL, &refusal) != 0)
+		return 4;
+	spool_done(&second);
+	return takes_room(dir, 4U << 20) || !takes_room(dir, (4U << 20) + 1) ? 5 : 0;
 }
 
-static void copies_that_are_made_at_the_same_time_share_the_room(void **state)
+static void large_copies_that_are_made_at_the_same_time_share_the_room(void **state)
 {
 	char dir[] = "/tmp/affix-spool-XXXXXX";
 	int status = 0;
@@ -229,7 +245,8 @@ int main(void)
 			reset),
 		cmocka_unit_test_setup(file_that_never_gets_a_name_is_not_hurried_to_disk, reset),
 		cmocka_unit_test_setup(missing_space_is_refused_with_both_figures, reset),
-		cmocka_unit_test_setup(copies_that_are_made_at_the_same_time_share_the_room, reset),
+		cmocka_unit_test_setup(large_copies_that_are_made_at_the_same_time_share_the_room,
+				       reset),
 		cmocka_unit_test_setup(missing_inodes_are_refused, reset),
 		cmocka_unit_test_setup(disk_that_fills_up_is_refused_and_other_errors_are_not,
 				       reset),
