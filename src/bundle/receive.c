@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/memory.h"
 #include "bundle/bundle.h"
 #include "bundle/frames.h"
 #include "bundle/hasher.h"
@@ -66,8 +67,8 @@ struct bundle_copy {
 	int result; /* of what was begun */
 	struct refusal refusal;
 	struct hasher_turns turns;
+	uint8_t (*ahead)[CHUNK_SIZE]; /* AHEAD_CHUNKS that are not used again; or NULL */
 	uint8_t chunks[HASHER_BUFFERS][CHUNK_SIZE];
-	uint8_t ahead[AHEAD_CHUNKS][CHUNK_SIZE]; /* not used again */
 };
 
 struct bundle_copy *bundle_copy_free(struct bundle_copy *copy)
@@ -76,6 +77,7 @@ struct bundle_copy *bundle_copy_free(struct bundle_copy *copy)
 		return NULL;
 	(void)hasher_free(copy->hasher);
 	spool_done(&copy->spool);
+	free(copy->ahead);
 	free(copy);
 	return NULL;
 }
@@ -134,6 +136,10 @@ int bundle_copy_begin(int fd, int dirfd, struct bundle_copy **ret)
 	if (r < 0)
 		return r;
 	r = open_copy(fd, dirfd, copy, &copy->refusal);
+	if (r == 0) {
+		copy->ahead = memory_new_large(AHEAD_CHUNKS * sizeof(*copy->ahead));
+		r = copy->ahead ? 0 : -ENOMEM;
+	}
 	for (size_t i = 0; r == 0 && i < AHEAD_CHUNKS && !copy->is_whole; i++)
 		r = copy_chunk(fd, copy, copy->ahead[i], &copy->refusal);
 	copy->result = r;

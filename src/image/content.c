@@ -15,10 +15,11 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
+#include "base/memory.h"
 #include "bundle/hasher.h"
 #include "ext4/edit_file.h"
 
-#define PIECE_SIZE (512UL << 10) /* moved at once */
+#define PIECE_SIZE (256UL << 10) /* moved at once */
 #define LEAD_SIZE  (1UL << 20)   /* between the positions */
 
 struct content_file {
@@ -89,7 +90,7 @@ static int prepare(struct content *content)
 	if (content->hasher)
 		return 0;
 	if (!content->back)
-		content->back = edit_new_room(HASHER_BUFFERS * sizeof(*content->back));
+		content->back = memory_new_large(HASHER_BUFFERS * sizeof(*content->back));
 	if (!content->piece)
 		content->piece = edit_new_room(PIECE_SIZE);
 	return content->back && content->piece ? hasher_new(&content->hasher) : -ENOMEM;

@@ -492,9 +492,9 @@ class Content(Case):
         image = self.image()
         source = shutil.copy(image, self.work.fresh('source.img'))
         sizes = self.writes(image)
-        large = [number for number, size in enumerate(sizes, 1) if size == 512 << 10]
-        self.assertGreater(len(large), 9)
-        for number in (1, large[0], large[4], large[-1], large[-1] + 1, large[-1] + 2, large[-1] + 4):
+        large = [number for number, size in enumerate(sizes, 1) if size == 256 << 10]
+        self.assertGreater(len(large), 15)
+        for number in (1, large[0], large[9], large[-1], large[-1] + 1, large[-1] + 2, large[-1] + 4):
             with self.subTest(number):
                 shutil.copy(source, image)
                 done = fixture.run(['strace', '-f', '-o', '/dev/null', '-P', image, '-e', 'trace=pwrite64', '-e',
