@@ -11,10 +11,6 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct file {
-	void *private_data;
-};
-
 struct fdtable {
 	unsigned int max_fds;
 	struct file **fd;

@@ -153,19 +153,19 @@ static __always_inline void address_of(struct bpf_sock_addr *context, struct pro
 static __always_inline void received(struct bpf_sock_addr *context, struct probe_socket *socket,
 				     struct probe_peer *peer)
 {
-	struct probe_traffic one = {.packets_received = 1, .last_ns = bpf_ktime_get_coarse_ns()};
+	struct probe_traffic one = {.packets_received = 1};
 	struct probe_tuple local = {};
 	enum peer_place place;
 	bool news;
 
 	if (receives_are_traced && is_connected(context->sk, peer))
 		return;
-	place = is_connected(context->sk, peer) ? PEER_CONNECTED
-						: place_of(socket, peer, one.last_ns);
+	place = is_connected(context->sk, peer) ? PEER_CONNECTED : place_of(socket, peer);
 	if (receives_are_traced) {
 		note_peer_locked(&socket->received, peer, place);
 		return;
 	}
+	one.last_ns = bpf_ktime_get_coarse_ns();
 	peer->cookie = bpf_get_socket_cookie(context);
 	news = place == PEER_CONNECTED ? count_connected(socket, peer->cookie, &one, true)
 	       : place == PEER_FIRST   ? count_first(socket, &one, true)

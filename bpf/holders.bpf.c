@@ -3,10 +3,10 @@
 /* An iterator over all descriptors: what was there before, and how all of it stands now. */
 #include "closed.h"
 #include "tell.h"
+#include "unseen.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct file;
 struct seq_file;
 
 struct bpf_iter_meta {
@@ -27,6 +27,25 @@ char LICENSE[] SEC("license") = "GPL";
 /* At the first look: sockets that nothing is kept with yet are older than we are. Who holds one
  * that is younger has not used it, and of that there is a hook for each way. */
 __u32 seeding;
+
+/* Where no end of a system call is seen, two more looks judge connections that somebody wrote to
+ * unseen. */
+__u32 judging; /* enum probe_judging */
+
+static __always_inline void judge(struct task_struct *task, struct sock *sk,
+				  struct probe_socket *socket)
+{
+	struct tcp_sock *tcp = socket->flags & SOCKET_UNSEEN ? bpf_skc_to_tcp_sock(sk) : NULL;
+
+	if (!tcp)
+		return;
+	if (judging == JUDGES_OTHERS && !is_owner(&socket->owner, task)) {
+		clear_flags(socket, SOCKET_UNSEEN);
+		forget_owner(socket);
+	}
+	if (judging == JUDGES_OWNERS && is_owner(&socket->owner, task))
+		note_written(socket, tcp);
+}
 
 /* *task* holds a socket of which no use was seen. Of several, none is its owner until one uses it;
  * a listener is its oldest holder's. */
@@ -153,6 +172,9 @@ int holders(struct bpf_iter__task_file *context)
 		return 0;
 	if (seeding)
 		hold(task, sk, stored);
+	judge(task, sk, stored);
+	if (judging == JUDGES_OWNERS)
+		return 0;
 	write(context->meta->seq, sk, stored);
 	return 0;
 }

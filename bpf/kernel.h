@@ -26,22 +26,20 @@ struct probe_net_pointer {
 	struct net *net;
 };
 
-struct probe_cookie {
+struct probe_atomic {
 	__s64 counter;
 };
 
 struct sock_common {
-	__be32 skc_daddr;
-	__be32 skc_rcv_saddr;
+	__be32 skc_daddr, skc_rcv_saddr;
 	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned short skc_family;
 	unsigned char skc_state;
 	unsigned long skc_flags;
-	struct probe_cookie skc_cookie;
+	struct probe_atomic skc_cookie;
 	struct probe_net_pointer skc_net;
-	struct in6_addr skc_v6_daddr;
-	struct in6_addr skc_v6_rcv_saddr;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
 };
 
 struct probe_socket_lock {
@@ -56,10 +54,10 @@ struct sock {
 	struct sock_common __sk_common;
 	struct sk_buff_head sk_write_queue;
 	struct probe_socket_lock sk_lock;
-	__u16 sk_type;
-	__u16 sk_protocol;
-	int sk_err;
+	__u16 sk_type, sk_protocol;
+	int sk_err, sk_write_pending;
 	unsigned int sk_kern_sock : 1;
+	struct socket *sk_socket;
 };
 
 struct inet_sock {
@@ -73,15 +71,9 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
-	__u64 bytes_received;
-	__u64 bytes_sent;
-	__u64 bytes_retrans;
-	__u64 bytes_acked;
-	__u32 snd_una;
-	__u32 snd_nxt;
-	__u32 segs_in;
-	__u32 segs_out;
-	__u32 total_retrans;
+	__u64 bytes_received, bytes_sent, bytes_retrans, bytes_acked;
+	__u32 snd_una, snd_nxt, write_seq;
+	__u32 segs_in, segs_out, total_retrans;
 	unsigned int is_mptcp : 1;
 };
 
@@ -89,13 +81,23 @@ struct mptcp_sock {
 	struct sock *first;
 };
 
-/* The number of a bit of skc_flags. */
 enum sock_flags {
-	SOCK_MEMALLOC = 14
+	SOCK_MEMALLOC = 14 /* the number of a bit of skc_flags */
+};
+
+struct probe_file_ref {
+	struct probe_atomic refcnt; /* 0: one */
+};
+
+struct file {
+	void *private_data;
+	struct probe_atomic f_count; /* since Linux 6.13: */
+	struct probe_file_ref f_ref;
 };
 
 struct socket {
 	struct sock *sk;
+	struct file *file;
 };
 
 struct probe_id {
@@ -103,8 +105,7 @@ struct probe_id {
 };
 
 struct cred {
-	struct probe_id uid;
-	struct probe_id gid;
+	struct probe_id uid, gid;
 };
 
 struct kernfs_node {
@@ -129,8 +130,7 @@ struct nsproxy {
 
 struct task_struct {
 	unsigned int flags;
-	int pid;
-	int tgid;
+	int pid, tgid;
 	__u64 start_boottime;
 	char comm[16];
 	struct task_struct *real_parent;

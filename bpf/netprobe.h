@@ -21,6 +21,7 @@ enum probe_kind {
 	PROBE_EXEC,        /* struct probe_exec */
 	PROBE_EXIT,        /* the process of *owner* ends */
 	PROBE_PEER,        /* from an iterator: the first peer of a datagram socket */
+	PROBE_UNSEEN,      /* somebody wrote to a connection unseen; only the cookie is set */
 };
 
 /* Flags of a record. */
@@ -79,8 +80,7 @@ struct probe_address {
 struct probe_tuple {
 	struct probe_address local, remote;
 	__u16 local_port, remote_port; /* host order */
-	__u8 family;
-	__u8 protocol;
+	__u8 family, protocol;
 	__u16 unused;
 };
 
@@ -125,12 +125,18 @@ struct probe_peer {
 };
 
 struct probe_traffic {
-	__u64 bytes_sent, bytes_received;
-	__u64 packets_sent, packets_received;
+	__u64 bytes_sent, bytes_received, packets_sent, packets_received;
 	__u64 last_ns;        /* CLOCK_MONOTONIC */
 	__u64 owner_start_ns; /* of who was the last to talk with it */
 	__u32 owner_tgid;
 	__u32 told; /* a record has told of it */
+};
+
+/* What a look at all descriptors is for, where connections may be written to unseen. */
+enum probe_judging {
+	JUDGES_NOT,
+	JUDGES_OTHERS, /* who holds one and is not its owner may have written */
+	JUDGES_OWNERS  /* of what nobody else holds it was the owner */
 };
 
 /* Per CPU: records for which the ring had no room, peers for which the map had none; and how often

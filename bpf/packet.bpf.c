@@ -5,11 +5,12 @@
  * place, where the hooks for addresses take the socket's lock first. Of TCP only the first one says
  * something. It runs in the system call that sends, but for packets that something has held up (a
  * queue of netfilter): so the process that runs is believed if it is the owner, and else the system
- * call's end tells, or, before Linux 6.3, the call itself. It returns 1, and nothing happens to the
- * packet.
+ * call's end tells, or, where that is not seen, the call itself. It returns 1, and nothing happens
+ * to the packet.
  */
 #include "call.h"
 #include "tell.h"
+#include "unseen.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
@@ -203,7 +204,7 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 		place = PEER_CONNECTED;
 		news = count_connected(socket, bpf_get_socket_cookie(skb), &one, mine);
 	} else {
-		place = place_of(socket, &peer, one.last_ns);
+		place = place_of(socket, &peer);
 		if (place == PEER_OF_MANY)
 			peer.cookie = bpf_get_socket_cookie(skb);
 		news = place == PEER_FIRST ? count_first(socket, &one, mine)
@@ -293,10 +294,16 @@ static __always_inline bool count_one_to(struct __sk_buff *skb, struct bpf_sock 
 	return true;
 }
 
-/* Whether a packet of TCP says nothing: also that of somebody who makes such packets himself. */
-static __always_inline bool is_tcp_silent(const struct bpf_sock *sk)
+/* Whether a packet of TCP says nothing: also that of somebody who makes such packets himself.
+ * Nobody waits to write. */
+static __always_inline bool is_tcp_silent(struct bpf_sock *sk)
 {
-	return sends_are_traced && sk->state != TCP_SYN_SENT;
+	struct sock *waited;
+
+	if (!sends_are_traced || sk->state == TCP_SYN_SENT)
+		return false;
+	waited = (struct sock *)bpf_skc_to_tcp_sock(sk);
+	return !waited || waited->sk_write_pending == 0;
 }
 
 static __always_inline bool is_done_ipv4(struct __sk_buff *skb, struct bpf_sock *sk)
@@ -363,55 +370,58 @@ static __always_inline void syn_sent(struct __sk_buff *skb, struct bpf_sock *sk)
 	submit(record, TCP_SYN_SENT);
 }
 
-/* Whether the process that runs may be the one that goes on with a connection, which has the socket
- * then. What leaves besides (answers let more go) says nothing. */
-static __always_inline enum sending tcp_sends_on(struct bpf_sock *sk)
+/* Another process is in a call on the socket: if it sends it is the owner now, and if it perhaps
+ * does, nobody is. Programs of 32 bits have other numbers for their calls: what they wrote tells.
+ */
+static __always_inline void sent_by_another(struct __sk_buff *skb, struct bpf_sock *sk,
+					    struct tcp_sock *tcp, struct probe_socket *socket)
 {
 	enum sending sending = sends_on(sk);
-	struct tcp_sock *tcp;
-
-	if (sending != SENDS_PERHAPS)
-		return sending;
-	tcp = bpf_skc_to_tcp_sock(sk);
-	return tcp && ((struct sock *)tcp)->sk_lock.owned ? SENDS_PERHAPS : SENDS_NOT;
-}
-
-/* Another process goes on with a connection, before Linux 6.3: one that sends and never receives.
- */
-static __always_inline void tcp_sent(struct __sk_buff *skb, struct bpf_sock *sk)
-{
-	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	struct probe_record *record;
-	struct packet packet = {};
-	enum sending sending;
-	struct ports ports;
-	__u32 version = 0;
+	__u32 version;
 
-	if (!socket || is_owner(&socket->owner, bpf_get_current_task_btf()) ||
-	    socket->flags & SOCKET_ENDED || !(socket->flags & SOCKET_ANNOUNCED))
+	if ((sending == SENDS_PERHAPS && socket->owner.tgid != 0) ||
+	    (sending == SENDS_NOT && is_written_unseen(socket, tcp)))
+		owned_by_nobody(tcp, socket, bpf_get_socket_cookie(skb));
+	if (sending != SENDS_FOR_CERTAIN)
 		return;
-	sending = tcp_sends_on(sk);
-	if (sending == SENDS_NOT || (sending == SENDS_PERHAPS && socket->owner.tgid == 0))
+	version = take(socket);
+	if (version == 0)
 		return;
-	if (!read_packet(skb, &packet) ||
-	    bpf_skb_load_bytes(skb, packet.offset, &ports, sizeof(ports)) < 0)
-		return;
-	set_ports(&packet, &ports);
-	if (sending == SENDS_PERHAPS)
-		forget_owner(socket);
-	else
-		version = take(socket);
-	if (sending == SENDS_FOR_CERTAIN && version == 0)
-		return;
-	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(skb), socket,
-			    sending == SENDS_PERHAPS ? OF_NOBODY : OF_CURRENT);
+	note_written(socket, tcp);
+	record = record_new(PROBE_OWNER, bpf_get_socket_cookie(skb), socket, OF_CURRENT);
 	if (!record) {
 		forget_owner(socket);
 		return;
 	}
 	record->owner.version = version;
-	record->tuple = packet.tuple;
+	tuple_of((struct sock *)tcp, &record->tuple);
 	submit(record, (__u8)sk->state);
+}
+
+/* Something of a connection leaves. Who waits to write is looked at, and, where ends of calls are
+ * not seen, the rest, too. Who has the socket's lock is in a call on it; in an interrupt nobody
+ * has. */
+static __always_inline void tcp_sent(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct probe_socket *socket;
+
+	if (!tcp)
+		return;
+	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	if (!socket || socket->flags & SOCKET_ENDED || !(socket->flags & SOCKET_ANNOUNCED))
+		return;
+	if (another_writes(tcp, socket))
+		owned_by_nobody(tcp, socket, bpf_get_socket_cookie(skb));
+	if (sends_are_traced)
+		return;
+	if (!((struct sock *)tcp)->sk_lock.owned)
+		left_unseen(tcp, socket, bpf_get_socket_cookie(skb));
+	else if (is_owner(&socket->owner, bpf_get_current_task_btf()))
+		note_written(socket, tcp);
+	else
+		sent_by_another(skb, sk, tcp, socket);
 }
 
 /* All others: apart, because what it needs of the stack and of registers would cost each packet.
@@ -432,8 +442,7 @@ static __noinline int other_sent(struct __sk_buff *packet)
 			count_any(packet, sk, socket, bpf_ktime_get_coarse_ns());
 	} else if (states_are_traced && sk->state == TCP_SYN_SENT) {
 		syn_sent(packet, sk);
-	} else if (!sends_are_traced &&
-		   (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT)) {
+	} else if (sk->state == TCP_ESTABLISHED || sk->state == TCP_CLOSE_WAIT) {
 		tcp_sent(packet, sk);
 	}
 	return 1;

@@ -21,10 +21,11 @@ static __always_inline bool is_first(const struct probe_socket *socket,
 
 /* The first peer finds its place, or another thread finds one at this moment, which is waited for.
  */
-static __always_inline void find_place(struct probe_socket *socket, const struct probe_peer *peer,
-				       __u64 now_ns)
+static __always_inline void find_place(struct probe_socket *socket, const struct probe_peer *peer)
 {
-	if (__sync_val_compare_and_swap(&socket->first_tick, 0, probe_tick(now_ns) | 1) == 0) {
+	__u32 tick = probe_tick(bpf_ktime_get_coarse_ns()) | 1;
+
+	if (__sync_val_compare_and_swap(&socket->first_tick, 0, tick) == 0) {
 		socket->first = peer->remote;
 		socket->first_port = peer->remote_port;
 		socket->first_protocol = peer->protocol;
@@ -40,7 +41,7 @@ static __always_inline void find_place(struct probe_socket *socket, const struct
 
 /* Where *peer* is kept. */
 static __always_inline enum peer_place place_of(struct probe_socket *socket,
-						const struct probe_peer *peer, __u64 now_ns)
+						const struct probe_peer *peer)
 {
 	const struct probe_counters *counters = &socket->counters;
 
@@ -48,7 +49,7 @@ static __always_inline enum peer_place place_of(struct probe_socket *socket,
 		return PEER_FIRST;
 	if (socket->first_family == 0 && !(socket->flags & (SOCKET_MANY | PROBE_CONNECTED)) &&
 	    counters->packets_sent == 0 && counters->packets_received == 0)
-		find_place(socket, peer, now_ns);
+		find_place(socket, peer);
 	/* By this thread or another one. */
 	in_order();
 	if (is_first(socket, peer))

@@ -32,8 +32,10 @@
 #define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT    2
 #define TCP_SYN_RECV    3
+#define TCP_FIN_WAIT1   4
 #define TCP_CLOSE       7
 #define TCP_CLOSE_WAIT  8
+#define TCP_LAST_ACK    9
 #define TCP_LISTEN      10
 
 /* States of a socket, in probe_socket.flags beside those of a record. */
@@ -43,6 +45,7 @@
 #define SOCKET_SEVERAL   0x800U /* of ICMP: it has more than one peer */
 #define SOCKET_MANY      0x1000U /* no peer is kept here any more */
 #define SOCKET_USED      0x2000U /* its owner was seen to use it */
+#define SOCKET_UNSEEN    0x4000U /* of TCP: somebody wrote unseen, see unseen.h */
 
 /* Where a datagram's peer is kept. */
 enum peer_place {
@@ -83,7 +86,12 @@ struct probe_socket {
 	__u16 first_port;
 	__u8 first_family; /* 0: there is none */
 	__u8 first_protocol;
-	__u32 first_tick; /* when the last datagram was exchanged with it */
+
+	union {
+		__u32 first_tick;   /* when the last datagram was exchanged with it */
+		__u32 written_seen; /* of TCP: see unseen.h; 0: not known */
+	};
+
 	__u32 netns;
 	__u32 flags;
 };

@@ -2,6 +2,7 @@
 
 /* TCP's life, from sockops, where no tracepoint tells it. */
 #include "closed.h"
+#include "unseen.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
@@ -50,6 +51,8 @@ static __always_inline void state_changed(struct bpf_sock_ops *context)
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 	if (!tcp || !socket || socket->flags & SOCKET_ENDED)
 		return;
+	if (context->args[0] == TCP_ESTABLISHED || context->args[0] == TCP_CLOSE_WAIT)
+		closed_unseen(tcp, socket, bpf_get_socket_cookie(context));
 	if (context->args[1] == TCP_CLOSE)
 		return closed((struct sock *)tcp, tcp, bpf_get_socket_cookie(context), socket,
 			      (__u8)context->args[0]);

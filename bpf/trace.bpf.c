@@ -7,6 +7,7 @@
  */
 #include "closed.h"
 #include "tell.h"
+#include "unseen.h"
 
 /* See ring.h for why it is this one. */
 char LICENSE[] SEC("license") = "GPL";
@@ -18,6 +19,14 @@ const volatile bool calls_are_known;
 const volatile __u32 first_idle_ticks;
 __u32 doubts;
 
+static __always_inline void note_use(struct sock *sk, struct probe_socket *socket)
+{
+	struct tcp_sock *tcp = sends_are_traced ? NULL : bpf_skc_to_tcp_sock(sk);
+
+	if (tcp)
+		note_written(socket, tcp);
+}
+
 /* The process that runs is in a system call on *sk*. */
 static __always_inline struct probe_socket *used(struct sock *sk)
 {
@@ -28,6 +37,7 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 
 	if (socket && is_owner(&socket->owner, bpf_get_current_task_btf())) {
 		set_flags(socket, SOCKET_USED);
+		note_use(sk, socket);
 		return socket;
 	}
 	/* The kernel's own are used in the system calls of anybody: file systems, for one. */
@@ -41,6 +51,7 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 	version = take(socket);
 	if (version == 0)
 		return socket;
+	note_use(sk, socket);
 	if (socket->netns == 0)
 		socket->netns = sk->__sk_common.skc_net.net->ns.inum;
 	if (socket->flags & SOCKET_ENDED || (!tcp && !(socket->flags & SOCKET_ANNOUNCED)))
@@ -147,10 +158,9 @@ static __always_inline bool is_corked(struct sock *sk)
 	return sk->sk_write_queue.qlen != 0;
 }
 
-/* Packets say all of what is sent, but for who did it if that is another process than before. */
-SEC("tp_btf/sock_send_length")
-
-int BPF_PROG(length_sent, struct sock *sk, int length)
+/* A send ends. Packets say all of what is sent, but for who did it if that is another process than
+ * before. */
+static __always_inline int send_ended(struct sock *sk, long length)
 {
 	bool tcp = sk->sk_protocol == IPPROTO_TCP;
 	struct probe_socket *socket;
@@ -163,6 +173,36 @@ int BPF_PROG(length_sent, struct sock *sk, int length)
 	if (socket && !tcp)
 		settle(sk, socket);
 	return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+
+int BPF_PROG(length_sent, struct sock *sk, int length)
+{
+	return send_ended(sk, length);
+}
+
+/* Before Linux 6.3: the same where the functions end that the system calls come to. */
+SEC("fexit/inet_sendmsg")
+
+int BPF_PROG(ipv4_sent, struct socket *socket, void *message, unsigned long size, int length)
+{
+	return send_ended(socket->sk, length);
+}
+
+SEC("fexit/inet6_sendmsg")
+
+int BPF_PROG(ipv6_sent, struct socket *socket, void *message, unsigned long size, int length)
+{
+	return send_ended(socket->sk, length);
+}
+
+SEC("fexit/inet_sendpage")
+
+int BPF_PROG(page_sent, struct socket *socket, void *page, int offset, unsigned long size,
+	     int flags, long length)
+{
+	return send_ended(socket->sk, length);
 }
 
 /* From a peer whose address was not asked for: of a socket that is connected, or of nobody. */
@@ -206,13 +246,9 @@ static __always_inline void received_from(struct sock *sk, struct probe_socket *
 	tell_peer(PROBE_RECEIVE, socket, &peer, last->place, &tuple, OF_CURRENT);
 }
 
-SEC("tp_btf/sock_recv_length")
-
-int BPF_PROG(length_received, struct sock *sk, int length, int flags)
+static __always_inline int receive_ended(struct sock *sk, int length, int flags)
 {
-	struct probe_traffic one = {.packets_received = 1,
-				    .bytes_received = (__u64)length,
-				    .last_ns = bpf_ktime_get_ns()};
+	struct probe_traffic one = {.packets_received = 1, .bytes_received = (__u64)length};
 	struct probe_socket *socket;
 	struct probe_last last = {};
 	bool is_noted;
@@ -228,11 +264,44 @@ int BPF_PROG(length_received, struct sock *sk, int length, int flags)
 	/* What stays in the queue will be received yet; in the errors' is what was sent. */
 	if (flags & (MSG_PEEK | MSG_ERRQUEUE))
 		return 0;
+	one.last_ns = bpf_ktime_get_ns();
 	if (is_noted)
 		received_from(sk, socket, &last, &one);
 	else
 		received_from_somebody(sk, socket, &one);
 	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+
+int BPF_PROG(length_received, struct sock *sk, int length, int flags)
+{
+	return receive_ended(sk, length, flags);
+}
+
+SEC("fexit/inet_recvmsg")
+
+int BPF_PROG(ipv4_received, struct socket *socket, void *message, unsigned long size, int flags,
+	     int length)
+{
+	return receive_ended(socket->sk, length, flags);
+}
+
+SEC("fexit/inet6_recvmsg")
+
+int BPF_PROG(ipv6_received, struct socket *socket, void *message, unsigned long size, int flags,
+	     int length)
+{
+	return receive_ended(socket->sk, length, flags);
+}
+
+/* Of raw sockets of IPv6. */
+SEC("fexit/sock_common_recvmsg")
+
+int BPF_PROG(raw_received, struct socket *socket, void *message, unsigned long size, int flags,
+	     int length)
+{
+	return receive_ended(socket->sk, length, flags);
 }
 
 static __always_inline bool tell_tcp(__u32 kind, struct sock *sk, struct probe_socket *socket,
@@ -296,6 +365,7 @@ SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(state_set, struct sock *sk, int old, int new)
 {
 	struct probe_socket *socket;
+	struct tcp_sock *tcp;
 
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
@@ -303,11 +373,16 @@ int BPF_PROG(state_set, struct sock *sk, int old, int new)
 		begins(sk, new);
 	if (new == TCP_ESTABLISHED)
 		established(sk, old);
-	if (new != TCP_CLOSE || old == TCP_CLOSE)
+	if (old == TCP_CLOSE || (new != TCP_CLOSE &&new != TCP_FIN_WAIT1 &&new != TCP_LAST_ACK))
 		return 0;
 	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
-	if (socket && !(socket->flags & SOCKET_ENDED))
-		closed(sk, bpf_skc_to_tcp_sock(sk), bpf_get_socket_cookie(sk), socket, (__u8)old);
+	tcp = bpf_skc_to_tcp_sock(sk);
+	if (!socket || !tcp || socket->flags & SOCKET_ENDED)
+		return 0;
+	if (old == TCP_ESTABLISHED || old == TCP_CLOSE_WAIT)
+		closed_unseen(tcp, socket, bpf_get_socket_cookie(sk));
+	if (new == TCP_CLOSE)
+		closed(sk, tcp, bpf_get_socket_cookie(sk), socket, (__u8)old);
 	return 0;
 }
 

@@ -23,12 +23,12 @@ static int read_piece(void *context, const void **ret, size_t *ret_size,
 	return decompress_read(context, ret, ret_size, reterr_refusal);
 }
 
-static int open_with(struct hasher *hasher, struct frames **ready, int fd,
+static int open_with(struct hasher *hasher, struct frames **ready, const struct bytes *bytes,
 		     const struct identity *identity, const struct bundle_spool *spool,
 		     struct bundle **ret, struct refusal *reterr_refusal)
 {
 	cleanup_decompressor struct decompressor *stream = NULL;
-	int r = decompress_open(fd, hasher, ready, &stream, reterr_refusal);
+	int r = decompress_open(bytes, hasher, ready, &stream, reterr_refusal);
 
 	if (r != 0)
 		return r;
@@ -45,7 +45,7 @@ int bundle_open(int fd, const struct identity *identity, const struct bundle_spo
 
 	if (r < 0)
 		return r;
-	r = open_with(hasher, NULL, fd, identity, spool, &bundle, reterr_refusal);
+	r = open_with(hasher, NULL, BYTES_OF_FILE(fd), identity, spool, &bundle, reterr_refusal);
 	if (r != 0)
 		return r;
 	r = identity ? 0 : digest_of_fd(fd, &bundle->digest, NULL);
@@ -58,8 +58,9 @@ int bundle_open(int fd, const struct identity *identity, const struct bundle_spo
 int bundle_open_received(struct bundle_receipt *receipt, const struct bundle_spool *spool,
 			 struct bundle **ret, struct refusal *reterr_refusal)
 {
-	int r = open_with(receipt->hasher, &receipt->frames, receipt->fd, &receipt->identity, spool,
-			  ret, reterr_refusal);
+	const struct bytes bytes = {receipt->fd, receipt->memory, receipt->size};
+	int r = open_with(receipt->hasher, &receipt->frames, &bytes, &receipt->identity, spool, ret,
+			  reterr_refusal);
 
 	if (r == 0)
 		(*ret)->digest = receipt->digest;

@@ -45,11 +45,11 @@ struct bundle {
 	char key_id[MINISIGN_KEY_ID_TEXT_SIZE]; /* the key that signed it; "" for none */
 };
 
-/* A copy of a bundle that is being made and digested while something else is done. */
+/* The copy of a small bundle, which is digested while something else is done. */
 struct bundle_copy;
 
-/* Begins it in *dirfd*. What goes wrong is bundle_receive()'s to say. 0 or -errno. */
-must_check int bundle_copy_begin(int fd, int dirfd, struct bundle_copy **ret);
+/* NULL: nothing was begun, and bundle_receive() does all of it. */
+struct bundle_copy *bundle_copy_begin(int fd);
 struct bundle_copy *bundle_copy_free(struct bundle_copy *copy);
 
 DEFINE_CLEANUP(struct bundle_copy *, bundle_copy, bundle_copy_free)
@@ -71,7 +71,9 @@ struct bundle_verify {
 
 /* Verified bytes, and what their signature says. */
 struct bundle_receipt {
-	int fd;
+	int fd;          /* or: */
+	uint8_t *memory; /* the bytes, so many */
+	uint64_t size;
 	struct digest digest;
 	struct identity identity;
 	const struct trust_key *key; /* borrowed from the trust */
@@ -89,9 +91,9 @@ void bundle_receipt_done(struct bundle_receipt *receipt);
 #define cleanup_bundle_receipt CLEANUP(bundle_receipt_done)
 
 /*
- * Copies *fd* (a regular file; a sealed memfd is used as it is) into an unnamed file, digests what
- * it copies, and verifies the signature over it. Nothing of the bundle is parsed. 0; refused;
- * -errno.
+ * Copies *fd* (a regular file; a large sealed memfd is used as it is) into an unnamed file, or into
+ * memory if it is small, digests what it copies, and verifies the signature over it. Nothing of the
+ * bundle is parsed. 0; refused; -errno.
  */
 must_check int bundle_receive(int fd, const struct bundle_verify *verify,
 			      struct bundle_receipt *ret, struct refusal *reterr_refusal);

@@ -19,13 +19,12 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#include "base/fd.h"
 #include "bundle/bundle.h"
 
 #define INPUT_SIZE (128UL * 1024)
 
 struct decompressor {
-	int fd;
+	struct bytes bytes;
 	struct hasher *hasher;
 	uint64_t offset;            /* of the file, behind *input* */
 	struct digest_table *table; /* of a file of frames */
@@ -46,7 +45,7 @@ static int fill_input(struct decompressor *d, struct refusal *reterr_refusal)
 	size_t n = 0;
 	int r;
 
-	r = fd_pread_full(d->fd, d->input, INPUT_SIZE, d->offset, &n);
+	r = bytes_read(&d->bytes, d->input, INPUT_SIZE, d->offset, &n);
 	if (r < 0)
 		return r;
 	d->offset += n;
@@ -82,15 +81,15 @@ static int open_gzip(struct decompressor *d)
 
 static int open_frames(struct decompressor *d, struct frames **ready)
 {
-	int r = digest_table_read(d->fd, &d->table);
+	int r = digest_table_read(&d->bytes, &d->table);
 
 	if (r == 0 && ready)
 		d->frames = TAKE_PTR(*ready);
-	return r < 0 ? r : frames_open(d->fd, d->table->offset, d->hasher, &d->frames);
+	return r < 0 ? r : frames_open(&d->bytes, d->table->offset, d->hasher, &d->frames);
 }
 
-int decompress_open(int fd, struct hasher *hasher, struct frames **ready, struct decompressor **ret,
-		    struct refusal *reterr_refusal)
+int decompress_open(const struct bytes *bytes, struct hasher *hasher, struct frames **ready,
+		    struct decompressor **ret, struct refusal *reterr_refusal)
 {
 	static const uint8_t zstd_magic[] = {0x28, 0xb5, 0x2f, 0xfd};
 	static const uint8_t gzip_magic[] = {0x1f, 0x8b};
@@ -99,7 +98,7 @@ int decompress_open(int fd, struct hasher *hasher, struct frames **ready, struct
 
 	if (!d)
 		return -ENOMEM;
-	d->fd = fd;
+	d->bytes = *bytes;
 	d->hasher = hasher;
 	r = fill_input(d, reterr_refusal);
 	if (r != 0)

@@ -16,14 +16,15 @@
 struct decompressor;
 
 /*
- * Reads the bundle file *fd* (borrowed) from offset 0, whatever its file position: zstd or gzip,
- * told apart by their first bytes. *hasher* (borrowed) may digest its pieces, and must
+ * Reads the bundle file *bytes*, which must outlive *ret*, from its beginning: zstd or gzip, told
+ * apart by their first bytes. *hasher* (borrowed) may digest its pieces, and must
  * outlive *ret*. *ready* is NULL, or what was prepared for it and the hasher, which is taken if the
  * file is a row of frames. 0; refused with REFUSAL_MALFORMED_BUNDLE or REFUSAL_BUNDLE_TOO_LARGE;
  * -errno.
  */
-must_check int decompress_open(int fd, struct hasher *hasher, struct frames **ready,
-			       struct decompressor **ret, struct refusal *reterr_refusal);
+must_check int decompress_open(const struct bytes *bytes, struct hasher *hasher,
+			       struct frames **ready, struct decompressor **ret,
+			       struct refusal *reterr_refusal);
 /* What stands behind the frames; NULL: nothing does. Borrowed. */
 const struct digest_table *decompress_table(const struct decompressor *d);
 struct decompressor *decompress_close(struct decompressor *d);

@@ -11,7 +11,6 @@
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/fd.h"
 #include "bundle/bundle.h"
@@ -42,57 +41,57 @@ static struct head make_head(size_t n)
 }
 
 /* The number at the end of a file of *size* bytes, if a table of so many has room there; else 0. */
-static int read_number(int fd, uint64_t size, size_t *ret)
+static int read_number(const struct bytes *bytes, uint64_t size, size_t *ret)
 {
 	uint32_t number = 0;
 	size_t n = 0;
 	int r = 0;
 
 	if (size > sizeof(number))
-		r = fd_pread_full(fd, &number, sizeof(number), size - sizeof(number), &n);
+		r = bytes_read(bytes, &number, sizeof(number), size - sizeof(number), &n);
 	number = n == sizeof(number) ? le32toh(number) : 0;
 	*ret = number <= BUNDLE_ENTRIES_MAX && table_size(number) <= size ? number : 0;
 	return r;
 }
 
 /* The table of *n* digests that begins at its offset, if there is one. */
-static int read_table(int fd, size_t n, struct digest_table *table)
+static int read_table(const struct bytes *bytes, size_t n, struct digest_table *table)
 {
 	const struct head wanted = make_head(n);
 	struct head head;
 	size_t got = 0;
-	int r = fd_pread_full(fd, &head, sizeof(head), table->offset, &got);
+	int r = bytes_read(bytes, &head, sizeof(head), table->offset, &got);
 
 	if (r < 0 || got != sizeof(head) || memcmp(&head, &wanted, sizeof(head)) != 0)
 		return r;
-	r = fd_pread_full(fd, table->digests, n * sizeof(*table->digests),
-			  table->offset + sizeof(head), &got);
+	r = bytes_read(bytes, table->digests, n * sizeof(*table->digests),
+		       table->offset + sizeof(head), &got);
 	if (r == 0 && got == n * sizeof(*table->digests))
 		table->n = n;
 	return r;
 }
 
-int digest_table_read(int fd, struct digest_table **ret)
+int digest_table_read(const struct bytes *bytes, struct digest_table **ret)
 {
 	cleanup_free struct digest_table *table =
 		calloc(1, sizeof(*table) + BUNDLE_ENTRIES_MAX * sizeof(table->digests[0]));
-	struct stat st;
+	uint64_t size = 0;
 	size_t n = 0;
 	int r;
 
 	if (!table)
 		return -ENOMEM;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	r = S_ISREG(st.st_mode) ? read_number(fd, (uint64_t)st.st_size, &n) : 0;
+	r = bytes_size(bytes, &size);
+	if (r == 0)
+		r = read_number(bytes, size, &n);
 	if (r < 0)
 		return r;
-	table->offset = (uint64_t)st.st_size - (n > 0 ? table_size(n) : 0);
-	r = n > 0 ? read_table(fd, n, table) : 0;
+	table->offset = size - (n > 0 ? table_size(n) : 0);
+	r = n > 0 ? read_table(bytes, n, table) : 0;
 	if (r < 0)
 		return r;
 	if (table->n == 0)
-		table->offset = (uint64_t)st.st_size;
+		table->offset = size;
 	*ret = TAKE_PTR(table);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "bundle/bytes.h"
 #include "crypto/digest.h"
 
 /*
@@ -20,9 +21,9 @@ struct digest_table {
 	struct digest digests[]; /* BUNDLE_ENTRIES_MAX of them have room */
 };
 
-/* Looks at the end of *fd* for a table. What is none is left to whoever reads the frames. The
+/* Looks at the end of *bytes* for a table. What is none is left to whoever reads the frames. The
  * caller frees *ret*. 0 or -errno. */
-must_check int digest_table_read(int fd, struct digest_table **ret);
+must_check int digest_table_read(const struct bytes *bytes, struct digest_table **ret);
 
 /* Writes the table of *n* digests, 1 to BUNDLE_ENTRIES_MAX, at the position of *fd*. 0 or -errno.
  */

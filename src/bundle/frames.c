@@ -19,7 +19,6 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-#include "base/fd.h"
 #include "base/thread.h"
 #include "bundle/bundle.h"
 
@@ -31,17 +30,14 @@
 /* Of a slot's memory, this is made to be there before it is used. */
 #define CONTENT_EXPECTED (BUNDLE_FRAME_SIZE_MAX / 2)
 #define PAGE_SIZE_MAX    (64UL * 1024)
-/* In whole pages. */
-#define COMPRESSED_ROOM (BUNDLE_FRAME_SIZE_MAX + PAGE_SIZE_MAX)
 
 static_assert(BUNDLE_FRAME_SIZE_MAX % BUNDLE_FRAME_SIZE_UNIT == 0,
 	      "the greatest frame is no last one");
-static_assert(COMPRESSED_SIZE_MAX <= COMPRESSED_ROOM, "a frame that does not shrink has room");
-static_assert(FIRST_GUESS % PAGE_SIZE_MAX == 0 && CONTENT_EXPECTED % PAGE_SIZE_MAX == 0,
-	      "what is made to be there is whole pages");
+static_assert(CONTENT_EXPECTED % PAGE_SIZE_MAX == 0, "what is made to be there is whole pages");
 
 struct slot {
-	uint8_t *compressed; /* room for COMPRESSED_ROOM */
+	uint8_t *room;             /* for COMPRESSED_SIZE_MAX bytes; NULL until it is needed */
+	const uint8_t *compressed; /* there, or where all of the bundle is */
 	size_t compressed_size;
 	uint8_t *content; /* room for BUNDLE_FRAME_SIZE_MAX */
 	size_t size;      /* as the frame says */
@@ -51,7 +47,7 @@ struct slot {
 };
 
 struct frames {
-	int fd;
+	struct bytes bytes;
 	struct hasher *hasher;
 	uint64_t offset; /* of the file, behind the last frame that was read */
 	uint64_t end;    /* of the frames */
@@ -102,10 +98,8 @@ static void take_one(struct frames *frames, ZSTD_DCtx *zstd)
  * one does not. */
 static void populate(const struct frames *frames)
 {
-	for (size_t i = 0; i < N_SLOTS; i++) {
-		(void)madvise(frames->slots[i].compressed, FIRST_GUESS, MADV_POPULATE_WRITE);
+	for (size_t i = 0; i < N_SLOTS; i++)
 		(void)madvise(frames->slots[i].content, CONTENT_EXPECTED, MADV_POPULATE_WRITE);
-	}
 }
 
 static void *work(void *argument)
@@ -133,9 +127,8 @@ static int prepare_slots(struct frames *frames)
 	for (size_t i = 0; i < N_SLOTS; i++) {
 		struct slot *slot = &frames->slots[i];
 
-		slot->compressed = aligned_alloc(PAGE_SIZE_MAX, COMPRESSED_ROOM);
 		slot->content = aligned_alloc(PAGE_SIZE_MAX, BUNDLE_FRAME_SIZE_MAX);
-		if (!slot->compressed || !slot->content)
+		if (!slot->content)
 			return -ENOMEM;
 	}
 	return 0;
@@ -181,13 +174,13 @@ int frames_prepare(struct hasher *hasher, struct frames **ret)
 	return 0;
 }
 
-int frames_open(int fd, uint64_t end, struct hasher *hasher, struct frames **ret)
+int frames_open(const struct bytes *bytes, uint64_t end, struct hasher *hasher, struct frames **ret)
 {
 	int r = *ret ? 0 : frames_new(hasher, ret);
 
 	if (r < 0)
 		return r;
-	(*ret)->fd = fd;
+	(*ret)->bytes = *bytes;
 	(*ret)->end = end;
 	return 0;
 }
@@ -209,7 +202,7 @@ struct frames *frames_close(struct frames *frames)
 	(void)pthread_cond_destroy(&frames->ready);
 	(void)pthread_mutex_destroy(&frames->mutex);
 	for (size_t i = 0; i < N_SLOTS; i++) {
-		free(frames->slots[i].compressed);
+		free(frames->slots[i].room);
 		free(frames->slots[i].content);
 	}
 	(void)ZSTD_freeDCtx(frames->zstd);
@@ -265,40 +258,98 @@ static int measure(const struct slot *slot, size_t n, size_t *ret, struct refusa
 	return 0;
 }
 
-/* Reads the next frame to its slot. At the end nothing is read. */
-static int read_frame(struct frames *frames, struct slot *slot, struct refusal *reterr_refusal)
+static int refuse_cut_off(struct refusal *reterr_refusal)
+{
+	return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+		      "the bundle is cut off: its compressed stream does not end where the file "
+		      "does");
+}
+
+static int refuse_too_long(struct refusal *reterr_refusal)
+{
+	return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
+		      "the bundle has a zstd frame longer than what it holds");
+}
+
+/* Finds the frame that begins at the offset in memory. */
+static int find_frame(struct frames *frames, struct slot *slot, size_t *ret_size,
+		      struct refusal *reterr_refusal)
+{
+	const uint64_t end = MIN(frames->end, frames->bytes.size);
+	const uint64_t left = end - MIN(end, frames->offset);
+	size_t n = (size_t)MIN(left, (uint64_t)COMPRESSED_SIZE_MAX);
+	int r;
+
+	slot->compressed = frames->bytes.memory + frames->offset;
+	if (n == 0)
+		return 0;
+	r = check_head(slot, n, reterr_refusal);
+	if (r == 0)
+		r = measure(slot, n, ret_size, reterr_refusal);
+	if (r != 0 || *ret_size > 0)
+		return r;
+	return n == left ? refuse_cut_off(reterr_refusal) : refuse_too_long(reterr_refusal);
+}
+
+/* gcc 12's analyzer takes for lost what is kept behind the slot. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+
+static bool make_room(struct slot *slot)
+{
+	if (!slot->room)
+		slot->room = malloc(COMPRESSED_SIZE_MAX);
+	return slot->room;
+}
+
+#pragma GCC diagnostic pop
+
+/* Reads the frame that begins at the offset of the file. */
+static int load_frame(struct frames *frames, struct slot *slot, size_t *ret_size,
+		      struct refusal *reterr_refusal)
 {
 	const uint64_t left = frames->end - MIN(frames->end, frames->offset);
 	size_t wanted = frames->guess;
-	size_t size = 0;
 	size_t n = 0;
 
-	while (size == 0) {
+	if (!make_room(slot))
+		return -ENOMEM;
+	slot->compressed = slot->room;
+	while (*ret_size == 0) {
 		size_t more = 0;
-		int r = fd_pread_full(frames->fd, slot->compressed + n,
-				      (size_t)MIN((uint64_t)wanted, left) - n, frames->offset + n,
-				      &more);
+		int r = bytes_read(&frames->bytes, slot->room + n,
+				   (size_t)MIN((uint64_t)wanted, left) - n, frames->offset + n,
+				   &more);
 
 		if (r < 0)
 			return r;
 		n += more;
-		frames->is_at_end = n == 0;
 		if (n == 0)
 			return 0;
 		r = check_head(slot, n, reterr_refusal);
 		if (r == 0)
-			r = measure(slot, n, &size, reterr_refusal);
+			r = measure(slot, n, ret_size, reterr_refusal);
 		if (r != 0)
 			return r;
-		if (size == 0 && n < wanted)
-			return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
-				      "the bundle is cut off: its compressed stream does not end "
-				      "where the file does");
-		if (size == 0 && wanted == COMPRESSED_SIZE_MAX)
-			return refuse(reterr_refusal, REFUSAL_MALFORMED_BUNDLE,
-				      "the bundle has a zstd frame longer than what it holds");
+		if (*ret_size == 0 && n < wanted)
+			return refuse_cut_off(reterr_refusal);
+		if (*ret_size == 0 && wanted == COMPRESSED_SIZE_MAX)
+			return refuse_too_long(reterr_refusal);
 		wanted = MIN(2 * wanted, COMPRESSED_SIZE_MAX);
 	}
+	return 0;
+}
+
+/* The next frame, to its slot. At the end there is none. */
+static int read_frame(struct frames *frames, struct slot *slot, struct refusal *reterr_refusal)
+{
+	size_t size = 0;
+	int r = frames->bytes.memory ? find_frame(frames, slot, &size, reterr_refusal)
+				     : load_frame(frames, slot, &size, reterr_refusal);
+
+	if (r != 0)
+		return r;
+	frames->is_at_end = size == 0;
 	slot->compressed_size = size;
 	frames->offset += size;
 	frames->guess = MIN(size + size / 8, COMPRESSED_SIZE_MAX);

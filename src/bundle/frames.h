@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "bundle/bytes.h"
 #include "bundle/hasher.h"
 #include "ipc/refusal.h"
 
@@ -19,9 +20,10 @@ struct frames;
 /* Who knows that there will be frames makes threads and memory ready meanwhile. *hasher* is
  * borrowed, and must outlive *ret*. 0; -errno. */
 must_check int frames_prepare(struct hasher *hasher, struct frames **ret);
-/* *ret* is what was prepared for *hasher*, or NULL. *fd*, whose frames end at *end*, and *hasher*
- * are borrowed, and must outlive *ret*. 0; -errno. */
-must_check int frames_open(int fd, uint64_t end, struct hasher *hasher, struct frames **ret);
+/* *ret* is what was prepared for *hasher*, or NULL. *bytes*, whose frames end at *end*, and
+ * *hasher* are borrowed, and what they stand for must outlive *ret*. 0; -errno. */
+must_check int frames_open(const struct bytes *bytes, uint64_t end, struct hasher *hasher,
+			   struct frames **ret);
 struct frames *frames_close(struct frames *frames);
 
 DEFINE_CLEANUP(struct frames *, frames, frames_close)

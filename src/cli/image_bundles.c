@@ -9,7 +9,6 @@
 #include "cli/image_bundles.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,7 +19,6 @@
 #include "bundle/trust.h"
 #include "cli/verify.h"
 #include "crypto/minisign.h"
-#include "image/workspace.h"
 #include "ipc/request.h"
 
 /* What an add-on has besides its files: records, directories, links, drop-ins, accounts. */
@@ -211,20 +209,12 @@ int image_bundles_measure(const struct image_bundles *bundles, uint64_t block_si
 	return COMMAND_DONE;
 }
 
-int image_bundles_begin(struct image_bundles *bundles)
+void image_bundles_begin(struct image_bundles *bundles)
 {
 	struct host_call *call = bundles->count > 0 ? &bundles->items[0].call : NULL;
-	cleanup_fd int base = -EBADF;
-	int r;
 
-	if (!call || call->refusal.code != REFUSAL_NONE)
-		return COMMAND_DONE;
-	base = open(workspace_base(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	/* The excerpt says what is wrong with it. */
-	if (base < 0)
-		return COMMAND_DONE;
-	r = bundle_copy_begin(call->fds[REQUEST_FD_BUNDLE], base, &call->begun);
-	return r < 0 ? command_broke(r, "the bundle could not be received") : COMMAND_DONE;
+	if (call && call->refusal.code == REFUSAL_NONE)
+		call->begun = bundle_copy_begin(call->fds[REQUEST_FD_BUNDLE]);
 }
 
 int image_bundles_install(struct image_bundles *bundles, struct image_work *work)

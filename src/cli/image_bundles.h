@@ -59,7 +59,7 @@ must_check int image_bundles_measure(const struct image_bundles *bundles, uint64
 				     struct image_bundles_need *ret);
 
 /* Begins to receive the first of them: its digest is made while the image is looked at. */
-must_check int image_bundles_begin(struct image_bundles *bundles);
+void image_bundles_begin(struct image_bundles *bundles);
 
 /* Has the engine install them in the copy; image_end() brings that into the image. */
 must_check int image_bundles_install(struct image_bundles *bundles, struct image_work *work);

@@ -57,6 +57,7 @@ struct exchange *exchange_free(struct exchange *exchange)
 {
 	if (!exchange)
 		return NULL;
+	rest_forget_question(exchange);
 	if (exchange->number != 0)
 		slots_remove(&exchange->front->requests, exchange->number);
 	agent_forget_exchange(exchange);

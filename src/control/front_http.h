@@ -44,6 +44,7 @@ struct exchange {
 	bool is_complete; /* the request is here, whole */
 	bool is_answered;
 	bool is_started;     /* the answer's head is written */
+	bool is_waiting;     /* for an answer of the store that may take its time */
 	bool is_proven;      /* it came with a credential that the store knows */
 	bool must_close;     /* nothing more can be understood on this connection */
 	struct buffer body;  /* the request's */

@@ -42,6 +42,20 @@ void rest_forget_spool(struct exchange *exchange)
 	ignore_result(file_remove(FRONT_FD_INCOMING, exchange->spool_name, NULL));
 }
 
+void rest_forget_question(struct exchange *exchange)
+{
+	Link__HttpGone gone = LINK__HTTP_GONE__INIT;
+	Link__Frame frame = LINK__FRAME__INIT;
+
+	if (!exchange->is_waiting)
+		return;
+	gone.id = exchange->number;
+	frame.body_case = LINK__FRAME__BODY_HTTP_GONE;
+	frame.http_gone = &gone;
+	/* Without memory for this what was asked for is done all the same. */
+	ignore_result(front_send(exchange->front, &frame));
+}
+
 static bool is_upload(const struct exchange *exchange)
 {
 	return api_is_upload(exchange->method, exchange->path);
@@ -84,9 +98,9 @@ static int ask(struct exchange *exchange, bool is_question)
 	frame.body_case = LINK__FRAME__BODY_HTTP_REQUEST;
 	frame.http_request = &request;
 	r = front_send(exchange->front, &frame);
+	exchange->is_waiting = !is_question && api_is_patient(exchange->method, exchange->path);
 	exchange->deadline =
-		front_msec() +
-		(api_is_patient(exchange->method, exchange->path) ? UPLOAD_MSEC : ANSWER_MSEC);
+		front_msec() + (exchange->is_waiting || is_question ? UPLOAD_MSEC : ANSWER_MSEC);
 	return r;
 }
 
@@ -197,7 +211,10 @@ void rest_on_response(struct front *front, const Link__HttpResponse *response)
 	struct exchange *exchange = slots_get(&front->requests, response->id);
 	uint8_t *body = NULL;
 
-	if (!exchange || exchange->is_answered)
+	if (!exchange)
+		return;
+	exchange->is_waiting = false;
+	if (exchange->is_answered)
 		return;
 	if (response->status == STATUS_CONTINUE && !exchange->is_spool_granted) {
 		grant(exchange);

@@ -14,5 +14,7 @@ int rest_spool(struct exchange *exchange, const void *data, size_t size);
 /* The body is here. */
 void rest_complete(struct exchange *exchange);
 void rest_on_response(struct front *front, const Link__HttpResponse *response);
+/* Tells the store that nobody waits any more for what it has not answered yet. */
+void rest_forget_question(struct exchange *exchange);
 /* What an upload leaves behind unless the store was told of it. */
 void rest_forget_spool(struct exchange *exchange);

@@ -39,8 +39,9 @@
 #define CACHE          "pulled"
 #define DIRECTORY_MODE 0700
 #define DEADLINE_USEC  (240 * CLOCK_USEC_PER_SEC)
+#define LOOK_MSEC      200 /* whether somebody still waits for it */
 #define NUMBER_SIZE    24U
-#define PATH_SIZE      32U
+#define PATH_SIZE      64U
 /* Above every place where a descriptor of the child belongs. */
 #define ASIDE 10
 
@@ -202,21 +203,22 @@ static int start(const struct package_pull *pull, const struct ends *ends, pid_t
 	return r;
 }
 
-/* What it says, to the end. -ETIMEDOUT; -EFBIG. */
-static int read_answer(int fd, struct buffer *answer)
+/* What it says, to the end. -ETIMEDOUT; -ECANCELED; -EFBIG. */
+static int read_answer(const struct package_pull *pull, int fd, struct buffer *answer)
 {
 	const uint64_t end = clock_monotonic_usec() + DEADLINE_USEC;
 	char piece[4096];
 
 	for (;;) {
 		struct pollfd waiting = {.fd = fd, .events = POLLIN};
-		uint64_t now = clock_monotonic_usec();
 		ssize_t n;
 		int r;
 
-		if (now >= end)
+		if (clock_monotonic_usec() >= end)
 			return -ETIMEDOUT;
-		r = poll(&waiting, 1, (int)((end - now) / CLOCK_USEC_PER_MSEC) + 1);
+		if (atomic_load(&pull->is_abandoned))
+			return -ECANCELED;
+		r = poll(&waiting, 1, LOOK_MSEC);
 		if (r < 0 && errno != EINTR)
 			return -errno;
 		if (r <= 0)
@@ -249,6 +251,19 @@ void package_pull_forget(int data_dirfd)
 		ignore_result(oci_cache_prune(&cache, UINT64_MAX, &count, &size, &problem));
 }
 
+/* What it gave a name, and nobody will hear of. */
+static void forget_bundles(const struct package_pull *pull, int incoming_fd)
+{
+	for (size_t i = 0; i < OCI_PLATFORMS_MAX; i++) {
+		char number[NUMBER_SIZE];
+		char name[PATH_SIZE];
+
+		(void)snprintf(number, sizeof(number), "%" PRIu64, pull->number);
+		(void)snprintf(name, sizeof(name), PULLER_FILE_NAME, number, i);
+		ignore_result(file_remove(incoming_fd, name, NULL));
+	}
+}
+
 static int run(const struct package_pull *pull, int data_dirfd, struct buffer *answer)
 {
 	CLEANUP(ends_done) struct ends ends = {-EBADF, -EBADF, -EBADF};
@@ -263,7 +278,7 @@ static int run(const struct package_pull *pull, int data_dirfd, struct buffer *a
 	if (r < 0)
 		return r;
 	ends.answer = fd_close(ends.answer);
-	r = read_answer(fd, answer);
+	r = read_answer(pull, fd, answer);
 	if (r < 0)
 		(void)kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0) {
@@ -272,8 +287,10 @@ static int run(const struct package_pull *pull, int data_dirfd, struct buffer *a
 	}
 	if (r == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0))
 		r = -EIO;
+	if (r < 0)
+		forget_bundles(pull, ends.incoming);
 	/* One that was only slow is gone on with. */
-	if (r < 0 && r != -ETIMEDOUT)
+	if (r < 0 && r != -ETIMEDOUT && r != -ECANCELED)
 		package_pull_forget(data_dirfd);
 	return r;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -20,6 +22,7 @@ struct package_pull {
 	char *auth_file; /* NULL: no credentials */
 	char *ca_file;   /* NULL: the system's authorities */
 	uint64_t number;
+	atomic_bool is_abandoned; /* set by whoever wants it to end: the result is -ECANCELED */
 };
 
 struct package_pull *package_pull_free(struct package_pull *pull);

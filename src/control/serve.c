@@ -312,6 +312,10 @@ static int on_frame(void *userdata, const Link__Frame *frame)
 	case LINK__FRAME__BODY_HTTP_REQUEST:
 		r = take_request(front, frame->http_request);
 		break;
+	case LINK__FRAME__BODY_HTTP_GONE:
+		serve_imports_gone(store->imports, front->number, frame->http_gone->id);
+		r = 0;
+		break;
 	default:
 		r = -EBADMSG;
 	}

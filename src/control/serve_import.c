@@ -6,7 +6,8 @@
  * job, which is its own until it says that it is done, and the loop's from then on.
  *
  * Jobs that have the same source wait for each other: uploads, and what comes from one registry.
- * So a registry that is slow is in nobody's way but its own, and there only so many wait.
+ * So a registry that is slow is in nobody's way but its own, and there only so many wait, all of
+ * them for somebody who is still there.
  */
 
 #include "control/serve_import.h"
@@ -77,6 +78,8 @@ static void finish(struct serve_imports *imports, struct job **place)
 	cleanup_job struct job *job = *place;
 
 	*place = job->next;
+	if (job->arrival->result == -ECANCELED)
+		return;
 	imports->output.checked(imports->output.userdata, job->front, job->request, job->arrival);
 }
 
@@ -246,10 +249,45 @@ void serve_imports_add(struct serve_imports *imports, unsigned front,
 	begin_next(imports);
 }
 
+/* What waits ends here, what runs by itself, soon. */
+static void drop_abandoned(struct serve_imports *imports)
+{
+	struct job **place = &imports->jobs;
+
+	while (*place) {
+		struct job *job = *place;
+
+		if (job->is_running || !job->arrival->pull ||
+		    !atomic_load(&job->arrival->pull->is_abandoned)) {
+			place = &job->next;
+			continue;
+		}
+		*place = job->next;
+		(void)job_free(job);
+	}
+	/* It may have been in the way of others. */
+	begin_next(imports);
+}
+
+void serve_imports_gone(struct serve_imports *imports, unsigned front, uint64_t request)
+{
+	for (struct job *job = imports->jobs; job; job = job->next) {
+		if (job->front == front && job->request->id == request && job->arrival->pull)
+			atomic_store(&job->arrival->pull->is_abandoned, true);
+	}
+	drop_abandoned(imports);
+}
+
 void serve_imports_front_gone(struct serve_imports *imports, unsigned front)
 {
-	for (struct job *job = imports ? imports->jobs : NULL; job; job = job->next) {
-		if (job->front == front)
-			job->front = 0;
+	if (!imports)
+		return;
+	for (struct job *job = imports->jobs; job; job = job->next) {
+		if (job->front != front)
+			continue;
+		job->front = 0;
+		if (job->arrival->pull)
+			atomic_store(&job->arrival->pull->is_abandoned, true);
 	}
+	drop_abandoned(imports);
 }

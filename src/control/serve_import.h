@@ -31,5 +31,8 @@ DEFINE_CLEANUP(struct serve_imports *, serve_imports, serve_imports_free)
  * pull beyond as many as may wait is refused: *checked* is called with the problem. */
 void serve_imports_add(struct serve_imports *imports, unsigned front,
 		       const Link__HttpRequest *request, struct package_arrival *arrival);
-/* Nobody waits for the answers of that front's requests any more. */
+/* Nobody waits for the answer to that request any more: a pull ends, and is not answered, unless it
+ * has just brought what was wanted. An upload is here already, and taken in. */
+void serve_imports_gone(struct serve_imports *imports, unsigned front, uint64_t request);
+/* Nor for the answers to any of that front's. */
 void serve_imports_front_gone(struct serve_imports *imports, unsigned front);

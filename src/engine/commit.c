@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "plan/apply.h"
 
 /* Drops plan *index* of `previous` (0) and `older` (from 1) from the list, without freeing it. */
 static void history_take(struct record *record, size_t index)
@@ -263,12 +264,31 @@ static bool drop_oldest_config(struct record *record)
 	return false;
 }
 
+/* One sync for the record's bytes and for the tree that it is about. */
+static int save_with_tree(struct operation *operation)
+{
+	const struct store *store = &operation->store;
+	const char *id = operation->record->id;
+	int r = store_prepare(store, operation->record);
+
+	if (r == 0)
+		r = apply_sync(&operation->tree, store->dirfd);
+	if (r == 0)
+		r = store_publish(store, id);
+	if (r == 0)
+		operation->is_switched = false;
+	else if (r != -EFBIG)
+		ignore_result(store_forget_unfinished(store, id));
+	return r;
+}
+
 int commit_save(struct operation *operation)
 {
 	int r;
 
 	do
-		r = store_save(&operation->store, operation->record);
+		r = operation->is_switched ? save_with_tree(operation)
+					   : store_save(&operation->store, operation->record);
 	while (r == -EFBIG && drop_oldest_config(operation->record));
 	return r;
 }

@@ -13,8 +13,9 @@ must_check int commit_transaction(struct operation *operation, bool is_lost);
 /* Closes the open transaction without it. */
 void commit_nothing(struct record *record);
 
-/* Saves the record. What it keeps of old configurations goes, the oldest first, where there is no
- * room for it (RECORD_SIZE_MAX). 0 or -errno. */
+/* Saves the record, and what was switched in the tree before it. What it keeps of old
+ * configurations goes, the oldest first, where there is no room for it (RECORD_SIZE_MAX). 0 or
+ * -errno. */
 must_check int commit_save(struct operation *operation);
 
 /* Adds *result* to the results that the record answers with again, and saves the record: the commit

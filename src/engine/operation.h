@@ -20,6 +20,7 @@ struct operation {
 	struct manager *manager;       /* NULL for a tree that is not running */
 	int lock;                      /* the add-on's, once operation_lock() was called */
 	struct record *record;         /* of the locked add-on */
+	bool is_switched;              /* the tree, and it is synced with the next record */
 	bool is_answered;              /* the result is an earlier one of the same request id */
 	struct result *result;
 	struct refusal refusal; /* where a step that refuses puts its reason */

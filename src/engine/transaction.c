@@ -95,10 +95,12 @@ static int stage(struct operation *operation, struct bundle *bundle)
 	return r < 0 ? r : apply_prepare(&operation->tree, to);
 }
 
+/* *is_saved_next*: the record is saved next, and waits for the disk on behalf of the files as well.
+ */
 static int switch_files(struct operation *operation,
 			int (*apply)(const struct tree *tree, const struct plan *to,
 				     const struct plan *from, const struct strv *created),
-			const struct plan *to, const struct plan *from)
+			const struct plan *to, const struct plan *from, bool is_saved_next)
 {
 	struct record *record = operation->record;
 	cleanup_strv struct strv created = STRV_INIT;
@@ -114,6 +116,9 @@ static int switch_files(struct operation *operation,
 		r = store_lock_switch(&operation->store, &lock);
 	if (r == 0)
 		r = apply(&operation->tree, to, from, &created);
+	operation->is_switched = r == 0 && is_saved_next;
+	if (r == 0 && !is_saved_next)
+		r = apply_sync(&operation->tree, -EBADF);
 	if (r == 0 && operation->manager)
 		r = manager_reload(operation->manager, RELOAD_TIMEOUT);
 	return r;
@@ -123,7 +128,9 @@ int transaction_switch_files(struct operation *operation)
 {
 	struct record *record = operation->record;
 
-	return switch_files(operation, apply_switch, record->transaction->to, record->current);
+	/* Nothing runs in a tree that is not running: the commit comes at once. */
+	return switch_files(operation, apply_switch, record->transaction->to, record->current,
+			    !operation->manager);
 }
 
 int transaction_restore_files(struct operation *operation)
@@ -132,7 +139,8 @@ int transaction_restore_files(struct operation *operation)
 
 	if (!record->current && !record->transaction->to)
 		return 0;
-	return switch_files(operation, apply_restore, record->current, record->transaction->to);
+	return switch_files(operation, apply_restore, record->current, record->transaction->to,
+			    false);
 }
 
 /* Down to here is the old version's time, from here the new one's. */

@@ -81,14 +81,16 @@ void layer_row_start(struct layer_row *row)
 
 unsigned layer_row_take(struct layer_row *row)
 {
-	unsigned place = row->taken % row->places;
+	unsigned place;
 
+	/* One place is enough, and it stays in the processor's cache. */
 	if (!row->has_thread) {
-		row->is_ended = row->make(row->context, place);
+		row->is_ended = row->make(row->context, 0);
 		row->made++;
 		row->taken++;
-		return place;
+		return 0;
 	}
+	place = row->taken % row->places;
 	(void)pthread_mutex_lock(&row->mutex);
 	if (row->made == row->taken) {
 		while (!is_ready(row))

@@ -37,6 +37,9 @@
 #define LOOK_NS (10 * NSEC_PER_SEC)
 /* Between looks for ends that were lost: they follow each other where there is no end of losses. */
 #define LOST_NS NSEC_PER_SEC
+/* Between looks for who holds what was written to unseen, and of how much time a look is one. */
+#define UNSEEN_NS    NSEC_PER_SEC
+#define UNSEEN_SHARE 100
 /* How often peers without a flow are looked for, if no record was lost. */
 #define PEERS_SWEEP_NS (60 * NSEC_PER_SEC)
 /* Calls of collector_drain() in which the whole ring is read, however full it is. */
@@ -193,6 +196,11 @@ enum collector_tier collector_tier(const struct collector *collector)
 	return collector->tier;
 }
 
+enum collector_sends collector_sends(const struct collector *collector)
+{
+	return collector->probe ? kernel_probe_sends(collector->probe) : COLLECTOR_SENDS_NOWHERE;
+}
+
 const char *collector_tier_name(enum collector_tier tier)
 {
 	static const char *const names[] = {
@@ -223,8 +231,10 @@ static int look(struct collector *collector)
 
 	collector->round++;
 	collector->looked_ns = collector_now(CLOCK_MONOTONIC);
+	collector->has_unseen = false;
 	memset(collector->listening, 0, sizeof(collector->listening));
 	r = kernel_probe_dump(collector->probe, &first_calls, &stand_calls, collector);
+	collector->look_took_ns = collector_now(CLOCK_MONOTONIC) - collector->looked_ns;
 	/* With what this look itself gave up, or it would ask for the next one. */
 	collector->evicted_looked = collector->counts.flows_evicted;
 	if (r < 0 && r != -EOPNOTSUPP)
@@ -270,7 +280,7 @@ static int watch_ring(struct collector *collector, bool watched)
 static int pause_ring(struct collector *collector, unsigned taken)
 {
 	/* Who waits to look for ends is woken for that. */
-	bool pauses = taken > 0 || has_lost(collector);
+	bool pauses = taken > 0 || has_lost(collector) || collector->has_unseen;
 	uint64_t turns = 0;
 
 	if (!collector->is_paused)
@@ -305,6 +315,11 @@ int collector_drain(struct collector *collector, unsigned max)
 	since_ns = collector_now(CLOCK_MONOTONIC) - collector->looked_ns;
 	/* The full table gives up the longest silent, so that has to be known. */
 	if (collector->evicted_looked != collector->counts.flows_evicted && since_ns > LOOK_NS) {
+		failed = look(collector);
+		return failed < 0 ? failed : r;
+	}
+	if (r == 0 && collector->has_unseen && since_ns > UNSEEN_NS &&
+	    since_ns > UNSEEN_SHARE * collector->look_took_ns) {
 		failed = look(collector);
 		return failed < 0 ? failed : r;
 	}

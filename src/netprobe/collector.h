@@ -15,6 +15,14 @@ enum collector_tier {
 	COLLECTOR_FULL,   /* and tp_btf: owners corrected, bytes, names at exec; iterators */
 };
 
+/* Where a send is seen. */
+enum collector_sends {
+	COLLECTOR_SENDS_NOWHERE,
+	COLLECTOR_SENDS_AT_PACKETS,     /* what leaves later than it was written is nobody's */
+	COLLECTOR_SENDS_AT_FUNCTIONS,   /* where one ends; before Linux 6.3 */
+	COLLECTOR_SENDS_AT_TRACEPOINTS, /* the same */
+};
+
 struct collector_options {
 	uint32_t flows_max; /* flows that are kept; more push the longest silent one out */
 	enum collector_tier tier_max; /* COLLECTOR_FULL, or less to do without */
@@ -32,6 +40,7 @@ struct collector_counts {
 	uint64_t owners_unknown;    /* of flows_ended: those that had none in the end */
 	uint64_t containers_missed; /* not looked for: too many at once, or too many cgroups */
 	uint64_t owners_corrected;  /* where another process was seen to use the socket */
+	uint64_t owners_forgotten;  /* where somebody used it, and it is not known who */
 };
 
 #define COLLECTOR_WHY_MAX 600
@@ -51,6 +60,7 @@ DEFINE_CLEANUP(struct collector *, collector, collector_free)
 #define cleanup_collector CLEANUP(cleanup_collector)
 
 enum collector_tier collector_tier(const struct collector *collector);
+enum collector_sends collector_sends(const struct collector *collector);
 const char *collector_tier_name(enum collector_tier tier);
 /* Becomes readable (epoll) when collector_drain() has something to do. Never anything else. */
 int collector_fd(const struct collector *collector);

@@ -40,7 +40,9 @@ struct collector {
 	uint64_t lost_swept;     /* losses after which ends were looked for */
 	uint64_t ends_lost;      /* of them those that were not even kept apart */
 	int64_t peers_swept_ns;
-	int64_t looked_ns;       /* when all sockets were looked at */
+	int64_t looked_ns; /* when all sockets were looked at */
+	int64_t look_took_ns;
+	bool has_unseen;         /* connections that somebody wrote to unseen wait for a look */
 	uint64_t evicted_looked; /* flows that were given up before that */
 };
 

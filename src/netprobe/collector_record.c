@@ -97,6 +97,7 @@ bool collector_forget_owner(struct collector *collector, struct flow_entry *entr
 		return false;
 	entry->process = process_table_drop(collector->processes, entry->process);
 	entry->thread = 0;
+	collector->counts.owners_forgotten++;
 	return true;
 }
 
@@ -469,6 +470,9 @@ void collector_record(struct collector *collector, const struct probe_record *re
 		break;
 	case PROBE_CLOSE:
 		finish(collector, record);
+		break;
+	case PROBE_UNSEEN:
+		collector->has_unseen = true;
 		break;
 	default:
 		break;

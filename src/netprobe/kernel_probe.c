@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,50 +23,9 @@
 
 #include "base/fd.h"
 #include "netprobe/cgroup_root.h"
+#include "netprobe/kernel_hooks.h"
 
 #define BTF_PATH "/sys/kernel/btf/vmlinux"
-
-/* How a program is attached. */
-enum hook_kind {
-	HOOK_CGROUP,
-	HOOK_TRACE,
-};
-
-/* What a program is for. */
-struct hook {
-	const char *name;
-	const char *what;           /* as people call it */
-	enum collector_tier needed; /* the tier that there is not without it; NONE: a detail */
-	enum hook_kind kind;
-	const char *unless; /* a better one, with which it is not needed */
-};
-
-static const struct hook hooks[] = {
-	{"socket_created",  "cgroup/sock_create",          COLLECTOR_CGROUP, HOOK_CGROUP, NULL         },
-	{"socket_released", "cgroup/sock_release",         COLLECTOR_CGROUP, HOOK_CGROUP, NULL         },
-	{"bound_ipv4",      "cgroup/post_bind4",           COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
-	{"bound_ipv6",      "cgroup/post_bind6",           COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
-	{"connects_ipv4",   "cgroup/connect4",             COLLECTOR_CGROUP, HOOK_CGROUP, NULL         },
-	{"connects_ipv6",   "cgroup/connect6",             COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
-	{"sends_ipv4",      "cgroup/sendmsg4",             COLLECTOR_NONE,   HOOK_CGROUP, "length_sent"},
-	{"sends_ipv6",      "cgroup/sendmsg6",             COLLECTOR_NONE,   HOOK_CGROUP, "length_sent"},
-	{"receives_ipv4",   "cgroup/recvmsg4",             COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
-	{"receives_ipv6",   "cgroup/recvmsg6",             COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
-	{"named_ipv4",      "cgroup/getpeername4",         COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
-	{"named_ipv6",      "cgroup/getpeername6",         COLLECTOR_NONE,   HOOK_CGROUP, NULL         },
-	{"packet_sent",     "cgroup_skb/egress",           COLLECTOR_CGROUP, HOOK_CGROUP, NULL         },
-	{"tcp_lives",       "sockops",                     COLLECTOR_CGROUP, HOOK_CGROUP, "state_set"  },
-	{"tcp_received",    "tp_btf/tcp_rcv_space_adjust", COLLECTOR_FULL,   HOOK_TRACE,  NULL         },
-	{"state_set",       "tp_btf/inet_sock_set_state",  COLLECTOR_FULL,   HOOK_TRACE,  NULL         },
-	{"executed",        "tp_btf/sched_process_exec",   COLLECTOR_FULL,   HOOK_TRACE,  NULL         },
-	{"length_sent",     "tp_btf/sock_send_length",     COLLECTOR_NONE,   HOOK_TRACE,  NULL         },
-	{"length_received", "tp_btf/sock_recv_length",     COLLECTOR_NONE,   HOOK_TRACE,  NULL         },
-	{"holders",         "iter/task_file",              COLLECTOR_FULL,   HOOK_TRACE,  NULL         },
-};
-
-enum {
-	HOOKS = ARRAY_SIZE(hooks)
-};
 
 struct kernel_probe {
 	struct netprobe_bpf *programs;
@@ -81,38 +41,12 @@ struct kernel_probe {
 	unsigned left;
 };
 
-/* Why a hook is not there: 0 it is (or may be), else an errno. */
-struct trial {
-	int error[HOOKS];
-};
-
 static int be_silent(enum libbpf_print_level level, const char *format, va_list arguments)
 {
 	(void)level;
 	(void)format;
 	(void)arguments;
 	return 0;
-}
-
-static bool is_wanted(const struct trial *trial, size_t hook)
-{
-	return trial->error[hook] == 0;
-}
-
-static size_t hook_find(const char *name)
-{
-	for (size_t i = 0; i < HOOKS; i++) {
-		if (strcmp(hooks[i].name, name) == 0)
-			return i;
-	}
-	return HOOKS;
-}
-
-/* Whether it is loaded; what is not because of a better one is not missing. */
-static bool is_used(const struct trial *trial, size_t hook)
-{
-	return is_wanted(trial, hook) &&
-	       !(hooks[hook].unless && is_wanted(trial, hook_find(hooks[hook].unless)));
 }
 
 static struct bpf_program *program_of(const struct kernel_probe *probe, size_t hook)
@@ -161,11 +95,10 @@ static int load(struct kernel_probe *probe, const struct trial *trial,
 	if (!probe->programs)
 		return -errno;
 	for (size_t i = 0; i < HOOKS; i++)
-		(void)bpf_program__set_autoload(program_of(probe, i), is_used(trial, i));
-	probe->programs->rodata->states_are_traced = is_wanted(trial, hook_find("state_set"));
-	probe->programs->rodata->sends_are_traced = is_wanted(trial, hook_find("length_sent"));
-	probe->programs->rodata->receives_are_traced =
-		is_wanted(trial, hook_find("length_received"));
+		(void)bpf_program__set_autoload(program_of(probe, i), trial_uses(trial, i));
+	probe->programs->rodata->states_are_traced = trial_has(trial, hook_find("state_set"));
+	probe->programs->rodata->sends_are_traced = trial_traces(trial, "length_sent");
+	probe->programs->rodata->receives_are_traced = trial_traces(trial, "length_received");
 	probe->programs->rodata->calls_are_known = probe->calls_are_known;
 	probe->programs->rodata->first_idle_ticks = idle_ticks(options->peer_idle_ms);
 	(void)bpf_map__set_max_entries(probe->programs->maps.peers, options->peers_max);
@@ -184,7 +117,7 @@ static int load_each(struct kernel_probe *probe, struct trial *trial)
 	int found = 0;
 
 	for (size_t i = 0; i < HOOKS; i++) {
-		if (!is_wanted(trial, i))
+		if (!trial_has(trial, i))
 			continue;
 		for (size_t k = 0; k < HOOKS; k++)
 			alone.error[k] = k == i ? 0 : ECANCELED;
@@ -200,7 +133,7 @@ static int attach_one(struct kernel_probe *probe, size_t hook)
 {
 	struct bpf_program *program = program_of(probe, hook);
 
-	probe->links[hook] = hooks[hook].kind != HOOK_TRACE
+	probe->links[hook] = hooks[hook].kind == HOOK_CGROUP
 				     ? bpf_program__attach_cgroup(program, probe->cgroup)
 				     : bpf_program__attach(program);
 	return probe->links[hook] ? 0 : -errno;
@@ -212,7 +145,7 @@ static int attach(struct kernel_probe *probe, struct trial *trial)
 	int failed = 0;
 
 	for (size_t i = 0; i < HOOKS; i++) {
-		if (!is_used(trial, i))
+		if (!trial_uses(trial, i))
 			continue;
 		trial->error[i] = -attach_one(probe, i);
 		if (trial->error[i] != 0)
@@ -221,84 +154,20 @@ static int attach(struct kernel_probe *probe, struct trial *trial)
 	return failed;
 }
 
-static enum collector_tier tier_of(const struct trial *trial)
-{
-	enum collector_tier tier = COLLECTOR_FULL;
-
-	for (size_t i = 0; i < HOOKS; i++) {
-		if (is_wanted(trial, i) || hooks[i].needed == COLLECTOR_NONE)
-			continue;
-		if (hooks[i].needed <= tier)
-			tier = hooks[i].needed - 1;
-	}
-	return tier;
-}
-
-/* The one reason for which all of them fail; 0: there is none. */
-static int common_error(const struct trial *trial)
-{
-	int common = 0;
-
-	for (size_t i = 0; i < HOOKS; i++) {
-		if (is_wanted(trial, i) ||
-		    (common != 0 && trial->error[i] != common && trial->error[i] != ECANCELED))
-			return 0;
-		if (trial->error[i] != ECANCELED)
-			common = trial->error[i];
-	}
-	return common;
-}
-
-static const char *error_text(int error)
-{
-	const char *text = strerrordesc_np(error);
-
-	return text ? text : "unknown error";
-}
-
-/* "The kernel does not take tp_btf/… (No such file or directory), …." */
-static void explain(const struct trial *trial, char *why, size_t size)
-{
-	const char *before = "The kernel does not take ";
-	size_t used = 0;
-
-	if (common_error(trial) != 0) {
-		(void)snprintf(why, size, "The kernel takes no program of ours (%s).",
-			       error_text(common_error(trial)));
-		return;
-	}
-	for (size_t i = 0; i < HOOKS; i++) {
-		int length;
-
-		if (is_wanted(trial, i) || trial->error[i] == ECANCELED)
-			continue;
-		length = snprintf(why + used, size - used, "%s%s (%s)", before, hooks[i].what,
-				  error_text(trial->error[i]));
-		/* The full stop has to fit, too. */
-		if (length < 0 || (size_t)length + 1 >= size - used)
-			break;
-		used += (size_t)length;
-		before = ", ";
-	}
-	if (used > 0)
-		(void)snprintf(why + used, size - used, ".");
-	else
-		why[0] = '\0';
-}
-
 static int open_tier(struct kernel_probe *probe, struct trial *trial,
 		     const struct kernel_probe_options *options, enum collector_tier *ret_tier)
 {
 	/* Each turn has at least one program less. */
 	for (size_t turn = 0; turn < HOOKS; turn++) {
-		enum collector_tier tier = tier_of(trial);
+		enum collector_tier tier = trial_tier(trial);
 		int r;
 
+		trial_settle(trial);
 		if (tier < COLLECTOR_CGROUP)
 			return -EOPNOTSUPP;
 		/* Half of the tracepoints would be work for nothing. */
 		for (size_t i = 0; i < HOOKS && tier < COLLECTOR_FULL; i++) {
-			if (hooks[i].kind == HOOK_TRACE && is_wanted(trial, i))
+			if (hooks[i].kind != HOOK_CGROUP && trial_has(trial, i))
 				trial->error[i] = ECANCELED;
 		}
 		r = load(probe, trial, options);
@@ -328,6 +197,16 @@ static int on_sample(void *context, void *data, size_t size)
 		probe->calls->record(probe->context, data);
 	/* The sample is taken; a number below 0 ends the turn. */
 	return --probe->left == 0 ? -ECANCELED : 0;
+}
+
+/* To try what is not there would cost the start more than to look it up. */
+static bool has_function(const char *name)
+{
+	struct btf *types = btf__load_vmlinux_btf();
+	bool found = types && btf__find_by_name_kind(types, name, BTF_KIND_FUNC) > 0;
+
+	btf__free(types);
+	return found;
 }
 
 static bool has_btf(void)
@@ -360,12 +239,14 @@ int kernel_probe_open(const struct kernel_probe_options *options, char *why, siz
 		(void)snprintf(why, size, "There is no BTF in /sys/kernel/btf.");
 		return -EOPNOTSUPP;
 	}
+	if (!has_function("inet_sendpage"))
+		trial.error[hook_find("page_sent")] = ECANCELED;
 	for (size_t i = 0; i < HOOKS && options->tier_max < COLLECTOR_FULL; i++) {
-		if (hooks[i].kind == HOOK_TRACE)
+		if (hooks[i].kind != HOOK_CGROUP)
 			trial.error[i] = ECANCELED;
 	}
 	r = open_tier(probe, &trial, options, ret_tier);
-	explain(&trial, why, size);
+	trial_explain(&trial, why, size);
 	if (r < 0)
 		return r;
 	probe->ring =
@@ -374,6 +255,14 @@ int kernel_probe_open(const struct kernel_probe_options *options, char *why, siz
 		return -errno;
 	*ret = TAKE_PTR(probe);
 	return 0;
+}
+
+enum collector_sends kernel_probe_sends(const struct kernel_probe *probe)
+{
+	if (!probe->programs->rodata->sends_are_traced)
+		return COLLECTOR_SENDS_AT_PACKETS;
+	return probe->links[hook_find("length_sent")] ? COLLECTOR_SENDS_AT_TRACEPOINTS
+						      : COLLECTOR_SENDS_AT_FUNCTIONS;
 }
 
 int kernel_probe_fd(const struct kernel_probe *probe)
@@ -425,6 +314,21 @@ static int iterate(struct kernel_probe *probe, const struct kernel_probe_calls *
 	}
 }
 
+/* The same, and finds out whose connections are that somebody wrote to unseen. */
+static int judge(struct kernel_probe *probe, const struct kernel_probe_calls *calls, void *context)
+{
+	int r;
+
+	probe->programs->bss->judging = JUDGES_OTHERS;
+	r = iterate(probe, calls, context);
+	if (r == 0) {
+		probe->programs->bss->judging = JUDGES_OWNERS;
+		r = iterate(probe, calls, context);
+	}
+	probe->programs->bss->judging = JUDGES_NOT;
+	return r;
+}
+
 int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_calls *first,
 		      const struct kernel_probe_calls *calls, void *context)
 {
@@ -439,7 +343,8 @@ int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_call
 	if (r < 0)
 		return r;
 	probe->is_seeded = true;
-	return iterate(probe, calls, context);
+	return probe->programs->rodata->sends_are_traced ? iterate(probe, calls, context)
+							 : judge(probe, calls, context);
 }
 
 bool kernel_probe_peer(const struct kernel_probe *probe, const struct probe_peer *peer, bool forget,

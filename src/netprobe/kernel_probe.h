@@ -42,6 +42,7 @@ struct kernel_probe_end {
 	uint32_t flags; /* PROBE_NOBODY: who used it last is not known */
 };
 
+enum collector_sends kernel_probe_sends(const struct kernel_probe *probe);
 /* Readable when the ring has something. */
 int kernel_probe_fd(const struct kernel_probe *probe);
 /* Takes at most *max* records, and says how many. 1: that many came, and there may be more; 0;

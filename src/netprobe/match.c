@@ -43,7 +43,10 @@ struct entry {
 	uint64_t hash[BY_N];
 	struct entry *later; /* in the queue of the ended */
 	struct key key;
-	uint64_t cookie;
+	uint64_t cookie, netns;
+	uint64_t owner_started_ns;
+	uint32_t owner; /* tgid */
+	bool is_second; /* key.second is this end of it, and not the other one's */
 	int64_t started_ns, last_ns, ended_ns;
 	int64_t kept_ns; /* since when it is in the queue; CLOCK_MONOTONIC: the other one may be set
 			  */
@@ -268,6 +271,12 @@ static struct key key_of(const struct flow *flow)
 			flow->remote_port);
 }
 
+static bool is_second_local(const struct key *key, const struct flow *flow)
+{
+	return key->first_port != flow->local_port ||
+	       memcmp(key->first, flow->local, sizeof(key->first)) != 0;
+}
+
 static void forget_oldest(struct match *match)
 {
 	struct entry *entry = match->oldest;
@@ -356,6 +365,10 @@ void match_add(struct match *match, const struct flow *flow, uint64_t window_ns,
 	}
 	free(entry->packed);
 	entry->packed = packed;
+	entry->netns = flow->netns;
+	entry->owner = flow->owner.tgid;
+	entry->owner_started_ns = flow->owner.started_ns;
+	entry->is_second = is_second_local(&key, flow);
 	entry->started_ns = flow->started_ns;
 	entry->last_ns = flow->last_ns;
 	entry->ended_ns = flow->ended_ns;
@@ -447,14 +460,43 @@ static int64_t clamp(uint64_t ns)
 	return ns > INT64_MAX ? INT64_MAX : (int64_t)ns;
 }
 
+/* What was found so far: the nearest, and of each end one that is as near. */
+struct search {
+	const struct entry *nearest, *ends[2];
+	uint64_t far;
+	bool is_ambiguous;
+};
+
+static bool is_rival(const struct entry *entry, const struct entry *other)
+{
+	return entry->cookie != other->cookie &&
+	       (entry->owner != other->owner || entry->owner_started_ns != other->owner_started_ns);
+}
+
+/* Of those that are as near, the youngest, if all with the same end are one process's. */
+static void consider(struct search *search, const struct entry *entry, uint64_t far)
+{
+	const struct entry **end;
+
+	if (search->nearest && far < search->far)
+		*search = (struct search){0};
+	search->far = far;
+	end = &search->ends[entry->is_second];
+	if (*end && is_rival(entry, *end))
+		search->is_ambiguous = true;
+	if (!*end)
+		*end = entry;
+	if (!search->nearest || entry->started_ns > search->nearest->started_ns)
+		search->nearest = entry;
+}
+
 int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, uint64_t window_ns,
 	       int64_t now_ns, const struct flow **ret)
 {
 	int64_t end = clamp(record->time_flow_end_ns);
 	int64_t start = clamp(record->time_flow_start_ns);
-	const struct entry *nearest = NULL;
+	struct search search = {.far = window_ns};
 	const struct entry *entry;
-	uint64_t best = window_ns;
 	struct key key;
 	int r = read_key(record, &key);
 
@@ -469,16 +511,13 @@ int match_find(struct match *match, const Netprobe__ExternalFlowRecord *record, 
 	for (unsigned i = 0; entry && i < STEPS_MAX; i++, entry = entry->next[BY_ENDS]) {
 		uint64_t far = distance(entry, start, end, now_ns);
 
-		/* Of those that are as near, the youngest. */
-		if (memcmp(&entry->key, &key, sizeof(key)) != 0 || far > best ||
-		    (nearest && far == best && entry->started_ns <= nearest->started_ns))
-			continue;
-		best = far;
-		nearest = entry;
+		if (memcmp(&entry->key, &key, sizeof(key)) == 0 && far <= search.far &&
+		    (record->network_namespace == 0 || record->network_namespace == entry->netns))
+			consider(&search, entry, far);
 	}
-	if (!nearest)
-		return MATCH_E_NONE;
-	unpack(nearest->packed, &match->found);
+	if (!search.nearest || search.is_ambiguous)
+		return search.nearest ? MATCH_E_AMBIGUOUS : MATCH_E_NONE;
+	unpack(search.nearest->packed, &match->found);
 	*ret = &match->found;
 	return 0;
 }

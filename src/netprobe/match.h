@@ -15,6 +15,7 @@
 /*
  * Finds the flow that a record from elsewhere (NetFlow, IPFIX) is about: the one between the same
  * two ends, in either direction, at the time of the record or not further from it than the window.
+ * The same ends may be there twice: in two network namespaces, or of sockets that share a port.
  */
 struct match;
 
@@ -36,8 +37,9 @@ void match_add(struct match *match, const struct flow *flow, uint64_t window_ns,
 void match_clear(struct match *match);
 
 enum match_condition {
-	MATCH_E_NONE = 1, /* no such flow */
-	MATCH_E_INVALID,  /* the record says nothing that a flow could be found by */
+	MATCH_E_NONE = 1,  /* no such flow */
+	MATCH_E_INVALID,   /* the record says nothing that a flow could be found by */
+	MATCH_E_AMBIGUOUS, /* of several processes, as near, with the same end of it */
 };
 
 /* The flow of *record*; times of 0 are *now_ns*. It is valid until the next call. */

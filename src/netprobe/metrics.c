@@ -59,6 +59,12 @@ static int print_state(const struct metrics *m, struct buffer *buffer)
 		SAMPLE("netprobe_tier", "{tier=\"diag\"}", m->tier == COLLECTOR_DIAG),
 		SAMPLE("netprobe_tier", "{tier=\"cgroup\"}", m->tier == COLLECTOR_CGROUP),
 		SAMPLE("netprobe_tier", "{tier=\"full\"}", m->tier == COLLECTOR_FULL),
+		FIRST("netprobe_sends_seen", "{at=\"packets\"}", "1 at where sends are seen.",
+		      "gauge", m->sends == COLLECTOR_SENDS_AT_PACKETS),
+		SAMPLE("netprobe_sends_seen", "{at=\"functions\"}",
+		       m->sends == COLLECTOR_SENDS_AT_FUNCTIONS),
+		SAMPLE("netprobe_sends_seen", "{at=\"tracepoints\"}",
+		       m->sends == COLLECTOR_SENDS_AT_TRACEPOINTS),
 		GAUGE("netprobe_flows", "Living flows and listeners that are known.", m->flows),
 		GAUGE("netprobe_flows_max", "Flows that are kept at most.", m->flows_max),
 		GAUGE("netprobe_clients", "Clients that are connected.", m->server.clients),
@@ -86,6 +92,8 @@ static int print_collector(const struct collector_counts *c, struct buffer *buff
 			c->containers_missed),
 		COUNTER("netprobe_owners_corrected_total",
 			"Flows that another process was seen to use.", c->owners_corrected),
+		COUNTER("netprobe_owners_forgotten_total",
+			"Flows that somebody used, and it is not known who.", c->owners_forgotten),
 	};
 
 	return print(numbers, ARRAY_SIZE(numbers), buffer);
@@ -121,6 +129,8 @@ static int print_clients(const struct metrics *m, struct buffer *buffer)
 		      m->external_matched),
 		SAMPLE("netprobe_external_flows_total", "{outcome=\"unmatched\"}",
 		       m->external_unmatched),
+		SAMPLE("netprobe_external_flows_total", "{outcome=\"ambiguous\"}",
+		       m->external_ambiguous),
 		SAMPLE("netprobe_external_flows_total", "{outcome=\"invalid\"}",
 		       m->external_invalid),
 	};

@@ -13,6 +13,7 @@
 struct metrics {
 	bool enabled;
 	enum collector_tier tier;
+	enum collector_sends sends;
 	uint64_t uptime_seconds;
 	uint32_t flows, flows_max;
 	struct collector_counts collector;
@@ -21,7 +22,7 @@ struct metrics {
 	uint64_t no_receiver; /* events that came while nobody was connected */
 	uint64_t snapshots;
 	uint64_t configs_applied, configs_refused;
-	uint64_t external_matched, external_unmatched, external_invalid;
+	uint64_t external_matched, external_unmatched, external_ambiguous, external_invalid;
 };
 
 /* Prometheus' text format. 0 or -ENOMEM. */

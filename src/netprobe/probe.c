@@ -302,6 +302,8 @@ int probe_metrics(struct probe *probe, struct buffer *buffer)
 
 	metrics->enabled = probe->config->enabled;
 	metrics->tier = probe->collector ? collector_tier(probe->collector) : COLLECTOR_NONE;
+	metrics->sends =
+		probe->collector ? collector_sends(probe->collector) : COLLECTOR_SENDS_NOWHERE;
 	metrics->uptime_seconds =
 		(clock_monotonic_usec() - probe->started_usec) / CLOCK_USEC_PER_SEC;
 	metrics->flows = probe->collector ? collector_size(probe->collector) : 0;

@@ -201,10 +201,12 @@ static void answer_external(struct probe *probe, struct server_client *client,
 
 	ack.accepted = r != MATCH_E_INVALID;
 	ack.matched = r == 0;
-	ack.unmatched = r == MATCH_E_NONE;
+	ack.unmatched = r == MATCH_E_NONE || r == MATCH_E_AMBIGUOUS;
+	ack.ambiguous = r == MATCH_E_AMBIGUOUS;
 	ack.invalid = r == MATCH_E_INVALID;
 	probe->metrics.external_matched += ack.matched;
-	probe->metrics.external_unmatched += ack.unmatched;
+	probe->metrics.external_unmatched += r == MATCH_E_NONE;
+	probe->metrics.external_ambiguous += ack.ambiguous;
 	probe->metrics.external_invalid += ack.invalid;
 	if (frame->sequence != 0)
 		server_reply_message(client, frame->sequence,

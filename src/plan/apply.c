@@ -8,6 +8,7 @@
 
 #include "plan/apply.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -50,38 +51,50 @@ static bool has_device(const dev_t *devices, size_t n, dev_t device)
 	return false;
 }
 
-/* Waits until the file systems that plans write to have everything: one sync for all that was
- * written. */
-static int barrier(const struct tree *tree)
+/* The file systems that were synced. */
+struct synced {
+	dev_t devices[8];
+	size_t n;
+};
+
+static int sync_once(int fd, struct synced *synced)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (has_device(synced->devices, synced->n, st.st_dev))
+		return 0;
+	if (syncfs(fd) < 0)
+		return -errno;
+	synced->devices[synced->n++] = st.st_dev;
+	return 0;
+}
+
+/* One sync for all that was written to the file systems that plans write to. */
+int apply_sync(const struct tree *tree, int other_fd)
 {
 	static const char *const places[] = {
 		"/etc",           PLAN_UNIT_BASE,     "/opt",
 		PLAN_OPT_BASE,    PLAN_SYSUSERS_BASE, PLAN_TMPFILES_BASE,
 		PLAN_CONFIG_BASE,
 	};
-	dev_t done[ARRAY_SIZE(places)];
-	size_t n = 0;
+	struct synced synced = {0};
+	int r = 0;
 
+	static_assert(ARRAY_SIZE(places) < ARRAY_SIZE(synced.devices), "each has a place");
 	if (tree->is_copy)
 		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(places); i++) {
 		cleanup_fd int fd = -EBADF;
-		struct stat st;
-		int r = path_open_in_root(tree->rootfd, places[i], O_RDONLY | O_DIRECTORY, 0, &fd);
 
-		if (r == -ENOENT)
-			continue;
-		if (r < 0)
-			return r;
-		if (fstat(fd, &st) < 0)
-			return -errno;
-		if (has_device(done, n, st.st_dev))
-			continue;
-		if (syncfs(fd) < 0)
-			return -errno;
-		done[n++] = st.st_dev;
+		r = path_open_in_root(tree->rootfd, places[i], O_RDONLY | O_DIRECTORY, 0, &fd);
+		if (r == 0)
+			r = sync_once(fd, &synced);
+		else if (r == -ENOENT)
+			r = 0;
 	}
-	return 0;
+	return r == 0 && other_fd >= 0 ? sync_once(other_fd, &synced) : r;
 }
 
 static int make_directories(const struct tree *tree, const struct plan *plan)
@@ -131,7 +144,7 @@ int apply_prepare(const struct tree *tree, const struct plan *plan)
 	if (!pending)
 		return -ENOMEM;
 	r = prepare(tree, plan, false, pending, &written);
-	return r < 0 ? r : barrier(tree);
+	return r < 0 ? r : apply_sync(tree, -EBADF);
 }
 
 /* Removes what only *from* has. */
@@ -203,7 +216,7 @@ static int switch_to(const struct tree *tree, const struct plan *to, const struc
 		return -ENOMEM;
 	r = prepare(tree, to, is_way_back, pending, &written);
 	if (r == 0 && written)
-		r = barrier(tree);
+		r = apply_sync(tree, -EBADF);
 	if (r == 0 && from)
 		r = remove_rest(tree, from, to);
 	if (r == 0)
@@ -218,9 +231,7 @@ static int switch_plans(const struct tree *tree, const struct plan *to, const st
 {
 	int r = to ? switch_to(tree, to, from, is_way_back) : remove_rest(tree, from, NULL);
 
-	if (r == 0)
-		r = remove_directories(tree, to, created);
-	return r < 0 ? r : barrier(tree);
+	return r < 0 ? r : remove_directories(tree, to, created);
 }
 
 int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,

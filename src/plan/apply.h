@@ -43,10 +43,10 @@ must_check int apply_prepare(const struct tree *tree, const struct plan *plan);
 
 /*
  * Makes every object of *to* true and removes every object that only *from* has (either may be
- * NULL, not both), `current` last when both are there; synced. Version directories: *to*'s is
- * un-parked, *from*'s stays (parked if it has the same version). The bytes of *to* must be staged
- * or in place. Directories listed in *created* (paths) that *to* does not have are removed if they
- * are empty. 0 or -errno.
+ * NULL, not both), `current` last when both are there; not synced: apply_sync() is. Version
+ * directories: *to*'s is un-parked, *from*'s stays (parked if it has the same version). The bytes
+ * of *to* must be staged or in place. Directories listed in *created* (paths) that *to* does not
+ * have are removed if they are empty. 0 or -errno.
  */
 must_check int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,
 			    const struct strv *created);
@@ -57,6 +57,10 @@ must_check int apply_switch(const struct tree *tree, const struct plan *to, cons
  */
 must_check int apply_restore(const struct tree *tree, const struct plan *to,
 			     const struct plan *from, const struct strv *created);
+
+/* Waits until the disks have what was written to the tree, and to *other_fd*'s file system unless
+ * that is negative. 0 or -errno. */
+must_check int apply_sync(const struct tree *tree, int other_fd);
 
 /* The directories that apply_switch() and apply_stage() would have to make for *plan*: recorded
  * before they are made. */

@@ -194,17 +194,20 @@ static int check_readable(const char *text)
 	return r > 0 ? -EBADMSG : r;
 }
 
-int store_save(const struct store *store, const struct record *record)
+static struct file_attributes record_attributes(const struct store *store)
 {
-	const struct file_attributes attributes = {
+	return (struct file_attributes){
 		.mode = 0600,
 		.uid = geteuid(),
 		.gid = getegid(),
 		.is_fleeting = store->is_copy,
 	};
+}
+
+static int format_record(const struct record *record, char **ret)
+{
 	cleanup_json json_t *json = record_to_json(record);
 	cleanup_free char *text = json ? json_to_pretty(json) : NULL;
-	cleanup_free char *name = NULL;
 	int r;
 
 	if (!text)
@@ -213,15 +216,54 @@ int store_save(const struct store *store, const struct record *record)
 		return -EFBIG;
 	r = check_readable(text);
 	if (r == 0)
-		r = record_name(record->id, &name);
-	if (r == 0)
-		r = file_replace(store->dirfd, name, text, strlen(text), &attributes);
-	if (r < 0 || store->is_copy)
-		return r;
+		*ret = TAKE_PTR(text);
+	return r;
+}
+
+static int sync_records(const struct store *store)
+{
+	if (store->is_copy)
+		return 0;
 	/* A directory that was made has to last too, and those above it. */
 	if (store->is_new)
 		return syncfs(store->dirfd) < 0 ? -errno : 0;
 	return dir_sync(store->dirfd);
+}
+
+int store_save(const struct store *store, const struct record *record)
+{
+	const struct file_attributes attributes = record_attributes(store);
+	cleanup_free char *text = NULL;
+	cleanup_free char *name = NULL;
+	int r = format_record(record, &text);
+
+	if (r == 0)
+		r = record_name(record->id, &name);
+	if (r == 0)
+		r = file_replace(store->dirfd, name, text, strlen(text), &attributes);
+	return r < 0 ? r : sync_records(store);
+}
+
+int store_prepare(const struct store *store, const struct record *record)
+{
+	const struct file_attributes attributes = record_attributes(store);
+	cleanup_free char *text = NULL;
+	cleanup_free char *name = NULL;
+	int r = format_record(record, &text);
+
+	if (r == 0)
+		r = record_name(record->id, &name);
+	return r < 0 ? r : file_prepare(store->dirfd, name, text, strlen(text), &attributes);
+}
+
+int store_publish(const struct store *store, const char *id)
+{
+	cleanup_free char *name = NULL;
+	int r = record_name(id, &name);
+
+	if (r == 0)
+		r = file_publish(store->dirfd, name);
+	return r < 0 ? r : sync_records(store);
 }
 
 /* The id of a record's file name in *id*; whether it is one. */

@@ -34,6 +34,10 @@ must_check int store_load(const struct store *store, const char *id, struct reco
  * RECORD_SIZE_MAX) and -EBADMSG (store_load() would refuse it): nothing was written.
  */
 must_check int store_save(const struct store *store, const struct record *record);
+/* The two halves of it, with a sync of the store's file system between, which others need as well:
+ * the temporary file, and the rest. What store_prepare() left is store_forget_unfinished()'s. */
+must_check int store_prepare(const struct store *store, const struct record *record);
+must_check int store_publish(const struct store *store, const char *id);
 /* The ids of all records, sorted. */
 must_check int store_list(const struct store *store, struct strv *ret);
 /* The ids for which a killed store_save() left a temporary file, sorted; they need not have a

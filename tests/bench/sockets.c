@@ -7,7 +7,7 @@
  *   visit COUNT     the same with a server that asks who comes, and so uses them
  *   datagram COUNT  for every line of its input a socket that sends so many times 64 bytes to one
  *                   that nobody reads, and stays until the next line; prints its port, and
- *                   nanoseconds for each
+ *                   nanoseconds of its CPU for each, as others may have that, too
  *   bulk MIB        so much through one connection; prints nanoseconds for each MiB
  *   pace COUNT      so many connections evenly within a minute; prints how many it made
  *   hold COUNT      so many connections that stay until standard input ends; prints "held"
@@ -40,13 +40,18 @@ static void give_up(const char *what)
 	exit(1);
 }
 
-static uint64_t now(void)
+static uint64_t read_clock(clockid_t clock)
 {
 	struct timespec at;
 
-	if (clock_gettime(CLOCK_MONOTONIC, &at) < 0)
+	if (clock_gettime(clock, &at) < 0)
 		give_up("clock_gettime");
 	return (uint64_t)at.tv_sec * SECOND + (uint64_t)at.tv_nsec;
+}
+
+static uint64_t now(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
 }
 
 /* A socket at 127.0.0.1, or at another loopback address; *address* is where. */
@@ -176,10 +181,10 @@ static void do_datagram(uint64_t count)
 		if (sender >= 0)
 			(void)close(sender);
 		sender = bound(SOCK_DGRAM, 1, &from);
-		began = now();
+		began = read_clock(CLOCK_THREAD_CPUTIME_ID);
 		send_each(sender, &to, count);
-		(void)printf("%u ", (unsigned)ntohs(from.sin_port));
-		print_each(began, count);
+		(void)printf("%u %.1f\n", (unsigned)ntohs(from.sin_port),
+			     (double)(read_clock(CLOCK_THREAD_CPUTIME_ID) - began) / (double)count);
 		(void)fflush(stdout);
 	}
 	(void)close(sender);

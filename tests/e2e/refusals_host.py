@@ -196,7 +196,7 @@ def no_spare_space(place):
 
 @case('no-space', 'not enough room for the copy that is verified')
 def no_space_for_copy(place):
-    bundle = large(place)
+    bundle = large(place, 5 << 20)
     mount(place, '/var/lib/affix', 'tmpfs', 'size=512k,mode=755')
     place.refuses('no-space', 'install', bundle)
 
@@ -220,7 +220,7 @@ def no_inodes(place):
 
 @case('no-inodes', 'no inode for the copy that is verified')
 def no_inodes_for_copy(place):
-    bundle = place.bundle()
+    bundle = large(place, 5 << 20)
     mount(place, '/var/lib/affix', 'tmpfs', 'nr_inodes=2,mode=755')
     place.directory('/var/lib/affix/updater').chmod(0o700)
     place.refuses('no-inodes', 'install', bundle)

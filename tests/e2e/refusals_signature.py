@@ -135,8 +135,11 @@ def garbage_first(place):
 
 @case('bad-signature', 'not a byte of the copy is read back before the signature holds', only=TREE)
 def order_of_reading(place):
-    """strace says so: the nameless copy is written, and only where the signature holds is it read."""
-    good, bad = place.bundle(), place.bundle('1.0.1')
+    """strace says so: the nameless copy is written, and only where the signature holds is it read. A small bundle has none."""
+    addons = [place.addon(version) for version in ('1.0.0', '1.0.1')]
+    for addon in addons:
+        addon.extra = {'data': os.urandom(5 << 20)}
+    good, bad = [place.bundle(addon=addon) for addon in addons]
     bad.write_bytes(flipped(bad.read_bytes(), -1))
     for bundle, is_read in ((bad, False), (good, True)):
         log = place.work.fresh('strace')

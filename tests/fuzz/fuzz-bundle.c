@@ -129,7 +129,8 @@ static void check_table(int fd, const uint8_t *data, size_t size)
 	cleanup_free uint8_t *again = malloc(size + 1);
 	size_t n = 0;
 
-	must(copy >= 0 && again && digest_table_read(fd, &table) == 0 && table->offset <= size);
+	must(copy >= 0 && again && digest_table_read(BYTES_OF_FILE(fd), &table) == 0 &&
+	     table->offset <= size);
 	must((table->n == 0) == (table->offset == size));
 	if (table->n == 0)
 		return;
@@ -138,7 +139,27 @@ static void check_table(int fd, const uint8_t *data, size_t size)
 	must(memcmp(again, data + table->offset, n) == 0);
 }
 
-static void try_file(const uint8_t *data, size_t size)
+/* The same bytes in memory, for whom a signature is for what *file* was, if it was a bundle. */
+static void try_memory(struct hasher *hasher, const uint8_t *data, size_t size,
+		       const struct bundle *file)
+{
+	cleanup_bundle struct bundle *bundle = NULL;
+	struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
+	struct refusal refusal = REFUSAL_INIT;
+	int r;
+
+	receipt.memory = memcpy(malloc(size), data, size);
+	receipt.size = size;
+	receipt.hasher = hasher;
+	if (file)
+		receipt.identity = file->identity;
+	r = bundle_open_received(&receipt, NULL, &bundle, &refusal);
+	check_outcome(r, bundle, &refusal);
+	must(!file || r == 0);
+	free(receipt.memory);
+}
+
+static void try_file(struct hasher *hasher, const uint8_t *data, size_t size)
 {
 	cleanup_bundle struct bundle *bundle = NULL;
 	cleanup_fd int fd = memfd_create("bundle", MFD_CLOEXEC);
@@ -149,6 +170,7 @@ static void try_file(const uint8_t *data, size_t size)
 	r = bundle_open(fd, NULL, NULL, &bundle, &refusal);
 	check_outcome(r, bundle, &refusal);
 	check_table(fd, data, size);
+	try_memory(hasher, data, size, bundle);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -159,7 +181,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(copy && (hasher || hasher_new(&hasher) == 0));
 	if (size >= 2 &&
 	    ((data[0] == 0x28 && data[1] == 0xb5) || (data[0] == 0x1f && data[1] == 0x8b)))
-		try_file(data, size);
+		try_file(hasher, data, size);
 	if (size > 0)
 		memcpy(copy, data, size);
 	try_archive(hasher, copy, size);

@@ -20,6 +20,8 @@ DEADLINE = 60
 SO_COOKIE = 57
 NETNS = os.stat('/proc/self/ns/net').st_ino
 SKIP = 77
+# Programs that see the end of a system call: at tracepoints that came with Linux 6.3, and at the functions that stand in for them.
+ENDS_OF_CALLS = 'length_sent length_received ipv4_sent ipv4_received'
 
 
 def skip(why):

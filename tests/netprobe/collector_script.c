@@ -123,6 +123,12 @@ enum collector_tier collector_tier(const struct collector *collector)
 	return collector->tier;
 }
 
+enum collector_sends collector_sends(const struct collector *collector)
+{
+	return collector->tier > COLLECTOR_DIAG ? COLLECTOR_SENDS_AT_PACKETS
+						: COLLECTOR_SENDS_NOWHERE;
+}
+
 int collector_fd(const struct collector *collector)
 {
 	return collector->fd;
@@ -181,6 +187,7 @@ static struct flow read_flow(const json_t *object)
 	read_address(text(object, "local", "127.0.0.1"), flow.local, &flow.family);
 	flow.local_port = (uint16_t)number(object, "local_port", 0);
 	flow.remote_port = (uint16_t)number(object, "remote_port", 0);
+	flow.netns = number(object, "netns", 0);
 	flow.listener = json_is_true(json_object_get(object, "listener"));
 	flow.inbound = json_is_true(json_object_get(object, "inbound"));
 	flow.bytes_sent = number(object, "bytes_sent", 0);

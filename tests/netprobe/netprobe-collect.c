@@ -117,13 +117,14 @@ static void print_counts(const struct collector *collector)
 {
 	struct collector_counts counts = collector_counts(collector);
 
-	print(json_pack("{ss sI sI sI sI sI sI sI sI sI}", "event", "counts", "looks", looks,
+	print(json_pack("{ss sI sI sI sI sI sI sI sI sI sI}", "event", "counts", "looks", looks,
 			"events", (json_int_t)counts.events, "lost", (json_int_t)counts.lost,
 			"started", (json_int_t)counts.flows_started, "ended",
 			(json_int_t)counts.flows_ended, "evicted", (json_int_t)counts.flows_evicted,
 			"known", (json_int_t)counts.owners_known, "unknown",
 			(json_int_t)counts.owners_unknown, "corrected",
-			(json_int_t)counts.owners_corrected));
+			(json_int_t)counts.owners_corrected, "forgotten",
+			(json_int_t)counts.owners_forgotten));
 }
 
 static int64_t clock_offset;

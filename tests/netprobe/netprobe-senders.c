@@ -13,7 +13,9 @@
  *   first_let_go, corked_to  before, and over one that is not connected, whose listener is meant,
  * too stream, splicedstream,   connections of TCP, on which a child sends and never receives
  *   submitstream, ringstream
- *   race                     the same, but both send at once, and then the process does
+ *   waiting, late            the same, but the other side takes no more, so that nothing leaves
+ * while the child sends: until its end, or until it is read by this process race the same, but both
+ * send at once, and then the process does
  *
  * PID is who sent last. Of what the kernel has not the kinds are missing.
  *
@@ -54,9 +56,12 @@
 #define TIMES       3
 #define SOCKETS_MAX 4096U
 #define FIRST_PORT  2000U
+/* More than a receive buffer of the smallest size takes. */
+#define STUFFING 8192
 
 static int receiver, listener;
 static int sockets[SOCKETS_MAX];
+static int accepted[SOCKETS_MAX]; /* of some of them the other end */
 static size_t n_sockets;
 static struct sockaddr_in datagrams, streams;
 
@@ -289,6 +294,60 @@ static pid_t send_shared(const char *what, int type, void (*sends)(int fd), unsi
 	return send_as_child(what, first, sends);
 }
 
+/* Fills the way to the other side of *count* connections, which is not read. */
+static void fill(unsigned long count)
+{
+	static const char stuffing[STUFFING];
+	struct sockaddr_in address;
+	int narrow = at_loopback(SOCK_STREAM, &address);
+
+	if (setsockopt(narrow, SOL_SOCKET, SO_RCVBUF, &(int){1}, sizeof(int)) < 0 ||
+	    listen(narrow, SOMAXCONN) < 0)
+		give_up("listen");
+	for (unsigned long i = 0; i < count; i++) {
+		int fd = connected(SOCK_STREAM, &address);
+
+		accepted[n_sockets - 1] = accept(narrow, NULL, NULL);
+		if (accepted[n_sockets - 1] < 0 ||
+		    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){2 * STUFFING}, sizeof(int)) < 0 ||
+		    send(fd, stuffing, sizeof(stuffing), MSG_DONTWAIT) != STUFFING)
+			give_up("send");
+	}
+	(void)close(narrow);
+}
+
+/* Reads all that was sent over the sockets from *first* on. It comes in pieces, and each takes its
+ * time, so from all at once. */
+static void read_all(size_t first)
+{
+	static char data[STUFFING];
+	size_t left = (n_sockets - first) * (STUFFING + sizeof("data") - 1);
+
+	while (left > 0) {
+		for (size_t i = first; i < n_sockets; i++) {
+			ssize_t got = recv(accepted[i], data, sizeof(data), MSG_DONTWAIT);
+
+			if (got < 0 && errno != EAGAIN)
+				give_up("recv");
+			left -= got > 0 ? (size_t)got : 0;
+		}
+		(void)usleep(1000);
+	}
+}
+
+/* What the child sends behind that waits. */
+static pid_t send_waiting(const char *what, bool is_read, unsigned long count)
+{
+	size_t first = n_sockets;
+	pid_t pid;
+
+	fill(count);
+	pid = send_as_child(what, first, send_plain);
+	if (is_read)
+		read_all(first);
+	return pid;
+}
+
 /* This process only connects them. */
 static pid_t send_first(const char *what, void (*sends)(int fd), unsigned long count)
 {
@@ -432,7 +491,7 @@ static pid_t send_in_race(unsigned long count)
 int main(int argc, char **argv)
 {
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
-	pid_t children[16];
+	pid_t children[20];
 	struct rlimit files;
 	size_t n = 0;
 	char byte;
@@ -467,6 +526,8 @@ int main(int argc, char **argv)
 	children[n++] = send_shared("more_let_go", SOCK_DGRAM, send_more_and_let_go, count);
 	children[n++] = send_first("first_let_go", send_corked, count);
 	children[n++] = send_unconnected("corked_to", send_corked_to, count);
+	children[n++] = send_waiting("waiting", false, count);
+	children[n++] = send_waiting("late", true, count);
 	children[n++] = send_in_race(count);
 	if (submit(connected(SOCK_DGRAM, &datagrams)) == 0) {
 		children[n++] = send_shared("submitted", SOCK_DGRAM, send_submitted, count);

@@ -514,6 +514,17 @@ class External(Case):
         self.assertEqual(client.ask(probe.EXTERNAL, b'')[1], {4: [1]})
         self.assertEqual(client.ask(probe.EXTERNAL, record('192.0.2.1', 1, '2001:db8::1', 2))[1], {4: [1]})
 
+    def test_a_record_of_what_is_in_two_networks_is_ambiguous_unless_it_names_one(self):
+        daemon, client = self.enabled()
+        for number in (1, 2):
+            daemon.play(cookie=number, pid=70 + number, netns=100 + number, **PAIR)
+        client.events(2)
+        asked = record('192.0.2.1', 40000, '198.51.100.2', 443)
+        self.assertEqual(client.ask(probe.EXTERNAL, asked)[1], {1: [1], 3: [1], 100: [1]})
+        for number in (1, 2):
+            self.assertEqual(client.ask(probe.EXTERNAL, asked + wire.number(100, 100 + number))[1], {1: [1], 2: [1]})
+            self.assertEqual(client.events(1)[0][TGID], [70 + number])
+
     def test_a_record_of_sequence_0_is_not_answered(self):
         daemon, client = self.enabled()
         daemon.play(cookie=1, pid=77, **PAIR)

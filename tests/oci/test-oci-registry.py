@@ -555,7 +555,16 @@ class Import(Case):
             for pull in pulls:
                 pull.kill()
                 pull.communicate()
+        # What nobody waits for any more is not fetched, nor in anybody's way.
+        wait_for(lambda: not self.pullers(ref), 20, 'the end of what was fetched for nobody')
+        link.rate = None
+        self.assertEqual(self.affix('fleet', 'pull', ref, **operator).stdout, 'sensor 1.0.0: imported\n')
         # The process that fetches ends with its server.
+        link.rate = 1
+        pull = subprocess.Popen([AFFIX, 'fleet', 'pull', ref], env={**self.environment, **operator}, stderr=subprocess.DEVNULL)
+        self.addCleanup(pull.wait)
+        self.addCleanup(pull.kill)
+        wait_for(lambda: self.pullers(ref), 20, 'another')
         server.stop()
         wait_for(lambda: not self.pullers(ref), 20, 'its end')
 

@@ -226,7 +226,7 @@ static void tar_digest(const char *path, char text[DIGEST_TEXT_SIZE])
 	struct digest digest;
 	size_t size = 1;
 
-	assert_int_equal(decompress_open(fd, hasher, NULL, &d, &refusal), 0);
+	assert_int_equal(decompress_open(BYTES_OF_FILE(fd), hasher, NULL, &d, &refusal), 0);
 	digest_begin(&state);
 	while (size > 0) {
 		const void *piece = NULL;

@@ -101,12 +101,11 @@ static struct hasher *new_hasher(void)
 	return hasher;
 }
 
-static int read_with(struct hasher *hasher, struct frames **ready, const struct buffer *file,
+static int read_with(struct hasher *hasher, struct frames **ready, const struct bytes *bytes,
 		     struct buffer *out, struct refusal *refusal)
 {
 	cleanup_decompressor struct decompressor *d = NULL;
-	cleanup_fd int fd = file_of(file);
-	int r = decompress_open(fd, hasher, ready, &d, refusal);
+	int r = decompress_open(bytes, hasher, ready, &d, refusal);
 	bool is_last = false;
 
 	while (r == 0) {
@@ -123,21 +122,31 @@ static int read_with(struct hasher *hasher, struct frames **ready, const struct 
 	return r;
 }
 
-/* By threads that got ready before, and by those that are started when there is work: the same. */
+/* From a file and from memory, by threads that are started when there is work and by those that got
+ * ready before: the same. */
 static int read_all(const struct buffer *file, struct buffer *out, struct refusal *refusal)
 {
 	cleanup_hasher struct hasher *hasher = new_hasher();
-	cleanup_frames struct frames *ready = NULL;
-	cleanup_buffer struct buffer again = BUFFER_INIT;
-	struct refusal refusal_again = REFUSAL_INIT;
-	int r = read_with(hasher, NULL, file, out, refusal);
+	cleanup_fd int fd = file_of(file);
+	const struct bytes memory = {-EBADF, file->data ? (uint8_t *)file->data : (uint8_t *)"",
+				     file->size};
+	int r = read_with(hasher, NULL, BYTES_OF_FILE(fd), out, refusal);
 
-	assert_int_equal(frames_prepare(hasher, &ready), 0);
-	assert_int_equal(read_with(hasher, &ready, file, &again, &refusal_again), r);
-	assert_string_equal(refusal_again.text, refusal->text);
-	assert_int_equal(again.size, out->size);
-	if (again.size > 0)
-		assert_memory_equal(again.data, out->data, again.size);
+	for (int i = 1; i < 4; i++) {
+		cleanup_frames struct frames *ready = NULL;
+		cleanup_buffer struct buffer again = BUFFER_INIT;
+		struct refusal refusal_again = REFUSAL_INIT;
+
+		if (i & 1)
+			assert_int_equal(frames_prepare(hasher, &ready), 0);
+		assert_int_equal(read_with(hasher, &ready, i & 2 ? &memory : BYTES_OF_FILE(fd),
+					   &again, &refusal_again),
+				 r);
+		assert_string_equal(refusal_again.text, refusal->text);
+		assert_int_equal(again.size, out->size);
+		if (again.size > 0)
+			assert_memory_equal(again.data, out->data, again.size);
+	}
 	return r;
 }
 
@@ -426,7 +435,7 @@ static void file_position_is_neither_used_nor_moved(void **state)
 	add_zstd(&file, &in, 0);
 	fd = file_of(&file);
 	assert_int_equal(lseek(fd, 7, SEEK_SET), 7);
-	assert_int_equal(decompress_open(fd, hasher, NULL, &d, &refusal), 0);
+	assert_int_equal(decompress_open(BYTES_OF_FILE(fd), hasher, NULL, &d, &refusal), 0);
 	assert_int_equal(decompress_read(d, &piece, &size, &refusal), 0);
 	assert_int_equal(size, in.size);
 	assert_int_equal(lseek(fd, 0, SEEK_CUR), 7);
@@ -440,7 +449,7 @@ static void unreadable_file_is_an_error_and_no_refusal(void **state)
 	struct refusal refusal = REFUSAL_INIT;
 
 	(void)state;
-	assert_int_equal(decompress_open(fd, hasher, NULL, &d, &refusal), -EISDIR);
+	assert_int_equal(decompress_open(BYTES_OF_FILE(fd), hasher, NULL, &d, &refusal), -EISDIR);
 	assert_null(d);
 }
 

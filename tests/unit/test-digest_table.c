@@ -37,7 +37,7 @@ static void assert_no_table(int fd)
 {
 	cleanup_free struct digest_table *table = NULL;
 
-	assert_int_equal(digest_table_read(fd, &table), 0);
+	assert_int_equal(digest_table_read(BYTES_OF_FILE(fd), &table), 0);
 	assert_int_equal(table->n, 0);
 	assert_int_equal(table->offset, lseek(fd, 0, SEEK_END));
 }
@@ -52,7 +52,7 @@ static void table_is_read_as_it_was_written(void **state)
 		cleanup_free struct digest_table *table = NULL;
 		cleanup_fd int fd = file_of(numbers[i], digests);
 
-		assert_int_equal(digest_table_read(fd, &table), 0);
+		assert_int_equal(digest_table_read(BYTES_OF_FILE(fd), &table), 0);
 		assert_int_equal(table->n, numbers[i]);
 		assert_int_equal(table->offset, sizeof(FRAMES));
 		assert_memory_equal(table->digests, digests, numbers[i] * sizeof(digests[0]));
@@ -119,8 +119,8 @@ static void unreadable_file_is_an_error(void **state)
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	write_only = open(path, O_WRONLY | O_CLOEXEC);
 	assert_true(write_only >= 0);
-	assert_int_equal(digest_table_read(write_only, &table), -EBADF);
-	assert_int_equal(digest_table_read(-EBADF, &table), -EBADF);
+	assert_int_equal(digest_table_read(BYTES_OF_FILE(write_only), &table), -EBADF);
+	assert_int_equal(digest_table_read(BYTES_OF_FILE(-EBADF), &table), -EBADF);
 	assert_null(table);
 }
 

@@ -149,13 +149,13 @@ static void assert_gives(const struct buffer *layer, const struct buffer *conten
 	char digest[7 + SHA256_TEXT_SIZE] = "sha256:";
 
 	assert_int_equal(sha256_of(layer->data, layer->size, digest + 7), 0);
-	for (unsigned way = 0; way < 4; way++) {
+	for (unsigned way = 0; way < 2; way++) {
 		cleanup_buffer struct buffer out = {};
 		struct problem problem = PROBLEM_INIT;
 
 		has_no_threads = way & 1;
 		assert_int_equal(
-			read_all(layer->data, layer->size, way & 2 ? digest : NULL, &out, &problem),
+			read_all(layer->data, layer->size, way & 1 ? NULL : digest, &out, &problem),
 			0);
 		has_no_threads = false;
 		assert_int_equal(out.size, content->size);
@@ -181,7 +181,7 @@ static void assert_broken(const void *data, size_t size, const char *digest, con
 
 static void plain_files_are_passed_on(void **state)
 {
-	static const size_t sizes[] = {1, 512, 128 * KIB, 128 * KIB + 1, 3 * MIB + 77};
+	static const size_t sizes[] = {1, 512, 128 * KIB, 128 * KIB + 1, MIB + 77};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -195,8 +195,7 @@ static void plain_files_are_passed_on(void **state)
 static void frames_of_all_sizes_follow_each_other(void **state)
 {
 	static const size_t sizes[] = {
-		0,         1,       100,       255 * KIB, 256 * KIB, 256 * KIB + 1,
-		512 * KIB, 3 * MIB, 128 * KIB, 5 * MIB,   7};
+		0, 1, 100, 255 * KIB, 256 * KIB, 256 * KIB + 1, 512 * KIB, MIB, 128 * KIB, 7};
 
 	(void)state;
 	for (unsigned way = 0; way < 4; way++) {
@@ -224,7 +223,7 @@ static void frames_begin_anywhere_in_a_block(void **state)
 
 	(void)state;
 	fill(&part, 300 * KIB, 3);
-	for (size_t at = 128 * KIB - 20; at <= 128 * KIB; at++) {
+	for (size_t at = 128 * KIB - 10; at <= 128 * KIB; at++) {
 		cleanup_buffer struct buffer layer = {};
 
 		add_skipped(&layer, at);
@@ -244,7 +243,7 @@ static void a_checksum_anywhere_in_a_block_is_looked_at(void **state)
 	fill(&part, 300 * KIB, 4);
 	add_frame(&frame, &part, true, true);
 	assert_true(frame.size < 255 * KIB && frame.size > 20);
-	for (size_t end = 256 * KIB - 5; end <= 256 * KIB + 5; end++) {
+	for (size_t end = 256 * KIB - 1; end <= 256 * KIB + 5; end++) {
 		cleanup_buffer struct buffer layer = {};
 
 		add_skipped(&layer, end - frame.size);
@@ -257,7 +256,7 @@ static void a_checksum_anywhere_in_a_block_is_looked_at(void **state)
 
 static void checksums_of_long_and_short_frames_are_looked_at(void **state)
 {
-	static const size_t sizes[] = {10, 256 * KIB, 256 * KIB + 1, 2 * MIB};
+	static const size_t sizes[] = {10, 256 * KIB, 256 * KIB + 1};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -274,12 +273,8 @@ static void checksums_of_long_and_short_frames_are_looked_at(void **state)
 			/* Others before the end must not hide it. */
 			if (way & 2)
 				add_frame(&layer, &more, true, true);
-			for (size_t byte = 1; byte <= 4; byte++) {
-				layer.data[end - byte] ^= 0x10;
-				assert_broken(layer.data, layer.size, NULL, "bad-layer",
-					      "checksum");
-				layer.data[end - byte] ^= 0x10;
-			}
+			layer.data[end - 1 - way] ^= 0x10;
+			assert_broken(layer.data, layer.size, NULL, "bad-layer", "checksum");
 		}
 	}
 }
@@ -294,7 +289,7 @@ static void what_is_cut_off_is_refused(void **state)
 	fill(&part, MIB, 7);
 	add_frame(&layer, &part, true, true);
 	add_gzip(&packed, &part);
-	for (size_t off = 1; off < 10; off++) {
+	for (size_t off = 1; off < 10; off += 4) {
 		assert_broken(layer.data, layer.size - off, NULL, "bad-layer", "cut off");
 		assert_broken(packed.data, packed.size - off, NULL, "bad-layer", "cut off");
 	}
@@ -326,7 +321,7 @@ static void what_is_behind_a_frame_must_be_one(void **state)
 
 static void members_of_gzip_follow_each_other(void **state)
 {
-	static const size_t sizes[] = {1, 256 * KIB, 0, 3 * MIB, 500};
+	static const size_t sizes[] = {1, 256 * KIB, 0, MIB, 500};
 	cleanup_buffer struct buffer layer = {};
 	cleanup_buffer struct buffer content = {};
 
@@ -365,7 +360,7 @@ static void nobody_has_to_read_to_the_end(void **state)
 	cleanup_fd int fd = memfd_create("layer", MFD_CLOEXEC);
 
 	(void)state;
-	fill(&part, 8 * MIB, 10);
+	fill(&part, 3 * MIB, 10);
 	add_frame(&layer, &part, true, true);
 	assert_int_equal(fd_write_full(fd, layer.data, layer.size), 0);
 	for (unsigned pieces = 0; pieces < 4; pieces++) {

@@ -322,6 +322,82 @@ static void of_two_living_flows_of_one_socket_and_the_same_ends_the_younger_is_m
 	}
 }
 
+static void the_same_ends_in_two_networks_are_nobodys_unless_the_record_says_which(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flows[] = {make_flow(1), make_flow(2)};
+	Netprobe__ExternalFlowRecord record = make_record();
+	uint64_t cookie = 0;
+
+	(void)state;
+	match_start(match);
+	for (unsigned i = 0; i < 2; i++) {
+		flows[i].netns = 100 + i;
+		flows[i].owner.tgid = 10;
+		match_add(match, &flows[i], WINDOW, NOW);
+	}
+	/* One process is in both. */
+	assert_int_equal(find(match, &record, NULL), 0);
+	flows[1].owner.started_ns = 5;
+	match_add(match, &flows[1], WINDOW, NOW);
+	assert_int_equal(find(match, &record, NULL), MATCH_E_AMBIGUOUS);
+	for (unsigned i = 0; i < 2; i++) {
+		record.network_namespace = 100 + i;
+		assert_int_equal(find(match, &record, &cookie), 0);
+		assert_int_equal(cookie, 1 + i);
+	}
+	record.network_namespace = 102;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+	/* One that is nearer is none of two. */
+	record = make_record();
+	flows[1].ended_ns = NOW - 6 * SECOND;
+	match_add(match, &flows[1], WINDOW * 60, NOW);
+	assert_int_equal(find(match, &record, &cookie), 0);
+	assert_int_equal(cookie, 1);
+}
+
+static void sockets_of_several_processes_with_one_port_and_peer_are_nobodys(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flows[] = {make_flow(1), make_flow(2)};
+	Netprobe__ExternalFlowRecord record = make_record();
+
+	(void)state;
+	match_start(match);
+	for (unsigned i = 0; i < 2; i++) {
+		flows[i].protocol = IPPROTO_UDP;
+		flows[i].started_ns += i;
+		flows[i].owner.tgid = 10 + i;
+		match_add(match, &flows[i], WINDOW, NOW);
+	}
+	record.ip_protocol = IPPROTO_UDP;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_AMBIGUOUS);
+}
+
+/* As over loopback, or between two containers: each has its end. */
+static void both_ends_of_one_flow_are_not_two(void **state)
+{
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(1);
+	struct flow other = make_flow(2);
+	Netprobe__ExternalFlowRecord record = make_record();
+	uint64_t cookie = 0;
+
+	(void)state;
+	flow.owner.tgid = 10;
+	other.owner.tgid = 11;
+	other.started_ns++;
+	memcpy(other.local, flow.remote, 16);
+	memcpy(other.remote, flow.local, 16);
+	other.local_port = flow.remote_port;
+	other.remote_port = flow.local_port;
+	match_start(match);
+	match_add(match, &flow, WINDOW, NOW);
+	match_add(match, &other, WINDOW, NOW);
+	assert_int_equal(find(match, &record, &cookie), 0);
+	assert_int_equal(cookie, 2);
+}
+
 static void what_no_flow_can_be_found_by_is_invalid(void **state)
 {
 	cleanup_match struct match *match = match_new();
@@ -392,6 +468,10 @@ int main(void)
 			a_living_flow_is_found_by_its_socket_among_many_between_the_same_ends),
 		cmocka_unit_test(
 			of_two_living_flows_of_one_socket_and_the_same_ends_the_younger_is_meant),
+		cmocka_unit_test(
+			the_same_ends_in_two_networks_are_nobodys_unless_the_record_says_which),
+		cmocka_unit_test(sockets_of_several_processes_with_one_port_and_peer_are_nobodys),
+		cmocka_unit_test(both_ends_of_one_flow_are_not_two),
 		cmocka_unit_test(what_no_flow_can_be_found_by_is_invalid),
 		cmocka_unit_test(icmp_has_no_ports_whatever_the_record_says),
 		cmocka_unit_test(mapped_addresses_are_ipv4),

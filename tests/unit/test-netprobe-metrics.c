@@ -40,17 +40,25 @@ static void numbers_are_those_that_were_counted(void **state)
 	static const char *const wanted[] = {
 		"\nnetprobe_tier{tier=\"cgroup\"} 1\n",
 		"\nnetprobe_tier{tier=\"full\"} 0\n",
+		"\nnetprobe_sends_seen{at=\"functions\"} 1\n",
+		"\nnetprobe_sends_seen{at=\"tracepoints\"} 0\n",
+		"\nnetprobe_owners_forgotten_total 3\n",
+		"\nnetprobe_external_flows_total{outcome=\"ambiguous\"} 2\n",
 		"\nnetprobe_records_lost_total 18446744073709551615\n",
 		"\nnetprobe_external_flows_total{outcome=\"invalid\"} 7\n",
 		"stream=\"flow_attribution\",reason=\"queue_full\"} 9\n",
 		"\n# TYPE netprobe_flows gauge\nnetprobe_flows 5\n",
 	};
 	cleanup_buffer struct buffer text = BUFFER_INIT;
-	const struct metrics metrics = {.tier = COLLECTOR_CGROUP,
-					.flows = 5,
-					.collector = {.lost = UINT64_MAX},
-					.server = {.events_dropped = 9},
-					.external_invalid = 7};
+	const struct metrics metrics = {
+		.tier = COLLECTOR_CGROUP,
+		.sends = COLLECTOR_SENDS_AT_FUNCTIONS,
+		.flows = 5,
+		.collector = {.lost = UINT64_MAX, .owners_forgotten = 3},
+		.server = {.events_dropped = 9                 },
+		.external_ambiguous = 2,
+		.external_invalid = 7
+        };
 
 	(void)state;
 	assert_int_equal(metrics_format(&metrics, &text), 0);

@@ -17,33 +17,64 @@
 #include "bundle/bundle.h"
 
 #define COMMENT "affix:1 id=demo version=1.0.0 os=linux arch=amd64 created=2026-01-31T12:00:00Z"
-#define SIZE    600000U /* more than two chunks */
+#define SMALL   600000U            /* more than two chunks; copied to memory */
+#define LARGE   (4718592U + SMALL) /* copied to a file */
+
+/* What the next file seems to have, as it grows only then; 0: what it has. With 64-bit offsets the
+ * call is fstat64(). */
+static off_t shown_size;
+
+int __real_fstat64(int fd, struct stat *ret);
+int __wrap_fstat64(int fd, struct stat *ret);
+
+int __wrap_fstat64(int fd, struct stat *ret)
+{
+	int r = __real_fstat64(fd, ret);
+
+	if (r == 0 && shown_size > 0)
+		ret->st_size = shown_size;
+	return r;
+}
 
 struct fixture {
 	int dir; /* for the private copies */
 	struct trust *trust;
 	struct minisign_secret_key secret;
-	uint8_t bytes[SIZE];
+	uint8_t *bytes;
+	size_t size;
 	char *signature;
 };
 
-static int setup(void **state)
+static int setup(void **state, size_t size)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct minisign_public_key public;
 	struct digest digest;
 
 	assert_non_null(f);
+	f->size = size;
+	f->bytes = malloc(size);
+	assert_non_null(f->bytes);
 	f->dir = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->dir >= 0);
 	minisign_keygen(&f->secret, &public);
 	assert_int_equal(trust_of_key(&public, "test", &f->trust), 0);
 	/* Noise: whoever parsed it before it is verified would stumble. */
-	randombytes_buf(f->bytes, sizeof(f->bytes));
-	digest_of(f->bytes, sizeof(f->bytes), &digest);
+	randombytes_buf(f->bytes, size);
+	digest_of(f->bytes, size, &digest);
 	assert_int_equal(minisign_sign(&f->secret, &digest, COMMENT, &f->signature), 0);
 	*state = f;
 	return 0;
+}
+
+static int setup_small(void **state)
+{
+	return setup(state, SMALL);
+}
+
+static int setup_large(void **state)
+{
+	return setup(state, LARGE);
 }
 
 static int teardown(void **state)
@@ -53,6 +84,7 @@ static int teardown(void **state)
 	(void)fd_close(f->dir);
 	(void)trust_free(f->trust);
 	free(f->signature);
+	free(f->bytes);
 	free(f);
 	return 0;
 }
@@ -94,24 +126,39 @@ static ino_t inode_of(int fd)
 	return status.st_ino;
 }
 
+static void assert_copied(const struct bundle_receipt *receipt, int fd, size_t size)
+{
+	struct digest copy;
+	uint64_t copied = receipt->size;
+
+	if (receipt->memory) {
+		assert_int_equal(receipt->fd, -EBADF);
+		digest_of(receipt->memory, (size_t)copied, &copy);
+	} else {
+		assert_int_not_equal(inode_of(fd), inode_of(receipt->fd));
+		assert_int_equal(digest_of_fd(receipt->fd, &copy, &copied), 0);
+	}
+	assert_int_equal(copied, size);
+	assert_true(digest_is_equal(&copy, &receipt->digest));
+}
+
 static void signed_bytes_are_received_with_digest_identity_and_key(void **state)
 {
 	const struct fixture *f = *state;
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
-	cleanup_fd int fd = file_of(f->bytes, SIZE);
+	cleanup_fd int fd = file_of(f->bytes, f->size);
 	struct digest wanted;
-	struct digest copy;
-	uint64_t size = 0;
 	struct stat status;
 
 	assert_int_equal(receive(f, fd, &receipt), 0);
-	digest_of(f->bytes, SIZE, &wanted);
+	digest_of(f->bytes, f->size, &wanted);
 	assert_true(digest_is_equal(&receipt.digest, &wanted));
 	assert_string_equal(receipt.identity.id, "demo");
 	assert_string_equal(receipt.key->name, "test");
-	assert_int_equal(digest_of_fd(receipt.fd, &copy, &size), 0);
-	assert_int_equal(size, SIZE);
-	assert_true(digest_is_equal(&copy, &wanted));
+	assert_copied(&receipt, fd, f->size);
+	assert_int_equal(receipt.memory != NULL, f->size == SMALL);
+	if (receipt.memory)
+		return;
 	assert_int_equal(fstat(receipt.fd, &status), 0);
 	assert_int_equal(status.st_nlink, 0);
 	assert_int_equal(status.st_mode & 07777, 0600);
@@ -121,22 +168,34 @@ static void what_the_sender_writes_afterwards_does_not_reach_the_copy(void **sta
 {
 	const struct fixture *f = *state;
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
-	cleanup_fd int fd = file_of(f->bytes, SIZE);
-	struct digest copy;
-	uint64_t size = 0;
+	cleanup_fd int fd = file_of(f->bytes, f->size);
 
 	assert_int_equal(receive(f, fd, &receipt), 0);
-	assert_int_not_equal(inode_of(fd), inode_of(receipt.fd));
 	assert_int_equal(pwrite(fd, "evil", 4, 0), 4);
-	assert_int_equal(digest_of_fd(receipt.fd, &copy, &size), 0);
-	assert_true(digest_is_equal(&copy, &receipt.digest));
+	assert_copied(&receipt, fd, f->size);
+}
+
+static void what_a_file_grows_by_is_not_copied_to_memory(void **state)
+{
+	const struct fixture *f = *state;
+	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
+	cleanup_fd int fd = file_of(f->bytes, f->size);
+	int r;
+
+	assert_int_equal(ftruncate(fd, 64 << 20), 0);
+	shown_size = (off_t)f->size;
+	r = receive(f, fd, &receipt);
+	shown_size = 0;
+	assert_int_equal(r, f->size == SMALL ? 0 : REFUSAL_BAD_SIGNATURE);
+	if (r == 0)
+		assert_copied(&receipt, fd, f->size);
 }
 
 static void file_position_is_neither_used_nor_moved(void **state)
 {
 	const struct fixture *f = *state;
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
-	cleanup_fd int fd = file_of(f->bytes, SIZE);
+	cleanup_fd int fd = file_of(f->bytes, f->size);
 
 	assert_int_equal(lseek(fd, 4711, SEEK_SET), 4711);
 	assert_int_equal(receive(f, fd, &receipt), 0);
@@ -147,7 +206,7 @@ static void sealed_memfd_is_used_without_a_copy(void **state)
 {
 	const struct fixture *f = *state;
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
-	cleanup_fd int fd = file_of(f->bytes, SIZE);
+	cleanup_fd int fd = file_of(f->bytes, f->size);
 
 	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
 	assert_int_equal(receive(f, fd, &receipt), 0);
@@ -164,11 +223,11 @@ static void memfd_that_can_still_change_is_copied(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(seals); i++) {
 		cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
-		cleanup_fd int fd = file_of(f->bytes, SIZE);
+		cleanup_fd int fd = file_of(f->bytes, f->size);
 
 		assert_int_equal(fcntl(fd, F_ADD_SEALS, seals[i]), 0);
 		assert_int_equal(receive(f, fd, &receipt), 0);
-		assert_int_not_equal(inode_of(fd), inode_of(receipt.fd));
+		assert_copied(&receipt, fd, f->size);
 	}
 }
 
@@ -185,16 +244,16 @@ static void assert_bytes_refused(const struct fixture *f, const void *bytes, siz
 static void changed_shortened_or_lengthened_bytes_are_refused(void **state)
 {
 	struct fixture *f = *state;
-	cleanup_free uint8_t *longer = malloc(SIZE + 1);
+	cleanup_free uint8_t *longer = malloc(f->size + 1);
 
 	assert_non_null(longer);
-	memcpy(longer, f->bytes, SIZE);
-	longer[SIZE] = 0;
-	assert_bytes_refused(f, longer, SIZE + 1);
-	assert_bytes_refused(f, longer, SIZE - 1);
+	memcpy(longer, f->bytes, f->size);
+	longer[f->size] = 0;
+	assert_bytes_refused(f, longer, f->size + 1);
+	assert_bytes_refused(f, longer, f->size - 1);
 	assert_bytes_refused(f, longer, 0);
-	longer[SIZE - 1] ^= 1;
-	assert_bytes_refused(f, longer, SIZE);
+	longer[f->size - 1] ^= 1;
+	assert_bytes_refused(f, longer, f->size);
 }
 
 static void signature_that_is_none_is_refused_before_anything_is_copied(void **state)
@@ -205,7 +264,7 @@ static void signature_that_is_none_is_refused_before_anything_is_copied(void **s
 					     .trust = f->trust,
 					     .private_dirfd = -EBADF};
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
-	cleanup_fd int fd = file_of(f->bytes, SIZE);
+	cleanup_fd int fd = file_of(f->bytes, f->size);
 	struct refusal refusal = REFUSAL_INIT;
 
 	assert_int_equal(bundle_receive(fd, &verify, &receipt, &refusal),
@@ -220,7 +279,7 @@ static void key_that_is_not_trusted_is_refused(void **state)
 	struct minisign_public_key public;
 	cleanup_trust struct trust *trust = NULL;
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
-	cleanup_fd int fd = file_of(f->bytes, SIZE);
+	cleanup_fd int fd = file_of(f->bytes, f->size);
 
 	minisign_keygen(&secret, &public);
 	assert_int_equal(trust_of_key(&public, "other", &trust), 0);
@@ -282,7 +341,7 @@ static void copy_that_is_not_done_in_time_is_refused(void **state)
 {
 	const struct fixture *f = *state;
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
-	cleanup_fd int fd = file_of(f->bytes, SIZE);
+	cleanup_fd int fd = file_of(f->bytes, f->size);
 
 	assert_int_equal(receive_until(f, fd, clock_monotonic_usec() - 1, &receipt),
 			 REFUSAL_TIMEOUT);
@@ -295,8 +354,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(signed_bytes_are_received_with_digest_identity_and_key),
 		cmocka_unit_test(what_the_sender_writes_afterwards_does_not_reach_the_copy),
+		cmocka_unit_test(what_a_file_grows_by_is_not_copied_to_memory),
 		cmocka_unit_test(file_position_is_neither_used_nor_moved),
-		cmocka_unit_test(sealed_memfd_is_used_without_a_copy),
 		cmocka_unit_test(memfd_that_can_still_change_is_copied),
 		cmocka_unit_test(changed_shortened_or_lengthened_bytes_are_refused),
 		cmocka_unit_test(signature_that_is_none_is_refused_before_anything_is_copied),
@@ -305,8 +364,14 @@ int main(void)
 		cmocka_unit_test(file_over_the_limit_is_refused_by_its_size),
 		cmocka_unit_test(copy_that_is_not_done_in_time_is_refused),
 	};
+	const struct CMUnitTest large_tests[] = {
+		cmocka_unit_test(sealed_memfd_is_used_without_a_copy),
+	};
+	int failed = 0;
 
 	if (sodium_init() < 0)
 		return 1;
-	return cmocka_run_group_tests(tests, setup, teardown);
+	failed += cmocka_run_group_tests(tests, setup_small, teardown);
+	failed += cmocka_run_group_tests(tests, setup_large, teardown);
+	return failed + cmocka_run_group_tests(large_tests, setup_large, teardown);
 }

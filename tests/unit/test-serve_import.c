@@ -15,13 +15,16 @@
 
 #include <cmocka.h>
 
+#include "base/str.h"
 #include "control/package_arrival.h"
 
 #define PATIENCE_SECONDS 20U
+#define LOOK_USEC        1000U
+#define A_WHILE_USEC     200000U
 
 static int begun[2]; /* a pipe: a byte for each check that hangs */
 static bool hangs;
-static const char *hanging_registry; /* "": every one */
+static const char *_Atomic hanging_registry; /* how their names begin */
 
 void __wrap_package_arrival_check(struct package_arrival *arrival);
 
@@ -30,9 +33,13 @@ void __wrap_package_arrival_check(struct package_arrival *arrival)
 	const char byte = 1;
 
 	while (hanging_registry && arrival->pull &&
-	       (*hanging_registry == '\0' ||
-		strcmp(arrival->pull->registry, hanging_registry) == 0))
-		(void)pause();
+	       str_starts_with(arrival->pull->registry, hanging_registry)) {
+		if (atomic_load(&arrival->pull->is_abandoned)) {
+			arrival->result = -ECANCELED;
+			break;
+		}
+		(void)usleep(LOOK_USEC);
+	}
 	while (hangs) {
 		if (write(begun[1], &byte, sizeof(byte)) < 0)
 			_exit(EXIT_FAILURE);
@@ -137,10 +144,12 @@ static bool queue_open(struct queue *queue)
 	       serve_imports_new(queue->event, &output, &queue->imports) >= 0;
 }
 
+/* Its request has the number of the front that asks. */
 static void add(struct queue *queue, unsigned front, struct package_arrival *arrival)
 {
 	Link__HttpRequest request = LINK__HTTP_REQUEST__INIT;
 
+	request.id = front;
 	serve_imports_add(queue->imports, front, &request, arrival);
 }
 
@@ -227,6 +236,85 @@ static void more_pulls_than_may_wait_are_refused_and_uploads_are_not(void **stat
 	assert_in_child(pulls_are_refused);
 }
 
+static bool four_at_once(void)
+{
+	struct queue queue = {0};
+	char registry[16];
+
+	hanging_registry = "r";
+	if (!queue_open(&queue))
+		return false;
+	for (unsigned i = 1; i <= 4; i++) {
+		(void)snprintf(registry, sizeof(registry), "r%u.example", i);
+		add(&queue, i, pull_new(registry));
+	}
+	add(&queue, 5, pull_new("good.example"));
+	if (sd_event_run(queue.event, A_WHILE_USEC) < 0 || answered.count != 0)
+		return false;
+	serve_imports_gone(queue.imports, 3, 3);
+	return wait_for(&queue, 1) && answered.front == 5;
+}
+
+static void pulls_beyond_those_that_run_wait(void **state)
+{
+	(void)state;
+	assert_in_child(four_at_once);
+}
+
+/* The last of four that wait for a registry that is dead. */
+static bool the_living_are_served(void)
+{
+	struct queue queue = {0};
+
+	hanging_registry = "slow.example";
+	if (!queue_open(&queue))
+		return false;
+	for (unsigned i = 1; i <= 4; i++)
+		add(&queue, i, pull_new("slow.example"));
+	serve_imports_gone(queue.imports, 9, 4); /* another front's */
+	serve_imports_gone(queue.imports, 2, 2);
+	serve_imports_front_gone(queue.imports, 3);
+	serve_imports_gone(queue.imports, 2, 2); /* known to be gone */
+	/* There is room where two have gone. */
+	add(&queue, 5, pull_new("slow.example"));
+	add(&queue, 6, pull_new("slow.example"));
+	if (answered.count != 0)
+		return false;
+	add(&queue, 7, pull_new("slow.example"));
+	if (answered.count != 1 || answered.front != 7)
+		return false;
+	/* What runs ends too, and the turn is the next one's. */
+	serve_imports_gone(queue.imports, 1, 1);
+	if (sd_event_run(queue.event, UINT64_MAX) < 0 || answered.count != 1)
+		return false;
+	hanging_registry = NULL;
+	return wait_for(&queue, 4) && answered.front == 6;
+}
+
+static void a_pull_that_nobody_waits_for_ends(void **state)
+{
+	(void)state;
+	assert_in_child(the_living_are_served);
+}
+
+static bool upload_stays(void)
+{
+	struct queue queue = {0};
+
+	if (!queue_open(&queue))
+		return false;
+	add(&queue, 1, arrival_new());
+	add(&queue, 2, arrival_new());
+	serve_imports_gone(queue.imports, 2, 2);
+	return wait_for(&queue, 2) && answered.front == 2;
+}
+
+static void an_upload_is_taken_in_whoever_waits(void **state)
+{
+	(void)state;
+	assert_in_child(upload_stays);
+}
+
 /* As the store ends on SIGTERM. */
 static bool end_during_a_check(void)
 {
@@ -259,6 +347,9 @@ int main(void)
 		cmocka_unit_test(what_is_pulled_is_in_no_uploads_way),
 		cmocka_unit_test(a_registry_that_is_slow_is_in_its_own_way_only),
 		cmocka_unit_test(more_pulls_than_may_wait_are_refused_and_uploads_are_not),
+		cmocka_unit_test(pulls_beyond_those_that_run_wait),
+		cmocka_unit_test(a_pull_that_nobody_waits_for_ends),
+		cmocka_unit_test(an_upload_is_taken_in_whoever_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+#pragma once
+
+/*
+ * What is written to a connection and has to wait (for the answer to what was sent before, for room
+ * at the other side) leaves later, in nobody's system call. Where the ends of system calls are not
+ * seen, it was written unseen. So how much was written is noted whenever the owner is seen to use
+ * the socket; if more leaves, it was the owner, or somebody who has the socket, too. Who has it is
+ * looked for (holders.bpf.c); where that cannot be, a socket that several may have is nobody's. As
+ * it is of who closes it without being the owner. Where ends of calls are seen, one that has to
+ * wait is seen late: who waits in it is looked for, too.
+ */
+#include "ring.h"
+#include "waiters.h"
+
+/* The owner uses the socket: what was written before by others is of the past. */
+static __always_inline void note_written(struct probe_socket *socket, const struct tcp_sock *tcp)
+{
+	if (socket->written_seen != tcp->write_seq)
+		socket->written_seen = tcp->write_seq;
+	clear_flags(socket, SOCKET_UNSEEN);
+}
+
+static __always_inline bool is_written_unseen(struct probe_socket *socket,
+					      const struct tcp_sock *tcp)
+{
+	/* The first packet begins to count. */
+	if (socket->written_seen == 0)
+		socket->written_seen = tcp->write_seq;
+	return socket->owner.tgid != 0 && socket->written_seen != tcp->write_seq;
+}
+
+/* Whether its file is open more than once, if only for the time of a system call; not counting
+ * those that wait for room to write. */
+static __always_inline bool is_shared(struct tcp_sock *tcp)
+{
+	struct sock *sk = (struct sock *)tcp;
+	struct file *file = BPF_CORE_READ(sk, sk_socket, file);
+	long more = bpf_core_field_exists(file->f_count)
+			    ? BPF_CORE_READ(file, f_count.counter) - 1
+			    : BPF_CORE_READ(file, f_ref.refcnt.counter);
+
+	return more > sk->sk_write_pending;
+}
+
+/* Nobody is the owner any more, and the record says so. */
+static __always_inline void owned_by_nobody(struct tcp_sock *tcp, struct probe_socket *socket,
+					    __u64 cookie)
+{
+	struct probe_record *record;
+
+	forget_owner(socket);
+	clear_flags(socket, SOCKET_UNSEEN);
+	record = record_new(PROBE_OWNER, cookie, socket, OF_NOBODY);
+	if (!record)
+		return;
+	tuple_of((struct sock *)tcp, &record->tuple);
+	submit(record, ((struct sock *)tcp)->__sk_common.skc_state);
+}
+
+/* A packet leaves in no call of the owner's. */
+static __always_inline void left_unseen(struct tcp_sock *tcp, struct probe_socket *socket,
+					__u64 cookie)
+{
+	struct probe_record *record;
+
+	if (socket->flags & SOCKET_UNSEEN || !is_written_unseen(socket, tcp))
+		return;
+	if (!states_are_traced) {
+		if (is_shared(tcp))
+			owned_by_nobody(tcp, socket, cookie);
+		return;
+	}
+	set_flags(socket, SOCKET_UNSEEN);
+	record = record_new(PROBE_UNSEEN, cookie, socket, OF_NOBODY);
+	if (record)
+		submit(record, 0);
+	else
+		clear_flags(socket, SOCKET_UNSEEN);
+}
+
+/* A connection is closed, or reset, as the process that runs wants it if it has the socket. */
+static __always_inline void closed_unseen(struct tcp_sock *tcp, struct probe_socket *socket,
+					  __u64 cookie)
+{
+	bool is_others = ((struct sock *)tcp)->sk_lock.owned
+				 ? !is_owner(&socket->owner, bpf_get_current_task_btf())
+				 : is_shared(tcp);
+
+	if (!(socket->flags & SOCKET_ANNOUNCED) || socket->flags & SOCKET_ENDED)
+		return;
+	if (another_writes(tcp, socket) ||
+	    (!sends_are_traced && is_others && is_written_unseen(socket, tcp)))
+		owned_by_nobody(tcp, socket, cookie);
+}
