@@ -153,7 +153,8 @@ int edit_open_fs(struct edit *edit, const char *name, bool writable, struct prob
 	error = ext2fs_read_bitmaps(edit->fs);
 	if (!error)
 		error = ext2fs_copy_bitmap(edit->fs->block_map, &edit->old_blocks);
-	return error ? refuse_damaged(name, error, reterr_problem) : 0;
+	return error ? refuse_damaged(name, error, reterr_problem)
+		     : edit_check_bitmap(edit->fs, name, reterr_problem);
 }
 
 int edit_open(const char *where, bool writable, struct edit *ret, struct problem *reterr_problem)

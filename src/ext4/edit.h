@@ -66,6 +66,8 @@ must_check int edit_settle(struct edit *edit);
 must_check int edit_check_unused(int fd, const char *name, struct problem *reterr_problem);
 must_check int edit_check_features(ext2_filsys fs, const char *name, bool writable,
 				   struct problem *reterr_problem);
+/* Whether none of the blocks that are free for content holds what the file system stands on. */
+must_check int edit_check_bitmap(ext2_filsys fs, const char *name, struct problem *reterr_problem);
 /* -errno for what libext2fs says, which is kept for edit_describe(). 0 for 0. */
 must_check int edit_error(struct edit *edit, errcode_t error);
 /* A clause about what went wrong last: what libext2fs said, or what *r* (-errno) means. */

@@ -222,3 +222,92 @@ int edit_check_features(ext2_filsys fs, const char *name, bool writable,
 		"'e2fsck -fy %s' on it first",
 		name, name);
 }
+
+/* What the file system itself stands on, by its first block. */
+static bool is_used(ext2_filsys fs, blk64_t first, uint64_t n)
+{
+	blk64_t found = 0;
+
+	return n == 0 || (first >= fs->super->s_first_data_block &&
+			  ext2fs_find_first_zero_block_bitmap2(fs->block_map, first, first + n - 1,
+							       &found) == ENOENT);
+}
+
+/* Copies of the superblock and of the descriptors, and the room that these may grow into. */
+static bool is_head_used(ext2_filsys fs, dgrp_t group)
+{
+	blk64_t super = 0;
+	blk64_t old_table = 0;
+	blk64_t new_table = 0;
+	uint64_t n = ext2fs_has_feature_meta_bg(fs->super)
+			     ? fs->super->s_first_meta_bg
+			     : fs->desc_blocks + (uint64_t)fs->super->s_reserved_gdt_blocks;
+
+	if (ext2fs_super_and_bgd_loc2(fs, group, &super, &old_table, &new_table, NULL) != 0)
+		return false;
+	/* Where the last group is a short one, they may end with it. */
+	if (old_table != 0)
+		n = MIN(n, ext2fs_blocks_count(fs->super) - old_table);
+	return (super == 0 || is_used(fs, super, 1)) &&
+	       (old_table == 0 || is_used(fs, old_table, n)) &&
+	       (new_table == 0 || is_used(fs, new_table, 1));
+}
+
+static bool are_groups_used(ext2_filsys fs)
+{
+	for (dgrp_t group = 0; group < fs->group_desc_count; group++) {
+		if (!is_head_used(fs, group) ||
+		    !is_used(fs, ext2fs_block_bitmap_loc(fs, group), 1) ||
+		    !is_used(fs, ext2fs_inode_bitmap_loc(fs, group), 1) ||
+		    !is_used(fs, ext2fs_inode_table_loc(fs, group), fs->inode_blocks_per_group))
+			return false;
+	}
+	return true;
+}
+
+struct walk {
+	uint64_t left; /* no inode has more blocks than there are */
+	bool is_free;  /* one of them */
+};
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): ext2fs_block_iterate3() gives it so */
+static int look_at_block(ext2_filsys fs, blk64_t *block, e2_blkcnt_t number, blk64_t holder,
+			 int offset, void *user)
+{
+	struct walk *walk = user;
+
+	(void)number;
+	(void)holder;
+	(void)offset;
+	walk->is_free = walk->left-- == 0 || !is_used(fs, *block, 1);
+	return walk->is_free ? BLOCK_ABORT : 0;
+}
+
+/* The journal, the descriptors' room to grow, the root directory. */
+static bool are_inodes_used(ext2_filsys fs)
+{
+	for (ext2_ino_t ino = EXT2_BAD_INO; ino < EXT2_FIRST_INODE(fs->super); ino++) {
+		struct walk walk = {.left = ext2fs_blocks_count(fs->super)};
+		struct ext2_inode inode;
+
+		if (ext2fs_read_inode(fs, ino, &inode) != 0)
+			return false;
+		if (!ext2fs_inode_has_valid_blocks2(fs, &inode))
+			continue;
+		if (ext2fs_block_iterate3(fs, ino, BLOCK_FLAG_READ_ONLY, NULL, look_at_block,
+					  &walk) != 0 ||
+		    walk.is_free)
+			return false;
+	}
+	return true;
+}
+
+int edit_check_bitmap(ext2_filsys fs, const char *name, struct problem *reterr_problem)
+{
+	if (are_groups_used(fs) && are_inodes_used(fs))
+		return 0;
+	return problem_refuse(reterr_problem, "bad-image",
+			      "the file system in '%s' calls blocks free that it needs itself, or "
+			      "cannot tell; run 'e2fsck -fy %s' on it first",
+			      name, name);
+}

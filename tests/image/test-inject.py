@@ -952,6 +952,30 @@ class Refusals(Case):
         os.truncate(image, 8 << 20)
         self.refused('bad-image', *self.command(image))
 
+    def test_file_systems_that_call_free_what_they_stand_on(self):
+        plain = ['-t', 'ext4', '-b', '4096', '-O', '^metadata_csum,^uninit_bg,^has_journal,^flex_bg']
+        journal = ['-t', 'ext4', '-b', '4096', '-O', '^metadata_csum,^uninit_bg']
+        data = self.work.fresh('data')
+        data.write_bytes(os.urandom(5 << 20))
+        bundle = self.work.bundle(self.work.addon('large', '1.0.0'), entries=[data])
+        for options, place, count in ((plain, None, 640), (plain, 'super', 1), (journal, 'blocks <8>', 1), (journal, 'blocks <7>', 1),
+                                      (journal, 'blocks <2>', 1), (plain, 'Inode bitmap', 1)):
+            with self.subTest(place):
+                image = self.image(options)
+                if place is None:
+                    first = 16
+                elif place.startswith('blocks'):
+                    [blocks] = images.debugfs(image, [place])
+                    first = int(blocks.split()[0])
+                elif place == 'super':
+                    image = self.image(options, size='136M')
+                    first = 32768
+                else:
+                    first = int(re.search(r'Inode bitmap at (\d+)', fixture.run(['dumpe2fs', image]).stdout)[1])
+                images.debugfs(image, [f'freeb {first} {count}'], write=True)
+                done = self.refused('bad-image', 'image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, bundle)
+                self.assertIn(f"run 'e2fsck -fy {image}' on it first", done.stderr)
+
     def test_partitions_that_do_not_exist(self):
         path, _ = images.disk(self.image(), self.work.fresh('whole.img'), 'gpt')
         done = self.refused('no-partition', *self.command(path))
