@@ -71,13 +71,20 @@ void image_work_done(struct image_work *work)
 
 int image_ask(struct image_work *work, struct host_call *call, struct result *ret)
 {
+	int code;
+	int r;
+
 	call->root = work->excerpt.path;
 	call->is_copy = true;
 	if (work->content) {
 		work->sink = content_sink(work->content);
 		call->sink = &work->sink;
 	}
-	return host_ask(call, ret);
+	code = host_ask(call, ret);
+	r = work->content ? content_keep(work->content) : 0;
+	return r < 0 && code == COMMAND_DONE
+		       ? command_broke(r, "the bundle's content could not be kept")
+		       : code;
 }
 
 int image_commit(struct edit *edit)

@@ -27,9 +27,9 @@ struct content_file {
 	ext2_ino_t ino;
 	uint64_t size;
 	int copy_fd; /* what stands for it in the copy: open, so that its inode is nobody else's */
-	uint64_t copy_ino;
-	bool is_sunk;  /* it came by the sink, and has no name yet */
-	uint64_t last; /* the hasher's last job that is about it */
+	uint64_t copy_ino; /* 0: nothing does */
+	bool is_sunk;      /* it came by the sink, and has no name yet */
+	uint64_t last;     /* the hasher's last job that is about it */
 	int result;
 	errcode_t error; /* what libext2fs said of that */
 	struct content_file *next;
@@ -277,11 +277,29 @@ struct bundle_sink content_sink(struct content *content)
 		.begin = sink_begin, .add = sink_add, .end = sink_end, .context = content};
 }
 
+int content_keep(struct content *content)
+{
+	int r = 0;
+
+	for (struct content_file *file = content->files; file; file = file->next) {
+		struct stat st;
+
+		if (file->copy_fd < 0)
+			continue;
+		if (fstat(file->copy_fd, &st) < 0)
+			r = -errno;
+		else if (st.st_nlink == 0)
+			file->copy_ino = 0;
+		file->copy_fd = fd_close(file->copy_fd);
+	}
+	return r;
+}
+
 static struct content_file *find(const struct content *content, uint64_t copy_ino)
 {
 	struct content_file *file = content->files;
 
-	while (file && (!file->is_sunk || file->copy_fd < 0 || file->copy_ino != copy_ino))
+	while (file && (!file->is_sunk || file->copy_ino != copy_ino))
 		file = file->next;
 	return file;
 }

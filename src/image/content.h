@@ -35,6 +35,9 @@ must_check int content_judge(struct content *content, const struct content_file 
  * the inode gets a name. The file that stands for it in the copy is known by its inode there.
  */
 struct bundle_sink content_sink(struct content *content);
+/* A bundle's is all there: from here on it is the names in the copy that keep the inodes, and what
+ * has none stands for nothing. 0 or -errno. */
+must_check int content_keep(struct content *content);
 /* Whether *copy_ino* stands for content. */
 bool content_find(const struct content *content, uint64_t copy_ino);
 /* The file *ret_ino* of the image, for a name to be given to it; NULL where it is none. */

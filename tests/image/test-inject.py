@@ -462,6 +462,19 @@ class Content(Case):
         self.assertEqual(images.used_bytes(image), before)
         images.check(image)
 
+    def test_many_large_files_are_not_held_open(self):
+        zeros = []
+        for number in range(12):
+            zeros.append(self.work.fresh('zeros'))
+            zeros[-1].write_bytes(bytes((2 << 20) + 1))
+        bundles = [self.work.bundle(self.work.addon(name, '1.0.0'), entries=zeros) for name in ('first', 'second', 'third', 'fourth')]
+        image = self.image(size='160M')
+        done = fixture.run(['sh', '-c', 'ulimit -n 64 && exec "$@"', 'sh', fixture.AFFIX, 'image', 'inject', '--trust',
+                            self.story.tree / 'etc/affix/trust.d', image, *bundles], check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        images.check(image)
+        self.assertEqual(self.affix('image', 'ls', image, '/opt/affix/fourth/current').stdout.count('zeros'), 12)
+
     def scattered(self):
         """An image with no more room than the holes between small files."""
         tree = self.work.fresh('tree')
