@@ -69,22 +69,33 @@ void image_work_done(struct image_work *work)
 	edit_done(&work->edit);
 }
 
+/* The engine knows of no image: what its errno means is said here. */
+static int explain_full(const struct image_work *work, struct result *ret)
+{
+	struct problem problem = PROBLEM_INIT;
+
+	return replay_refuse_full(&work->edit, &problem) == PROBLEM_E_REFUSED
+		       ? result_set(ret, RESULT_REFUSED, problem.name, "%s", problem.text)
+		       : 0;
+}
+
 int image_ask(struct image_work *work, struct host_call *call, struct result *ret)
 {
 	int code;
-	int r;
+	int r = 0;
 
 	call->root = work->excerpt.path;
 	call->is_copy = true;
-	if (work->content) {
-		work->sink = content_sink(work->content);
-		call->sink = &work->sink;
-	}
+	if (!work->content)
+		return host_ask(call, ret);
+	work->sink = content_sink(work->content);
+	call->sink = &work->sink;
 	code = host_ask(call, ret);
-	r = work->content ? content_keep(work->content) : 0;
-	return r < 0 && code == COMMAND_DONE
-		       ? command_broke(r, "the bundle's content could not be kept")
-		       : code;
+	if (code == COMMAND_DONE)
+		r = content_keep(work->content);
+	else if (content_lacks_room(work->content))
+		r = explain_full(work, ret);
+	return r < 0 ? command_broke(r, "the bundle's content could not be kept") : code;
 }
 
 int image_commit(struct edit *edit)

@@ -47,6 +47,7 @@ struct content {
 	size_t gathered; /* of the next piece */
 	uint8_t (*back)[PIECE_SIZE];
 	uint8_t *piece;
+	bool lacks_room; /* for what the sink took */
 };
 
 int content_new(struct edit *edit, struct content **ret)
@@ -245,6 +246,7 @@ static int sink_begin(void *context, uint64_t size, bool *ret_taken)
 	if (!*ret_taken)
 		return 0;
 	r = edit_take_file(content->edit, size, &ino);
+	content->lacks_room = r == -ENOSPC;
 	if (r == 0)
 		r = content_begin(content, ino, size, &file);
 	if (r == 0)
@@ -275,6 +277,11 @@ struct bundle_sink content_sink(struct content *content)
 {
 	return (struct bundle_sink){
 		.begin = sink_begin, .add = sink_add, .end = sink_end, .context = content};
+}
+
+bool content_lacks_room(const struct content *content)
+{
+	return content->lacks_room;
 }
 
 int content_keep(struct content *content)

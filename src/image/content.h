@@ -35,6 +35,8 @@ must_check int content_judge(struct content *content, const struct content_file 
  * the inode gets a name. The file that stands for it in the copy is known by its inode there.
  */
 struct bundle_sink content_sink(struct content *content);
+/* Whether blocks or an inode were missing for it: nothing else comes of the request then. */
+bool content_lacks_room(const struct content *content);
 /* A bundle's is all there: from here on it is the names in the copy that keep the inodes, and what
  * has none stands for nothing. 0 or -errno. */
 must_check int content_keep(struct content *content);

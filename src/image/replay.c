@@ -176,6 +176,14 @@ static const char *say_how_to_grow(const struct edit *edit)
 			       : "give it a larger --size, or 'fit'";
 }
 
+int replay_refuse_full(const struct edit *edit, struct problem *reterr_problem)
+{
+	return is_full(edit) ? problem_refuse(reterr_problem, "no-space",
+					      "the file system in '%s' has too little room; %s",
+					      edit->path, say_how_to_grow(edit))
+			     : -ENOSPC;
+}
+
 /* Enough, and a little more: nodes of extent trees, directories that grow. */
 static int check_room(const struct changes *changes, struct problem *problem)
 {
@@ -486,9 +494,5 @@ int replay(struct excerpt *excerpt, struct content *content, const struct strv *
 		r = check_room(&changes, reterr_problem);
 	if (r == 0)
 		r = carry_out(&changes, ids);
-	if (r == -ENOSPC && is_full(excerpt->edit))
-		r = problem_refuse(reterr_problem, "no-space",
-				   "the file system in '%s' has too little room; %s",
-				   excerpt->edit->path, say_how_to_grow(excerpt->edit));
-	return r;
+	return r == -ENOSPC ? replay_refuse_full(excerpt->edit, reterr_problem) : r;
 }

@@ -13,3 +13,7 @@
  */
 must_check int replay(struct excerpt *excerpt, struct content *content, const struct strv *ids,
 		      struct problem *reterr_problem);
+
+/* What -ENOSPC of *edit* means. PROBLEM_E_REFUSED: there is no room in its file system. -ENOSPC: in
+ * that which the image is in. */
+must_check int replay_refuse_full(const struct edit *edit, struct problem *reterr_problem);

@@ -462,6 +462,16 @@ class Content(Case):
         self.assertEqual(images.used_bytes(image), before)
         images.check(image)
 
+    def test_an_image_that_is_too_small_is_told_apart_from_a_disk_that_is(self):
+        image = self.image(['-t', 'ext4', '-b', '4096', '-m', '0', '-O', '^has_journal'], size='4M')
+        done = self.refused('no-space', *self.command(image))
+        self.assertRegex(done.stderr, rf"\Ano-space: \d+ bytes are needed in '{image}' and \d+ are free; make its file system larger")
+        # It counts more than there are.
+        images.debugfs(image, ['ssv free_blocks_count 5000'], write=True)
+        done = self.refused('no-space', *self.command(image))
+        self.assertEqual(done.stderr, f"no-space: the file system in '{image}' has too little room; "
+                                      'make its file system larger (truncate, resize2fs)\n')
+
     def test_many_large_files_are_not_held_open(self):
         zeros = []
         for number in range(12):
