@@ -83,8 +83,7 @@ static int add_change(struct changes *changes, const char *path, const struct st
 		.copy_ino = st->st_ino,
 		.replaces = entry != NULL,
 		.keeps = entry && entry->kind == EXCERPT_FILE && S_ISREG(st->st_mode) &&
-			 !attributes_find(&changes->attributes, path) &&
-			 !content_find(changes->content, st->st_ino),
+			 !attributes_find(&changes->attributes, path),
 	};
 	if (!change->path)
 		return -ENOMEM;

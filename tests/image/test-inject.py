@@ -472,6 +472,26 @@ class Content(Case):
         self.assertEqual(done.stderr, f"no-space: the file system in '{image}' has too little room; "
                                       'make its file system larger (truncate, resize2fs)\n')
 
+    def test_large_files_are_replaced_by_those_of_the_same_version_and_of_the_next(self):
+        image = self.image(size='48M')
+        other = self.work.fresh('other')
+        other.write_bytes(os.urandom((5 << 20) + 54321))
+        built = [(self.bundle, self.data)]
+        for version, data in (('2.0.0', self.data), ('2.0.0', other), ('3.0.0', other)):
+            built.append((self.work.bundle(self.work.addon('large', version), entries=[data]), data))
+        for step, (bundle, data) in enumerate(built):
+            with self.subTest(step):
+                self.inject(image, bundle)
+                images.check(image)
+                path = f'/opt/affix/large/current/{data.name}'
+                done = subprocess.run([fixture.AFFIX, 'image', 'cat', image, path], capture_output=True, check=True)
+                self.assertEqual(done.stdout, data.read_bytes())
+                drift = json.loads(self.affix('image', 'drift', '--json', image).stdout)
+                self.assertEqual([addon['items'] for addon in drift['data']['addons'] if addon['id'] == 'large'], [[]])
+        self.affix('image', 'rm-add-on', image, 'large')
+        images.check(image)
+        self.assertNotIn('large', self.affix('image', 'ls', image, '/opt/affix').stdout)
+
     def test_many_large_files_are_not_held_open(self):
         zeros = []
         for number in range(12):
