@@ -218,6 +218,8 @@ int edit_open_new(int fd, const char *path, struct edit *ret, struct problem *re
 
 void edit_done(struct edit *edit)
 {
+	holes_punch(&edit->holes, edit->fd);
+	holes_done(&edit->holes);
 	if (edit->old_blocks)
 		ext2fs_free_block_bitmap(edit->old_blocks);
 	if (edit->fs)
@@ -260,5 +262,10 @@ int edit_commit(struct edit *edit, bool *ret_committed)
 	r = image_has_name(edit->fd, edit->dirfd, path_last_name(edit->path), &has_name);
 	if (r == 0 && !has_name)
 		r = -ESTALE;
-	return r < 0 ? r : redo_commit(edit->redo, ret_committed);
+	if (r < 0)
+		return r;
+	r = redo_commit(edit->redo, ret_committed);
+	if (r == 0 || *ret_committed)
+		holes_done(&edit->holes);
+	return r;
 }

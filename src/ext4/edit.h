@@ -8,6 +8,7 @@
 #include "base/problem.h"
 #include "base/str.h"
 #include "ext4/disk.h"
+#include "ext4/holes.h"
 #include "ext4/redo.h"
 
 /*
@@ -24,6 +25,7 @@ struct edit {
 	struct redo *redo;
 	ext2_filsys fs;
 	ext2fs_block_bitmap old_blocks; /* in use before any change */
+	struct holes holes;             /* what was written to of the others, unless committed */
 	errcode_t error; /* of the last call of libext2fs that failed: edit_describe() */
 };
 

@@ -80,11 +80,16 @@ static int find_run(struct edit *edit, ext2_ino_t ino, struct ext2_inode *inode,
 /* Past the staging, if the blocks were free before: then only what leads to them has to wait. */
 static int write_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 {
+	uint64_t position = place * edit->fs->blocksize;
 	uint64_t size = run * edit->fs->blocksize;
+	int r = 0;
 
-	if (ext2fs_test_block_bitmap_range2(edit->old_blocks, place, (unsigned)run))
-		return redo_write_through(edit->redo, place * edit->fs->blocksize, data, size);
-	return edit_error(edit, io_channel_write_blk64(edit->fs->io, place, (int)run, data));
+	if (!ext2fs_test_block_bitmap_range2(edit->old_blocks, place, (unsigned)run))
+		return edit_error(edit,
+				  io_channel_write_blk64(edit->fs->io, place, (int)run, data));
+	if (edit->redo_name)
+		r = holes_note(&edit->holes, edit->fd, edit->place.offset + position, size);
+	return r < 0 ? r : redo_write_through(edit->redo, position, data, size);
 }
 
 static int read_run(struct edit *edit, blk64_t place, uint64_t run, void *data)

@@ -455,11 +455,13 @@ class Content(Case):
 
     def test_what_is_refused_once_it_is_unpacked_is_in_free_blocks(self):
         image, config = self.image(), self.work.fresh('config.json')
-        before = images.used_bytes(image)
+        before, room = images.used_bytes(image), image.stat().st_blocks
         config.write_text('{"level": -1}')
         done = self.inject(image, self.bundle, code=1, options=['--config', f'large={config}'])
         self.assertTrue(done.stderr.startswith('bad-config: '), done.stderr)
         self.assertEqual(images.used_bytes(image), before)
+        # What were holes are holes again.
+        self.assertEqual(image.stat().st_blocks, room)
         images.check(image)
 
     def test_an_image_that_is_too_small_is_told_apart_from_a_disk_that_is(self):
