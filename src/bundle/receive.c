@@ -66,12 +66,9 @@ struct chunks {
 
 /* While the hasher ends what it has: what comes behind the digest. Not before, or the hasher would
  * have to wait for a processor, or for us. */
-static int get_ready(const struct bundle_verify *verify, struct bundle_receipt *receipt,
-		     bool is_large)
+static int get_ready(struct bundle_receipt *receipt, uint64_t size)
 {
-	int r = is_large ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
-
-	return r == 0 && verify->meanwhile ? verify->meanwhile(verify->context) : r;
+	return size >= LARGE_SIZE ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
 }
 
 static int check_time(const struct bundle_verify *verify, uint64_t offset,
@@ -154,7 +151,7 @@ static int end_copy(const struct bundle_verify *verify, struct bundle_receipt *r
 
 	*receipt = copy->receipt;
 	copy->receipt = BUNDLE_RECEIPT_INIT;
-	r = get_ready(verify, receipt, receipt->size >= LARGE_SIZE);
+	r = get_ready(receipt, receipt->size);
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	digest_end(&copy->digest, &receipt->digest);
 	return r;
@@ -189,7 +186,7 @@ static int digest_and_copy(int fd, const struct bundle_verify *verify,
 		if (r != 0)
 			return r;
 	} while (n == CHUNK_SIZE);
-	return get_ready(verify, receipt, offset >= LARGE_SIZE);
+	return get_ready(receipt, offset);
 }
 
 static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify, struct spool *copy,
@@ -207,7 +204,7 @@ static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify,
 		    ? digest_to_memory(fd, size, verify, receipt, &digest, reterr_refusal)
 		    : digest_and_copy(fd, verify, receipt, chunks, &digest, copy, reterr_refusal);
 	if (r == 0 && is_in_memory)
-		r = get_ready(verify, receipt, receipt->size >= LARGE_SIZE);
+		r = get_ready(receipt, receipt->size);
 	/* It has our state and the bytes, whatever came of it. */
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	if (r == 0)
