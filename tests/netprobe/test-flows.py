@@ -1439,6 +1439,136 @@ class Waiting(Case):
                 self.assertEqual(worker.hear(), 'was reset')
                 worker.end()
 
+    def test_a_look_does_not_acquit_of_what_is_written_while_it_runs(self):
+        def write(channel):
+            for client, _ in pairs:
+                client.send(b'b')
+            tell(channel, 'written')
+            wait_line(channel)
+
+        pairs = [self.narrow() for _ in range(150)]
+        worker = Worker(write)
+        self.assertEqual(worker.hear(), 'written')
+        reading = True
+
+        def look():
+            while reading:
+                self.collector.ask('refresh')
+
+        looker = collect.threading.Thread(target=look)
+        looker.start()
+        # It leaves in small pieces, one connection after the other.
+        for _, other in pairs:
+            other.setblocking(False)
+            left = len(self.stuffing) + 1
+            while left > 0:
+                try:
+                    left -= len(other.recv(left))
+                except BlockingIOError:
+                    collect.time.sleep(0.0005)
+        reading = False
+        looker.join()
+        numbers = {cookie(client) for client, _ in pairs}
+        # A look tells whose each is, and so does what it asks for, but not one by one.
+        self.collector.wait(lambda: all(flow['tgid'] != os.getpid() for flow in self.collector.ask()[0] if flow['cookie'] in numbers),
+                            'some stay who they were')
+        worker.say()
+        worker.end()
+        for client, _ in pairs:
+            client.close()
+
+    def test_what_is_written_to_a_connection_that_is_older_than_the_collector_is_not_its_first_holder_s(self):
+        def write(channel):
+            other.close()
+            tell(channel, 'is there')
+            wait_line(channel)
+            client.send(b'b')
+            tell(channel, 'written')
+            wait_line(channel)
+
+        for closes_it in (True, False):
+            with self.subTest(closes_it=closes_it):
+                client, other = self.narrow()
+                number = cookie(client)
+                collector = Collector(without=self.without)
+                self.addCleanup(collector.close)
+                self.assertOwner(next(flow for flow in collector.ask()[0] if flow['cookie'] == number), os.getpid())
+                worker = Worker(write)
+                worker.hear()
+                worker.say()
+                self.assertEqual(worker.hear(), 'written')
+                if closes_it:
+                    client.close()
+                other.recv(len(self.stuffing) + 1, socket.MSG_WAITALL)
+                collector.wait(lambda: next(flow['tgid'] for flow in collector.ask()[0] if flow['cookie'] == number) != os.getpid(), 'it stays who it was')
+                worker.say()
+                worker.end()
+                client.close()
+
+    def test_who_writes_first_what_leaves_in_no_send_is_not_taken_for_who_accepted_it(self):
+        def write(channel):
+            wait_line(channel)
+            for on, data in ((1, b'x'), (0, b'')):
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+                accepted.send(data)
+            tell(channel, 'written')
+            wait_line(channel)
+
+        server = listener()
+        client = self.connect(server)
+        accepted, _ = server.accept()
+        accepted.getpeername()
+        number = cookie(accepted)
+        self.assertOwner(self.collector.wait_event(number, 'update'), os.getpid())
+        worker = Worker(write)
+        accepted.close()
+        worker.say()
+        self.assertEqual(worker.hear(), 'written')
+        self.assertEqual(client.recv(2), b'x')
+        self.collector.wait(lambda: self.owner(number) in (0, worker.pid), 'it stays who accepted it')
+        worker.say()
+        worker.end()
+        client.close()
+        server.close()
+
+    def test_who_only_waits_to_receive_does_not_take_a_connection_from_who_writes(self):
+        if not self.sees_ends_of_calls():
+            self.skipTest('what several hold is nobody\'s where no end of a call is seen')
+
+        def receive(channel, way):
+            other.close()
+            tell(channel, 'receives')
+            try:
+                way(client)
+            except OSError:
+                pass
+            tell(channel, 'ended')
+
+        def write():
+            try:
+                client.sendall(bytes(1 << 22))
+            except OSError:
+                pass
+
+        for way in (lambda sock: sock.recv(1), lambda sock: sock.recvmsg(1), lambda sock: os.read(sock.fileno(), 1), lambda sock: os.readv(sock.fileno(), [bytearray(1)])):
+            client, other = self.narrow()
+            number = cookie(client)
+            worker = Worker(receive, way)
+            self.assertEqual(worker.hear(), 'receives')
+            writer = collect.threading.Thread(target=write)
+            writer.start()
+            for _ in range(100):
+                other.recv(10000)
+            # And it is reset.
+            other.close()
+            writer.join()
+            self.assertEqual(worker.hear(), 'ended')
+            worker.end()
+            client.close()
+            self.collector.wait_event(number, 'close')
+            self.assertEqual([(event['event'], event['tgid']) for event in self.collector.of(number)],
+                             [(what, os.getpid()) for what in ('connect', 'state', 'close')])
+
     def test_who_writes_much_alone_keeps_it_also_with_several_threads(self):
         client, other = self.narrow()
         number = cookie(client)
