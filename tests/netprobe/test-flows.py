@@ -3,10 +3,12 @@
 """Who owns a flow, on the machine's own kernel: each case knows by construction which process did it."""
 
 import array
+import contextlib
 import ctypes
 import os
 import pathlib
 import random
+import resource
 import select
 import signal
 import socket
@@ -1446,9 +1448,22 @@ class Waiting(Case):
             tell(channel, 'written')
             wait_line(channel)
 
-        pairs = [self.narrow() for _ in range(150)]
+        def hold(channel):
+            for sock in (sock for pair in pairs for sock in pair):
+                sock.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+            with contextlib.suppress(OSError):
+                for _ in range(15000):
+                    os.dup(channel.fileno())
+            tell(channel, 'held')
+            wait_line(channel)
+
+        pairs = [self.narrow() for _ in range(100)]
         worker = Worker(write)
         self.assertEqual(worker.hear(), 'written')
+        # What a look comes to between the writer and, the next time, this process: so it takes its time.
+        crowd = [Worker(hold) for _ in range(4)]
+        self.assertEqual([each.hear() for each in crowd], ['held'] * 4)
         reading = True
 
         def look():
@@ -1468,6 +1483,9 @@ class Waiting(Case):
                     collect.time.sleep(0.0005)
         reading = False
         looker.join()
+        for each in crowd:
+            each.say()
+            each.end()
         numbers = {cookie(client) for client, _ in pairs}
         # A look tells whose each is, and so does what it asks for, but not one by one.
         self.collector.wait(lambda: all(flow['tgid'] != os.getpid() for flow in self.collector.ask()[0] if flow['cookie'] in numbers),
