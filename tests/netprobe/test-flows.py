@@ -931,11 +931,17 @@ class Udp(Case):
     def test_many_datagrams_in_one_call_are_as_many(self):
         server, client = self.bound(), self.bound()
         client.setsockopt(socket.IPPROTO_UDP, 103, 100)  # UDP_SEGMENT
-        client.sendto(b'x' * 350, server.getsockname())
-        flow = self.flows_of(cookie(client))[server.getsockname()[1]]
-        self.assertEqual((flow['bytes_sent'], flow['packets_sent']), (350, 4))
+        # The first one is told of, others are only counted.
+        for _ in range(3):
+            client.sendto(b'x' * 350, server.getsockname())
+        number = cookie(client)
+        counted = ('bytes_sent', 'packets_sent', 'retransmits')
+        flow = self.flows_of(number)[server.getsockname()[1]]
+        self.assertEqual([flow[what] for what in counted], [3 * 350, 3 * 4, 0])
         server.close()
         client.close()
+        ended = self.collector.wait(lambda: [event for event in self.collector.of(number, 'close') if not event['listener']], 'no end')[-1]
+        self.assertEqual([ended[what] for what in counted], [3 * 350, 3 * 4, 0])
 
 
 class Shuffled(Case):
@@ -1494,6 +1500,35 @@ class Waiting(Case):
         worker.end()
         for client, _ in pairs:
             client.close()
+
+    def test_it_sleeps_until_it_may_look(self):
+        def write(channel):
+            client.send(b'b')
+            tell(channel, 'written')
+            wait_line(channel)
+
+        def woken():
+            status = pathlib.Path(f'/proc/{self.collector.process.pid}/status').read_text()
+            return int(status.split('\nvoluntary_ctxt_switches:')[1].split()[0])
+
+        client, other = self.narrow()
+        number = cookie(client)
+        worker = Worker(write)
+        self.assertEqual(worker.hear(), 'written')
+        self.collector.ask('refresh')
+        other.recv(len(self.stuffing) + 1, socket.MSG_WAITALL)
+        collect.time.sleep(0.1)
+        before = woken()
+        collect.time.sleep(0.6)
+        self.assertLess(woken() - before, 30)
+        # And then it does.
+        end = collect.time.monotonic() + 20
+        while self.owner(number) == os.getpid() and collect.time.monotonic() < end:
+            collect.time.sleep(0.1)
+        self.assertIn(self.owner(number), (0, worker.pid))
+        worker.say()
+        worker.end()
+        client.close()
 
     def test_what_is_written_to_a_connection_that_is_older_than_the_collector_is_not_its_first_holder_s(self):
         def write(channel):
