@@ -186,7 +186,7 @@ class OnTheKernelOfDebian12(unittest.TestCase):
         self.assertEqual([what for _, what, _ in senders], ['tcp', 'udp', 'raw'])
         for number, what, pid in senders:
             flow = flows[int(number)]
-            self.assertEqual((flow.get('tgid'), flow['bytes_sent'], flow.get('bytes_received')), (int(pid), '12', '12'), what)
+            self.assertEqual((flow.get('tgid'), flow['bytes_sent'], flow.get('bytes_received')), (int(pid), 12, 12), what)
 
     def test_without_stand_ins_nobody_is_taken_for_another(self):
         for tier in ('full', 'cgroup'):
