@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "bundle/identity.h"
+#include "bundle/sink.h"
 #include "bundle/trust.h"
 #include "crypto/digest.h"
 #include "manifest/manifest.h"
@@ -44,14 +45,25 @@ struct bundle {
 	char key_id[MINISIGN_KEY_ID_TEXT_SIZE]; /* the key that signed it; "" for none */
 };
 
+/* The copy of a small bundle, which is digested while something else is done. */
+struct bundle_copy;
+
+/* NULL: nothing was begun, and bundle_receive() does all of it. */
+struct bundle_copy *bundle_copy_begin(int fd);
+struct bundle_copy *bundle_copy_free(struct bundle_copy *copy);
+
+DEFINE_CLEANUP(struct bundle_copy *, bundle_copy, bundle_copy_free)
+#define cleanup_bundle_copy CLEANUP(cleanup_bundle_copy)
+
 /* What of the request makes a bundle's bytes acceptable, and where they are kept meanwhile. */
 struct bundle_verify {
 	const char *signature; /* text of the signature file */
 	size_t signature_size;
 	const struct trust *trust;
-	uint64_t now;           /* 0: the signature's times are not judged */
-	uint64_t deadline_usec; /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
-	int private_dirfd;      /* a directory that nobody but us can write to */
+	uint64_t now;              /* 0: the signature's times are not judged */
+	uint64_t deadline_usec;    /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
+	int private_dirfd;         /* a directory that nobody but us can write to */
+	struct bundle_copy *begun; /* of the same file, borrowed; or NULL */
 	/* Called once, while another processor ends the digest: 0, or -errno. May be NULL. */
 	int (*meanwhile)(void *context);
 	void *context;
@@ -91,6 +103,7 @@ struct bundle_spool {
 	int dirfd;
 	bool is_fleeting; /* it is copied elsewhere soon: no writeback is started */
 	bool is_trusting; /* digests that the bundle says are believed, but of texts */
+	const struct bundle_sink *sink; /* NULL, or who takes the content of large entries */
 };
 
 /*

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/file.h"
@@ -32,7 +33,8 @@ struct reading {
 	struct hasher *hasher;
 	struct bundle *bundle;
 	const struct bundle_spool *spool;
-	uint8_t head[ELF_HEAD_SIZE]; /* of the program */
+	const struct bundle_sink *sink; /* of the entry that is being read; or NULL */
+	uint8_t head[ELF_HEAD_SIZE];    /* of the program */
 	size_t head_size;
 };
 
@@ -151,7 +153,10 @@ static int stream_entry(struct reading *reading, const struct bundle_entry *entr
 		if (digest)
 			hasher_post(reading->hasher, digest, data, size);
 		take_piece(reading, entry, done, data, size);
-		r = spool->fd < 0 ? 0 : spool_add(spool, data, size, reterr_refusal);
+		if (reading->sink)
+			reading->sink->add(reading->sink->context, data, size);
+		else if (spool->fd >= 0)
+			r = spool_add(spool, data, size, reterr_refusal);
 		if (r != 0)
 			return r;
 		done += size;
@@ -193,6 +198,39 @@ static int stream_and_digest(struct reading *reading, struct bundle_entry *entry
 	return 0;
 }
 
+/* Where the content goes: to a sink that wants it, else into the file. */
+static int open_place(struct reading *reading, const struct bundle_entry *entry,
+		      struct spool *spool, struct refusal *reterr_refusal)
+{
+	const struct bundle_sink *sink = reading->spool ? reading->spool->sink : NULL;
+	bool is_taken = false;
+	int r = 0;
+
+	reading->sink = NULL;
+	if (!reading->spool)
+		return 0;
+	if (sink && !entry->text)
+		r = sink->begin(sink->context, entry->size, &is_taken);
+	if (r == 0)
+		r = spool_open(spool, reading->spool->dirfd, is_taken ? 0 : entry->size, 0,
+			       reterr_refusal);
+	if (r != 0)
+		return r;
+	spool->is_kept = !reading->spool->is_fleeting;
+	if (is_taken)
+		reading->sink = sink;
+	return 0;
+}
+
+static int close_place(const struct reading *reading, const struct bundle_entry *entry)
+{
+	if (!reading->sink)
+		return 0;
+	if (ftruncate(entry->fd, (off_t)entry->size) < 0)
+		return -errno;
+	return reading->sink->end(reading->sink->context, entry->fd);
+}
+
 /* gcc 12's analyzer takes for lost what is kept behind the bundle. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
@@ -216,14 +254,13 @@ static int read_entry(struct reading *reading, const char *name, uint64_t size,
 	bundle->n_entries++;
 	if (!entry->name || (is_text && !entry->text))
 		return -ENOMEM;
-	if (reading->spool) {
-		r = spool_open(&spool, reading->spool->dirfd, size, 0, reterr_refusal);
-		if (r != 0)
-			return r;
-		spool.is_kept = !reading->spool->is_fleeting;
-	}
+	r = open_place(reading, entry, &spool, reterr_refusal);
+	if (r != 0)
+		return r;
 	r = stream_and_digest(reading, entry, &spool, reterr_refusal);
 	entry->fd = spool_take(&spool);
+	if (r == 0)
+		r = close_place(reading, entry);
 	if (r == 0)
 		bundle->size += size;
 	return r;

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/memory.h"
 #include "bundle/bundle.h"
 #include "bundle/frames.h"
 #include "bundle/hasher.h"
@@ -91,7 +92,8 @@ static int digest_to_memory(int fd, uint64_t size, const struct bundle_verify *v
 {
 	size_t n = 1;
 
-	receipt->memory = malloc((size_t)size + 1);
+	receipt->memory =
+		size >= LARGE_SIZE ? memory_new_large((size_t)size + 1) : malloc((size_t)size + 1);
 	if (!receipt->memory)
 		return -ENOMEM;
 	while (n > 0) {
@@ -106,7 +108,56 @@ static int digest_to_memory(int fd, uint64_t size, const struct bundle_verify *v
 		hasher_post(receipt->hasher, digest, chunk, n);
 		receipt->size += n;
 	}
-	return get_ready(verify, receipt, receipt->size >= LARGE_SIZE);
+	return 0;
+}
+
+struct bundle_copy {
+	struct digest_state digest; /* the hasher's */
+	struct bundle_receipt receipt;
+};
+
+struct bundle_copy *bundle_copy_free(struct bundle_copy *copy)
+{
+	if (!copy)
+		return NULL;
+	bundle_receipt_done(&copy->receipt);
+	free(copy);
+	return NULL;
+}
+
+struct bundle_copy *bundle_copy_begin(int fd)
+{
+	const struct bundle_verify nothing = {0};
+	cleanup_bundle_copy struct bundle_copy *copy = NULL;
+	struct refusal refusal = REFUSAL_INIT;
+	uint64_t size = 0;
+	int r = check_descriptor(fd, &size, &refusal);
+
+	if (r != 0 || size > SMALL_SIZE)
+		return NULL;
+	copy = aligned_alloc(_Alignof(struct bundle_copy), sizeof(*copy));
+	if (!copy)
+		return NULL;
+	copy->receipt = BUNDLE_RECEIPT_INIT;
+	digest_begin(&copy->digest);
+	r = hasher_new(&copy->receipt.hasher);
+	if (r == 0)
+		r = digest_to_memory(fd, size, &nothing, &copy->receipt, &copy->digest, &refusal);
+	return r == 0 ? TAKE_PTR(copy) : NULL;
+}
+
+/* Takes what was begun. */
+static int end_copy(const struct bundle_verify *verify, struct bundle_receipt *receipt)
+{
+	struct bundle_copy *copy = verify->begun;
+	int r;
+
+	*receipt = copy->receipt;
+	copy->receipt = BUNDLE_RECEIPT_INIT;
+	r = get_ready(verify, receipt, receipt->size >= LARGE_SIZE);
+	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
+	digest_end(&copy->digest, &receipt->digest);
+	return r;
 }
 
 /* Reads *fd* to its end, to the digest, and to *copy* if that is open. The chunks and the digest
@@ -155,6 +206,8 @@ static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify,
 	r = is_in_memory
 		    ? digest_to_memory(fd, size, verify, receipt, &digest, reterr_refusal)
 		    : digest_and_copy(fd, verify, receipt, chunks, &digest, copy, reterr_refusal);
+	if (r == 0 && is_in_memory)
+		r = get_ready(verify, receipt, receipt->size >= LARGE_SIZE);
 	/* It has our state and the bytes, whatever came of it. */
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	if (r == 0)
@@ -174,15 +227,16 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 
 	if (r != 0)
 		return r;
-	is_copied = size > SMALL_SIZE && !is_sealed(fd);
+	is_copied = !verify->begun && size > SMALL_SIZE && !is_sealed(fd);
 	r = trust_signature_parse(verify->signature, verify->signature_size, &signature,
 				  reterr_refusal);
 	if (r == 0 && is_copied)
 		r = spool_open(&copy, verify->private_dirfd, size, O_EXCL, reterr_refusal);
-	if (r == 0)
+	if (r == 0 && !verify->begun)
 		r = hasher_new(&receipt.hasher);
 	if (r == 0)
-		r = take_bytes(fd, size, verify, &copy, &receipt, reterr_refusal);
+		r = verify->begun ? end_copy(verify, &receipt)
+				  : take_bytes(fd, size, verify, &copy, &receipt, reterr_refusal);
 	if (r == 0)
 		r = trust_verify(verify->trust, &signature, &receipt.digest, verify->now,
 				 &receipt.key, &receipt.identity, reterr_refusal);

@@ -25,6 +25,7 @@ void host_call_done(struct host_call *call)
 {
 	for (size_t i = 0; i < REQUEST_FD_N; i++)
 		call->fds[i] = fd_close(call->fds[i]);
+	(void)bundle_copy_free(call->begun);
 	request_done(&call->request);
 }
 
@@ -80,6 +81,8 @@ static int run_here(const struct host_call *call, struct result *ret)
 		.is_admin = true,
 		.carry_logs = true,
 		.trust_dirfd = -EBADF,
+		.sink = call->sink,
+		.begun = call->begun,
 	};
 	int r;
 

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+#include "bundle/bundle.h"
 #include "cli/command.h"
 #include "ipc/refusal.h"
 #include "ipc/request.h"
@@ -13,9 +14,11 @@ struct host_call {
 	const struct command *command;
 	struct request request;
 	int fds[REQUEST_FD_N];
-	const char *root;  /* --root: that tree, not the running host */
-	bool is_copy;      /* it is a copy of parts of an image (plan/tree.h) */
-	const char *trust; /* --trust: with --root only */
+	const char *root;               /* --root: that tree, not the running host */
+	bool is_copy;                   /* it is a copy of parts of an image (plan/tree.h) */
+	const char *trust;              /* --trust: with --root only */
+	const struct bundle_sink *sink; /* as engine_call has it */
+	struct bundle_copy *begun;      /* of the bundle, while something else is done; owned */
 	const char *config;
 	const char *signature;
 	const char *bundle;

@@ -36,8 +36,11 @@ int image_complain(const struct problem *problem, const struct edit *edit, int r
 }
 
 /* After the edit was opened, which ended with *r*. */
-static int begin(struct image_work *work, int r, const struct strv *ids, struct problem *problem)
+static int begin(struct image_work *work, int r, bool writable, const struct strv *ids,
+		 struct problem *problem)
 {
+	if (r == 0 && writable)
+		r = content_new(&work->edit, &work->content);
 	if (r == 0)
 		r = excerpt_make(&work->edit, ids, &work->excerpt, problem);
 	return r == 0 ? COMMAND_DONE : image_complain(problem, &work->edit, r);
@@ -48,7 +51,7 @@ int image_begin(struct image_work *work, const char *image, bool writable, const
 	struct problem problem = PROBLEM_INIT;
 	int r = edit_open(image, writable, &work->edit, &problem);
 
-	return begin(work, r, ids, &problem);
+	return begin(work, r, writable, ids, &problem);
 }
 
 int image_begin_new(struct image_work *work, int fd, const char *image, const struct strv *ids)
@@ -56,11 +59,12 @@ int image_begin_new(struct image_work *work, int fd, const char *image, const st
 	struct problem problem = PROBLEM_INIT;
 	int r = edit_open_new(fd, image, &work->edit, &problem);
 
-	return begin(work, r, ids, &problem);
+	return begin(work, r, true, ids, &problem);
 }
 
 void image_work_done(struct image_work *work)
 {
+	(void)content_free(work->content);
 	excerpt_done(&work->excerpt);
 	edit_done(&work->edit);
 }
@@ -69,6 +73,10 @@ int image_ask(struct image_work *work, struct host_call *call, struct result *re
 {
 	call->root = work->excerpt.path;
 	call->is_copy = true;
+	if (work->content) {
+		work->sink = content_sink(work->content);
+		call->sink = &work->sink;
+	}
 	return host_ask(call, ret);
 }
 
@@ -91,7 +99,7 @@ int image_commit(struct edit *edit)
 int image_end(struct image_work *work, const struct strv *ids)
 {
 	struct problem problem = PROBLEM_INIT;
-	int r = replay(&work->excerpt, ids, &problem);
+	int r = replay(&work->excerpt, work->content, ids, &problem);
 
 	return r == 0 ? image_commit(&work->edit) : image_complain(&problem, &work->edit, r);
 }

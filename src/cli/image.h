@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "cli/command.h"
 #include "cli/host.h"
+#include "image/content.h"
 #include "image/excerpt.h"
 
 /* The verbs of `affix image`, in files of their own; the table is in image.c. */
@@ -29,6 +30,8 @@ must_check int image_commit(struct edit *edit);
 struct image_work {
 	struct edit edit;
 	struct excerpt excerpt;
+	struct content *content; /* what goes into the image at once; NULL for reading */
+	struct bundle_sink sink; /* its */
 };
 
 #define IMAGE_WORK_INIT                                                             \

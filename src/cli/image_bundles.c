@@ -209,12 +209,21 @@ int image_bundles_measure(const struct image_bundles *bundles, uint64_t block_si
 	return COMMAND_DONE;
 }
 
+void image_bundles_begin(struct image_bundles *bundles)
+{
+	struct host_call *call = bundles->count > 0 ? &bundles->items[0].call : NULL;
+
+	if (call && call->refusal.code == REFUSAL_NONE)
+		call->begun = bundle_copy_begin(call->fds[REQUEST_FD_BUNDLE]);
+}
+
 int image_bundles_install(struct image_bundles *bundles, struct image_work *work)
 {
 	for (size_t i = 0; i < bundles->count; i++) {
 		struct image_bundle *item = &bundles->items[i];
 		int code = image_ask(work, &item->call, &item->result);
 
+		item->call.begun = bundle_copy_free(item->call.begun);
 		if (code != COMMAND_DONE)
 			return item->result.message ? host_show(&item->call, &item->result, code)
 						    : code;

@@ -58,6 +58,9 @@ struct image_bundles_need {
 must_check int image_bundles_measure(const struct image_bundles *bundles, uint64_t block_size,
 				     struct image_bundles_need *ret);
 
+/* Begins to receive the first of them: its digest is made while the image is looked at. */
+void image_bundles_begin(struct image_bundles *bundles);
+
 /* Has the engine install them in the copy; image_end() brings that into the image. */
 must_check int image_bundles_install(struct image_bundles *bundles, struct image_work *work);
 

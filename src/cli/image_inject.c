@@ -88,8 +88,10 @@ static int run(struct inject *inject, const char *image)
 {
 	cleanup_image_work struct image_work work = IMAGE_WORK_INIT;
 	const struct strv *ids = &inject->bundles.ids;
-	int code = image_begin(&work, image, true, ids);
+	int code;
 
+	image_bundles_begin(&inject->bundles);
+	code = image_begin(&work, image, true, ids);
 	if (code == COMMAND_DONE)
 		code = image_own_install(&inject->own, &work);
 	if (code == COMMAND_DONE)

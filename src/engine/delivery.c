@@ -20,6 +20,7 @@
 #include "crypto/minisign.h"
 #include "engine/platform.h"
 #include "plan/apply.h"
+#include "plan/apply_version.h"
 #include "plan/plan_paths.h"
 #include "plan/plan_units.h"
 
@@ -118,6 +119,7 @@ static int verify(struct operation *operation, struct delivery *delivery,
 		.trust = delivery->trust,
 		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
 		.private_dirfd = operation->store.dirfd,
+		.begun = operation->call->begun,
 		.meanwhile = start_judge,
 		.context = delivery,
 	};
@@ -172,6 +174,17 @@ int delivery_receive_config(struct operation *operation, json_t **ret)
 	return r;
 }
 
+/* A copy's content may go elsewhere if nothing of its version is there that it could be compared
+ * with. */
+static const struct bundle_sink *find_sink(const struct operation *operation,
+					   const struct identity *identity)
+{
+	return operation->tree.is_copy &&
+			       version_is_new(&operation->tree, identity->id, identity->version)
+		       ? operation->call->sink
+		       : NULL;
+}
+
 int delivery_receive(struct operation *operation, bool keep_bytes, struct delivery *ret)
 {
 	cleanup_bundle_receipt struct bundle_receipt receipt = BUNDLE_RECEIPT_INIT;
@@ -199,6 +212,7 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 	if (r == 0 && keep_bytes)
 		r = apply_open_spool(&operation->tree, &spool);
 	place.dirfd = spool;
+	place.sink = r == 0 ? find_sink(operation, &receipt.identity) : NULL;
 	if (r == 0)
 		r = bundle_open_received(&receipt, keep_bytes ? &place : NULL, &ret->bundle,
 					 &operation->refusal);
@@ -334,6 +348,9 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 			      &operation->refusal);
 	if (r == 0)
 		r = delivery_validate(delivery->bundle, plan, delivery->judge, &operation->refusal);
+	/* No dead child while a running system is watched. */
+	if (operation->manager)
+		delivery->judge = schema_judge_end(delivery->judge);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
 	return r;

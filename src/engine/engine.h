@@ -22,6 +22,9 @@ struct engine_call {
 	bool is_admin;    /* the administrator's socket, or --root */
 	bool carry_logs;  /* log lines may go into the result */
 	int trust_dirfd;  /* --trust; -EBADF: TRUST_PATH of the tree */
+	/* With *is_copy*: who takes content that nobody looks at in the copy; or NULL. */
+	const struct bundle_sink *sink;
+	struct bundle_copy *begun; /* of the bundle; or NULL */
 	/*
 	 * May be NULL. Called once nothing of *fds* is read any more, before any lock and before
 	 * anything is changed: they may be closed then. 0 or -errno, which ends the request.

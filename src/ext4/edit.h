@@ -59,8 +59,7 @@ must_check int edit_open_fs(struct edit *edit, const char *name, bool writable,
 			    struct problem *reterr_problem);
 must_check int edit_flush(struct edit *edit, bool *ret_changed);
 
-/* Has the content of files, so far as it is in the image already, on the disk and read from there:
- * before it is read back. */
+/* Has the content of files, so far as it is in the image already, on the disk. */
 must_check int edit_settle(struct edit *edit);
 /* edit_usable.c: whether it may be worked on at all; *fd* then has a lock that keeps virtual
  * machines out. 0; PROBLEM_E_REFUSED; -errno. */

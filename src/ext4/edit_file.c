@@ -89,13 +89,17 @@ static int write_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 
 static int read_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 {
+	uint64_t size = run * edit->fs->blocksize;
+
+	if (ext2fs_test_block_bitmap_range2(edit->old_blocks, place, (unsigned)run))
+		return redo_read_back(edit->redo, place * edit->fs->blocksize, data, size);
 	return edit_error(edit, io_channel_read_blk64(edit->fs->io, place, (int)run, data));
 }
 
-static int fetch_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
+static int want_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 {
 	(void)data;
-	return redo_fetch(edit->redo, place * edit->fs->blocksize, run * edit->fs->blocksize);
+	return redo_want(edit->redo, place * edit->fs->blocksize, run * edit->fs->blocksize);
 }
 
 /* Between *data* and the blocks of *size* bytes from *offset* on. */
@@ -133,9 +137,14 @@ int edit_read_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *d
 	return move_blocks(edit, ino, offset, data, size, read_run);
 }
 
-int edit_fetch_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size)
+int edit_want_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size)
 {
-	return move_blocks(edit, ino, offset, NULL, size, fetch_run);
+	return move_blocks(edit, ino, offset, NULL, size, want_run);
+}
+
+int edit_fetch_blocks(struct edit *edit)
+{
+	return redo_fetch(edit->redo);
 }
 
 /* The inode of an empty file gets blocks. */
@@ -189,9 +198,22 @@ int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *name, uint64_t
 
 	if (r == 0)
 		r = take_blocks(edit, *ret, size);
-	if (r == 0)
-		r = edit_set_attributes(edit, *ret, attributes);
-	return r < 0 ? r : edit_link(edit, dir, name, *ret, EXT2_FT_REG_FILE);
+	return r < 0 ? r : edit_name_file(edit, dir, name, *ret, attributes);
+}
+
+int edit_take_file(struct edit *edit, uint64_t size, ext2_ino_t *ret)
+{
+	int r = make_inode(edit, EXT2_ROOT_INO, &(struct edit_attributes){.mode = 0600}, ret);
+
+	return r < 0 ? r : take_blocks(edit, *ret, size);
+}
+
+int edit_name_file(struct edit *edit, ext2_ino_t dir, const char *name, ext2_ino_t ino,
+		   const struct edit_attributes *attributes)
+{
+	int r = edit_set_attributes(edit, ino, attributes);
+
+	return r < 0 ? r : edit_link(edit, dir, name, ino, EXT2_FT_REG_FILE);
 }
 
 int edit_replace_content(struct edit *edit, ext2_ino_t ino, uint64_t size)

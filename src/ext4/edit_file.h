@@ -7,6 +7,10 @@
  * edit_write_blocks() is to follow. */
 must_check int edit_make_file(struct edit *edit, ext2_ino_t dir, const char *name, uint64_t size,
 			      const struct edit_attributes *attributes, ext2_ino_t *ret);
+/* Its two halves: one that has no name yet, and has to get one before the commit; and the name. */
+must_check int edit_take_file(struct edit *edit, uint64_t size, ext2_ino_t *ret);
+must_check int edit_name_file(struct edit *edit, ext2_ino_t dir, const char *name, ext2_ino_t ino,
+			      const struct edit_attributes *attributes);
 /* The same for a file that is there; it keeps everything else. */
 must_check int edit_replace_content(struct edit *edit, ext2_ino_t ino, uint64_t size);
 
@@ -19,16 +23,19 @@ must_check int edit_erase(struct edit *edit, ext2_ino_t ino);
 must_check int edit_sweep(struct edit *edit, ext2_ino_t dir, const char *pattern, struct strv *ret);
 
 #define EDIT_UNIT 65536U /* the largest block */
+/* Room for *size* bytes of content; free() it. */
+#define edit_new_room(size) aligned_alloc(REDO_ALIGNMENT, (size))
 
 /*
- * Content, between memory and the blocks of a file. *offset* is a multiple of EDIT_UNIT, and *data*
- * has room for whole units: what a last block has behind *size* is written as zero, and read as it
- * is. The file has blocks for all of it, without holes (-EUCLEAN).
+ * Content, between memory (edit_new_room()) and the blocks of a file. *offset* is a multiple of
+ * EDIT_UNIT, and *data* has room for whole units: what a last block has behind *size* is written as
+ * zero, and read as it is. The file has blocks for all of it, without holes (-EUCLEAN).
  */
 must_check int edit_write_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data,
 				 size_t size);
 must_check int edit_read_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data,
 				size_t size);
-/* Waits until the disk has them, and has them on their way back from it: what was written may be
- * read back before edit_settle(). */
-must_check int edit_fetch_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size);
+/* Waits until the disk has what was wanted, and has it on its way back from there: before it is
+ * read back. */
+must_check int edit_want_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size);
+must_check int edit_fetch_blocks(struct edit *edit);

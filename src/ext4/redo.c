@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,8 +26,7 @@
 #define MAP_SIZE_MIN 1024U
 #define AHEAD_SIZE   262144UL
 #define FLUSH_MIN    65536U /* less is left to the sync */
-/* The kernel forgets whole pages only: what is to come from the disk begins and ends in one. */
-#define PAGE_SIZE_MAX 65536U
+#define DIRECT_MIN   65536U
 
 static size_t hash(uint64_t cell, size_t map_size)
 {
@@ -340,37 +340,55 @@ int redo_settle(struct redo *redo)
 	if (fdatasync(redo->image_fd) < 0)
 		return -errno;
 	redo->is_unsettled = false;
-	redo->ahead_size = 0; /* it is to be read from the disk */
-	(void)posix_fadvise(redo->image_fd, 0, 0, POSIX_FADV_DONTNEED);
 	return 0;
 }
 
-/* Has a range written, and forgotten by the kernel. */
-static int settle_range(struct redo *redo, off_t begin, off_t length)
+/* What is long enough is read by the disk itself: no page is taken for it, and none is copied. */
+static bool goes_direct(const struct redo *redo, uint64_t position, uint64_t size)
 {
-	redo->ahead_size = 0;
-	if (sync_file_range(redo->image_fd, begin, length,
-			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-				    SYNC_FILE_RANGE_WAIT_AFTER) < 0)
-		return errno == ENOSYS ? redo_settle(redo) : -errno;
-	(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_DONTNEED);
-	return 0;
+	return redo->direct_fd >= 0 && size >= DIRECT_MIN && size % REDO_ALIGNMENT == 0 &&
+	       (redo->place.offset + position) % REDO_ALIGNMENT == 0;
 }
 
-int redo_fetch(struct redo *redo, uint64_t position, uint64_t size)
+int redo_want(struct redo *redo, uint64_t position, uint64_t size)
 {
-	uint64_t from = redo->place.offset + position;
-	off_t begin;
-	off_t length;
-	int r;
+	return is_inside(redo, position, size)
+		       ? redo_ranges_add(&redo->wanted, redo->place.offset + position, size,
+					 goes_direct(redo, position, size))
+		       : -ERANGE;
+}
+
+int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size)
+{
+	uint64_t offset = redo->place.offset + position;
+	int r = -EINVAL;
 
 	if (!is_inside(redo, position, size))
 		return -ERANGE;
-	begin = (off_t)(from - from % PAGE_SIZE_MAX);
-	length = (off_t)(from + size + PAGE_SIZE_MAX - 1) - begin;
-	r = redo->is_unsettled ? settle_range(redo, begin, length) : 0;
+	if (!goes_direct(redo, position, size) || is_staged(redo, position, size))
+		return redo_read(redo, position, data, size);
+	if (!redo->refuses_direct)
+		r = redo_read_exactly(redo->direct_fd, data, size, offset);
+	if (r != -EINVAL)
+		return r;
+	/* A disk of another kind. */
+	redo->refuses_direct = true;
+	(void)posix_fadvise(redo->image_fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+	return redo_read(redo, position, data, size);
+}
+
+int redo_fetch(struct redo *redo)
+{
+	int r;
+
+	redo->ahead_size = 0;
+	r = redo_ranges_fetch(&redo->wanted, redo->image_fd, !redo->is_unsettled);
+	if (r != -ENOSYS)
+		return r;
+	/* The disk cannot be waited for in part. */
+	r = redo_settle(redo);
 	if (r == 0)
-		(void)posix_fadvise(redo->image_fd, begin, length, POSIX_FADV_WILLNEED);
+		r = redo_ranges_fetch(&redo->wanted, redo->image_fd, true);
 	return r;
 }
 
@@ -383,12 +401,15 @@ static int make_file(struct redo *redo)
 	return r < 0 ? r : (ftruncate(redo->fd, REDO_HEADER_SIZE) < 0 ? -errno : 0);
 }
 
-static struct redo *new_redo(int image_fd, const struct disk_place *place)
+static struct redo *new_redo(int image_fd, const struct disk_place *place, bool is_written)
 {
 	struct redo *redo = calloc(1, sizeof(*redo));
+	char self[64];
 
 	if (!redo)
 		return NULL;
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", image_fd);
+	redo->direct_fd = is_written ? open(self, O_RDONLY | O_DIRECT | O_CLOEXEC) : -EBADF;
 	redo->fd = -EBADF;
 	redo->dirfd = -EBADF;
 	redo->image_fd = image_fd;
@@ -399,7 +420,7 @@ static struct redo *new_redo(int image_fd, const struct disk_place *place)
 int redo_open(int image_fd, int dirfd, const char *name, const struct disk_place *place,
 	      struct redo **ret)
 {
-	cleanup_redo struct redo *redo = new_redo(image_fd, place);
+	cleanup_redo struct redo *redo = new_redo(image_fd, place, name != NULL);
 	int r;
 
 	if (!redo)
@@ -415,7 +436,7 @@ int redo_open(int image_fd, int dirfd, const char *name, const struct disk_place
 
 int redo_open_new(int image_fd, const struct disk_place *place, struct redo **ret)
 {
-	struct redo *redo = new_redo(image_fd, place);
+	struct redo *redo = new_redo(image_fd, place, true);
 
 	if (!redo)
 		return -ENOMEM;
@@ -431,10 +452,12 @@ struct redo *redo_free(struct redo *redo)
 	if (redo->fd >= 0 && !redo->is_done)
 		ignore_result(redo_remove_left(redo->dirfd, redo->name, redo->fd));
 	(void)fd_close(redo->fd);
+	(void)fd_close(redo->direct_fd);
 	free(redo->cells);
 	free(redo->map);
 	free(redo->written);
 	free(redo->ahead);
+	redo_ranges_done(&redo->wanted);
 	free(redo);
 	return NULL;
 }

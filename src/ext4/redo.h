@@ -23,7 +23,8 @@
  * Row: the cell's number in the file system, 8 bytes; then for each of its two sectors the CRC-64
  * (ECMA-182, reflected) of what the image held at the commit, 8 bytes.
  */
-#define REDO_SUFFIX ".affix-redo"
+#define REDO_SUFFIX    ".affix-redo"
+#define REDO_ALIGNMENT 4096U
 
 struct redo;
 
@@ -77,11 +78,17 @@ must_check int redo_commit(struct redo *redo, bool *ret_committed);
  */
 must_check int redo_write_through(struct redo *redo, uint64_t position, const void *data,
 				  size_t size);
-/* Has them on the disk, and read from there afterwards. 0 or -errno. */
+/* Has them on the disk. 0 or -errno. */
 must_check int redo_settle(struct redo *redo);
-/* Waits until a range of them was written, and has it on its way back from the disk: for who wants
- * to see it. Against power cuts redo_settle() is to follow. */
-must_check int redo_fetch(struct redo *redo, uint64_t position, uint64_t size);
+/*
+ * For who wants to see them: waits until the ranges that were wanted are written, and has them on
+ * their way back from the disk. Against power cuts redo_settle() is to follow, or came before. 0;
+ * -ERANGE; -errno.
+ */
+must_check int redo_want(struct redo *redo, uint64_t position, uint64_t size);
+must_check int redo_fetch(struct redo *redo);
+/* Then reads one of them, to memory that begins at a multiple of REDO_ALIGNMENT. */
+must_check int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size);
 
 /* How many bytes are staged. */
 uint64_t redo_size(const struct redo *redo);

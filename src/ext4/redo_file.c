@@ -200,6 +200,19 @@ static int move_cells(int image_fd, int fd, const struct redo_header *header,
 	return r;
 }
 
+static int fetch_cells(int image_fd, const struct redo_header *header, const struct redo_row *rows)
+{
+	cleanup_redo_ranges struct redo_ranges ranges = {0};
+	size_t n = (size_t)le64toh(header->n_cells);
+	uint64_t base = le64toh(header->offset);
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = redo_ranges_add(&ranges, base + le64toh(rows[i].cell) * REDO_CELL_SIZE,
+				    REDO_CELL_SIZE, false);
+	return r < 0 ? r : redo_ranges_fetch(&ranges, image_fd, true);
+}
+
 static int read_table(int fd, const struct redo_header *header, struct redo_row **ret)
 {
 	return redo_table_read(fd, le64toh(header->n_cells), le64toh(header->n_rows), ret);
@@ -227,10 +240,10 @@ int redo_file_apply(int image_fd, int dirfd, const char *name, int fd)
 		r = move_cells(image_fd, fd, &header, rows, false);
 	if (r == 0 && fdatasync(image_fd) < 0)
 		r = -errno;
-	if (r == 0) {
-		(void)posix_fadvise(image_fd, 0, 0, POSIX_FADV_DONTNEED);
+	if (r == 0)
+		r = fetch_cells(image_fd, &header, rows);
+	if (r == 0)
 		r = move_cells(image_fd, fd, &header, rows, true);
-	}
 	if (r == 0)
 		r = redo_remove_left(dirfd, name, fd);
 	return r < 0 ? r : dir_sync(dirfd);

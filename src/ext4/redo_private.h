@@ -18,6 +18,19 @@ struct redo_row {
 	uint64_t checksums[REDO_CELL_SIZE / REDO_SECTOR_SIZE];
 };
 
+/* Bytes of the image file that are to be read from the disk (redo_fetch.c). */
+struct redo_range {
+	uint64_t begin;
+	uint64_t end;
+	bool is_direct; /* whoever reads them goes past the kernel's memory anyway */
+};
+
+struct redo_ranges {
+	struct redo_range *items;
+	size_t count;
+	size_t allocated;
+};
+
 struct redo {
 	int image_fd;
 	int dirfd;
@@ -37,7 +50,10 @@ struct redo {
 	char *ahead;          /* what follows the last read of the image, or NULL */
 	uint64_t ahead_position;
 	size_t ahead_size;
-	uint64_t read_end; /* of the last read */
+	uint64_t read_end;         /* of the last read */
+	struct redo_ranges wanted; /* to be fetched */
+	int direct_fd; /* the image, for reads from the disk; -EBADF where it has none */
+	bool refuses_direct;
 	bool is_direct;    /* nothing is staged: what is written is the image's at once */
 	bool is_unsettled; /* something was written through that may not be on the disk yet */
 	bool is_done;      /* the file is not ours to remove any more */
@@ -50,6 +66,14 @@ must_check int redo_write(struct redo *redo, uint64_t position, const void *data
 
 /* Whether it is staged. */
 bool redo_has_cell(const struct redo *redo, uint64_t cell);
+
+void redo_ranges_done(struct redo_ranges *ranges);
+#define cleanup_redo_ranges CLEANUP(redo_ranges_done)
+must_check int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size,
+			       bool is_direct);
+/* Has them written unless *is_written*, forgotten by the kernel, and on their way back from the
+ * disk. 0 or -errno; none are left. */
+must_check int redo_ranges_fetch(struct redo_ranges *ranges, int fd, bool is_written);
 
 /* -ENODATA where there is less. */
 must_check int redo_read_exactly(int fd, void *data, size_t size, uint64_t offset);

@@ -374,11 +374,9 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 		 struct problem *reterr_problem)
 {
 	cleanup_excerpt struct excerpt excerpt = EXCERPT_INIT;
-	const char *base = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): read only */
+	const char *base = workspace_base();
 	int r;
 
-	if (str_is_empty(base))
-		base = "/tmp";
 	excerpt.edit = edit;
 	r = make_directory(&excerpt, base);
 	if (r < 0)
@@ -413,13 +411,18 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 	return 0;
 }
 
+void excerpt_remove(struct excerpt *excerpt)
+{
+	if (excerpt->fd >= 0)
+		workspace_remove(excerpt->path, TAKE_FD(excerpt->fd));
+}
+
 void excerpt_done(struct excerpt *excerpt)
 {
 	for (size_t i = 0; i < excerpt->count; i++)
 		free(excerpt->entries[i].path);
 	free(excerpt->entries);
-	if (excerpt->fd >= 0)
-		workspace_remove(excerpt->path, excerpt->fd);
+	excerpt_remove(excerpt);
 	free(excerpt->path);
 	*excerpt = EXCERPT_INIT;
 }

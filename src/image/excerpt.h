@@ -54,7 +54,9 @@ struct excerpt {
  */
 must_check int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 			    struct problem *reterr_problem);
-/* Removes it. */
+/* Removes the directory; what is known of it stays. */
+void excerpt_remove(struct excerpt *excerpt);
+/* All of it. */
 void excerpt_done(struct excerpt *excerpt);
 #define cleanup_excerpt CLEANUP(excerpt_done)
 

@@ -18,12 +18,9 @@
 
 #include "base/fd.h"
 #include "base/path.h"
-#include "bundle/hasher.h"
 #include "ext4/edit_file.h"
 
 #define PIECE_SIZE (256UL << 10) /* of content that is moved at once */
-#define LEAD_SIZE \
-	(1UL << 20) /* so far behind the writing the disk is asked, and again the answer read */
 
 /* Left to those who need them: locks are made anew. */
 #define LOCKS    "/affix/updater/locks"
@@ -33,25 +30,19 @@ struct change {
 	char *path; /* real, absolute */
 	mode_t mode;
 	uint64_t size;
-	bool replaces;  /* something of that name is in the image */
-	bool keeps;     /* its inode stays, with all that it has but the content */
-	bool is_good;   /* its content was read back */
-	ext2_ino_t ino; /* of a file, as it was made */
+	bool replaces; /* something of that name is in the image */
+	bool keeps;    /* its inode stays, with all that it has but the content */
+	uint64_t copy_ino;
+	const struct content_file *file; /* its content goes that way */
+	ext2_ino_t ino;                  /* of a file, as it was made */
 	struct digest digest;
-};
-
-/* Content on its way; what is read back while the hasher has what came before. */
-struct pieces {
-	struct hasher_turns turns;
-	uint8_t data[HASHER_BUFFERS][PIECE_SIZE];
-	uint8_t written[PIECE_SIZE];
 };
 
 struct changes {
 	struct excerpt *excerpt;
 	struct attributes attributes;
-	struct pieces *pieces;
-	struct hasher *hasher;
+	struct content *content;
+	uint8_t *piece;
 	struct change *items;
 	size_t count;
 	size_t allocated;
@@ -59,9 +50,7 @@ struct changes {
 
 static void changes_done(struct changes *changes)
 {
-	/* It may be reading the pieces. */
-	(void)hasher_free(changes->hasher);
-	free(changes->pieces);
+	free(changes->piece);
 	for (size_t i = 0; i < changes->count; i++)
 		free(changes->items[i].path);
 	free(changes->items);
@@ -91,9 +80,11 @@ static int add_change(struct changes *changes, const char *path, const struct st
 		.path = strdup(path),
 		.mode = st->st_mode,
 		.size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0,
+		.copy_ino = st->st_ino,
 		.replaces = entry != NULL,
 		.keeps = entry && entry->kind == EXCERPT_FILE && S_ISREG(st->st_mode) &&
-			 !attributes_find(&changes->attributes, path),
+			 !attributes_find(&changes->attributes, path) &&
+			 !content_find(changes->content, st->st_ino),
 	};
 	if (!change->path)
 		return -ENOMEM;
@@ -195,14 +186,19 @@ static int check_room(const struct changes *changes, struct problem *problem)
 	uint64_t free_blocks = 0;
 	uint64_t free_inodes = 0;
 
+	edit_room(edit, &free_blocks, &free_inodes);
+	/* What has its blocks already is counted on both sides. */
 	for (size_t i = 0; i < changes->count; i++) {
 		uint64_t n = (changes->items[i].size + block_size - 1) / block_size;
 
+		if (content_find(changes->content, changes->items[i].copy_ino)) {
+			free_blocks += n;
+			free_inodes++;
+		}
 		/* A block for each name is what its directory may grow by. */
 		blocks += n + n / 64 + 1 + (S_ISDIR(changes->items[i].mode) ? 1 : 0);
 		inodes += !changes->items[i].keeps;
 	}
-	edit_room(edit, &free_blocks, &free_inodes);
 	if (blocks > free_blocks)
 		return problem_refuse(
 			problem, "no-space", "%llu bytes are needed in '%s' and %llu are free; %s",
@@ -258,16 +254,17 @@ static int find_attributes(const struct changes *changes, const struct change *c
 }
 
 /* What is to be read back: what the plan says, so that the copy is judged, too; or what the copy
- * has.
+ * has. A hole that stands for content has nothing.
  */
 static int find_digest(const struct changes *changes, struct change *change, int fd)
 {
 	const struct attributes_item *item = attributes_find(&changes->attributes, change->path);
 
-	if (!item || !item->is_current)
-		return digest_of_fd(fd, &change->digest, NULL);
-	change->digest = item->object->digest;
-	return 0;
+	if (item && item->is_current) {
+		change->digest = item->object->digest;
+		return 0;
+	}
+	return change->file ? -EINVAL : digest_of_fd(fd, &change->digest, NULL);
 }
 
 static size_t piece_at(uint64_t size, uint64_t offset)
@@ -278,100 +275,62 @@ static size_t piece_at(uint64_t size, uint64_t offset)
 static int write_piece(struct changes *changes, const struct change *change, int fd,
 		       uint64_t offset)
 {
-	uint8_t *piece = changes->pieces->written;
 	size_t wanted = piece_at(change->size, offset);
 	size_t n = 0;
-	int r = fd_pread_full(fd, piece, wanted, offset, &n);
+	int r = fd_pread_full(fd, changes->piece, wanted, offset, &n);
 
-	if (r == 0 && n < wanted)
-		r = -EIO;
-	return r < 0 ? r : edit_write_blocks(changes->excerpt->edit, change->ino, offset, piece, n);
-}
-
-/* Through the same blocks that the kernel will find; *size* is the file's. */
-static int read_piece(struct changes *changes, ext2_ino_t ino, uint64_t size, uint64_t offset,
-		      struct digest_state *state)
-{
-	struct pieces *pieces = changes->pieces;
-	uint8_t *piece = pieces->data[hasher_turn(changes->hasher, &pieces->turns)];
-	size_t n = piece_at(size, offset);
-	int r = edit_read_blocks(changes->excerpt->edit, ino, offset, piece, n);
-
-	if (r < 0)
-		return r;
-	/* What is small is done before the other thread wakes up. */
-	if (size <= PIECE_SIZE)
-		digest_add(state, piece, n);
-	else
-		hasher_post(changes->hasher, state, piece, n);
+	if (r < 0 || n < wanted)
+		return r < 0 ? r : -EIO;
+	if (!change->file)
+		return edit_write_blocks(changes->excerpt->edit, change->ino, offset,
+					 changes->piece, n);
+	content_add(changes->content, changes->piece, n);
 	return 0;
-}
-
-/* Whether what was read is what was wanted. *r*: how the reading ended; the hasher has the state in
- * any case. */
-static int judge(struct changes *changes, struct change *change, struct digest_state *state, int r)
-{
-	struct digest digest;
-
-	hasher_wait(changes->hasher, hasher_last(changes->hasher));
-	digest_end(state, &digest);
-	if (r == 0 && !digest_is_equal(&digest, &change->digest))
-		r = -EIO;
-	change->is_good = r == 0;
-	return r;
-}
-
-/* A large file is written, brought back from the disk, and digested on the other thread, all at the
- * same time. */
-static int write_large(struct changes *changes, struct change *change, int fd)
-{
-	struct edit *edit = changes->excerpt->edit;
-	struct digest_state state;
-	uint64_t size = change->size;
-	int r = 0;
-
-	digest_begin(&state);
-	for (uint64_t at = 0; r == 0 && at < size + 2 * LEAD_SIZE; at += PIECE_SIZE) {
-		if (at < size)
-			r = write_piece(changes, change, fd, at);
-		if (r == 0 && at >= LEAD_SIZE && at - LEAD_SIZE < size)
-			r = edit_fetch_blocks(edit, change->ino, at - LEAD_SIZE,
-					      piece_at(size, at - LEAD_SIZE));
-		if (r == 0 && at >= 2 * LEAD_SIZE)
-			r = read_piece(changes, change->ino, size, at - 2 * LEAD_SIZE, &state);
-	}
-	return judge(changes, change, &state, r);
 }
 
 /* Of small ones the content is read back when all are on the disk: check_content(). */
 static int write_content(struct changes *changes, struct change *change, int fd)
 {
+	bool is_large = content_is_large(change->size);
 	int r = 0;
 
-	if (change->size > 2 * LEAD_SIZE)
-		return write_large(changes, change, fd);
+	if (is_large)
+		r = content_begin(changes->content, change->ino, change->size, &change->file);
 	for (uint64_t at = 0; r == 0 && at < change->size; at += PIECE_SIZE)
 		r = write_piece(changes, change, fd, at);
+	if (is_large && r == 0)
+		content_end(changes->content);
 	return r;
 }
 
-static int make_file(struct changes *changes, struct change *change, ext2_ino_t dir,
-		     const char *name, const struct edit_attributes *attributes)
+static int make_content(struct changes *changes, struct change *change, ext2_ino_t dir,
+			const char *name, const struct edit_attributes *attributes, int fd)
 {
 	struct edit *edit = changes->excerpt->edit;
-	cleanup_fd int fd = -EBADF;
-	int r;
+	int r = change->keeps ? edit_lookup(edit, dir, name, &change->ino) : 0;
 
-	r = path_open_beneath(changes->excerpt->fd, change->path, O_RDONLY | O_NOCTTY, 0, &fd);
-	if (r == 0)
-		r = find_digest(changes, change, fd);
-	if (r == 0 && change->keeps)
-		r = edit_lookup(edit, dir, name, &change->ino);
 	if (r == 0)
 		r = change->keeps ? edit_replace_content(edit, change->ino, change->size)
 				  : edit_make_file(edit, dir, name, change->size, attributes,
 						   &change->ino);
 	return r < 0 ? r : write_content(changes, change, fd);
+}
+
+static int make_file(struct changes *changes, struct change *change, ext2_ino_t dir,
+		     const char *name, const struct edit_attributes *attributes)
+{
+	cleanup_fd int fd = -EBADF;
+	int r;
+
+	change->file = content_take(changes->content, change->copy_ino, &change->ino);
+	r = path_open_beneath(changes->excerpt->fd, change->path, O_RDONLY | O_NOCTTY, 0, &fd);
+	if (r == 0)
+		r = find_digest(changes, change, fd);
+	if (r < 0)
+		return r;
+	return change->file
+		       ? edit_name_file(changes->excerpt->edit, dir, name, change->ino, attributes)
+		       : make_content(changes, change, dir, name, attributes, fd);
 }
 
 static int make_link(struct changes *changes, const struct change *change, ext2_ino_t dir,
@@ -431,21 +390,37 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 	return r;
 }
 
-/* Whether the path leads to the file that was made, and what is not known to be in it is. */
-static int check_file(struct changes *changes, struct change *change)
+/* Through the same blocks that the kernel will find. */
+static int read_back(struct changes *changes, const struct change *change)
 {
 	struct digest_state state;
+	struct digest digest;
+	int r = 0;
+
+	digest_begin(&state);
+	for (uint64_t at = 0; r == 0 && at < change->size; at += PIECE_SIZE) {
+		size_t n = piece_at(change->size, at);
+
+		r = edit_read_blocks(changes->excerpt->edit, change->ino, at, changes->piece, n);
+		if (r == 0)
+			digest_add(&state, changes->piece, n);
+	}
+	digest_end(&state, &digest);
+	return r == 0 && !digest_is_equal(&digest, &change->digest) ? -EIO : r;
+}
+
+/* Whether the path leads to the file that was made, and what is not known to be in it is. */
+static int check_file(struct changes *changes, const struct change *change)
+{
 	struct edit_stat st;
 	int r = edit_find(changes->excerpt->edit, change->path, &st);
 
 	if (r == 0 && (st.ino != change->ino || st.size != change->size))
 		r = -EIO;
-	if (r < 0 || change->is_good)
+	if (r < 0)
 		return r;
-	digest_begin(&state);
-	for (uint64_t at = 0; r == 0 && at < st.size; at += PIECE_SIZE)
-		r = read_piece(changes, st.ino, st.size, at, &state);
-	return judge(changes, change, &state, r);
+	return change->file ? content_judge(changes->content, change->file, &change->digest)
+			    : read_back(changes, change);
 }
 
 static int check_content(struct changes *changes)
@@ -456,12 +431,21 @@ static int check_content(struct changes *changes)
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
 		const struct change *change = &changes->items[i];
 
-		if (S_ISREG(change->mode) && !change->is_good)
-			r = edit_fetch_blocks(changes->excerpt->edit, change->ino, 0,
-					      (size_t)change->size);
+		if (S_ISREG(change->mode) && !change->file)
+			r = edit_want_blocks(changes->excerpt->edit, change->ino, 0,
+					     (size_t)change->size);
 	}
+	if (r == 0)
+		r = edit_fetch_blocks(changes->excerpt->edit);
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
-		if (S_ISREG(changes->items[i].mode))
+		if (S_ISREG(changes->items[i].mode) && !changes->items[i].file)
+			r = check_file(changes, &changes->items[i]);
+	}
+	/* The other thread may be at these yet: nobody needs the copy any more. */
+	if (r == 0)
+		excerpt_remove(changes->excerpt);
+	for (size_t i = 0; r == 0 && i < changes->count; i++) {
+		if (changes->items[i].file)
 			r = check_file(changes, &changes->items[i]);
 	}
 	return r;
@@ -471,14 +455,8 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 {
 	int r;
 
-	/* Not the buffers: what is never used is never paid for. */
-	changes->pieces = malloc(sizeof(*changes->pieces));
-	if (!changes->pieces)
-		return -ENOMEM;
-	changes->pieces->turns = (struct hasher_turns){};
-	r = hasher_new(&changes->hasher);
-	if (r == 0)
-		r = remove_old(changes);
+	changes->piece = edit_new_room(PIECE_SIZE);
+	r = changes->piece ? remove_old(changes) : -ENOMEM;
 	for (size_t i = 0; r == 0 && i < changes->count; i++)
 		r = make(changes, &changes->items[i]);
 	for (size_t i = 0; r == 0 && i < changes->attributes.count; i++) {
@@ -487,15 +465,19 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 		if (item->is_current && !item->object->shared && strv_has(ids, item->id))
 			r = fix_attributes(changes, item);
 	}
+	if (r == 0 && content_has_left(changes->content))
+		r = -EINVAL;
 	if (r == 0)
 		r = edit_settle(changes->excerpt->edit);
 	return r < 0 ? r : check_content(changes);
 }
 
-int replay(struct excerpt *excerpt, const struct strv *ids, struct problem *reterr_problem)
+int replay(struct excerpt *excerpt, struct content *content, const struct strv *ids,
+	   struct problem *reterr_problem)
 {
 	CLEANUP(changes_done)
-	struct changes changes = {.excerpt = excerpt, .attributes = ATTRIBUTES_INIT};
+	struct changes changes = {
+		.excerpt = excerpt, .content = content, .attributes = ATTRIBUTES_INIT};
 	int r = attributes_load(excerpt->path, &changes.attributes);
 
 	if (r == 0)

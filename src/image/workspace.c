@@ -95,6 +95,13 @@ static int make(int basefd, const char *name, int *ret_fd)
 	return -EBUSY;
 }
 
+const char *workspace_base(void)
+{
+	const char *base = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): read only */
+
+	return str_is_empty(base) ? "/tmp" : base;
+}
+
 int workspace_make(const char *base, const char *suffix, char **ret_path, int *ret_fd)
 {
 	cleanup_fd int basefd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -8,6 +8,9 @@
  * process that died, and goes with the next that is made.
  */
 
+/* Where such directories are made: $TMPDIR or /tmp. */
+const char *workspace_base(void);
+
 /* Makes it, called affix-image-UID-*suffix*, in the directory *base*, in place of what was left
  * there under that name. Nobody else may use the suffix meanwhile. 0 or -errno. */
 must_check int workspace_make(const char *base, const char *suffix, char **ret_path, int *ret_fd);

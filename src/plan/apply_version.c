@@ -154,6 +154,20 @@ static int exists(int dirfd, const char *name, bool *ret)
 	return *ret || errno == ENOENT ? 0 : -errno;
 }
 
+bool version_is_new(const struct tree *tree, const char *id, const char *version)
+{
+	cleanup_strv struct strv parked = STRV_INIT;
+	cleanup_fd int versions = -EBADF;
+	bool is_there = false;
+	int r = version_open_directory(tree, id, &versions);
+
+	if (r == 0)
+		r = exists(versions, version, &is_there);
+	if (r == 0)
+		r = list_parked(versions, version, &parked);
+	return r == -ENOENT || (r == 0 && !is_there && parked.count == 0);
+}
+
 /* Gives what now lies under *name* the parked name of *from*, if it is *from*'s. */
 static int park(int versions_fd, const char *name, const struct plan *from)
 {

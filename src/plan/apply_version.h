@@ -15,6 +15,9 @@ void version_parked_name(const struct plan *plan, char name[VERSION_PARKED_SIZE]
 /* Opens `/opt/affix/<id>/versions`. 0; -ENOENT; -errno. */
 must_check int version_open_directory(const struct tree *tree, const char *id, int *ret_fd);
 
+/* Whether it is known that nothing of a version of *id* is there, in place or parked. */
+bool version_is_new(const struct tree *tree, const char *id, const char *version);
+
 /* Whether the directory *name* in *versions_fd* holds the plan's files, byte for byte, and nothing
  * else. An absent one does not. */
 must_check int version_matches(int versions_fd, const char *name, const struct plan *plan,

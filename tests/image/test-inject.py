@@ -453,13 +453,48 @@ class Content(Case):
     def command(self, image):
         return ['image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, self.bundle]
 
+    def test_what_is_refused_once_it_is_unpacked_is_in_free_blocks(self):
+        image, config = self.image(), self.work.fresh('config.json')
+        before = images.used_bytes(image)
+        config.write_text('{"level": -1}')
+        done = self.inject(image, self.bundle, code=1, options=['--config', f'large={config}'])
+        self.assertTrue(done.stderr.startswith('bad-config: '), done.stderr)
+        self.assertEqual(images.used_bytes(image), before)
+        images.check(image)
+
+    def scattered(self):
+        """An image with no more room than the holes between small files."""
+        tree = self.work.fresh('tree')
+        shutil.copytree(self.story.tree, tree, symlinks=True)
+        (tree / 'many').mkdir()
+        for number in range(4000):
+            (tree / 'many' / f'{number:04}').write_bytes(b'x')
+        image = self.image(['-t', 'ext4', '-b', '4096', '-m', '0', '-N', '8192', '-O', '^has_journal'], tree, '24M')
+        text = fixture.run(['dumpe2fs', '-h', image]).stdout
+        filler = self.work.fresh('filler')
+        filler.write_bytes(b'f' * ((int(re.search(r'^Free blocks: +(\d+)', text, re.MULTILINE)[1]) - 150) * 4096))
+        images.debugfs(image, [f'write {filler} filler', *(f'rm many/{number:04}' for number in range(0, 4000, 2))], write=True)
+        return image
+
+    def test_scattered_blocks_are_brought_back_once_and_without_what_lies_between(self):
+        image, trace = self.scattered(), self.work.fresh('trace')
+        fixture.run(['strace', '-f', '-o', trace, '-P', image, '-e', 'trace=fadvise64,pwrite64', fixture.AFFIX, *self.command(image)])
+        text = trace.read_text()
+        self.assertGreater(len(re.findall(r'pwrite64', text)), 1000, 'nothing was scattered')
+        asked = sum(int(size) for size in re.findall(r'fadvise64\(\d+, \d+, (\d+), POSIX_FADV_WILLNEED', text))
+        size = self.data.stat().st_size
+        self.assertTrue(size <= asked < size + (2 << 20), f'{asked} of {size}')
+        images.check(image)
+        self.assertEqual(subprocess.run([fixture.AFFIX, 'image', 'cat', image, f'/opt/affix/large/current/{self.data.name}'],
+                                        capture_output=True, check=True).stdout, self.data.read_bytes())
+
     def test_what_a_disk_makes_of_content_is_found_out(self):
         image = self.image()
         source = shutil.copy(image, self.work.fresh('source.img'))
         sizes = self.writes(image)
         large = [number for number, size in enumerate(sizes, 1) if size == 256 << 10]
         self.assertGreater(len(large), 15)
-        for number in (1, large[0] - 1, large[0], large[9], large[-1], large[-1] + 1):
+        for number in (1, large[0], large[9], large[-1], large[-1] + 1, large[-1] + 2, large[-1] + 4):
             with self.subTest(number):
                 shutil.copy(source, image)
                 done = fixture.run(['strace', '-f', '-o', '/dev/null', '-P', image, '-e', 'trace=pwrite64', '-e',

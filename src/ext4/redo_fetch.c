@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * What was written is to be read from the disk, and not from the kernel's memory of it. The kernel
+ * is told to forget it, and asked for all of it before any of it is looked at: a disk answers many
+ * questions in the time of one. What lies scattered is asked for by its own pages, or a hundred
+ * times as much would be read.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "ext4/redo.h"
+#include "ext4/redo_private.h"
+
+/* The kernel forgets only what it holds together, which may be larger than a page. */
+#define HELD_SIZE 65536U
+
+static void round_out(uint64_t unit, struct redo_range *range)
+{
+	range->begin -= range->begin % unit;
+	range->end += unit - 1 - (range->end - 1) % unit;
+}
+
+void redo_ranges_done(struct redo_ranges *ranges)
+{
+	free(ranges->items);
+	*ranges = (struct redo_ranges){0};
+}
+
+/* Whether *next* goes on where *range* is, which has it then. */
+static bool join(struct redo_range *range, const struct redo_range *next)
+{
+	if (next->begin < range->begin || next->begin > range->end ||
+	    next->is_direct != range->is_direct)
+		return false;
+	range->end = MAX(range->end, next->end);
+	return true;
+}
+
+int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size, bool is_direct)
+{
+	struct redo_range range = {offset, offset + size, is_direct};
+
+	if (size == 0)
+		return 0;
+	round_out((uint64_t)sysconf(_SC_PAGESIZE), &range);
+	if (ranges->count > 0 && join(&ranges->items[ranges->count - 1], &range))
+		return 0;
+	if (ranges->count == ranges->allocated) {
+		size_t n = MAX(ranges->allocated * 2, (size_t)64);
+		struct redo_range *larger = reallocarray(ranges->items, n, sizeof(*larger));
+
+		if (!larger)
+			return -ENOMEM;
+		ranges->items = larger;
+		ranges->allocated = n;
+	}
+	ranges->items[ranges->count++] = range;
+	return 0;
+}
+
+static int write_range(int fd, const struct redo_range *range)
+{
+	return sync_file_range(fd, (off_t)range->begin, (off_t)(range->end - range->begin),
+			       SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				       SYNC_FILE_RANGE_WAIT_AFTER) < 0
+		       ? -errno
+		       : 0;
+}
+
+static void advise(int fd, const struct redo_range *range, int advice)
+{
+	(void)posix_fadvise(fd, (off_t)range->begin, (off_t)(range->end - range->begin), advice);
+}
+
+int redo_ranges_fetch(struct redo_ranges *ranges, int fd, bool is_written)
+{
+	size_t n = ranges->count;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n && !is_written; i++)
+		r = write_range(fd, &ranges->items[i]);
+	if (r < 0)
+		return r;
+	ranges->count = 0;
+	for (size_t i = 0; i < n;) {
+		struct redo_range held = ranges->items[i];
+
+		round_out(is_written ? HELD_SIZE : 1, &held);
+		for (i++; i < n; i++) {
+			struct redo_range next = ranges->items[i];
+
+			round_out(is_written ? HELD_SIZE : 1, &next);
+			if (!join(&held, &next))
+				break;
+		}
+		if (!held.is_direct)
+			advise(fd, &held, POSIX_FADV_DONTNEED);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!ranges->items[i].is_direct)
+			advise(fd, &ranges->items[i], POSIX_FADV_WILLNEED);
+	}
+	return 0;
+}
