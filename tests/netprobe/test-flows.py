@@ -1276,6 +1276,36 @@ class Cgroup(Case):
         self.assertFalse([e for e in self.collector.of(theirs) if e['tgid'] not in (0, worker.pid)])
         server.close()
 
+    def test_who_sends_much_alone_keeps_it_while_another_thread_of_it_waits_to_receive(self):
+        def read(channel):
+            client.close()
+            while other.recv(65536):
+                collect.time.sleep(0.0005)
+            tell(channel, 'read')
+
+        def receive():
+            with contextlib.suppress(OSError):
+                client.recv(1)
+
+        server = listener()
+        client = self.connect(server)
+        other, _ = server.accept()
+        server.close()
+        number = cookie(client)
+        worker = Worker(read)
+        other.close()
+        thread = collect.threading.Thread(target=receive)
+        thread.start()
+        for _ in range(20):
+            client.sendall(bytes(1 << 20))
+        client.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        self.assertEqual(worker.hear(), 'read')
+        worker.end()
+        client.close()
+        self.collector.wait_event(number, 'close')
+        self.assertEqual({event['tgid'] for event in self.collector.of(number)}, {os.getpid()})
+
     def test_without_tracepoints_datagrams_have_their_processes(self):
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         server.bind(('127.0.0.1', 0))
