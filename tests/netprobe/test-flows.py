@@ -1614,44 +1614,6 @@ class Waiting(Case):
         client.close()
         server.close()
 
-    def test_who_only_waits_to_receive_does_not_take_a_connection_from_who_writes(self):
-        if not self.sees_ends_of_calls():
-            self.skipTest('what several hold is nobody\'s where no end of a call is seen')
-
-        def receive(channel, way):
-            other.close()
-            tell(channel, 'receives')
-            try:
-                way(client)
-            except OSError:
-                pass
-            tell(channel, 'ended')
-
-        def write():
-            try:
-                client.sendall(bytes(1 << 22))
-            except OSError:
-                pass
-
-        for way in (lambda sock: sock.recv(1), lambda sock: sock.recvmsg(1), lambda sock: os.read(sock.fileno(), 1), lambda sock: os.readv(sock.fileno(), [bytearray(1)])):
-            client, other = self.narrow()
-            number = cookie(client)
-            worker = Worker(receive, way)
-            self.assertEqual(worker.hear(), 'receives')
-            writer = collect.threading.Thread(target=write)
-            writer.start()
-            for _ in range(100):
-                other.recv(10000)
-            # And it is reset.
-            other.close()
-            writer.join()
-            self.assertEqual(worker.hear(), 'ended')
-            worker.end()
-            client.close()
-            self.collector.wait_event(number, 'close')
-            self.assertEqual([(event['event'], event['tgid']) for event in self.collector.of(number)],
-                             [(what, os.getpid()) for what in ('connect', 'state', 'close')])
-
     def test_who_writes_much_alone_keeps_it_also_with_several_threads(self):
         client, other = self.narrow()
         number = cookie(client)
@@ -1702,6 +1664,41 @@ class Waiting(Case):
 
 class WaitingWithEndsOfCalls(Waiting):
     without = ''
+
+    def test_who_only_waits_to_receive_does_not_take_a_connection_from_who_writes(self):
+        def receive(channel, way):
+            other.close()
+            tell(channel, 'receives')
+            try:
+                way(client)
+            except OSError:
+                pass
+            tell(channel, 'ended')
+
+        def write():
+            try:
+                client.sendall(bytes(1 << 22))
+            except OSError:
+                pass
+
+        for way in (lambda sock: sock.recv(1), lambda sock: sock.recvmsg(1), lambda sock: os.read(sock.fileno(), 1), lambda sock: os.readv(sock.fileno(), [bytearray(1)])):
+            client, other = self.narrow()
+            number = cookie(client)
+            worker = Worker(receive, way)
+            self.assertEqual(worker.hear(), 'receives')
+            writer = collect.threading.Thread(target=write)
+            writer.start()
+            for _ in range(100):
+                other.recv(10000)
+            # And it is reset.
+            other.close()
+            writer.join()
+            self.assertEqual(worker.hear(), 'ended')
+            worker.end()
+            client.close()
+            self.collector.wait_event(number, 'close')
+            self.assertEqual([(event['event'], event['tgid']) for event in self.collector.of(number)],
+                             [(what, os.getpid()) for what in ('connect', 'state', 'close')])
 
 
 class Elsewhere(Case):
