@@ -48,7 +48,7 @@ static __always_inline bool is_shared(struct tcp_sock *tcp, const struct probe_s
 			    ? BPF_CORE_READ(file, f_count.counter) - 1
 			    : BPF_CORE_READ(file, f_ref.refcnt.counter);
 
-	return more > 0 && more > waiters_of(sk, &socket->owner, true).files;
+	return more > 0 && more > waiters_of(sk, &socket->owner).files;
 }
 
 /* Nobody is the owner any more, and the record says so. */

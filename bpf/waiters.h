@@ -35,7 +35,7 @@ struct sock___waited {
 #pragma clang attribute pop
 
 /* Who wait for a socket, of which so many are looked at. */
-#define WAITERS_MAX 16
+#define WAITERS_MAX 8
 
 struct waiters {
 	bool has_other; /* another process than the owner waits in a call that does not receive */
@@ -64,31 +64,31 @@ static __always_inline bool receives(struct task_struct *task)
 	       call == CALL_RECVFROM || call == CALL_RECVMSG || call == CALL_RECVMMSG;
 }
 
-/* Whether it is a thread of another process than the owner: what waits by poll() is none. There is
- * something else at that place, and no process that is its own leader. */
-static __always_inline bool is_another(struct task_struct *task, struct task_struct *leader,
-				       int tgid)
+/* Whether it is a thread: what waits by poll() is none. There is something else at that place, and
+ * no process that is its own leader. */
+static __always_inline bool is_thread(struct task_struct *task, struct task_struct *leader)
 {
+	int tgid = BPF_CORE_READ(task, tgid);
+
 	return tgid != 0 && BPF_CORE_READ(leader, group_leader) == leader &&
 	       BPF_CORE_READ(leader, tgid) == tgid;
 }
 
-/* The owner first, which is what is asked for with nearly every packet of who sends much. */
 static __always_inline void add_waiter(struct waiters *waiters, struct task_struct *task,
-				       const struct probe_owner *owner, bool counts)
+				       const struct probe_owner *owner)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-	int tgid = BPF_CORE_READ(task, tgid);
 
-	if ((__u32)tgid == owner->tgid && BPF_CORE_READ(leader, start_boottime) == owner->start_ns)
-		waiters->files += counts && BPF_CORE_READ(task, files, count.counter) > 1;
-	else if (!counts && !waiters->has_other)
-		waiters->has_other = is_another(task, leader, tgid) && !receives(task);
+	if (!is_thread(task, leader))
+		return;
+	if ((__u32)BPF_CORE_READ(leader, tgid) != owner->tgid ||
+	    BPF_CORE_READ(leader, start_boottime) != owner->start_ns)
+		waiters->has_other = waiters->has_other || !receives(task);
+	else if (BPF_CORE_READ(task, files, count.counter) > 1)
+		waiters->files++;
 }
 
-/* *counts*: the owner's; else whether there are others. */
-static __always_inline struct waiters waiters_of(struct sock *sk, const struct probe_owner *owner,
-						 bool counts)
+static __always_inline struct waiters waiters_of(struct sock *sk, const struct probe_owner *owner)
 {
 	struct list_head *head = (void *)BPF_CORE_READ((struct sock___waited *)sk, sk_wq) +
 				 bpf_core_field_offset(struct socket_wq, wait.head);
@@ -99,7 +99,7 @@ static __always_inline struct waiters waiters_of(struct sock *sk, const struct p
 		struct wait_queue_entry *entry =
 			(void *)next - bpf_core_field_offset(struct wait_queue_entry, entry);
 
-		add_waiter(&waiters, BPF_CORE_READ(entry, private), owner, counts);
+		add_waiter(&waiters, BPF_CORE_READ(entry, private), owner);
 		next = BPF_CORE_READ(next, next);
 	}
 	/* Of whom there was no look at is one. */
@@ -115,5 +115,5 @@ static __always_inline bool another_writes(struct tcp_sock *tcp, const struct pr
 	struct sock *sk = (struct sock *)tcp;
 
 	return sk->sk_write_pending != 0 && socket->owner.tgid != 0 && !is_of_kernel(sk) &&
-	       waiters_of(sk, &socket->owner, false).has_other;
+	       waiters_of(sk, &socket->owner).has_other;
 }
