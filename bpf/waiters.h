@@ -90,14 +90,17 @@ static __always_inline void add_waiter(struct waiters *waiters, struct task_stru
 
 static __always_inline struct waiters waiters_of(struct sock *sk, const struct probe_owner *owner)
 {
-	struct list_head *head = (void *)BPF_CORE_READ((struct sock___waited *)sk, sk_wq) +
-				 bpf_core_field_offset(struct socket_wq, wait.head);
+	const char *queue = (const char *)BPF_CORE_READ((struct sock___waited *)sk, sk_wq);
+	struct list_head *head =
+		(struct list_head *)(queue + bpf_core_field_offset(struct socket_wq, wait.head));
 	struct list_head *next = BPF_CORE_READ(head, next);
 	struct waiters waiters = {};
 
 	for (int i = 0; i < WAITERS_MAX && next && next != head; i++) {
 		struct wait_queue_entry *entry =
-			(void *)next - bpf_core_field_offset(struct wait_queue_entry, entry);
+			(struct wait_queue_entry *)((char *)next -
+						    bpf_core_field_offset(struct wait_queue_entry,
+									  entry));
 
 		add_waiter(&waiters, BPF_CORE_READ(entry, private), owner);
 		next = BPF_CORE_READ(next, next);
