@@ -17,6 +17,10 @@ struct fdtable {
 };
 
 struct files_struct {
+	struct probe_users {
+		int counter;
+	} count;
+
 	struct fdtable *fdt;
 };
 
@@ -39,6 +43,12 @@ struct pt_regs {
 #define CALL_PWRITEV2  328
 #define CALL_SPLICE    275
 #define CALL_IO_SUBMIT 209
+#define CALL_READ      0
+#define CALL_READV     19
+#define CALL_RECVFROM  45
+#define CALL_RECVMSG   47
+#define CALL_RECVMMSG  299
+#define CALL_PREADV2   327
 #else
 #define CALL_WRITE     64
 #define CALL_WRITEV    66
@@ -49,6 +59,12 @@ struct pt_regs {
 #define CALL_PWRITEV2  287
 #define CALL_SPLICE    76
 #define CALL_IO_SUBMIT 2
+#define CALL_READ      63
+#define CALL_READV     65
+#define CALL_RECVFROM  207
+#define CALL_RECVMSG   212
+#define CALL_RECVMMSG  243
+#define CALL_PREADV2   286
 #endif
 #define CALL_IO_URING_ENTER 426
 #define PF_IO_WORKER        0x10
@@ -59,16 +75,24 @@ enum sending {
 	SENDS_FOR_CERTAIN,
 };
 
+static __always_inline long call_of(const struct pt_regs *registers)
+{
+#ifdef __TARGET_ARCH_x86
+	return (long)BPF_CORE_READ(registers, orig_ax);
+#else
+	return BPF_CORE_READ(registers, syscallno);
+#endif
+}
+
 /* Of SENDS_FOR_CERTAIN the descriptor, too. */
 static __always_inline enum sending read_call(struct task_struct *task, __u32 *ret_fd)
 {
 	struct pt_regs *registers = (struct pt_regs *)bpf_task_pt_regs(task);
+	long call = call_of(registers);
 #ifdef __TARGET_ARCH_x86
-	long call = (long)BPF_CORE_READ(registers, orig_ax);
 	__u64 first = BPF_CORE_READ(registers, di);
 	__u64 third = BPF_CORE_READ(registers, dx);
 #else
-	long call = BPF_CORE_READ(registers, syscallno);
 	__u64 first = BPF_CORE_READ(registers, orig_x0);
 	__u64 third = BPF_CORE_READ(registers, regs[2]);
 #endif

@@ -2,6 +2,7 @@
 
 /* An iterator over all descriptors: what was there before, and how all of it stands now. */
 #include "closed.h"
+#include "judging.h"
 #include "tell.h"
 #include "unseen.h"
 
@@ -29,22 +30,25 @@ char LICENSE[] SEC("license") = "GPL";
 __u32 seeding;
 
 /* Where no end of a system call is seen, two more looks judge connections that somebody wrote to
- * unseen. */
+ * unseen: before the first of them. What is written meanwhile is another doubt. */
 __u32 judging; /* enum probe_judging */
 
 static __always_inline void judge(struct task_struct *task, struct sock *sk,
 				  struct probe_socket *socket)
 {
-	struct tcp_sock *tcp = socket->flags & SOCKET_UNSEEN ? bpf_skc_to_tcp_sock(sk) : NULL;
-
-	if (!tcp)
+	if (judging == JUDGES_DOUBTS && socket->flags & SOCKET_UNSEEN) {
+		set_flags(socket, SOCKET_JUDGED);
+		clear_flags(socket, SOCKET_UNSEEN);
+		note_begin(sk, socket);
+	}
+	if (!(socket->flags & SOCKET_JUDGED))
 		return;
 	if (judging == JUDGES_OTHERS && !is_owner(&socket->owner, task)) {
-		clear_flags(socket, SOCKET_UNSEEN);
+		clear_flags(socket, SOCKET_UNSEEN | SOCKET_JUDGED);
 		forget_owner(socket);
 	}
 	if (judging == JUDGES_OWNERS && is_owner(&socket->owner, task))
-		note_written(socket, tcp);
+		clear_flags(socket, SOCKET_JUDGED);
 }
 
 /* *task* holds a socket of which no use was seen. Of several, none is its owner until one uses it;
@@ -166,6 +170,7 @@ int holders(struct bpf_iter__task_file *context)
 		if (stored) {
 			stored->netns = sk->__sk_common.skc_net.net->ns.inum;
 			set_flags(stored, PROBE_SEEDED);
+			note_begin(sk, stored);
 		}
 	}
 	if (!stored)

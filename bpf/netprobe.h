@@ -87,8 +87,13 @@ struct probe_tuple {
 struct probe_counters {
 	__u64 bytes_sent, bytes_received;
 	__u64 packets_sent, packets_received;
-	__u32 retransmits; /* as they are kept with a datagram socket: the jiffy in which one more
-			      was counted with its first peer */
+
+	union {
+		__u32 retransmits;
+		__u32 jiffy; /* as they are kept with a datagram socket: in which one more
+				was counted with its first peer */
+	};
+
 	__u32 told; /* as they are kept with a socket: the process that a record named for its first
 		       or only peer; 0: none */
 };
@@ -130,13 +135,6 @@ struct probe_traffic {
 	__u64 owner_start_ns; /* of who was the last to talk with it */
 	__u32 owner_tgid;
 	__u32 told; /* a record has told of it */
-};
-
-/* What a look at all descriptors is for, where connections may be written to unseen. */
-enum probe_judging {
-	JUDGES_NOT,
-	JUDGES_OTHERS, /* who holds one and is not its owner may have written */
-	JUDGES_OWNERS  /* of what nobody else holds it was the owner */
 };
 
 /* Per CPU: records for which the ring had no room, peers for which the map had none; and how often

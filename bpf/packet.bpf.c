@@ -267,13 +267,13 @@ static __always_inline bool note_time(struct probe_socket *socket)
 	__u32 jiffy = (__u32)bpf_jiffies64();
 	__u64 now_ns;
 
-	if (socket->counters.retransmits == jiffy)
+	if (socket->counters.jiffy == jiffy)
 		return true;
 	now_ns = bpf_ktime_get_coarse_ns();
 	if (is_silent(socket, now_ns))
 		return false;
 	socket->first_tick = probe_tick(now_ns);
-	socket->counters.retransmits = jiffy;
+	socket->counters.jiffy = jiffy;
 	return true;
 }
 

@@ -46,6 +46,7 @@
 #define SOCKET_MANY      0x1000U /* no peer is kept here any more */
 #define SOCKET_USED      0x2000U /* its owner was seen to use it */
 #define SOCKET_UNSEEN    0x4000U /* of TCP: somebody wrote unseen, see unseen.h */
+#define SOCKET_JUDGED    0x8000U /* a look has begun to find out who that was */
 
 /* Where a datagram's peer is kept. */
 enum peer_place {
@@ -89,7 +90,7 @@ struct probe_socket {
 
 	union {
 		__u32 first_tick;   /* when the last datagram was exchanged with it */
-		__u32 written_seen; /* of TCP: see unseen.h; 0: not known */
+		__u32 written_seen; /* of TCP: see unseen.h */
 	};
 
 	__u32 netns;

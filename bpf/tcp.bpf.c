@@ -24,6 +24,8 @@ static __always_inline void lives(struct bpf_sock_ops *context, __u32 kind, __u8
 				  context->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	if (kind != PROBE_ACCEPT && is_of_current((struct sock *)tcp))
 		take(socket);
+	if (kind == PROBE_ACCEPT)
+		note_begin(tcp, socket);
 	socket->netns = ((struct sock *)tcp)->__sk_common.skc_net.net->ns.inum;
 	if (socket->flags & SOCKET_ENDED)
 		begin_again(socket, bpf_get_socket_cookie(context));
@@ -58,6 +60,7 @@ static __always_inline void state_changed(struct bpf_sock_ops *context)
 			      (__u8)context->args[0]);
 	if (context->args[1] != TCP_ESTABLISHED || socket->flags & PROBE_INBOUND)
 		return;
+	note_begin(tcp, socket);
 	leave_to_who_is_seen(tcp, socket);
 	record = record_new(PROBE_STATE, bpf_get_socket_cookie(context), socket, OF_OWNER);
 	if (!record)

@@ -342,6 +342,7 @@ static __always_inline void established(struct sock *sk, int old)
 	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
 
 	if (socket && socket->flags & SOCKET_ANNOUNCED) {
+		note_begin(sk, socket);
 		leave_to_who_is_seen(sk, socket);
 		if (!(socket->flags & PROBE_INBOUND))
 			(void)tell_tcp(PROBE_STATE, sk, socket, TCP_ESTABLISHED);
@@ -354,6 +355,7 @@ static __always_inline void established(struct sock *sk, int old)
 	socket->netns = sk->__sk_common.skc_net.net->ns.inum;
 	/* Nobody has it yet, or who connects has its lock. */
 	socket->flags |= SOCKET_ANNOUNCED | (old == TCP_SYN_RECV ? PROBE_INBOUND : 0);
+	note_begin(sk, socket);
 	leave_to_who_is_seen(sk, socket);
 	if (!tell_tcp(old == TCP_SYN_RECV ? PROBE_ACCEPT : PROBE_CONNECT, sk, socket,
 		      TCP_ESTABLISHED))

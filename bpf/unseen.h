@@ -6,9 +6,9 @@
  * at the other side) leaves later, in nobody's system call. Where the ends of system calls are not
  * seen, it was written unseen. So how much was written is noted whenever the owner is seen to use
  * the socket; if more leaves, it was the owner, or somebody who has the socket, too. Who has it is
- * looked for (holders.bpf.c); where that cannot be, a socket that several may have is nobody's. As
- * it is of who closes it without being the owner. Where ends of calls are seen, one that has to
- * wait is seen late: who waits in it is looked for, too.
+ * looked for (holders.bpf.c), of what was doubted before that; where that cannot be, a socket that
+ * several may have is nobody's. As it is of who closes it without being the owner. Where ends of
+ * calls are seen, one that has to wait is seen late: who waits in it is looked for, too.
  */
 #include "ring.h"
 #include "waiters.h"
@@ -18,21 +18,29 @@ static __always_inline void note_written(struct probe_socket *socket, const stru
 {
 	if (socket->written_seen != tcp->write_seq)
 		socket->written_seen = tcp->write_seq;
-	clear_flags(socket, SOCKET_UNSEEN);
+	clear_flags(socket, SOCKET_UNSEEN | SOCKET_JUDGED);
+}
+
+/* What was written before is not asked for. Of others than TCP there is something else at that
+ * place. */
+static __always_inline void note_begin(void *sk, struct probe_socket *socket)
+{
+	struct tcp_sock *tcp = sends_are_traced ? NULL : bpf_skc_to_tcp_sock(sk);
+
+	if (tcp)
+		socket->written_seen = tcp->write_seq;
 }
 
 static __always_inline bool is_written_unseen(struct probe_socket *socket,
 					      const struct tcp_sock *tcp)
 {
-	/* The first packet begins to count. */
-	if (socket->written_seen == 0)
-		socket->written_seen = tcp->write_seq;
-	return socket->owner.tgid != 0 && socket->written_seen != tcp->write_seq;
+	return socket->owner.tgid != 0 && (socket->flags & (SOCKET_UNSEEN | SOCKET_JUDGED) ||
+					   socket->written_seen != tcp->write_seq);
 }
 
 /* Whether its file is open more than once, if only for the time of a system call; not counting
- * those that wait for room to write. */
-static __always_inline bool is_shared(struct tcp_sock *tcp)
+ * those calls of the owner that wait. */
+static __always_inline bool is_shared(struct tcp_sock *tcp, const struct probe_socket *socket)
 {
 	struct sock *sk = (struct sock *)tcp;
 	struct file *file = BPF_CORE_READ(sk, sk_socket, file);
@@ -40,7 +48,7 @@ static __always_inline bool is_shared(struct tcp_sock *tcp)
 			    ? BPF_CORE_READ(file, f_count.counter) - 1
 			    : BPF_CORE_READ(file, f_ref.refcnt.counter);
 
-	return more > sk->sk_write_pending;
+	return more > 0 && more > waiters_of(sk, &socket->owner).files;
 }
 
 /* Nobody is the owner any more, and the record says so. */
@@ -50,7 +58,7 @@ static __always_inline void owned_by_nobody(struct tcp_sock *tcp, struct probe_s
 	struct probe_record *record;
 
 	forget_owner(socket);
-	clear_flags(socket, SOCKET_UNSEEN);
+	clear_flags(socket, SOCKET_UNSEEN | SOCKET_JUDGED);
 	record = record_new(PROBE_OWNER, cookie, socket, OF_NOBODY);
 	if (!record)
 		return;
@@ -64,10 +72,11 @@ static __always_inline void left_unseen(struct tcp_sock *tcp, struct probe_socke
 {
 	struct probe_record *record;
 
-	if (socket->flags & SOCKET_UNSEEN || !is_written_unseen(socket, tcp))
+	if (socket->flags & SOCKET_UNSEEN || socket->owner.tgid == 0 ||
+	    socket->written_seen == tcp->write_seq)
 		return;
 	if (!states_are_traced) {
-		if (is_shared(tcp))
+		if (is_shared(tcp, socket))
 			owned_by_nobody(tcp, socket, cookie);
 		return;
 	}
@@ -83,13 +92,17 @@ static __always_inline void left_unseen(struct tcp_sock *tcp, struct probe_socke
 static __always_inline void closed_unseen(struct tcp_sock *tcp, struct probe_socket *socket,
 					  __u64 cookie)
 {
-	bool is_others = ((struct sock *)tcp)->sk_lock.owned
-				 ? !is_owner(&socket->owner, bpf_get_current_task_btf())
-				 : is_shared(tcp);
+	bool is_others;
 
 	if (!(socket->flags & SOCKET_ANNOUNCED) || socket->flags & SOCKET_ENDED)
 		return;
-	if (another_writes(tcp, socket) ||
-	    (!sends_are_traced && is_others && is_written_unseen(socket, tcp)))
+	if (another_writes(tcp, socket))
+		return owned_by_nobody(tcp, socket, cookie);
+	if (sends_are_traced || !is_written_unseen(socket, tcp))
+		return;
+	is_others = ((struct sock *)tcp)->sk_lock.owned
+			    ? !is_owner(&socket->owner, bpf_get_current_task_btf())
+			    : is_shared(tcp, socket);
+	if (is_others)
 		owned_by_nobody(tcp, socket, cookie);
 }

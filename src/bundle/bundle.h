@@ -64,9 +64,6 @@ struct bundle_verify {
 	uint64_t deadline_usec;    /* CLOCK_MONOTONIC; the copy must be done by then; 0: none */
 	int private_dirfd;         /* a directory that nobody but us can write to */
 	struct bundle_copy *begun; /* of the same file, borrowed; or NULL */
-	/* Called once, while another processor ends the digest: 0, or -errno. May be NULL. */
-	int (*meanwhile)(void *context);
-	void *context;
 };
 
 /* Verified bytes, and what their signature says. */

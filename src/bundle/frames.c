@@ -54,10 +54,11 @@ struct frames {
 	bool is_at_end;
 	size_t guess; /* of a frame's compressed size */
 	ZSTD_DCtx *zstd;
+	ZSTD_DCtx *threads_zstd;
 	struct slot slots[N_SLOTS]; /* frame N is in slot N % N_SLOTS */
 	uint64_t n_read;
 	uint64_t n_given;
-	pthread_t thread;
+	pthread_t thread; /* takes no memory, lest a process that is forked find the heap locked */
 	bool has_thread;
 	bool is_early;         /* made before there is something to read */
 	pthread_mutex_t mutex; /* for what follows, and the results in the slots */
@@ -105,23 +106,22 @@ static void populate(const struct frames *frames)
 static void *work(void *argument)
 {
 	struct frames *frames = argument;
-	ZSTD_DCtx *zstd = ZSTD_createDCtx();
 
 	if (frames->is_early)
 		populate(frames);
 	(void)pthread_mutex_lock(&frames->mutex);
-	while (zstd) {
+	for (;;) {
 		while (frames->n_begun == frames->n_ready && !frames->is_stopping)
 			(void)pthread_cond_wait(&frames->ready, &frames->mutex);
 		if (frames->is_stopping)
 			break;
-		take_one(frames, zstd);
+		take_one(frames, frames->threads_zstd);
 	}
 	(void)pthread_mutex_unlock(&frames->mutex);
-	(void)ZSTD_freeDCtx(zstd);
 	return NULL;
 }
 
+/* A child has no use for them, and to share pages with one is to copy each that is written to. */
 static int prepare_slots(struct frames *frames)
 {
 	for (size_t i = 0; i < N_SLOTS; i++) {
@@ -130,6 +130,7 @@ static int prepare_slots(struct frames *frames)
 		slot->content = aligned_alloc(PAGE_SIZE_MAX, BUNDLE_FRAME_SIZE_MAX);
 		if (!slot->content)
 			return -ENOMEM;
+		(void)madvise(slot->content, BUNDLE_FRAME_SIZE_MAX, MADV_DONTFORK);
 	}
 	return 0;
 }
@@ -159,7 +160,9 @@ static int frames_new(struct hasher *hasher, struct frames **ret)
 /* Without it the first thread does the work alone. */
 static void start_thread(struct frames *frames)
 {
-	if (!frames->has_thread)
+	if (!frames->threads_zstd)
+		frames->threads_zstd = ZSTD_createDCtx();
+	if (frames->threads_zstd && !frames->has_thread)
 		frames->has_thread = thread_start(&frames->thread, NULL, work, frames) == 0;
 }
 
@@ -202,9 +205,15 @@ struct frames *frames_close(struct frames *frames)
 	(void)pthread_cond_destroy(&frames->ready);
 	(void)pthread_mutex_destroy(&frames->mutex);
 	for (size_t i = 0; i < N_SLOTS; i++) {
-		free(frames->slots[i].room);
-		free(frames->slots[i].content);
+		struct slot *slot = &frames->slots[i];
+
+		free(slot->room);
+		/* Else a later child would miss pages of its heap. */
+		if (slot->content)
+			(void)madvise(slot->content, BUNDLE_FRAME_SIZE_MAX, MADV_DOFORK);
+		free(slot->content);
 	}
+	(void)ZSTD_freeDCtx(frames->threads_zstd);
 	(void)ZSTD_freeDCtx(frames->zstd);
 	free(frames);
 	return NULL;

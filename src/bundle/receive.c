@@ -60,18 +60,16 @@ static bool is_sealed(int fd)
 
 /* What is read while the hasher has what came before. */
 struct chunks {
+	struct digest_state *digest;
 	struct hasher_turns turns;
 	uint8_t data[HASHER_BUFFERS][CHUNK_SIZE];
 };
 
 /* While the hasher ends what it has: what comes behind the digest. Not before, or the hasher would
  * have to wait for a processor, or for us. */
-static int get_ready(const struct bundle_verify *verify, struct bundle_receipt *receipt,
-		     bool is_large)
+static int get_ready(struct bundle_receipt *receipt, uint64_t size)
 {
-	int r = is_large ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
-
-	return r == 0 && verify->meanwhile ? verify->meanwhile(verify->context) : r;
+	return size >= LARGE_SIZE ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
 }
 
 static int check_time(const struct bundle_verify *verify, uint64_t offset,
@@ -84,8 +82,18 @@ static int check_time(const struct bundle_verify *verify, uint64_t offset,
 		      (unsigned long long)offset / 1024);
 }
 
-/* Reads the first *size* bytes of *fd*, or all if there are fewer by now, to the digest and to
- * *receipt*. What a file has grown by meanwhile does not get into memory. */
+/* Room was taken for *size*, so no more than that comes. */
+static int check_growth(uint64_t size, uint64_t offset, struct refusal *reterr_refusal)
+{
+	if (offset <= size)
+		return 0;
+	return refuse(reterr_refusal, REFUSAL_BAD_DESCRIPTOR,
+		      "the bundle file had %llu bytes and grew while it was copied; send it when "
+		      "it is complete",
+		      (unsigned long long)size);
+}
+
+/* Reads *fd*, which has *size* bytes or fewer by now, to the digest and to *receipt*. */
 static int digest_to_memory(int fd, uint64_t size, const struct bundle_verify *verify,
 			    struct bundle_receipt *receipt, struct digest_state *digest,
 			    struct refusal *reterr_refusal)
@@ -98,11 +106,13 @@ static int digest_to_memory(int fd, uint64_t size, const struct bundle_verify *v
 		return -ENOMEM;
 	while (n > 0) {
 		uint8_t *chunk = receipt->memory + receipt->size;
-		size_t wanted = (size_t)MIN(size - receipt->size, (uint64_t)CHUNK_SIZE);
+		size_t wanted = (size_t)MIN(size + 1 - receipt->size, (uint64_t)CHUNK_SIZE);
 		int r = check_time(verify, receipt->size, reterr_refusal);
 
 		if (r == 0)
 			r = fd_pread_full(fd, chunk, wanted, receipt->size, &n);
+		if (r == 0)
+			r = check_growth(size, receipt->size + n, reterr_refusal);
 		if (r != 0)
 			return r;
 		hasher_post(receipt->hasher, digest, chunk, n);
@@ -154,18 +164,17 @@ static int end_copy(const struct bundle_verify *verify, struct bundle_receipt *r
 
 	*receipt = copy->receipt;
 	copy->receipt = BUNDLE_RECEIPT_INIT;
-	r = get_ready(verify, receipt, receipt->size >= LARGE_SIZE);
+	r = get_ready(receipt, receipt->size);
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	digest_end(&copy->digest, &receipt->digest);
 	return r;
 }
 
-/* Reads *fd* to its end, to the digest, and to *copy* if that is open. The chunks and the digest
- * are the hasher's until it ends. */
-static int digest_and_copy(int fd, const struct bundle_verify *verify,
+/* Reads *fd*, which has *size* bytes or fewer by now, to the digest, and to *copy* if that is open.
+ * The chunks and the digest are the hasher's until it ends. */
+static int digest_and_copy(int fd, uint64_t size, const struct bundle_verify *verify,
 			   struct bundle_receipt *receipt, struct chunks *chunks,
-			   struct digest_state *digest, struct spool *copy,
-			   struct refusal *reterr_refusal)
+			   struct spool *copy, struct refusal *reterr_refusal)
 {
 	struct hasher *hasher = receipt->hasher;
 	uint64_t offset = 0;
@@ -177,19 +186,17 @@ static int digest_and_copy(int fd, const struct bundle_verify *verify,
 
 		if (r == 0)
 			r = fd_pread_full(fd, chunk, CHUNK_SIZE, offset, &n);
+		offset += n;
+		if (r == 0)
+			r = check_growth(size, offset, reterr_refusal);
 		if (r != 0)
 			return r;
-		offset += n;
-		if (offset > BUNDLE_SIZE_MAX)
-			return refuse(reterr_refusal, REFUSAL_BUNDLE_TOO_LARGE,
-				      "the bundle file grew over the %llu bytes it may have",
-				      BUNDLE_SIZE_MAX);
-		hasher_post(hasher, digest, chunk, n);
+		hasher_post(hasher, chunks->digest, chunk, n);
 		r = copy->fd < 0 ? 0 : spool_add(copy, chunk, n, reterr_refusal);
 		if (r != 0)
 			return r;
 	} while (n == CHUNK_SIZE);
-	return get_ready(verify, receipt, offset >= LARGE_SIZE);
+	return get_ready(receipt, offset);
 }
 
 static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify, struct spool *copy,
@@ -202,12 +209,12 @@ static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify,
 
 	if (!chunks)
 		return -ENOMEM;
+	chunks->digest = &digest;
 	digest_begin(&digest);
-	r = is_in_memory
-		    ? digest_to_memory(fd, size, verify, receipt, &digest, reterr_refusal)
-		    : digest_and_copy(fd, verify, receipt, chunks, &digest, copy, reterr_refusal);
+	r = is_in_memory ? digest_to_memory(fd, size, verify, receipt, &digest, reterr_refusal)
+			 : digest_and_copy(fd, size, verify, receipt, chunks, copy, reterr_refusal);
 	if (r == 0 && is_in_memory)
-		r = get_ready(verify, receipt, receipt->size >= LARGE_SIZE);
+		r = get_ready(receipt, receipt->size);
 	/* It has our state and the bytes, whatever came of it. */
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	if (r == 0)

@@ -22,7 +22,7 @@
 /* What has no more than this, and no name ever, takes no room before: it is written to memory and
  * gone before the file system looks for blocks. To give blocks back takes 2 ms where they are
  * discarded at once, behind all that is being written (measured). */
-#define RESERVED_LEAST (4ULL << 20)
+#define UNRESERVED_MAX (4ULL << 20)
 /* How much of a path is shown. */
 #define PLACE_MAX 128U
 
@@ -105,7 +105,7 @@ int spool_open(struct spool *spool, int dirfd, uint64_t expected, int flags,
 	spool->is_kept = !(flags & O_EXCL);
 	spool->fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | flags, 0600);
 	if (spool->fd >= 0)
-		return spool->is_kept || expected <= RESERVED_LEAST
+		return spool->is_kept || expected <= UNRESERVED_MAX
 			       ? 0
 			       : reserve(spool->fd, dirfd, expected, reterr_refusal);
 	if (errno == EOPNOTSUPP || errno == EISDIR)

@@ -102,26 +102,17 @@ static int take_turn(struct operation *operation, int dirfd, int *ret_fd)
 	return 0;
 }
 
-static int start_judge(void *context)
-{
-	struct delivery *delivery = context;
-
-	return schema_judge_start(&delivery->judge);
-}
-
-static int verify(struct operation *operation, struct delivery *delivery,
+static int verify(struct operation *operation, const struct trust *trust,
 		  struct bundle_receipt *ret)
 {
 	cleanup_free char *signature = NULL;
 	cleanup_fd int spool = -EBADF;
 	cleanup_fd int turn = -EBADF;
 	struct bundle_verify how = {
-		.trust = delivery->trust,
+		.trust = trust,
 		.deadline_usec = clock_monotonic_usec() + RECEIVE_TIMEOUT,
 		.private_dirfd = operation->store.dirfd,
 		.begun = operation->call->begun,
-		.meanwhile = start_judge,
-		.context = delivery,
 	};
 	int r = 0;
 
@@ -174,6 +165,16 @@ int delivery_receive_config(struct operation *operation, json_t **ret)
 	return r;
 }
 
+/* It gets ready while the bundle is read. Not sooner: it closes what it inherits, and whoever
+ * serves a peer's file that is still open could keep it in the kernel, where no signal reaches it.
+ * A repair takes the record's configuration. */
+static int start_judge(const struct operation *operation, struct delivery *delivery)
+{
+	return operation->call->request->verb == REQUEST_REPAIR
+		       ? 0
+		       : schema_judge_start(&delivery->judge);
+}
+
 /* A copy's content may go elsewhere if nothing of its version is there that it could be compared
  * with. */
 static const struct bundle_sink *find_sink(const struct operation *operation,
@@ -204,11 +205,13 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 			"the request carries no bundle or no signature; send both descriptors");
 	r = load_trust(operation, &ret->trust);
 	if (r == 0)
-		r = verify(operation, ret, &receipt);
+		r = verify(operation, ret->trust, &receipt);
 	if (r == 0)
 		r = platform_check(&operation->tree, &receipt.identity, &operation->refusal);
 	if (r == 0)
 		r = delivery_receive_config(operation, &ret->config);
+	if (r == 0)
+		r = start_judge(operation, ret);
 	if (r == 0 && keep_bytes)
 		r = apply_open_spool(&operation->tree, &spool);
 	place.dirfd = spool;

@@ -397,8 +397,6 @@ int operation_repair(struct operation *operation)
 
 	if (operation->call->fds[REQUEST_FD_BUNDLE] >= 0)
 		r = delivery_receive(operation, true, &delivery);
-	/* The configuration is the record's. */
-	delivery.judge = schema_judge_end(delivery.judge);
 	if (r == 0)
 		r = operation_lock(operation, id);
 	if (r == 0)

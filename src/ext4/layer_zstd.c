@@ -26,6 +26,9 @@
 
 #define WINDOW_LOG 27 /* what the command line tool takes too: 128 MiB */
 #define SUM_SIZE   4U
+/* The frame header's descriptor, behind the magic number (RFC 8878, 3.1.1.1.1). */
+#define DESCRIPTOR_AT  4U
+#define DESCRIPTOR_SUM (1U << 2)
 
 struct layer_zstd {
 	ZSTD_DCtx *context;
@@ -72,22 +75,36 @@ static int broken(const char **reterr_why, size_t result)
 	return LAYER_ZSTD_E_BROKEN;
 }
 
+/* Whether a frame begins here that ends with a checksum and says that it is longer than a piece, or
+ * not how long. */
+static bool is_long_and_summed(const uint8_t *head, size_t size, size_t piece_max)
+{
+	unsigned long long content = ZSTD_getFrameContentSize(head, size);
+
+	return content != ZSTD_CONTENTSIZE_ERROR && content > piece_max && size > DESCRIPTOR_AT &&
+	       XXH_readLE32(head) == ZSTD_MAGICNUMBER && (head[DESCRIPTOR_AT] & DESCRIPTOR_SUM);
+}
+
 /* Who looks at the checksum of the frame that begins here. */
 static int begin_frame(struct layer_zstd *z, const struct layer_bytes *input, size_t piece_max,
 		       const char **reterr_why)
 {
-	ZSTD_frameHeader header = {0};
+	bool was_summed = z->is_summed;
 	size_t n;
 
-	/* A size that is not known is more than any other. */
-	z->is_summed = ZSTD_getFrameHeader(&header, input->data + input->at,
-					   input->size - input->at) == 0 &&
-		       header.frameType == ZSTD_frame && header.checksumFlag &&
-		       header.frameContentSize > piece_max;
+	z->is_summed =
+		is_long_and_summed(input->data + input->at, input->size - input->at, piece_max);
 	z->is_begin = z->is_summed;
+	if (z->is_summed == was_summed)
+		return 0;
 	n = ZSTD_DCtx_setParameter(z->context, ZSTD_d_forceIgnoreChecksum,
 				   z->is_summed ? ZSTD_d_ignoreChecksum : ZSTD_d_validateChecksum);
-	return ZSTD_isError(n) ? broken(reterr_why, n) : 0;
+	if (!ZSTD_isError(n))
+		return 0;
+	/* A library that cannot leave it to the reader looks at it. */
+	z->is_summed = false;
+	z->is_begin = false;
+	return was_summed ? broken(reterr_why, n) : 0;
 }
 
 static void keep_tail(struct layer_zstd *z, const uint8_t *taken, size_t size)

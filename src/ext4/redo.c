@@ -369,9 +369,9 @@ int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size
 		return redo_read(redo, position, data, size);
 	if (!redo->refuses_direct)
 		r = redo_read_exactly(redo->direct_fd, data, size, offset);
-	if (r != -EINVAL)
-		return r;
-	/* A disk of another kind. */
+	if (r == 0)
+		return 0;
+	/* A disk or a file system of another kind; if the disk is broken, it says so once more. */
 	redo->refuses_direct = true;
 	(void)posix_fadvise(redo->image_fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
 	return redo_read(redo, position, data, size);

@@ -47,8 +47,8 @@ must_check int schema_validate_isolated(const char *schema_text, size_t schema_s
 
 /*
  * In two steps, so that the child is ready by the time that there is something to judge: it is
- * started, and asked once. It shares this process's memory as it was when it was started. 0,
- * -errno.
+ * started, and asked once. It shares this process's memory as it was when it was started, and
+ * closes the descriptors: no file that a stranger serves may be open then. 0, -errno.
  */
 struct schema_judge;
 must_check int schema_judge_start(struct schema_judge **ret);

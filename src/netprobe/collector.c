@@ -260,10 +260,26 @@ int collector_empty_ring(struct collector *collector)
 	return r < 0 ? r : 0;
 }
 
-/* Whether the ring is watched; else the timer runs. */
-static int watch_ring(struct collector *collector, bool watched)
+/* How long it is until who holds what was written to unseen may be looked for; 1: now; 0: nobody
+ * asks. */
+static int64_t until_look(const struct collector *collector)
 {
-	const struct itimerspec pause = {.it_value.tv_nsec = watched ? 0 : PAUSE_NS};
+	int64_t pause_ns = collector->look_took_ns * UNSEEN_SHARE;
+	int64_t left_ns = collector->looked_ns - collector_now(CLOCK_MONOTONIC) +
+			  (pause_ns > UNSEEN_NS ? pause_ns : UNSEEN_NS);
+
+	if (!collector->has_unseen)
+		return 0;
+	return left_ns > 0 ? left_ns : 1;
+}
+
+/* Whether the ring is watched; and when the timer ends, 0: never. */
+static int watch_ring(struct collector *collector, bool watched, int64_t timer_ns)
+{
+	const struct itimerspec pause = {
+		.it_value = {.tv_sec = timer_ns / NSEC_PER_SEC,
+			     .tv_nsec = timer_ns % NSEC_PER_SEC}
+        };
 	struct epoll_event event = {.events = watched ? EPOLLIN : 0};
 
 	if (timerfd_settime(collector->timer_fd, 0, &pause, NULL) < 0)
@@ -280,14 +296,16 @@ static int watch_ring(struct collector *collector, bool watched)
 static int pause_ring(struct collector *collector, unsigned taken)
 {
 	/* Who waits to look for ends is woken for that. */
-	bool pauses = taken > 0 || has_lost(collector) || collector->has_unseen;
+	bool pauses = taken > 0 || has_lost(collector);
 	uint64_t turns = 0;
 
-	if (!collector->is_paused)
-		return pauses ? watch_ring(collector, false) : 0;
-	if (read(collector->timer_fd, &turns, sizeof(turns)) < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	return watch_ring(collector, !pauses);
+	if (read(collector->timer_fd, &turns, sizeof(turns)) < 0) {
+		if (errno != EAGAIN)
+			return -errno;
+		if (collector->is_paused || (!pauses && !collector->has_unseen))
+			return 0;
+	}
+	return watch_ring(collector, !pauses, pauses ? PAUSE_NS : until_look(collector));
 }
 
 int collector_drain(struct collector *collector, unsigned max)
@@ -318,8 +336,7 @@ int collector_drain(struct collector *collector, unsigned max)
 		failed = look(collector);
 		return failed < 0 ? failed : r;
 	}
-	if (r == 0 && collector->has_unseen && since_ns > UNSEEN_NS &&
-	    since_ns > UNSEEN_SHARE * collector->look_took_ns) {
+	if (r == 0 && until_look(collector) == 1) {
 		failed = look(collector);
 		return failed < 0 ? failed : r;
 	}

@@ -105,8 +105,9 @@ void trial_settle(struct trial *trial)
 		for (size_t k = 1; k < WAYS; k++) {
 			int *error = &trial->error[hook_find(ways[i][k])];
 
-			/* A kernel without such a function has no such way. */
-			if (*error == ESRCH)
+			/* Only the last of a way is one that a kernel may do without. Where IPv6 is
+			 * a module that is not there yet, its functions are not, either. */
+			if (k == WAYS - 1 && *error == ESRCH)
 				*error = ECANCELED;
 			if (*error != 0 && *error != ECANCELED && *first == 0)
 				*first = *error;

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
+#include <bpf/judging.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -314,7 +315,8 @@ static int iterate(struct kernel_probe *probe, const struct kernel_probe_calls *
 	}
 }
 
-/* The same, and finds out whose connections are that somebody wrote to unseen. */
+/* The same, and finds out whose connections are that somebody wrote to unseen, of those that one
+ * more look before has found. */
 static int judge(struct kernel_probe *probe, const struct kernel_probe_calls *calls, void *context)
 {
 	int r;
@@ -338,7 +340,9 @@ int kernel_probe_dump(struct kernel_probe *probe, const struct kernel_probe_call
 		return -EOPNOTSUPP;
 	/* Only when all processes were seen is it known who shares a socket. */
 	probe->programs->bss->seeding = !probe->is_seeded;
+	probe->programs->bss->judging = JUDGES_DOUBTS;
 	r = iterate(probe, first, context);
+	probe->programs->bss->judging = JUDGES_NOT;
 	probe->programs->bss->seeding = 0;
 	if (r < 0)
 		return r;

@@ -7,6 +7,8 @@ FLUSH (which closing the file waits for) to all others than that program.
 
 With an owner, a user's number, the file system is for that user alone: others may not even look at the file.
 
+With *content* the file can be read: only FLUSH is not answered, and only to children of that program.
+
 With a process, *inside*, the file system is mounted on INSIDE among the mounts of that process, for programs there.
 
 The server takes the questions that it does not answer, so the kernel waits for it: SIGKILL does not end a process that
@@ -65,13 +67,23 @@ def name_of(pid):
         return None
 
 
-def serve(device, program, size):
+def parent_of(pid):
+    try:
+        return int(pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1])
+    except OSError:
+        return 0
+
+
+def serve(device, program, size, content):
     while True:
         question = os.read(device, 1 << 17)
         _, operation, unique, node, _, _, pid, _ = struct.unpack_from('=2I2Q4I', question)
-        if operation in SILENT or (operation == FLUSH and name_of(pid) == program):
+        reads = operation == READ and content is not None
+        if operation in SILENT and not reads:
             continue
-        body = answer(operation, node, size)
+        if operation == FLUSH and name_of(pid if content is None else parent_of(pid)) == program:
+            continue
+        body = content[struct.unpack_from('=2Q', question, 40)[1]:] if reads else answer(operation, node, size)
         head = struct.pack('=IiQ', 16 + len(body or b''), 0 if body is not None else -ENOSYS, unique)
         os.write(device, head + (body or b''))
 
@@ -89,7 +101,7 @@ def mount(place, options, inside):
         raise OSError(ctypes.get_errno(), 'mount')
 
 
-def serve_apart(channel, place, program, size, owner, inside):
+def serve_apart(channel, place, program, size, owner, inside, content):
     """In a child: the file goes through the channel."""
     device = os.open('/dev/fuse', os.O_RDWR)
     options = f'fd={device},rootmode=40000,user_id={owner or 0},group_id=0{"" if owner else ",allow_other"}'
@@ -102,21 +114,21 @@ def serve_apart(channel, place, program, size, owner, inside):
             socket.send_fds(channel, [b'x'], [file])
             os._exit(0)
         channel.close()
-        serve(device, program, size)
+        serve(device, program, size, content)
     except BaseException:
         traceback.print_exc()
     os._exit(1)
 
 
 class File:
-    def __init__(self, program, size, owner=None, inside=None):
+    def __init__(self, program, size=0, owner=None, inside=None, content=None):
         here, there = socket.socketpair()
         self.place = None if inside else tempfile.mkdtemp(prefix='affix-hanging-')
         self.server = os.fork()
         if self.server == 0:
             here.close()
             os.setsid()
-            serve_apart(there, self.place or INSIDE, program, size, owner, inside)
+            serve_apart(there, self.place or INSIDE, program, len(content) if content else size, owner, inside, content)
         there.close()
         here.settimeout(10)
         _, descriptors, _, _ = socket.recv_fds(here, 1, 1)

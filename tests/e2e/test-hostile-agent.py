@@ -308,6 +308,16 @@ class Floods(Hostile):
         addon.manifest['health']['window_seconds'] = 4
         self.assertEqual(self.push(addon)['outcome'], 'done')
 
+    def test_a_file_that_hangs_children_of_the_updater_keeps_nothing_locked(self):
+        if hanging.unavailable():
+            self.skipTest(hanging.unavailable())
+        header = {'verb': 'install', 'fds': ['bundle', 'signature', 'config']}
+        with hanging.File('affix-updater', content=b'{}') as file:
+            files = [*self.files(self.work.bundle(self.addon('flushed', '1.0.0'))), file]
+            self.assertEqual(self.agent.ask(header, files)['outcome'], 'done')
+            self.assertDone(self.affix('hold', 'flushed', '--reason', 'its lock is free'))
+        self.assertRuns('flushed', '1.0.0')
+
     def test_a_peer_that_never_reads_its_answer_is_left_behind(self):
         with contextlib.ExitStack() as held:
             for _ in range(16):

@@ -22,6 +22,9 @@
  * netprobe-senders over FD: sends on that descriptor for every line of its input, by send() if that
  * is "send", by an io_uring if it is "ring"; says "sent" or "refused" each time.
  *
+ * netprobe-senders six: over ::1, on a connected socket each of TCP, UDP and ICMPv6 that it made, a
+ * child sends 12 bytes and receives as many. Prints and keeps them as above.
+ *
  * netprobe-senders crowd COUNT: two threads send at the same time over one datagram socket, to each
  * of so many ports; and then over each of so many sockets, twice to the same port. Prints the
  * cookies, first that of the one, and keeps the sockets until its input ends.
@@ -51,6 +54,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ipv6_send.h"
 #include "ring_send.h"
 
 #define TIMES       3
@@ -386,6 +390,30 @@ static int do_over(int fd)
 	return 0;
 }
 
+static void ask_ipv6(int fd)
+{
+	if (ipv6_ask(fd) < 0)
+		give_up("a question");
+}
+
+static pid_t send_ipv6(const char *what, int type, int protocol)
+{
+	size_t first = n_sockets;
+	pid_t echo;
+	pid_t pid;
+	int peer;
+
+	if (ipv6_connect(type, protocol, &sockets[n_sockets++], &peer) < 0)
+		give_up("a socket of IPv6");
+	echo = fork();
+	if (echo == 0)
+		_exit(ipv6_answer(type, peer));
+	pid = send_as_child(what, first, ask_ipv6);
+	if (echo > 0)
+		(void)waitpid(echo, NULL, 0);
+	return pid;
+}
+
 struct crowd {
 	unsigned long count;
 	unsigned long arrived; /* at the next turn, of both */
@@ -488,13 +516,26 @@ static pid_t send_in_race(unsigned long count)
 	return pid;
 }
 
+static int stay(const pid_t *children, size_t n)
+{
+	char byte;
+
+	(void)puts("held");
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		continue;
+	while (n-- > 0) {
+		(void)kill(children[n], SIGKILL);
+		(void)waitpid(children[n], NULL, 0);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
 	pid_t children[20];
 	struct rlimit files;
 	size_t n = 0;
-	char byte;
 
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	receiver = at_loopback(SOCK_DGRAM, &datagrams);
@@ -506,6 +547,12 @@ int main(int argc, char **argv)
 		return do_over((int)strtol(argv[2], NULL, 10));
 	if (argc > 2 && strcmp(argv[1], "crowd") == 0)
 		return do_crowd(strtoul(argv[2], NULL, 10));
+	if (argc > 1 && strcmp(argv[1], "six") == 0) {
+		children[n++] = send_ipv6("tcp", SOCK_STREAM, IPPROTO_TCP);
+		children[n++] = send_ipv6("udp", SOCK_DGRAM, IPPROTO_UDP);
+		children[n++] = send_ipv6("raw", SOCK_RAW, IPPROTO_ICMPV6);
+		return stay(children, n);
+	}
 	if (count == 0)
 		return 2;
 	listener = at_loopback(SOCK_STREAM, &streams);
@@ -537,12 +584,5 @@ int main(int argc, char **argv)
 		children[n++] = send_shared("ring", SOCK_DGRAM, send_ring, count);
 		children[n++] = send_shared("ringstream", SOCK_STREAM, send_ring, count);
 	}
-	(void)puts("held");
-	while (read(STDIN_FILENO, &byte, 1) > 0)
-		continue;
-	while (n-- > 0) {
-		(void)kill(children[n], SIGKILL);
-		(void)waitpid(children[n], NULL, 0);
-	}
-	return 0;
+	return stay(children, n);
 }

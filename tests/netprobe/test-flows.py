@@ -3,10 +3,12 @@
 """Who owns a flow, on the machine's own kernel: each case knows by construction which process did it."""
 
 import array
+import contextlib
 import ctypes
 import os
 import pathlib
 import random
+import resource
 import select
 import signal
 import socket
@@ -929,11 +931,17 @@ class Udp(Case):
     def test_many_datagrams_in_one_call_are_as_many(self):
         server, client = self.bound(), self.bound()
         client.setsockopt(socket.IPPROTO_UDP, 103, 100)  # UDP_SEGMENT
-        client.sendto(b'x' * 350, server.getsockname())
-        flow = self.flows_of(cookie(client))[server.getsockname()[1]]
-        self.assertEqual((flow['bytes_sent'], flow['packets_sent']), (350, 4))
+        # The first one is told of, others are only counted.
+        for _ in range(3):
+            client.sendto(b'x' * 350, server.getsockname())
+        number = cookie(client)
+        counted = ('bytes_sent', 'packets_sent', 'retransmits')
+        flow = self.flows_of(number)[server.getsockname()[1]]
+        self.assertEqual([flow[what] for what in counted], [3 * 350, 3 * 4, 0])
         server.close()
         client.close()
+        ended = self.collector.wait(lambda: [event for event in self.collector.of(number, 'close') if not event['listener']], 'no end')[-1]
+        self.assertEqual([ended[what] for what in counted], [3 * 350, 3 * 4, 0])
 
 
 class Shuffled(Case):
@@ -1268,6 +1276,36 @@ class Cgroup(Case):
         self.assertFalse([e for e in self.collector.of(theirs) if e['tgid'] not in (0, worker.pid)])
         server.close()
 
+    def test_who_sends_much_alone_keeps_it_while_another_thread_of_it_waits_to_receive(self):
+        def read(channel):
+            client.close()
+            while other.recv(65536):
+                collect.time.sleep(0.0005)
+            tell(channel, 'read')
+
+        def receive():
+            with contextlib.suppress(OSError):
+                client.recv(1)
+
+        server = listener()
+        client = self.connect(server)
+        other, _ = server.accept()
+        server.close()
+        number = cookie(client)
+        worker = Worker(read)
+        other.close()
+        thread = collect.threading.Thread(target=receive)
+        thread.start()
+        for _ in range(20):
+            client.sendall(bytes(1 << 20))
+        client.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        self.assertEqual(worker.hear(), 'read')
+        worker.end()
+        client.close()
+        self.collector.wait_event(number, 'close')
+        self.assertEqual({event['tgid'] for event in self.collector.of(number)}, {os.getpid()})
+
     def test_without_tracepoints_datagrams_have_their_processes(self):
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         server.bind(('127.0.0.1', 0))
@@ -1439,6 +1477,146 @@ class Waiting(Case):
                 self.assertEqual(worker.hear(), 'was reset')
                 worker.end()
 
+    def test_a_look_does_not_acquit_of_what_is_written_while_it_runs(self):
+        def write(channel):
+            for client, _ in pairs:
+                client.send(b'b')
+            tell(channel, 'written')
+            wait_line(channel)
+
+        def hold(channel):
+            for sock in (sock for pair in pairs for sock in pair):
+                sock.close()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+            with contextlib.suppress(OSError):
+                for _ in range(15000):
+                    os.dup(channel.fileno())
+            tell(channel, 'held')
+            wait_line(channel)
+
+        pairs = [self.narrow() for _ in range(100)]
+        worker = Worker(write)
+        self.assertEqual(worker.hear(), 'written')
+        # What a look comes to between the writer and, the next time, this process: so it takes its time.
+        crowd = [Worker(hold) for _ in range(4)]
+        self.assertEqual([each.hear() for each in crowd], ['held'] * 4)
+        reading = True
+
+        def look():
+            while reading:
+                self.collector.ask('refresh')
+
+        looker = collect.threading.Thread(target=look)
+        looker.start()
+        # It leaves in small pieces, one connection after the other.
+        for _, other in pairs:
+            other.setblocking(False)
+            left = len(self.stuffing) + 1
+            while left > 0:
+                try:
+                    left -= len(other.recv(left))
+                except BlockingIOError:
+                    collect.time.sleep(0.0005)
+        reading = False
+        looker.join()
+        for each in crowd:
+            each.say()
+            each.end()
+        numbers = {cookie(client) for client, _ in pairs}
+        # A look tells whose each is, and so does what it asks for, but not one by one.
+        self.collector.wait(lambda: all(flow['tgid'] != os.getpid() for flow in self.collector.ask()[0] if flow['cookie'] in numbers),
+                            'some stay who they were')
+        worker.say()
+        worker.end()
+        for client, _ in pairs:
+            client.close()
+
+    def test_it_sleeps_until_it_may_look(self):
+        def write(channel):
+            client.send(b'b')
+            tell(channel, 'written')
+            wait_line(channel)
+
+        def woken():
+            status = pathlib.Path(f'/proc/{self.collector.process.pid}/status').read_text()
+            return int(status.split('\nvoluntary_ctxt_switches:')[1].split()[0])
+
+        # What other processes of the machine do wakes it, too: it has to sleep once, not each time.
+        wakes = []
+        while not wakes or (min(wakes) > 40 and len(wakes) < 10):
+            client, other = self.narrow()
+            number = cookie(client)
+            worker = Worker(write)
+            self.assertEqual(worker.hear(), 'written')
+            self.collector.ask('refresh')
+            other.recv(len(self.stuffing) + 1, socket.MSG_WAITALL)
+            before = woken()
+            collect.time.sleep(0.6)
+            wakes.append(woken() - before)
+            # And then it looks, without being asked.
+            end = collect.time.monotonic() + 20
+            while self.owner(number) == os.getpid() and collect.time.monotonic() < end:
+                collect.time.sleep(0.05)
+            self.assertIn(self.owner(number), (0, worker.pid))
+            worker.say()
+            worker.end()
+            client.close()
+        self.assertLessEqual(min(wakes), 40, wakes)
+
+    def test_what_is_written_to_a_connection_that_is_older_than_the_collector_is_not_its_first_holder_s(self):
+        def write(channel):
+            other.close()
+            tell(channel, 'is there')
+            wait_line(channel)
+            client.send(b'b')
+            tell(channel, 'written')
+            wait_line(channel)
+
+        for closes_it in (True, False):
+            with self.subTest(closes_it=closes_it):
+                client, other = self.narrow()
+                number = cookie(client)
+                collector = Collector(without=self.without)
+                self.addCleanup(collector.close)
+                self.assertOwner(next(flow for flow in collector.ask()[0] if flow['cookie'] == number), os.getpid())
+                worker = Worker(write)
+                worker.hear()
+                worker.say()
+                self.assertEqual(worker.hear(), 'written')
+                if closes_it:
+                    client.close()
+                other.recv(len(self.stuffing) + 1, socket.MSG_WAITALL)
+                collector.wait(lambda: next(flow['tgid'] for flow in collector.ask()[0] if flow['cookie'] == number) != os.getpid(), 'it stays who it was')
+                worker.say()
+                worker.end()
+                client.close()
+
+    def test_who_writes_first_what_leaves_in_no_send_is_not_taken_for_who_accepted_it(self):
+        def write(channel):
+            wait_line(channel)
+            for on, data in ((1, b'x'), (0, b'')):
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+                accepted.send(data)
+            tell(channel, 'written')
+            wait_line(channel)
+
+        server = listener()
+        client = self.connect(server)
+        accepted, _ = server.accept()
+        accepted.getpeername()
+        number = cookie(accepted)
+        self.assertOwner(self.collector.wait_event(number, 'update'), os.getpid())
+        worker = Worker(write)
+        accepted.close()
+        worker.say()
+        self.assertEqual(worker.hear(), 'written')
+        self.assertEqual(client.recv(2), b'x')
+        self.collector.wait(lambda: self.owner(number) in (0, worker.pid), 'it stays who accepted it')
+        worker.say()
+        worker.end()
+        client.close()
+        server.close()
+
     def test_who_writes_much_alone_keeps_it_also_with_several_threads(self):
         client, other = self.narrow()
         number = cookie(client)
@@ -1489,6 +1667,41 @@ class Waiting(Case):
 
 class WaitingWithEndsOfCalls(Waiting):
     without = ''
+
+    def test_who_only_waits_to_receive_does_not_take_a_connection_from_who_writes(self):
+        def receive(channel, way):
+            other.close()
+            tell(channel, 'receives')
+            try:
+                way(client)
+            except OSError:
+                pass
+            tell(channel, 'ended')
+
+        def write():
+            try:
+                client.sendall(bytes(1 << 22))
+            except OSError:
+                pass
+
+        for way in (lambda sock: sock.recv(1), lambda sock: sock.recvmsg(1), lambda sock: os.read(sock.fileno(), 1), lambda sock: os.readv(sock.fileno(), [bytearray(1)])):
+            client, other = self.narrow()
+            number = cookie(client)
+            worker = Worker(receive, way)
+            self.assertEqual(worker.hear(), 'receives')
+            writer = collect.threading.Thread(target=write)
+            writer.start()
+            for _ in range(100):
+                other.recv(10000)
+            # And it is reset.
+            other.close()
+            writer.join()
+            self.assertEqual(worker.hear(), 'ended')
+            worker.end()
+            client.close()
+            self.collector.wait_event(number, 'close')
+            self.assertEqual([(event['event'], event['tgid']) for event in self.collector.of(number)],
+                             [(what, os.getpid()) for what in ('connect', 'state', 'close')])
 
 
 class Elsewhere(Case):

@@ -54,11 +54,14 @@ sockets hold {HELD} <&3 >/run/after &
 until grep -q held /run/after; do usleep 50000; done
 netprobe-senders {SENT} <&3 >/run/senders &
 until grep -q held /run/senders || ! kill -0 $!; do usleep 50000; done
+netprobe-senders six <&3 >/run/six &
+until grep -q held /run/six || ! kill -0 $!; do usleep 50000; done
 sockets visit 500 >/dev/null
 usleep 500000
 echo "kernel $(uname -r)"
 echo "holders $(pidof sockets)"
 sed 's/^/sender /' /run/senders
+sed 's/^/six /' /run/six
 probe flows | sed 's/^/flow /'
 probe listeners | sed 's/^/listener /'
 # Nothing is executed meanwhile: that would be something to be told of.
@@ -79,17 +82,20 @@ wget -q -O - http://127.0.0.1:9417/metrics | grep ^netprobe_sends_seen
 kill $daemon
 wait $daemon
 ended=$?
-# As on a kernel that has no functions to be hooked, either.
-mkfifo /run/asked
-NETPROBE_WITHOUT='ipv4_sent ipv4_received' netprobe-collect </run/asked >/run/bare &
-exec 4>/run/asked
-until grep -q tier /run/bare; do usleep 50000; done
-netprobe-senders {SENT_BARE} <&3 >/run/senders_of_bare &
-until grep -q held /run/senders_of_bare; do usleep 50000; done
-echo refresh >&4
-until grep -q counts /run/bare; do usleep 50000; done
-sed 's/^/sender_of_bare /' /run/senders_of_bare
-sed 's/^/bare /' /run/bare
+# As on a kernel that has no functions to be hooked, either; and then as on one that has no tracepoints.
+for tier in full cgroup; do
+	mkfifo /run/asked_$tier
+	NETPROBE_WITHOUT='ipv4_sent ipv4_received' netprobe-collect $tier </run/asked_$tier >/run/bare_$tier &
+	exec 4>/run/asked_$tier
+	until grep -q tier /run/bare_$tier || ! kill -0 $!; do usleep 50000; done
+	netprobe-senders {SENT_BARE} <&3 >/run/senders_of_$tier &
+	until grep -q held /run/senders_of_$tier; do usleep 50000; done
+	usleep 500000
+	echo refresh >&4
+	until grep -q counts /run/bare_$tier || ! kill -0 $!; do usleep 50000; done
+	sed "s/^/sender_of_$tier /" /run/senders_of_$tier
+	sed "s/^/bare_$tier /" /run/bare_$tier
+done
 echo "ended $ended"
 poweroff -f
 '''
@@ -174,17 +180,28 @@ class OnTheKernelOfDebian12(unittest.TestCase):
         self.assertEqual(len(senders), 22 * SENT)
         self.assertEqual([line for line in senders if owners[int(line[0])] != int(line[2])], [])
 
+    def test_what_is_sent_and_received_over_ipv6_is_seen_by_what_stands_in(self):
+        flows = {int(flow['socket_cookie']): flow for flow in self.objects('flow')}
+        senders = [line.split() for line in self.said['six'] if line != 'held']
+        self.assertEqual([what for _, what, _ in senders], ['tcp', 'udp', 'raw'])
+        for number, what, pid in senders:
+            flow = flows[int(number)]
+            self.assertEqual((flow.get('tgid'), flow['bytes_sent'], flow.get('bytes_received')), (int(pid), 12, 12), what)
+
     def test_without_stand_ins_nobody_is_taken_for_another(self):
-        said = self.objects('bare')
-        self.assertEqual((said[0]['tier'], set(re.findall(r'\w+/\w+', said[0]['why']))),
-                         ('full', {'tp_btf/sock_send_length', 'tp_btf/sock_recv_length', 'fexit/inet_sendmsg', 'fexit/inet_recvmsg'}))
-        owners = {flow['cookie']: flow['tgid'] for flow in said if flow['event'] == 'flow'}
-        senders = [line.split() for line in self.said['sender_of_bare'] if line != 'held']
-        self.assertEqual(len(senders), 22 * SENT_BARE)
-        self.assertEqual([line for line in senders if owners[int(line[0])] not in (0, int(line[2]))], [])
-        # Of what is submitted even the call does not tell, nor of what has to wait, nor of what leaves in setsockopt().
-        self.assertEqual({what for number, what, _ in senders if owners[int(number)] == 0},
-                         {'waiting', 'late', 'ring', 'ringstream', 'submitted', 'submitstream', 'let_go', 'more_let_go', 'first_let_go'})
+        for tier in ('full', 'cgroup'):
+            said = self.objects(f'bare_{tier}')
+            self.assertEqual(said[0]['tier'], tier)
+            if tier == 'full':
+                self.assertEqual(set(re.findall(r'\w+/\w+', said[0]['why'])),
+                                 {'tp_btf/sock_send_length', 'tp_btf/sock_recv_length', 'fexit/inet_sendmsg', 'fexit/inet_recvmsg'})
+            owners = {flow['cookie']: flow['tgid'] for flow in said if flow['event'] == 'flow'}
+            senders = [line.split() for line in self.said[f'sender_of_{tier}'] if line != 'held']
+            self.assertEqual(len(senders), 22 * SENT_BARE)
+            self.assertEqual([line for line in senders if owners[int(line[0])] not in (0, int(line[2]))], [])
+            # Of what is submitted even the call does not tell, nor of what has to wait, nor of what leaves in setsockopt().
+            self.assertEqual({what for number, what, _ in senders if owners[int(number)] == 0},
+                             {'waiting', 'late', 'ring', 'ringstream', 'submitted', 'submitstream', 'let_go', 'more_let_go', 'first_let_go'}, tier)
 
     def test_short_connections_have_owners_and_nothing_is_lost(self):
         last = self.objects('ping')[-1]

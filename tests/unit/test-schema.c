@@ -3,11 +3,17 @@
 #include "manifest/schema.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -434,6 +440,65 @@ static void judge_waits_to_be_asked(void **state)
 	assert_string_equal(reason, "/a: is not allowed here");
 }
 
+/* The only child of this process. */
+static pid_t find_child(void)
+{
+	char path[64];
+	char pid[32];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_non_null(fgets(pid, sizeof(pid), file));
+	(void)fclose(file);
+	return (pid_t)strtol(pid, NULL, 10);
+}
+
+/* Whoever traces a dead process keeps it from its parent until it has looked. */
+static _Noreturn void trace_for_ever(pid_t pid, int answer)
+{
+	char is_traced = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0 ? 1 : 0;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)!write(answer, &is_traced, 1);
+	for (;;)
+		(void)pause();
+}
+
+static void judge_that_does_not_end_is_left_behind(void **state)
+{
+	cleanup_schema_judge struct schema_judge *judge = NULL;
+	uint64_t begin;
+	char is_traced = 0;
+	pid_t traced;
+	pid_t tracer;
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	assert_int_equal(schema_judge_start(&judge), 0);
+	traced = find_child();
+	tracer = fork();
+	assert_true(tracer >= 0);
+	if (tracer == 0)
+		trace_for_ever(traced, ends[1]);
+	assert_int_equal(read(ends[0], &is_traced, 1), 1);
+	begin = clock_monotonic_usec();
+	judge = schema_judge_end(judge);
+	assert_true(clock_monotonic_usec() - begin < 5 * CLOCK_USEC_PER_SEC);
+	assert_int_equal(waitpid(traced, NULL, WNOHANG), is_traced ? 0 : -1);
+	assert_int_equal(kill(tracer, SIGKILL), 0);
+	assert_int_equal(waitpid(tracer, NULL, 0), tracer);
+	if (is_traced)
+		assert_int_equal(waitpid(traced, NULL, 0), traced);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+	/* Not everybody may trace. */
+	if (!is_traced)
+		skip();
+}
+
 /* Under valgrind the child's filter kills valgrind's own system calls. */
 static bool is_under_valgrind(void)
 {
@@ -462,6 +527,7 @@ int main(void)
 		cmocka_unit_test(isolated_verdicts_are_the_same),
 		cmocka_unit_test(isolated_child_lives_within_its_memory),
 		cmocka_unit_test(judge_waits_to_be_asked),
+		cmocka_unit_test(judge_that_does_not_end_is_left_behind),
 	};
 	int failed = 0;
 
