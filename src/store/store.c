@@ -230,15 +230,21 @@ static int sync_records(const struct store *store)
 	return dir_sync(store->dirfd);
 }
 
+/* What the file of *record* is called, and what is in it. */
+static int make_file(const struct record *record, char **ret_name, char **ret_text)
+{
+	int r = format_record(record, ret_text);
+
+	return r < 0 ? r : record_name(record->id, ret_name);
+}
+
 int store_save(const struct store *store, const struct record *record)
 {
 	const struct file_attributes attributes = record_attributes(store);
 	cleanup_free char *text = NULL;
 	cleanup_free char *name = NULL;
-	int r = format_record(record, &text);
+	int r = make_file(record, &name, &text);
 
-	if (r == 0)
-		r = record_name(record->id, &name);
 	if (r == 0)
 		r = file_replace(store->dirfd, name, text, strlen(text), &attributes);
 	return r < 0 ? r : sync_records(store);
@@ -249,10 +255,8 @@ int store_prepare(const struct store *store, const struct record *record)
 	const struct file_attributes attributes = record_attributes(store);
 	cleanup_free char *text = NULL;
 	cleanup_free char *name = NULL;
-	int r = format_record(record, &text);
+	int r = make_file(record, &name, &text);
 
-	if (r == 0)
-		r = record_name(record->id, &name);
 	return r < 0 ? r : file_prepare(store->dirfd, name, text, strlen(text), &attributes);
 }
 
