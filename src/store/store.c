@@ -230,34 +230,31 @@ static int sync_records(const struct store *store)
 	return dir_sync(store->dirfd);
 }
 
-/* What the file of *record* is called, and what is in it. */
-static int make_file(const struct record *record, char **ret_name, char **ret_text)
-{
-	int r = format_record(record, ret_text);
-
-	return r < 0 ? r : record_name(record->id, ret_name);
-}
-
-int store_save(const struct store *store, const struct record *record)
+/* Gives the text of *record* to *put*, under the name of its file. */
+static int put_record(const struct store *store, const struct record *record,
+		      int (*put)(int dirfd, const char *name, const void *data, size_t size,
+				 const struct file_attributes *attributes))
 {
 	const struct file_attributes attributes = record_attributes(store);
 	cleanup_free char *text = NULL;
 	cleanup_free char *name = NULL;
-	int r = make_file(record, &name, &text);
+	int r = format_record(record, &text);
 
 	if (r == 0)
-		r = file_replace(store->dirfd, name, text, strlen(text), &attributes);
+		r = record_name(record->id, &name);
+	return r < 0 ? r : put(store->dirfd, name, text, strlen(text), &attributes);
+}
+
+int store_save(const struct store *store, const struct record *record)
+{
+	int r = put_record(store, record, file_replace);
+
 	return r < 0 ? r : sync_records(store);
 }
 
 int store_prepare(const struct store *store, const struct record *record)
 {
-	const struct file_attributes attributes = record_attributes(store);
-	cleanup_free char *text = NULL;
-	cleanup_free char *name = NULL;
-	int r = make_file(record, &name, &text);
-
-	return r < 0 ? r : file_prepare(store->dirfd, name, text, strlen(text), &attributes);
+	return put_record(store, record, file_prepare);
 }
 
 int store_publish(const struct store *store, const char *id)
