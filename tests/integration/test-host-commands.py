@@ -97,7 +97,23 @@ class Trees(unittest.TestCase):
                         ['uninstall', 'probe', '--purge']):
             done = self.affix(*command)
             self.assertEqual((done.returncode, done.stderr), (0, ''), command)
-        self.assertFails(self.affix('status', 'nothing'), 1, 'not-installed', "'nothing'")
+        for verb in 'status', 'drift', 'repair', 'uninstall':
+            self.assertFails(self.affix(verb, 'nothing'), 1, 'not-installed', "'nothing' is not installed in this tree; 'affix status' lists")
+
+    def test_a_bundle_that_is_installed_and_damaged_is_said_to_be(self):
+        self.affix('install', self.one)
+        whole = self.affix('install', self.one).stdout
+        self.assertTrue(whole.endswith('installed already, nothing changed\n'), whole)
+        (self.tree / 'opt/affix/probe/versions/1.0.0/probe').unlink()
+        done = self.affix('install', self.one)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertTrue(done.stdout.endswith("; it is not as it was installed, 'affix drift probe' says where\n"), done.stdout)
+
+    def test_what_is_held_and_stopped_is_as_it_should_be_without_its_links(self):
+        self.affix('install', self.one)
+        self.affix('hold', 'probe', '--stop')
+        for words in ['repair', 'probe'], ['install', self.one]:
+            self.assertTrue(self.affix(*words).stdout.endswith(', nothing changed\n'), words)
 
     def test_every_command_answers_json_with_all_members(self):
         for words in (['plan', self.one], ['install', self.one], ['status'], ['drift'], ['repair', 'probe'],
