@@ -48,6 +48,12 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 	r = store_open(&operation.tree, make, &operation.store);
 	if (r == -ENOENT && !make)
 		r = 0;
+	if (r == -EPERM)
+		return refuse(
+			&ret->refusal, REFUSAL_BAD_RECORD,
+			"the records in '" RECORD_DIRECTORY "' cannot be relied on: others than "
+			"root may write there; find out who did, then chown root and chmod 0700 "
+			"it");
 	if (r == 0)
 		r = load_policy(&operation);
 	if (r != 0)
