@@ -210,7 +210,9 @@ static int fetch_cells(int image_fd, const struct redo_header *header, const str
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = redo_ranges_add(&ranges, base + le64toh(rows[i].cell) * REDO_CELL_SIZE,
 				    REDO_CELL_SIZE, false);
-	return r < 0 ? r : redo_ranges_fetch(&ranges, image_fd, true);
+	if (r == 0)
+		redo_ranges_fetch(&ranges, image_fd);
+	return r;
 }
 
 static int read_table(int fd, const struct redo_header *header, struct redo_row **ret)

@@ -71,9 +71,9 @@ void redo_ranges_done(struct redo_ranges *ranges);
 #define cleanup_redo_ranges CLEANUP(redo_ranges_done)
 must_check int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size,
 			       bool is_direct);
-/* Has them written unless *is_written*, forgotten by the kernel, and on their way back from the
- * disk. 0 or -errno; none are left. */
-must_check int redo_ranges_fetch(struct redo_ranges *ranges, int fd, bool is_written);
+/* Has them, which are written, forgotten by the kernel and on their way back from the disk; none
+ * are left. */
+void redo_ranges_fetch(struct redo_ranges *ranges, int fd);
 
 /* -ENODATA where there is less. */
 must_check int redo_read_exactly(int fd, void *data, size_t size, uint64_t offset);

@@ -397,6 +397,11 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 	return r;
 }
 
+static int want(struct changes *changes, const struct change *change)
+{
+	return edit_want_blocks(changes->excerpt->edit, change->ino, 0, (size_t)change->size);
+}
+
 /* Through the same blocks that the kernel will find. */
 static int read_back(struct changes *changes, const struct change *change)
 {
@@ -416,6 +421,20 @@ static int read_back(struct changes *changes, const struct change *change)
 	return r == 0 && !digest_is_equal(&digest, &change->digest) ? -EIO : r;
 }
 
+static int check_large(struct changes *changes, const struct change *change)
+{
+	bool is_known = false;
+	int r = content_judge(changes->content, change->file, &change->digest, &is_known);
+
+	if (r < 0 || is_known)
+		return r;
+	r = want(changes, change);
+	if (r < 0)
+		return r;
+	edit_fetch_blocks(changes->excerpt->edit);
+	return read_back(changes, change);
+}
+
 /* Whether the path leads to the file that was made, and what is not known to be in it is. */
 static int check_file(struct changes *changes, const struct change *change)
 {
@@ -426,8 +445,7 @@ static int check_file(struct changes *changes, const struct change *change)
 		r = -EIO;
 	if (r < 0)
 		return r;
-	return change->file ? content_judge(changes->content, change->file, &change->digest)
-			    : read_back(changes, change);
+	return change->file ? check_large(changes, change) : read_back(changes, change);
 }
 
 static int check_content(struct changes *changes)
@@ -436,14 +454,10 @@ static int check_content(struct changes *changes)
 
 	/* The disk is asked for all of them, and then they are looked at. */
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
-		const struct change *change = &changes->items[i];
-
-		if (S_ISREG(change->mode) && !change->file)
-			r = edit_want_blocks(changes->excerpt->edit, change->ino, 0,
-					     (size_t)change->size);
+		if (S_ISREG(changes->items[i].mode) && !changes->items[i].file)
+			r = want(changes, &changes->items[i]);
 	}
-	if (r == 0)
-		r = edit_fetch_blocks(changes->excerpt->edit);
+	edit_fetch_blocks(changes->excerpt->edit);
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
 		if (S_ISREG(changes->items[i].mode) && !changes->items[i].file)
 			r = check_file(changes, &changes->items[i]);
