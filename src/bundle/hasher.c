@@ -41,6 +41,7 @@ struct hasher {
 	uint64_t n_posted;
 	uint64_t n_done;
 	size_t gathered; /* bytes since the thread was woken */
+	bool is_busy;    /* one of the two has taken the next job */
 	bool is_stopping;
 	uint64_t wanted; /* the job that is waited for */
 };
@@ -63,23 +64,34 @@ static void do_job(const struct job *job)
 		digest_add(job->state, job->data, job->size);
 }
 
+/* With the mutex, which is let go meanwhile. There is one, and nobody has taken it. */
+static void do_one(struct hasher *hasher)
+{
+	struct job job = hasher->queue[hasher->n_done % QUEUE_SIZE];
+
+	hasher->is_busy = true;
+	(void)pthread_mutex_unlock(&hasher->mutex);
+	do_job(&job);
+	(void)pthread_mutex_lock(&hasher->mutex);
+	hasher->is_busy = false;
+	hasher->n_done++;
+}
+
 static void *work(void *argument)
 {
 	struct hasher *hasher = argument;
 
 	(void)pthread_mutex_lock(&hasher->mutex);
 	for (;;) {
-		struct job job;
+		bool is_idle = hasher->n_done == hasher->n_posted;
 
-		while (hasher->n_done == hasher->n_posted && !hasher->is_stopping)
-			(void)pthread_cond_wait(&hasher->posted, &hasher->mutex);
-		if (hasher->n_done == hasher->n_posted)
+		if (is_idle && hasher->is_stopping)
 			break;
-		job = hasher->queue[hasher->n_done % QUEUE_SIZE];
-		(void)pthread_mutex_unlock(&hasher->mutex);
-		do_job(&job);
-		(void)pthread_mutex_lock(&hasher->mutex);
-		hasher->n_done++;
+		if (is_idle || hasher->is_busy) {
+			(void)pthread_cond_wait(&hasher->posted, &hasher->mutex);
+			continue;
+		}
+		do_one(hasher);
 		if (hasher->n_done >= hasher->wanted)
 			(void)pthread_cond_signal(&hasher->done);
 	}
@@ -119,14 +131,19 @@ struct hasher *hasher_free(struct hasher *hasher)
 	return NULL;
 }
 
-/* With the mutex. */
+/* With the mutex. Whoever waits has nothing else to do: what the thread has not begun is done here,
+ * which for little takes less time than waking it. */
 static void wait_until(struct hasher *hasher, uint64_t last)
 {
 	hasher->wanted = last;
-	if (hasher->n_done < last)
+	while (hasher->n_done < last) {
+		if (hasher->is_busy)
+			(void)pthread_cond_wait(&hasher->done, &hasher->mutex);
+		else
+			do_one(hasher);
+	}
+	if (hasher->n_done < hasher->n_posted)
 		(void)pthread_cond_signal(&hasher->posted);
-	while (hasher->n_done < last)
-		(void)pthread_cond_wait(&hasher->done, &hasher->mutex);
 }
 
 static void post(struct hasher *hasher, const struct job *job)
