@@ -20,7 +20,8 @@
 #include "base/path.h"
 #include "ext4/edit_file.h"
 
-#define PIECE_SIZE (256UL << 10) /* of content that is moved at once */
+#define PIECE_SIZE      (256UL << 10) /* of content that is moved at once */
+#define DIRECTORIES_MAX 32U           /* remembered */
 
 /* Left to those who need them: locks are made anew. */
 #define LOCKS    "/affix/updater/locks"
@@ -38,6 +39,12 @@ struct change {
 	struct digest digest;
 };
 
+/* A directory of the image. Nothing is removed any more once the first is noted. */
+struct directory {
+	char *path;
+	ext2_ino_t ino;
+};
+
 struct changes {
 	struct excerpt *excerpt;
 	struct attributes attributes;
@@ -46,11 +53,15 @@ struct changes {
 	struct change *items;
 	size_t count;
 	size_t allocated;
+	struct directory directories[DIRECTORIES_MAX]; /* found last, in turn */
+	size_t next_directory;
 };
 
 static void changes_done(struct changes *changes)
 {
 	free(changes->piece);
+	for (size_t i = 0; i < DIRECTORIES_MAX; i++)
+		free(changes->directories[i].path);
 	for (size_t i = 0; i < changes->count; i++)
 		free(changes->items[i].path);
 	free(changes->items);
@@ -248,6 +259,60 @@ static int remove_old(struct changes *changes)
 	return r;
 }
 
+static const struct directory *find_directory(const struct changes *changes, const char *path,
+					      size_t length)
+{
+	for (size_t i = 0; i < DIRECTORIES_MAX; i++) {
+		const struct directory *directory = &changes->directories[i];
+
+		if (directory->path && strncmp(directory->path, path, length) == 0 &&
+		    directory->path[length] == '\0')
+			return directory;
+	}
+	return NULL;
+}
+
+/* As edit_find_parent(). To look for each directory once is most of what is read of an image. */
+static int find_parent(struct changes *changes, const char *path, ext2_ino_t *ret,
+		       const char **ret_name)
+{
+	size_t length = (size_t)(path_last_name(path) - path);
+	const struct directory *known = find_directory(changes, path, length);
+	struct directory *place = &changes->directories[changes->next_directory];
+	char *copy;
+	int r;
+
+	if (known) {
+		*ret = known->ino;
+		*ret_name = path + length;
+		return 0;
+	}
+	r = edit_find_parent(changes->excerpt->edit, path, ret, ret_name);
+	if (r < 0)
+		return r;
+	copy = strndup(path, length);
+	if (!copy)
+		return -ENOMEM;
+	free(place->path);
+	*place = (struct directory){.path = copy, .ino = *ret};
+	changes->next_directory = (changes->next_directory + 1) % DIRECTORIES_MAX;
+	return 0;
+}
+
+/* As edit_find(). */
+static int find(struct changes *changes, const char *path, struct edit_stat *ret)
+{
+	struct edit *edit = changes->excerpt->edit;
+	const char *name = NULL;
+	ext2_ino_t dir = 0;
+	ext2_ino_t ino = 0;
+	int r = find_parent(changes, path, &dir, &name);
+
+	if (r == 0)
+		r = edit_lookup(edit, dir, name, &ino);
+	return r < 0 ? r : edit_stat(edit, ino, ret);
+}
+
 static int find_attributes(const struct changes *changes, const struct change *change,
 			   struct vfs_cap_data *xattr, struct edit_attributes *ret)
 {
@@ -360,7 +425,7 @@ static int make(struct changes *changes, struct change *change)
 	const char *name = NULL;
 	ext2_ino_t dir = 0;
 	ext2_ino_t made = 0;
-	int r = edit_find_parent(edit, change->path, &dir, &name);
+	int r = find_parent(changes, change->path, &dir, &name);
 
 	if (r == 0)
 		r = find_attributes(changes, change, &xattr, &attributes);
@@ -378,6 +443,14 @@ static int make(struct changes *changes, struct change *change)
 	}
 }
 
+static bool is_changed(const struct changes *changes, const char *path)
+{
+	const struct change key = {.path = (char *)path};
+
+	return changes->count > 0 && bsearch(&key, changes->items, changes->count,
+					     sizeof(*changes->items), compare_changes);
+}
+
 /* What is installed and was not touched may still belong to somebody else. */
 static int fix_attributes(struct changes *changes, const struct attributes_item *item)
 {
@@ -386,8 +459,12 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 	const char *difference = NULL;
 	struct vfs_cap_data xattr;
 	struct edit_stat st;
-	int r = edit_find(edit, item->path, &st);
+	int r;
 
+	/* Made just now. */
+	if (is_changed(changes, item->path))
+		return 0;
+	r = find(changes, item->path, &st);
 	if (r == 0)
 		r = attributes_of(&changes->attributes, item->object, &xattr, &attributes);
 	if (r == 0)
@@ -439,7 +516,7 @@ static int check_large(struct changes *changes, const struct change *change)
 static int check_file(struct changes *changes, const struct change *change)
 {
 	struct edit_stat st;
-	int r = edit_find(changes->excerpt->edit, change->path, &st);
+	int r = find(changes, change->path, &st);
 
 	if (r == 0 && (st.ino != change->ino || st.size != change->size))
 		r = -EIO;
