@@ -117,13 +117,8 @@ struct hasher *hasher_free(struct hasher *hasher)
 {
 	if (!hasher)
 		return NULL;
-	if (hasher->has_thread) {
-		(void)pthread_mutex_lock(&hasher->mutex);
-		hasher->is_stopping = true;
-		(void)pthread_cond_signal(&hasher->posted);
-		(void)pthread_mutex_unlock(&hasher->mutex);
-		(void)pthread_join(hasher->thread, NULL);
-	}
+	if (hasher->has_thread)
+		thread_end(hasher->thread, &hasher->mutex, &hasher->posted, &hasher->is_stopping);
 	(void)pthread_cond_destroy(&hasher->done);
 	(void)pthread_cond_destroy(&hasher->posted);
 	(void)pthread_mutex_destroy(&hasher->mutex);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "ext4/redo.h"
 #include "ext4/redo_private.h"
 
@@ -49,15 +50,8 @@ int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size, 
 	round_out((uint64_t)sysconf(_SC_PAGESIZE), &range);
 	if (ranges->count > 0 && join(&ranges->items[ranges->count - 1], &range))
 		return 0;
-	if (ranges->count == ranges->allocated) {
-		size_t n = MAX(ranges->allocated * 2, (size_t)64);
-		struct redo_range *larger = reallocarray(ranges->items, n, sizeof(*larger));
-
-		if (!larger)
-			return -ENOMEM;
-		ranges->items = larger;
-		ranges->allocated = n;
-	}
+	if (memory_make_room(&ranges->items, ranges->count, &ranges->allocated) < 0)
+		return -ENOMEM;
 	ranges->items[ranges->count++] = range;
 	return 0;
 }

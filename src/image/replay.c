@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/memory.h"
 #include "base/path.h"
 #include "ext4/edit_file.h"
 
@@ -77,15 +78,8 @@ static int add_change(struct changes *changes, const char *path, const struct st
 {
 	struct change *change;
 
-	if (changes->count == changes->allocated) {
-		size_t n = MAX(changes->allocated * 2, (size_t)64);
-
-		change = reallocarray(changes->items, n, sizeof(*change));
-		if (!change)
-			return -ENOMEM;
-		changes->items = change;
-		changes->allocated = n;
-	}
+	if (memory_make_room(&changes->items, changes->count, &changes->allocated) < 0)
+		return -ENOMEM;
 	change = &changes->items[changes->count];
 	*change = (struct change){
 		.path = strdup(path),

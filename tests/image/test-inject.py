@@ -191,6 +191,37 @@ class SameTree(Case):
         with images.unpacked(image, self.work.path) as found:
             self.assertEqual(scenario.listing(found, '--brief'), self.story.bare)
 
+    def test_what_an_image_has_lost_of_an_add_on_comes_back_with_its_bundle(self):
+        place = f'opt/affix/{scenario.ID}'
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        self.assertIn('installed already, nothing changed', self.affix(*image_command(self.story, self.image(tree=tree))).stdout)
+        for lost in (place, f'{place}/versions/1.0.0', f'{place}/versions/1.0.0/{scenario.ID}', f'{place}/current',
+                     f'etc/systemd/system/affix-{scenario.ID}.service', f'etc/affix/addons/{scenario.ID}.json'):
+            with self.subTest(lost):
+                damaged = self.story.copy(tree)
+                path = damaged / lost
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                image = self.image(tree=damaged)
+                self.assertIn(f"'{scenario.ID}' 1.0.0 is repaired", self.affix(*image_command(self.story, image)).stdout)
+                images.check(image)
+                self.assertIn(': as installed', self.affix('image', 'drift', image, scenario.ID).stdout)
+                with images.unpacked(image, self.work.path) as found:
+                    self.assertEqual(scenario.listing(found, '--brief'), scenario.listing(tree, '--brief'))
+
+    def test_a_unit_that_is_masked_in_an_image_stays_masked(self):
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        unit = tree / f'etc/systemd/system/affix-{scenario.ID}.service'
+        unit.unlink()
+        unit.symlink_to('/dev/null')
+        image = self.image(tree=tree)
+        before = digest(image)
+        self.affix(*image_command(self.story, image))
+        self.assertEqual(digest(image), before)
+        (tree / f'opt/affix/{scenario.ID}/current').unlink()
+        self.refused('held', *image_command(self.story, self.image(tree=tree)))
+
     def test_the_live_updater_goes_on_with_the_record(self):
         image = self.image()
         self.affix(*image_command(self.story, image))
@@ -1124,7 +1155,9 @@ class Refusals(Case):
         self.affix('image', 'inject', '--config', f'other={config}', image, bundle, code=2)
 
     def test_add_ons_that_are_not_there(self):
-        self.refused('not-installed', 'image', 'rm-add-on', self.image(), 'nothing')
+        for verb in ('rm-add-on', 'status', 'drift'):
+            done = self.refused('not-installed', 'image', verb, self.image(), 'nothing')
+            self.assertIn("is not installed in this image; 'affix image status' lists what is", done.stderr)
 
 
 if __name__ == '__main__':
