@@ -562,6 +562,17 @@ class Content(Case):
         images.check(image)
         self.assertEqual(self.affix('image', 'ls', image, '/opt/affix/fourth/current').stdout.count('zeros'), 12)
 
+    def test_memory_grows_by_one_row_of_the_table_for_each_cell(self):
+        peaks = []
+        for megabytes in (8, 168):
+            data = self.work.fresh('zeros')
+            data.write_bytes(bytes(megabytes << 20))
+            bundle, image = self.work.bundle(self.work.addon('zeros', '1.0.0'), entries=[data]), self.image(size=f'{megabytes + 64}M')
+            done = fixture.run(['/usr/bin/time', '-f', '%M', fixture.AFFIX, 'image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, bundle])
+            peaks.append(int(done.stderr.split()[-1]) << 10)
+        # Rows of 24 bytes, and what the table is longer than it has to be.
+        self.assertLess(peaks[1] - peaks[0], (160 << 20) / 1024 * 24 + (1 << 20))
+
     def scattered(self):
         """An image with no more room than the holes between small files."""
         tree = self.work.fresh('tree')
