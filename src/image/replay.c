@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/memory.h"
 #include "base/path.h"
+#include "engine/stopped.h"
 #include "ext4/edit_file.h"
 
 #define PIECE_SIZE      (256UL << 10) /* of content that is moved at once */
@@ -459,6 +460,9 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 	if (is_changed(changes, item->path))
 		return 0;
 	r = find(changes, item->path, &st);
+	/* All that is wanted is there but the links that a stopped add-on does without. */
+	if (r == -ENOENT && stopped_is_without(item->object))
+		return 0;
 	if (r == 0)
 		r = attributes_of(&changes->attributes, item->object, &xattr, &attributes);
 	if (r == 0)

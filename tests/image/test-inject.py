@@ -222,6 +222,22 @@ class SameTree(Case):
         (tree / f'opt/affix/{scenario.ID}/current').unlink()
         self.refused('held', *image_command(self.story, self.image(tree=tree)))
 
+    def test_what_is_held_and_stopped_in_an_image_is_upgraded_and_stays_stopped(self):
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        self.affix('hold', scenario.ID, '--stop', '--root', tree)
+        again = image_command(self.story, self.image(tree=tree))
+        before = digest(again[-2])
+        self.assertIn('installed already, nothing changed', self.affix(*again).stdout)
+        self.assertEqual(digest(again[-2]), before)
+        newer = self.work.bundle(self.work.addon(scenario.ID, '2.0.0'))
+        image = self.image(tree=tree)
+        self.assertIn(f"'{scenario.ID}' 2.0.0 is installed", self.inject(image, newer).stdout)
+        self.assertIn(': as installed', self.affix('image', 'drift', image, scenario.ID).stdout)
+        self.story.install(tree, newer)
+        self.assertState(image, scenario.listing(tree))
+        self.assertFalse(os.path.lexists(tree / f'etc/systemd/system/multi-user.target.wants/affix-{scenario.ID}.service'))
+
     def test_the_live_updater_goes_on_with_the_record(self):
         image = self.image()
         self.affix(*image_command(self.story, image))
