@@ -67,6 +67,7 @@ void image_work_done(struct image_work *work)
 	(void)content_free(work->content);
 	excerpt_done(&work->excerpt);
 	edit_done(&work->edit);
+	strv_done(&work->mended);
 }
 
 /* The engine knows of no image: what its errno means is said here. */
@@ -117,7 +118,7 @@ int image_commit(struct edit *edit)
 int image_end(struct image_work *work, const struct strv *ids)
 {
 	struct problem problem = PROBLEM_INIT;
-	int r = replay(&work->excerpt, work->content, ids, &problem);
+	int r = replay(&work->excerpt, work->content, ids, &work->mended, &problem);
 
 	return r == 0 ? image_commit(&work->edit) : image_complain(&problem, &work->edit, r);
 }

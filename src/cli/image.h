@@ -32,6 +32,7 @@ struct image_work {
 	struct excerpt excerpt;
 	struct content *content; /* what goes into the image at once; NULL for reading */
 	struct bundle_sink sink; /* its */
+	struct strv mended;      /* by image_end(): replay.h */
 };
 
 #define IMAGE_WORK_INIT                                                             \

@@ -19,11 +19,9 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "bundle/output.h"
-#include "cli/image.h"
-#include "cli/image_bundles.h"
+#include "cli/image_install.h"
 #include "cli/image_options.h"
 #include "cli/image_overlay.h"
-#include "cli/image_own.h"
 #include "cli/image_source.h"
 #include "ext4/replace.h"
 #include "ext4/writer.h"
@@ -296,11 +294,7 @@ static int install_add_ons(struct build *build, int fd, struct ext4_summary *sum
 		return COMMAND_DONE;
 	r = image_begin_new(&work, fd, build->output, &build->bundles.ids);
 	if (r == COMMAND_DONE)
-		r = image_own_install(&build->own, &work);
-	if (r == COMMAND_DONE)
-		r = image_bundles_install(&build->bundles, &work);
-	if (r == COMMAND_DONE)
-		r = image_end(&work, &build->bundles.ids);
+		r = image_install(&work, &build->own, &build->bundles);
 	if (r != COMMAND_DONE)
 		return r;
 	edit_room(&work.edit, &blocks, &inodes);

@@ -4,9 +4,7 @@
 
 #include <errno.h>
 
-#include "cli/image.h"
-#include "cli/image_bundles.h"
-#include "cli/image_own.h"
+#include "cli/image_install.h"
 
 struct inject {
 	struct image_bundles bundles;
@@ -87,17 +85,12 @@ static int show(struct inject *inject)
 static int run(struct inject *inject, const char *image)
 {
 	cleanup_image_work struct image_work work = IMAGE_WORK_INIT;
-	const struct strv *ids = &inject->bundles.ids;
 	int code;
 
 	image_bundles_begin(&inject->bundles);
-	code = image_begin(&work, image, true, ids);
+	code = image_begin(&work, image, true, &inject->bundles.ids);
 	if (code == COMMAND_DONE)
-		code = image_own_install(&inject->own, &work);
-	if (code == COMMAND_DONE)
-		code = image_bundles_install(&inject->bundles, &work);
-	if (code == COMMAND_DONE)
-		code = image_end(&work, ids);
+		code = image_install(&work, &inject->own, &inject->bundles);
 	if (code != COMMAND_DONE)
 		return code;
 	command_note_change();

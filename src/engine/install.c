@@ -243,6 +243,19 @@ static int is_intact(struct operation *operation, const struct plan *plan, bool 
 	return r;
 }
 
+static int answer_installed(struct operation *operation, const struct plan *plan, size_t damage)
+{
+	const char *id = plan->identity.id;
+	int r = result_set(operation->result, RESULT_DONE, "",
+			   "'%s' %s is installed already, nothing changed%s%s%s", id,
+			   plan->identity.version,
+			   damage > 0 ? "; it is not as it was installed, 'affix drift " : "",
+			   damage > 0 ? id : "", damage > 0 ? "' says where" : "");
+
+	operation->result->is_unchanged = r == 0;
+	return r;
+}
+
 /* affix itself: its own files, that nobody signed, and only into the copy of an image. */
 static int install_own(struct operation *operation, struct engine_own *own)
 {
@@ -259,9 +272,7 @@ static int install_own(struct operation *operation, struct engine_own *own)
 	if (r == 0)
 		r = is_intact(operation, plan, &same, &intact);
 	if (r == 0 && intact)
-		return result_set(operation->result, RESULT_DONE, "",
-				  "'%s' %s is installed already, nothing changed",
-				  plan->identity.id, plan->identity.version);
+		return answer_installed(operation, plan, 0);
 	if (r == 0)
 		r = check_own(operation, plan);
 	/* What was removed once left a machine its own files. */
@@ -298,11 +309,7 @@ static int install_again(struct operation *operation, struct delivery *delivery,
 	int r = count_damage(operation, to, &n);
 
 	if (r == 0 && (n == 0 || !operation->call->is_copy))
-		return result_set(operation->result, RESULT_DONE, "",
-				  "'%s' %s is installed already, nothing changed%s%s%s",
-				  to->identity.id, to->identity.version,
-				  n > 0 ? "; it is not as it was installed, 'affix drift " : "",
-				  n > 0 ? to->identity.id : "", n > 0 ? "' says where" : "");
+		return answer_installed(operation, to, n);
 	if (r == 0)
 		r = apply_preflight(&operation->tree, to, operation->record->current,
 				    &operation->refusal);

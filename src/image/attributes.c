@@ -235,13 +235,16 @@ int attributes_compare(struct edit *edit, const struct edit_stat *st,
 	int r = 0;
 
 	*ret = NULL;
+	/* As in a tree: whose a link is means nothing. */
+	if (S_ISLNK(st->mode))
+		return 0;
 	if (S_ISREG(st->mode))
 		r = edit_read_xattr(edit, st->ino, CAPABILITY, &found, &size);
 	if (r < 0 && r != -ENODATA)
 		return r;
 	if (st->uid != wanted->uid || st->gid != wanted->gid)
 		*ret = "owner";
-	else if (!S_ISLNK(st->mode) && (st->mode & 07777) != wanted->mode)
+	else if ((st->mode & 07777) != wanted->mode)
 		*ret = "mode";
 	else if (size != wanted->capability_size ||
 		 (size > 0 && memcmp(found, wanted->capability, size) != 0))

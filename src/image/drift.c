@@ -14,7 +14,8 @@
 #include "plan/diff.h"
 
 /* What the owner of a copy may always do with it: excerpt.c. */
-#define COPY_MODE 0600U
+#define COPY_MODE           0600U
+#define COPY_MODE_DIRECTORY 0700U
 
 static json_t *find_addon(json_t *addons, const char *id)
 {
@@ -62,6 +63,7 @@ static int compare(struct edit *edit, const struct attributes *attributes,
 	struct vfs_cap_data xattr;
 	struct edit_stat seen;
 	struct edit_stat st;
+	uint32_t shown;
 	int r = edit_find(edit, item->path, &st);
 
 	/* The engine says what is missing. */
@@ -72,7 +74,8 @@ static int compare(struct edit *edit, const struct attributes *attributes,
 	if (r != 0)
 		return r == -ESRCH ? 0 : r;
 	seen = st;
-	if ((st.mode & COPY_MODE) == COPY_MODE)
+	shown = S_ISDIR(st.mode) ? COPY_MODE_DIRECTORY : COPY_MODE;
+	if ((st.mode & shown) == shown)
 		seen.mode = (st.mode & S_IFMT) | wanted.mode;
 	r = attributes_compare(edit, &seen, &wanted, &difference);
 	return r < 0 || !difference ? r : add_item(addon, item, difference, &st, &wanted);

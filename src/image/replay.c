@@ -50,6 +50,7 @@ struct directory {
 struct changes {
 	struct excerpt *excerpt;
 	struct attributes attributes;
+	struct strv *mended; /* add-ons, of fix_attributes() */
 	struct content *content;
 	uint8_t *piece;
 	struct change *items;
@@ -467,9 +468,11 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 		r = attributes_of(&changes->attributes, item->object, &xattr, &attributes);
 	if (r == 0)
 		r = attributes_compare(edit, &st, &attributes, &difference);
-	if (r == 0 && difference && !S_ISLNK(st.mode))
-		r = edit_set_attributes(edit, st.ino, &attributes);
-	return r;
+	if (r < 0 || !difference)
+		return r;
+	r = edit_set_attributes(edit, st.ino, &attributes);
+	return r < 0 || strv_has(changes->mended, item->id) ? r
+							    : strv_add(changes->mended, item->id);
 }
 
 static int want(struct changes *changes, const struct change *change)
@@ -569,11 +572,13 @@ static int carry_out(struct changes *changes, const struct strv *ids)
 }
 
 int replay(struct excerpt *excerpt, struct content *content, const struct strv *ids,
-	   struct problem *reterr_problem)
+	   struct strv *mended, struct problem *reterr_problem)
 {
 	CLEANUP(changes_done)
-	struct changes changes = {
-		.excerpt = excerpt, .content = content, .attributes = ATTRIBUTES_INIT};
+	struct changes changes = {.excerpt = excerpt,
+				  .attributes = ATTRIBUTES_INIT,
+				  .mended = mended,
+				  .content = content};
 	int r = attributes_load(excerpt->path, &changes.attributes);
 
 	if (r == 0)

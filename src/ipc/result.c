@@ -226,6 +226,7 @@ static void set_outcome(struct result *result, enum result_outcome outcome, cons
 {
 	assert(strlen(name) < sizeof(result->name));
 	result->outcome = outcome;
+	result->is_unchanged = false;
 	memcpy(result->name, name, strlen(name) + 1);
 	free(result->message);
 	result->message = message;

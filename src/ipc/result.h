@@ -23,6 +23,7 @@ enum result_outcome {
 /* What the updater answers, and what a record keeps: affix-updater(8), "Results". */
 struct result {
 	enum result_outcome outcome;
+	bool is_unchanged; /* done, and nothing needed doing; not told to others */
 	/* The refusal's name, or "unhealthy", "host-at-fault", "old-version-lost", "interrupted",
 	 * "error"; "" when done. */
 	char name[40];

@@ -303,6 +303,9 @@ class Tree(Case):
         images.check(image)
         self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
         self.assertEqual(self.inject(image).stdout.count('nothing changed'), 2)
+        images.debugfs(image, ['sif /usr/lib/systemd/system/affix-agent.service uid 7'], write=True)
+        self.assertRegex(self.inject(image).stdout, r"^'affix' \S+ is repaired\n'vm' \S+ is installed already, nothing changed\n$")
+        self.assertFalse(any(addon['drifted'] for addon in self.drift(image)))
 
     def test_sshd_does_not_start_without_keys_of_the_machines_own(self):
         with images.unpacked(self.build(), self.work) as found:

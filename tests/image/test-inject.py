@@ -209,6 +209,40 @@ class SameTree(Case):
                 with images.unpacked(image, self.work.path) as found:
                     self.assertEqual(scenario.listing(found, '--brief'), scenario.listing(tree, '--brief'))
 
+    def test_what_no_copy_of_an_image_shows_comes_back_and_is_said_to(self):
+        addon = self.work.addon('fcap', '1.0.0')
+        addon.manifest['requires']['os_capabilities'] = ['cap_net_raw']
+        addon.manifest['exec']['file_capabilities'] = True
+        bundles = self.work.bundle(self.work.addon('plain', '1.0.0')), self.work.bundle(addon)
+        image = self.image()
+        self.inject(image, *bundles)
+        unchanged = "'plain' 1.0.0 is installed already, nothing changed"
+        version, unit = '/opt/affix/fcap/versions/1.0.0', '/etc/systemd/system/affix-fcap.service'
+        for command in (f'sif {unit} uid 7', f'sif {unit} mode 0100044', f'sif {version}/fcap gid 0', f'sif {version} gid 7',
+                        f'sif {version} mode 040655', f'ea_rm {version}/fcap security.capability'):
+            with self.subTest(command):
+                images.debugfs(image, [command], write=True)
+                self.assertIn(': not as installed', self.affix('image', 'drift', image, 'fcap').stdout)
+                self.assertEqual(self.inject(image, *bundles).stdout, f"{unchanged}\n'fcap' 1.0.0 is repaired\n")
+                self.assertIn(': as installed', self.affix('image', 'drift', image, 'fcap').stdout)
+        images.check(image)
+        after = digest(image)
+        done = self.inject(image, *bundles, options=['--json'])
+        self.assertEqual([result['message'] for result in json.loads(done.stdout)['results']],
+                         [unchanged, unchanged.replace('plain', 'fcap')])
+        self.assertEqual(digest(image), after)
+
+    def test_whose_a_link_is_means_as_little_in_an_image_as_in_a_tree(self):
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        os.chown(tree / f'opt/affix/{scenario.ID}/current', 7, 7, follow_symlinks=False)
+        image = self.image(tree=tree)
+        before = digest(image)
+        self.assertIn('nothing changed', self.affix(*image_command(self.story, image)).stdout)
+        self.assertEqual(digest(image), before)
+        self.assertIn(': as installed', self.affix('image', 'drift', image, scenario.ID).stdout)
+        self.assertIn(': as installed', self.affix('drift', scenario.ID, '--root', tree).stdout)
+
     def test_a_unit_that_is_masked_in_an_image_stays_masked(self):
         tree = self.story.copy(self.story.tree)
         self.story.run(self.story.command, tree)
