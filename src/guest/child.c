@@ -24,6 +24,13 @@
 
 #define CHUNK_SIZE 4096U
 
+static unsigned left_by_others;
+
+void child_set_left_by_others(unsigned n)
+{
+	left_by_others = n;
+}
+
 __attribute__((noreturn)) static void run(int (*work)(const void *context), const void *context,
 					  int fd)
 {
@@ -92,7 +99,7 @@ int child_read(int (*work)(const void *context), const void *context, uint64_t u
 	pid_t pid;
 	int r;
 
-	if (reap_left() >= REAP_LEFT_MAX)
+	if (reap_left() + left_by_others >= REAP_LEFT_MAX)
 		return -EBUSY;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;

@@ -4,6 +4,12 @@
  * The parent: it listens, and has a process for each connection and one for the port, so that one
  * that hangs, or is asked something that takes its time, is in nobody's way, and dies alone. What
  * is not there yet, a module that loads late or a port that is plugged in, is looked for again.
+ *
+ * A process may leave children behind that nothing can end (child.h). How many, it says as it ends;
+ * from then on they are the parent's, which thereby notices when one of them ends after all, and
+ * tells the number to each process that it starts. Not counted are those of processes that live: so
+ * it is REAP_LEFT_MAX of one after the other, and fewer than as many more of each that is served at
+ * the same time.
  */
 
 #include "guest/guest.h"
@@ -19,6 +25,8 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/reap.h"
+#include "guest/child.h"
 #include "guest/listen.h"
 #include "guest/port.h"
 #include "guest/serve.h"
@@ -34,9 +42,11 @@
 struct guest {
 	const struct guest_options *options;
 	int listener;
-	pid_t port_pid;      /* 0: nobody serves it */
-	uint64_t port_after; /* it is not looked for before */
+	pid_t port_pid;                         /* 0: nobody serves it */
+	uint64_t port_after;                    /* it is not looked for before */
+	pid_t connection_pids[CONNECTIONS_MAX]; /* 0: nobody's place */
 	unsigned connections;
+	unsigned left; /* children that those before could not end */
 	unsigned looks;
 	int port_error;   /* 0, or why a port that is there may not be opened */
 	int listen_error; /* what was said of it last */
@@ -68,35 +78,56 @@ static int prepare_signals(struct guest *guest)
 	return 0;
 }
 
-static void reap(struct guest *guest)
+/* Whether *pid* served somebody. */
+static bool forget_server(struct guest *guest, pid_t pid)
 {
-	pid_t pid;
-
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
-		if (pid == guest->port_pid)
-			guest->port_pid = 0;
-		else
-			guest->connections--;
+	if (pid == guest->port_pid) {
+		guest->port_pid = 0;
+		return true;
 	}
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+		if (guest->connection_pids[i] != pid)
+			continue;
+		guest->connection_pids[i] = 0;
+		guest->connections--;
+		return true;
+	}
+	return false;
 }
 
-/* A child serves *fd*; the parent's copy is closed. *may_end*: of a connection. Its pid, or -errno.
- */
+static void reap(struct guest *guest)
+{
+	unsigned ended = 0;
+	int status = 0;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (!forget_server(guest, pid))
+			ended++;
+		else if (WIFEXITED(status))
+			guest->left += (unsigned)WEXITSTATUS(status);
+	}
+	/* Those of a process that was killed nobody has counted. */
+	guest->left -= MIN(ended, guest->left);
+}
+
+/* A child serves *fd*; the parent's copy is closed. *may_end*: of a connection. Its pid, or -1. */
 static pid_t serve_in_child(struct guest *guest, int fd, bool is_port, bool may_end)
 {
 	pid_t parent = getpid();
 	pid_t pid = fork();
-	int error = errno;
 
 	if (pid == 0) {
 		guest->listener = fd_close(guest->listener);
 		/* The parent may have ended before this is said. */
 		if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 || getppid() != parent)
-			_exit(EXIT_FAILURE);
-		error = is_port ? serve_port(fd) : serve_connection(fd, fd, may_end);
-		_exit(error < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+			_exit(0);
+		child_set_left_by_others(guest->left);
+		/* Whoever was served has gone: there is nobody to tell an error. */
+		ignore_result(is_port ? serve_port(fd) : serve_connection(fd, fd, may_end));
+		_exit((int)reap_left());
 	}
-	return pid < 0 ? -error : pid;
+	return pid;
 }
 
 static void look_for_vsock(struct guest *guest)
@@ -147,17 +178,31 @@ static void look_for_port(struct guest *guest)
 	(void)fprintf(stderr, "serving '%s'\n", path);
 }
 
+/* There is a place: wait_for_work(). */
+static void add_connection(struct guest *guest, pid_t pid)
+{
+	size_t i = 0;
+
+	while (guest->connection_pids[i] != 0)
+		i++;
+	guest->connection_pids[i] = pid;
+	guest->connections++;
+}
+
 static void take_connection(struct guest *guest)
 {
 	cleanup_fd int fd = -EBADF;
 	bool is_privileged = false;
+	pid_t pid = 0;
 	int r = listen_accept(guest->listener, guest->options->peer, &is_privileged, &fd);
 	bool may_end = is_privileged || guest->options->takes_any_port;
 
 	if (r == LISTEN_E_STRANGER)
 		(void)fprintf(stderr, "a connection was not the host's, and was closed\n");
-	if (r == 0 && serve_in_child(guest, fd, false, may_end) > 0)
-		guest->connections++;
+	if (r == 0)
+		pid = serve_in_child(guest, fd, false, may_end);
+	if (pid > 0)
+		add_connection(guest, pid);
 }
 
 static int wait_for_work(struct guest *guest)
@@ -171,8 +216,11 @@ static int wait_for_work(struct guest *guest)
 
 	if (r < 0 && errno != EINTR)
 		return -errno;
-	if (r > 0)
-		take_connection(guest);
+	if (r <= 0)
+		return 0;
+	/* Before another process is told what is left. */
+	reap(guest);
+	take_connection(guest);
 	return 0;
 }
 
@@ -181,6 +229,9 @@ int guest_run(const struct guest_options *options)
 	struct guest guest = {.options = options, .listener = -EBADF};
 	int r = prepare_signals(&guest);
 
+	/* What children leave behind is this process's. */
+	if (r == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		r = -errno;
 	while (r == 0) {
 		reap(&guest);
 		if (guest.listener < 0)
