@@ -76,8 +76,11 @@ struct probe_last {
 /*
  * Most datagram sockets have one peer: the first one is kept here, where a datagram needs no second
  * look-up. With the kernel's own head this just fits into 256 bytes, which is what is allocated.
+ * That head is 8 bytes of a cache line; what every call asks for is in the rest of that line.
  */
 struct probe_socket {
+	__u32 flags;
+	__u32 netns;
 	struct probe_owner owner;
 	/* The kernel itself counts for TCP. Else of the first peer, or, without one, the socket's.
 	 */
@@ -92,9 +95,6 @@ struct probe_socket {
 		__u32 first_tick;   /* when the last datagram was exchanged with it */
 		__u32 written_seen; /* of TCP: see unseen.h */
 	};
-
-	__u32 netns;
-	__u32 flags;
 };
 
 struct {

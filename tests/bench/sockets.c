@@ -3,12 +3,14 @@
 /*
  * sockets WHAT COUNT: uses the network of its namespace's loopback device, as much as it says.
  *
- *   connect COUNT   so many connections, one after the other; prints nanoseconds for each
- *   visit COUNT     the same with a server that asks who comes, and so uses them
- *   datagram COUNT  for every line of its input a socket that sends so many times 64 bytes to one
- *                   that nobody reads, and stays until the next line; prints its port, and
- *                   nanoseconds of its CPU for each, as others may have that, too
- *   bulk MIB        so much through one connection; prints nanoseconds for each MiB
+ *   connect COUNT   for every line of its input so many connections, one after the other; prints
+ *                   nanoseconds of both ends' CPU for each
+ *   visit COUNT     so many at once, with a server that asks who comes, and so uses them
+ *   datagram COUNT  for every line a socket that sends so many times 64 bytes to one that nobody
+ *                   reads, and stays until the next line; prints its port, and nanoseconds of its
+ *                   CPU for each, as others may have that, too
+ *   bulk MIB        for every line so much through a connection that stays until the next one;
+ *                   prints the port of who sent, and nanoseconds of both ends' CPU for each MiB
  *   pace COUNT      so many connections evenly within a minute; prints how many it made
  *   hold COUNT      so many connections that stay until standard input ends; prints "held"
  *
@@ -115,31 +117,47 @@ static void end(pid_t pid)
 	(void)waitpid(pid, NULL, 0);
 }
 
-static void print_each(uint64_t began, uint64_t count)
+static void connect_each(const struct sockaddr_in *address, uint64_t count)
 {
-	(void)printf("%.1f\n", (double)(now() - began) / (double)count);
+	for (uint64_t i = 0; i < count; i++)
+		(void)close(connected(address));
 }
 
-static void connect_each(uint64_t count, bool asks)
+static clockid_t clock_of(pid_t pid)
 {
-	struct sockaddr_in address;
-	pid_t pid = server(listening(1, &address), count, asks);
-	uint64_t began = now();
+	clockid_t clock = 0;
 
-	for (uint64_t i = 0; i < count; i++)
-		(void)close(connected(&address));
-	print_each(began, count);
-	(void)waitpid(pid, NULL, 0);
+	if (clock_getcpuclockid(pid, &clock) != 0)
+		give_up("clock_getcpuclockid");
+	return clock;
 }
 
 static void do_connect(uint64_t count)
 {
-	connect_each(count, false);
+	struct sockaddr_in address;
+	pid_t pid = server(listening(1, &address), UINT64_MAX, false);
+	clockid_t other = clock_of(pid);
+
+	while (getchar() != EOF) {
+		uint64_t began = read_clock(CLOCK_THREAD_CPUTIME_ID) + read_clock(other);
+
+		connect_each(&address, count);
+		began = read_clock(CLOCK_THREAD_CPUTIME_ID) + read_clock(other) - began;
+		(void)printf("%.1f\n", (double)began / (double)count);
+		(void)fflush(stdout);
+	}
+	end(pid);
 }
 
 static void do_visit(uint64_t count)
 {
-	connect_each(count, true);
+	struct sockaddr_in address;
+	pid_t pid = server(listening(1, &address), count, true);
+	uint64_t began = now();
+
+	connect_each(&address, count);
+	(void)printf("%.1f\n", (double)(now() - began) / (double)count);
+	(void)waitpid(pid, NULL, 0);
 }
 
 static void do_pace(uint64_t count)
@@ -191,36 +209,68 @@ static void do_datagram(uint64_t count)
 	(void)close(receiver);
 }
 
-static void do_bulk(uint64_t mib)
+/* A child that takes so much from each connection, says that it has it, and waits for the next. */
+static pid_t taker(int listener, uint64_t mib)
 {
 	static char bytes[CHUNK];
-	struct sockaddr_in address;
-	int listener = listening(1, &address);
 	pid_t pid = fork();
-	uint64_t began = now();
-	int fd;
+	int before = -1;
 
 	if (pid < 0)
 		give_up("fork");
-	if (pid == 0) {
-		fd = accept(listener, NULL, NULL);
-		while (read(fd, bytes, sizeof(bytes)) > 0)
-			;
-		_exit(0);
-	}
-	fd = socket(AF_INET, SOCK_STREAM, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		give_up("connect");
-	for (uint64_t left = mib << 20; left > 0;) {
-		ssize_t n = write(fd, bytes, sizeof(bytes));
+	if (pid > 0)
+		return pid;
+	for (;;) {
+		int fd = accept(listener, NULL, NULL);
+		ssize_t n = 0;
 
-		if (n < 0)
+		for (uint64_t left = mib << 20; left > 0; left -= (uint64_t)n) {
+			n = read(fd, bytes, sizeof(bytes));
+			if (n <= 0)
+				give_up("read");
+		}
+		if (write(fd, bytes, 1) != 1)
 			give_up("write");
-		left -= (uint64_t)n < left ? (uint64_t)n : left;
+		if (before >= 0)
+			(void)close(before);
+		before = fd;
 	}
-	(void)close(fd);
-	(void)waitpid(pid, NULL, 0);
-	print_each(began, mib);
+}
+
+static void send_bulk(int fd, uint64_t mib)
+{
+	static char bytes[CHUNK];
+
+	for (uint64_t left = mib << 20; left > 0; left -= sizeof(bytes))
+		if (write(fd, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes))
+			give_up("write");
+	if (read(fd, bytes, 1) != 1)
+		give_up("read");
+}
+
+static void do_bulk(uint64_t mib)
+{
+	struct sockaddr_in address, from;
+	pid_t pid = taker(listening(1, &address), mib);
+	clockid_t other = clock_of(pid);
+	socklen_t size = sizeof(from);
+	int fd = -1;
+
+	while (getchar() != EOF) {
+		uint64_t began = read_clock(CLOCK_THREAD_CPUTIME_ID) + read_clock(other);
+
+		if (fd >= 0)
+			(void)close(fd);
+		fd = connected(&address);
+		if (getsockname(fd, (struct sockaddr *)&from, &size) < 0)
+			give_up("getsockname");
+		send_bulk(fd, mib);
+		began = read_clock(CLOCK_THREAD_CPUTIME_ID) + read_clock(other) - began;
+		(void)printf("%u %.1f\n", (unsigned)ntohs(from.sin_port),
+			     (double)began / (double)mib);
+		(void)fflush(stdout);
+	}
+	end(pid);
 }
 
 /* Both ends of so many connections, in a process of their own because of its descriptors. Says so

@@ -558,6 +558,14 @@ class Trees(unittest.TestCase):
         done = fixture.run(['unshare', '--map-root-user', fixture.AFFIX, 'hold', 'probe', '--root', tree], check=False, **nobody)
         self.assertFails(done, 1, 'forbidden', f"'{tree}'", 'nothing was changed')
 
+    def test_a_version_that_is_lost_is_had_back_as_the_refusal_says(self):
+        self.affix('install', self.one)
+        self.affix('install', self.two)
+        shutil.rmtree(self.tree / 'opt/affix/probe/versions/1.0.0')
+        self.assertFails(self.affix('rollback', 'probe'), 1, 'rollback-impossible', 'install its bundle with --allow-downgrade')
+        self.assertEqual(self.affix('install', self.one, '--allow-downgrade').returncode, 0)
+        self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+
     def test_records_that_others_may_have_written_are_not_believed(self):
         self.affix('install', self.one)
         (self.tree / 'var/lib/affix/updater').chmod(0o1777)
