@@ -519,6 +519,22 @@ class Content(Case):
         self.assertEqual(image.stat().st_blocks, room)
         images.check(image)
 
+    def test_what_a_kill_left_in_holes_goes_with_the_next_change_but_not_what_is_in_use_by_then(self):
+        image, config = self.image(), self.work.fresh('config.json')
+        room = image.stat().st_blocks
+        config.write_text('{"level": -1}')
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-P', image, '-e', 'trace=pwrite64', '-e', 'inject=pwrite64:signal=KILL:when=12',
+                     fixture.AFFIX, *self.command(image)], check=False)
+        taken = image.stat().st_blocks
+        self.assertGreater(taken - room, (2 << 20) // 512)
+        other = self.work.fresh('other')
+        other.write_bytes(os.urandom(1 << 20))
+        images.debugfs(image, [f'write {other} other'], write=True)
+        self.inject(image, self.bundle, code=1, options=['--config', f'large={config}'])
+        self.assertLess(image.stat().st_blocks - room, (1 << 20) // 512 + 256)
+        self.assertEqual(subprocess.run([fixture.AFFIX, 'image', 'cat', image, '/other'], capture_output=True, check=True).stdout, other.read_bytes())
+        images.check(image)
+
     def test_an_image_that_is_too_small_is_told_apart_from_a_disk_that_is(self):
         image = self.image(['-t', 'ext4', '-b', '4096', '-m', '0', '-O', '^has_journal'], size='4M')
         done = self.refused('no-space', *self.command(image))
