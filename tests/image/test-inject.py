@@ -220,7 +220,11 @@ class SameTree(Case):
         self.affix(*image_command(self.story, image))
         self.assertEqual(digest(image), before)
         (tree / f'opt/affix/{scenario.ID}/current').unlink()
-        self.refused('held', *image_command(self.story, self.image(tree=tree)))
+        done = self.refused('held', *image_command(self.story, self.image(tree=tree)))
+        # Nothing repairs an image, and nothing has to.
+        self.assertIn('remove that link, then try again', done.stderr)
+        unit.unlink()
+        self.assertIn('is repaired', self.affix(*image_command(self.story, self.image(tree=tree))).stdout)
 
     def test_the_live_updater_goes_on_with_the_record(self):
         image = self.image()
