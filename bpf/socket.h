@@ -43,10 +43,11 @@
 #define SOCKET_SHARED    0x200U /* found with several processes before anybody was seen to use it */
 #define SOCKET_ENDED     0x400U /* its last record was given */
 #define SOCKET_SEVERAL   0x800U /* of ICMP: it has more than one peer */
-#define SOCKET_MANY      0x1000U /* no peer is kept here any more */
-#define SOCKET_USED      0x2000U /* its owner was seen to use it */
-#define SOCKET_UNSEEN    0x4000U /* of TCP: somebody wrote unseen, see unseen.h */
-#define SOCKET_JUDGED    0x8000U /* a look has begun to find out who that was */
+#define SOCKET_MANY      0x1000U  /* no peer is kept here any more */
+#define SOCKET_USED      0x2000U  /* its owner was seen to use it */
+#define SOCKET_UNSEEN    0x4000U  /* of TCP: somebody wrote unseen, see unseen.h */
+#define SOCKET_JUDGED    0x8000U  /* a look has begun to find out who that was */
+#define SOCKET_ANYWHERE  0x10000U /* its first peer is as TOLD_WITHOUT_LOCAL says */
 
 /* Where a datagram's peer is kept. */
 enum peer_place {
@@ -72,6 +73,9 @@ struct probe_last {
 
 /* In counters.told: of a process that is not known. */
 #define TOLD_OF_NOBODY 0xffffffffU
+/* In probe_traffic.told: of a socket that is bound to no address. What it receives does not say
+ * where it came to; the first answer does. */
+#define TOLD_WITHOUT_LOCAL 2
 
 /*
  * Most datagram sockets have one peer: the first one is kept here, where a datagram needs no second
