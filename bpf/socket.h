@@ -90,7 +90,12 @@ struct probe_socket {
 	 */
 	struct probe_counters counters;
 	struct probe_last sent, received;
-	struct probe_address first;
+
+	union {
+		struct probe_address first;
+		__u32 read_seen; /* of TCP: see unseen.h */
+	};
+
 	__u16 first_port;
 	__u8 first_family; /* 0: there is none */
 	__u8 first_protocol;

@@ -1307,6 +1307,27 @@ class Cgroup(Case):
         self.assertFalse([e for e in self.collector.of(theirs) if e['tgid'] not in (0, worker.pid)])
         server.close()
 
+    def test_without_tracepoints_who_only_receives_leaves_a_connection_to_nobody(self):
+        def receive(channel):
+            passed = receive_descriptor(channel)
+            tell(channel, passed.recv(10).decode())
+            wait_line(channel)
+
+        server = listener()
+        worker = Worker(receive)
+        client = self.connect(server)
+        accepted, _ = server.accept()
+        number = cookie(accepted)
+        send_descriptor(worker.channel, accepted)
+        accepted.close()
+        client.sendall(b'12345')
+        self.assertEqual(worker.hear(), '12345')
+        worker.say()
+        worker.end()
+        client.close()
+        self.assertEqual(self.collector.wait_event(number, 'close')['tgid'], 0)
+        server.close()
+
     def test_who_sends_much_alone_keeps_it_while_another_thread_of_it_waits_to_receive(self):
         def read(channel):
             client.close()
