@@ -431,7 +431,7 @@ enum memory_failure reconcile_judge_result(const struct result *result)
 	case RESULT_DONE:
 		return MEMORY_NO_FAILURE;
 	case RESULT_ROLLED_BACK:
-		return MEMORY_QUARANTINED;
+		return code == REFUSAL_HELD ? MEMORY_TRANSIENT : MEMORY_QUARANTINED;
 	case RESULT_REFUSED:
 		if (code == REFUSAL_QUARANTINED || code == REFUSAL_VERSION_BARRED)
 			return MEMORY_QUARANTINED;

@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/cleanup.h"
+
+#define ITEMS_MIN ((size_t)64)
+
 #define LARGE_PAGE (2UL << 20) /* of most machines; on others it is no help */
 
 void *memory_new_large(size_t size)
@@ -18,4 +22,17 @@ void *memory_new_large(size_t size)
 	if (room)
 		(void)madvise(room, whole, MADV_HUGEPAGE);
 	return room;
+}
+
+void *memory_grow(void *items, size_t count, size_t *allocated, size_t size)
+{
+	size_t n = MAX(*allocated + *allocated, ITEMS_MIN);
+	void *larger;
+
+	if (count < *allocated)
+		return items;
+	larger = n > count ? reallocarray(items, n, size) : NULL;
+	if (larger)
+		*allocated = n;
+	return larger;
 }

@@ -23,3 +23,12 @@ int thread_start(pthread_t *ret, const pthread_attr_t *attributes, void *(*run)(
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return -r;
 }
+
+void thread_end(pthread_t thread, pthread_mutex_t *mutex, pthread_cond_t *changed, bool *is_ending)
+{
+	(void)pthread_mutex_lock(mutex);
+	*is_ending = true;
+	(void)pthread_cond_signal(changed);
+	(void)pthread_mutex_unlock(mutex);
+	(void)pthread_join(thread, NULL);
+}

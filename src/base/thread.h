@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "base/cleanup.h"
 
@@ -9,3 +10,6 @@
  * -errno; then do the work without it. */
 must_check int thread_start(pthread_t *ret, const pthread_attr_t *attributes,
 			    void *(*run)(void *argument), void *argument);
+
+/* Ends a thread that looks for *is_ending* whenever *changed* wakes it: tells it so, and waits. */
+void thread_end(pthread_t thread, pthread_mutex_t *mutex, pthread_cond_t *changed, bool *is_ending);

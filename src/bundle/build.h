@@ -26,6 +26,7 @@ must_check int build_bundles(const char *dir, const struct build_binary *binarie
 
 /*
  * Everything that is wrong with an add-on's source directory (or a lone addon.yaml: the manifest
- * only): manifest, units, schema, and how they fit. Nothing wrong adds nothing. 0 or -errno.
+ * only): manifest, units, schema, and how they fit. Nothing wrong adds nothing. 0 or -errno,
+ * -EMEDIUMTYPE where *path* is neither.
  */
 must_check int build_check(const char *path, struct diagnostics *diagnostics);

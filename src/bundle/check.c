@@ -40,7 +40,7 @@ int build_check(const char *path, struct diagnostics *diagnostics)
 	else if (S_ISREG(status.st_mode))
 		r = check_manifest(fd, path, diagnostics);
 	else
-		return -EINVAL;
+		return -EMEDIUMTYPE;
 	diagnostics_sort(diagnostics);
 	return r;
 }

@@ -192,13 +192,8 @@ struct frames *frames_close(struct frames *frames)
 {
 	if (!frames)
 		return NULL;
-	if (frames->has_thread) {
-		(void)pthread_mutex_lock(&frames->mutex);
-		frames->is_stopping = true;
-		(void)pthread_cond_signal(&frames->ready);
-		(void)pthread_mutex_unlock(&frames->mutex);
-		(void)pthread_join(frames->thread, NULL);
-	}
+	if (frames->has_thread)
+		thread_end(frames->thread, &frames->mutex, &frames->ready, &frames->is_stopping);
 	/* It may be reading our buffers. */
 	hasher_wait(frames->hasher, hasher_last(frames->hasher));
 	(void)pthread_cond_destroy(&frames->done);

@@ -9,7 +9,8 @@
 
 /*
  * A second thread that digests while the first one reads, unpacks and writes. It touches memory
- * that it was given and nothing else. Where no thread can be had, hasher_post() does the work.
+ * and files that it was given and nothing else. Where no thread can be had, who posts does the
+ * work.
  */
 struct hasher;
 
@@ -23,6 +24,20 @@ DEFINE_CLEANUP(struct hasher *, hasher, hasher_free)
 /* digest_add(), later. State and data are the hasher's until hasher_wait() has returned for them.
  */
 void hasher_post(struct hasher *hasher, struct digest_state *state, const void *data, size_t size);
+
+/* What is read from *fd* at *offset* first, *size* bytes to *data*; of them *digested* count. */
+struct hasher_read {
+	int fd;
+	uint64_t offset;
+	void *data;
+	size_t size;
+	size_t digested;
+	int *result; /* 0; -errno from a failure on, and nothing more is read for it then */
+};
+
+/* The same of such bytes. *data* may be that of another job: they are done one after the other. */
+void hasher_post_read(struct hasher *hasher, struct digest_state *state,
+		      const struct hasher_read *read);
 
 /* The number of what was posted last, for hasher_wait(). */
 uint64_t hasher_last(const struct hasher *hasher);

@@ -121,7 +121,8 @@ int command_broke(int r, const char *format, ...)
 	va_start(arguments, format);
 	ignore_result(str_vformat(&sentence, format, arguments));
 	va_end(arguments);
-	ignore_result(str_format(&tail, ": %s", strerrordesc_np(-r)));
+	ignore_result(str_format(
+		&tail, ": %s", r == -EMEDIUMTYPE ? "it is no regular file" : strerrordesc_np(-r)));
 	complain("error", sentence ? sentence : "out of memory", tail ? tail : "");
 	return COMMAND_REFUSED;
 }
@@ -137,7 +138,7 @@ int command_open_file(const char *path, int *ret_fd)
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
 	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
+		return -EMEDIUMTYPE;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

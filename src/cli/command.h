@@ -62,8 +62,8 @@ int command_error(const char *format, ...) format_check(1, 2);
 /* `error: SENTENCE: what the errno says` on stderr, for *r* = -errno; COMMAND_REFUSED. */
 int command_broke(int r, const char *format, ...) format_check(2, 3);
 
-/* Opens a file the user named, for reading: links are followed, but it must be regular. 0 or
- * -errno. */
+/* Opens a file the user named, for reading: links are followed. 0 or -errno, -EMEDIUMTYPE where it
+ * is no regular one. */
 must_check int command_open_file(const char *path, int *ret_fd);
 
 /* Reads such a file whole; -EFBIG above *max*. 0 or -errno. The caller frees *ret_data*. */

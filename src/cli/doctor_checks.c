@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
-#include <systemd/sd-bus.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -21,12 +19,14 @@
 #include "cli/doctor.h"
 #include "plan/plan_paths.h"
 #include "store/record.h"
+#include "unit/systemd.h"
 
 #define SYSTEMD_VERSION_MIN 252L
 
 static void close_bus(sd_bus **bus)
 {
-	(void)sd_bus_flush_close_unref(*bus);
+	if (*bus)
+		(void)sd.bus_flush_close_unref(*bus);
 }
 
 /* The manager's Version property, over its private socket for root, else over the system bus. */
@@ -34,20 +34,22 @@ static int get_version(bool is_root, char **ret)
 {
 	CLEANUP(close_bus) sd_bus *bus = NULL;
 	const char *destination = is_root ? NULL : "org.freedesktop.systemd1";
-	int r;
+	int r = systemd_load();
 
+	if (r < 0)
+		return r;
 	if (is_root) {
-		r = sd_bus_new(&bus);
+		r = sd.bus_new(&bus);
 		if (r >= 0)
-			r = sd_bus_set_address(bus, "unix:path=/run/systemd/private");
+			r = sd.bus_set_address(bus, "unix:path=/run/systemd/private");
 		if (r >= 0)
-			r = sd_bus_start(bus);
+			r = sd.bus_start(bus);
 	} else {
-		r = sd_bus_open_system(&bus);
+		r = sd.bus_open_system(&bus);
 	}
 	if (r < 0)
 		return r;
-	r = sd_bus_get_property_string(bus, destination, "/org/freedesktop/systemd1",
+	r = sd.bus_get_property_string(bus, destination, "/org/freedesktop/systemd1",
 				       "org.freedesktop.systemd1.Manager", "Version", NULL, ret);
 	return r < 0 ? r : 0;
 }
@@ -57,14 +59,18 @@ void doctor_check_systemd(struct doctor *doctor)
 	cleanup_free char *version = NULL;
 	int r;
 
-	if (sd_booted() <= 0) {
+	if (!systemd_is_booted()) {
 		doctor_say(doctor, "systemd", DOCTOR_FAIL,
 			   "systemd does not run this host; affix needs it, or --root DIR for a "
 			   "tree that is not running");
 		return;
 	}
 	r = get_version(doctor->is_root, &version);
-	if (r < 0)
+	if (r == -ELIBACC)
+		doctor_say(doctor, "systemd", DOCTOR_FAIL,
+			   "libsystemd.so.0 cannot be loaded, which asks systemd what it does: "
+			   "install it (Debian: libsystemd0)");
+	else if (r < 0)
 		doctor_say(doctor, "systemd", doctor->is_root ? DOCTOR_FAIL : DOCTOR_SKIPPED,
 			   "systemd does not say its version: %s", strerrordesc_np(-r));
 	else if (strtol(version, NULL, 10) < SYSTEMD_VERSION_MIN)

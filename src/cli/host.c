@@ -166,6 +166,9 @@ static int ask(struct host_call *call, struct result *ret)
 	const char *socket = geteuid() == 0 ? REQUEST_ADMIN_SOCKET : REQUEST_FLEET_SOCKET;
 	int r;
 
+	/* While the tree is looked at. */
+	if (call->root && !call->begun && call->fds[REQUEST_FD_BUNDLE] >= 0)
+		call->begun = bundle_copy_begin(call->fds[REQUEST_FD_BUNDLE]);
 	if (call->root)
 		r = run_here(call, ret);
 	else

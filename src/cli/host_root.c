@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "cli/host.h"
+#include "unit/systemd.h"
 
 static bool is_same(const struct stat *a, const struct stat *b)
 {
@@ -36,7 +36,7 @@ int host_check_root(const struct host_call *call, struct result *ret)
 			       "'%s' is not a directory; nothing was changed, name the directory "
 			       "of a tree with --root",
 			       call->root);
-	else if (stat("/", &own) == 0 && is_same(&tree, &own) && sd_booted() > 0)
+	else if (stat("/", &own) == 0 && is_same(&tree, &own) && systemd_is_booted())
 		return command_usage(call->command,
 				     "'%s' is the host that runs here: leave --root out, so that "
 				     "the updater is asked",

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "control/fleet_private.h"
 #include "control/package.h"
@@ -311,16 +312,9 @@ void fleet_offer_again(struct fleet *fleet, int64_t host)
 
 static int add_said(struct fleet *fleet, const struct fleet_said *said)
 {
-	if (fleet->n_said == fleet->said_size) {
-		size_t size = MAX(fleet->said_size * 2, (size_t)64);
-		struct fleet_said *list = reallocarray(fleet->said, size, sizeof(*list));
-
-		if (!list) {
-			free(said->data);
-			return -ENOMEM;
-		}
-		fleet->said = list;
-		fleet->said_size = size;
+	if (memory_make_room(&fleet->said, fleet->n_said, &fleet->said_size) < 0) {
+		free(said->data);
+		return -ENOMEM;
 	}
 	fleet->said[fleet->n_said++] = *said;
 	return 0;

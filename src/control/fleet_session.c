@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "control/fleet_private.h"
 #include "control/token.h"
@@ -108,16 +109,8 @@ static int add_session(struct fleet *fleet, const struct fleet_hello *hello, int
 	struct fleet_session *session;
 	int r;
 
-	if (fleet->n_sessions == fleet->sessions_size) {
-		size_t size = MAX(fleet->sessions_size * 2, (size_t)64);
-		struct fleet_session **list =
-			reallocarray((void *)fleet->sessions, size, sizeof(struct fleet_session *));
-
-		if (!list)
-			return -ENOMEM;
-		fleet->sessions = list;
-		fleet->sessions_size = size;
-	}
+	if (memory_make_room(&fleet->sessions, fleet->n_sessions, &fleet->sessions_size) < 0)
+		return -ENOMEM;
 	session = calloc(1, sizeof(*session));
 	if (!session)
 		return -ENOMEM;

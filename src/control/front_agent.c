@@ -17,6 +17,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "control/front_agent_private.h"
 #include "control/front_certificate.h"
 #include "control/front_report.h"
@@ -25,7 +26,6 @@
 #define QUEUE_MAX     (2 * OPAMP_TO_AGENT_MAX)
 #define POLLS_MISSED  3U
 #define SEEN_SECONDS  3U
-#define NUMBERS_FIRST 256U
 #define PEER_MAX      64U
 #define HTTP_TOO_MANY 429U
 
@@ -152,16 +152,8 @@ static void answer_heartbeat(struct agent *agent)
 
 int agent_note(struct front_numbers *list, uint64_t number)
 {
-	size_t size = list->size > 0 ? list->size * 2 : NUMBERS_FIRST;
-	uint64_t *larger;
-
-	if (list->count == list->size) {
-		larger = reallocarray(list->items, size, sizeof(*larger));
-		if (!larger)
-			return -ENOMEM;
-		list->items = larger;
-		list->size = size;
-	}
+	if (memory_make_room(&list->items, list->count, &list->size) < 0)
+		return -ENOMEM;
 	list->items[list->count++] = number;
 	return 0;
 }

@@ -27,6 +27,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/path.h"
+#include "base/reap.h"
 #include "base/str.h"
 #include "control/fleet_private.h"
 #include "control/package_arrival.h"
@@ -39,6 +40,7 @@
 #define CACHE          "pulled"
 #define DIRECTORY_MODE 0700
 #define DEADLINE_USEC  (240 * CLOCK_USEC_PER_SEC)
+#define END_USEC       (10 * CLOCK_USEC_PER_SEC)
 #define LOOK_MSEC      200 /* whether somebody still waits for it */
 #define NUMBER_SIZE    24U
 #define PATH_SIZE      64U
@@ -270,6 +272,7 @@ static int run(const struct package_pull *pull, int data_dirfd, struct buffer *a
 	cleanup_fd int fd = -EBADF;
 	int status = 0;
 	pid_t pid = 0;
+	int ended;
 	int r;
 
 	r = open_ends(data_dirfd, &ends, &fd);
@@ -279,13 +282,9 @@ static int run(const struct package_pull *pull, int data_dirfd, struct buffer *a
 		return r;
 	ends.answer = fd_close(ends.answer);
 	r = read_answer(pull, fd, answer);
-	if (r < 0)
-		(void)kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR)
-			return -errno;
-	}
-	if (r == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0))
+	/* Who has said all has nothing left to do. */
+	ended = reap_child(pid, r < 0 ? 0 : END_USEC, &status);
+	if (r == 0 && (ended < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0))
 		r = -EIO;
 	if (r < 0)
 		forget_bundles(pull, ends.incoming);
@@ -362,6 +361,12 @@ static int fetch(struct package_arrival *arrival)
 	json_t *items = NULL;
 	int r;
 
+	if (reap_left() >= REAP_LEFT_MAX)
+		return api_refuse(
+			&arrival->problem, 503, "busy", "/reference",
+			"%u pulls cannot be ended: they wait for a file system that does not "
+			"answer; see to the disk of affixd, then try again",
+			REAP_LEFT_MAX);
 	r = run(arrival->pull, arrival->data_dirfd, &answer);
 	if (r == -ETIMEDOUT)
 		return api_refuse(

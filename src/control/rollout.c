@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/str.h"
 #include "control/assign_edit.h"
 #include "control/rollout_private.h"
@@ -161,15 +162,8 @@ static int compare_lots(const void *a, const void *b)
 
 static int add_drawn(struct draw *draw, int64_t host)
 {
-	if (draw->count == draw->size) {
-		size_t size = MAX(draw->size * 2, (size_t)64);
-		struct drawn *items = reallocarray(draw->items, size, sizeof(*items));
-
-		if (!items)
-			return -ENOMEM;
-		draw->items = items;
-		draw->size = size;
-	}
+	if (memory_make_room(&draw->items, draw->count, &draw->size) < 0)
+		return -ENOMEM;
 	draw->items[draw->count++] = (struct drawn){host, randombytes_random()};
 	return 0;
 }

@@ -234,6 +234,8 @@ int commit_transaction(struct operation *operation, bool is_lost)
 		history_clear(record);
 		record->current = plan_free(record->current);
 		forget_configs(record);
+		free(record->hold_reason);
+		record->hold_reason = NULL;
 		record->is_held = record->is_stopped = record->is_local = false;
 		return 0;
 	}

@@ -165,12 +165,16 @@ int delivery_receive_config(struct operation *operation, json_t **ret)
 	return r;
 }
 
-/* It gets ready while the bundle is read. Not sooner: it closes what it inherits, and whoever
- * serves a peer's file that is still open could keep it in the kernel, where no signal reaches it.
- * A repair takes the record's configuration. */
-static int start_judge(const struct operation *operation, struct delivery *delivery)
+/* It gets ready while the bundle is read, or already while it is digested if it is the caller's
+ * own. A peer's must be closed before: the child closes what it inherits, and whoever serves such a
+ * file could keep it in the kernel, where no signal reaches it. A repair takes the record's
+ * configuration. */
+static int start_judge(const struct operation *operation, bool is_received,
+		       struct delivery *delivery)
 {
-	return operation->call->request->verb == REQUEST_REPAIR
+	bool is_now = is_received || operation->call->begun;
+
+	return operation->call->request->verb == REQUEST_REPAIR || delivery->judge || !is_now
 		       ? 0
 		       : schema_judge_start(&delivery->judge);
 }
@@ -205,13 +209,15 @@ int delivery_receive(struct operation *operation, bool keep_bytes, struct delive
 			"the request carries no bundle or no signature; send both descriptors");
 	r = load_trust(operation, &ret->trust);
 	if (r == 0)
+		r = start_judge(operation, false, ret);
+	if (r == 0)
 		r = verify(operation, ret->trust, &receipt);
 	if (r == 0)
 		r = platform_check(&operation->tree, &receipt.identity, &operation->refusal);
 	if (r == 0)
 		r = delivery_receive_config(operation, &ret->config);
 	if (r == 0)
-		r = start_judge(operation, ret);
+		r = start_judge(operation, true, ret);
 	if (r == 0 && keep_bytes)
 		r = apply_open_spool(&operation->tree, &spool);
 	place.dirfd = spool;

@@ -16,24 +16,6 @@
 #include "plan/diff.h"
 #include "plan/plan_paths.h"
 
-/* A stopped add-on is to be without its links. */
-static bool is_intended(const struct record *record, const struct diff_item *item)
-{
-	const struct plan_object *object = plan_find(record->current, item->path);
-
-	return record->is_stopped && item->kind == DIFF_MISSING && object &&
-	       stopped_is_without(object);
-}
-
-static size_t count_intended(const struct record *record, const struct diff *diff)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < diff->count; i++)
-		n += is_intended(record, &diff->items[i]);
-	return n;
-}
-
 static int compare_record(struct operation *operation, const struct record *record, json_t *addons)
 {
 	cleanup_diff struct diff diff = DIFF_INIT;
@@ -57,14 +39,14 @@ static int compare_record(struct operation *operation, const struct record *reco
 	if (r == 0)
 		r = plan_diff(record->current, &operation->tree, &diff);
 	for (size_t i = 0; r == 0 && i < diff.count; i++)
-		r = is_intended(record, &diff.items[i])
+		r = stopped_is_intended(record, &diff.items[i])
 			    ? 0
 			    : running_add_item(items, diff_kind_to_string(diff.items[i].kind),
 					       diff.items[i].path, diff.items[i].wanted,
 					       diff.items[i].found);
 	if (r == 0)
 		r = running_compare(operation, record, items, &drifted);
-	drifted = drifted || diff_count_damage(&diff) > count_intended(record, &diff);
+	drifted = drifted || stopped_count_damage(record, &diff) > 0;
 	return r < 0 ? r : json_add(json, "drifted", json_boolean(drifted));
 }
 
@@ -123,9 +105,7 @@ int operation_drift(struct operation *operation)
 			r = compare_id(operation, ids.items[i], addons);
 	}
 	if (r == 0 && wanted[0] && json_array_size(addons) == 0)
-		return refuse(&operation->refusal, REFUSAL_NOT_INSTALLED,
-			      "'%s' is not installed on this host; 'affix status' lists what is",
-			      wanted);
+		return operation_refuse_not_installed(operation, wanted);
 	return r != 0 ? r
 		      : result_set(operation->result, RESULT_DONE, "", "%zu add-on%s compared",
 				   json_array_size(addons),

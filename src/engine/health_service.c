@@ -170,8 +170,9 @@ static void judge_restarts(const struct health_service *service, const struct ma
 	if (unit->exec_main_code != 0)
 		health_service_describe_end(unit, end);
 	health_set(ret, HEALTH_BAD, service->unit,
-		   "'%s' was restarted: %u times since its start, %u allowed%s%.200s",
-		   service->unit, restarts, service->max_restarts, end[0] ? "; " : "", end);
+		   "'%s' was restarted %u time%s since its start, %u allowed%s%.200s",
+		   service->unit, restarts, restarts == 1 ? "" : "s", service->max_restarts,
+		   end[0] ? "; " : "", end);
 }
 
 /* Not active, and not going to be. */

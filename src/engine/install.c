@@ -13,6 +13,7 @@
 #include "engine/operation.h"
 #include "engine/platform.h"
 #include "engine/running.h"
+#include "engine/stopped.h"
 #include "engine/transaction.h"
 #include "plan/apply.h"
 #include "plan/diff.h"
@@ -276,6 +277,40 @@ static int install_own(struct operation *operation, struct engine_own *own)
 	return r;
 }
 
+/* How much is otherwise than *plan*, the current one, has it; what is masked is so on purpose. */
+static int count_damage(struct operation *operation, const struct plan *plan, size_t *ret)
+{
+	cleanup_diff struct diff diff = DIFF_INIT;
+	int r = plan_diff(plan, &operation->tree, &diff);
+
+	*ret = r == 0 ? stopped_count_damage(operation->record, &diff) : 0;
+	for (size_t i = 0; r == 0 && i < diff.count; i++)
+		*ret -= diff.items[i].kind == DIFF_MASKED;
+	return r;
+}
+
+/* What is installed. In an image nobody repairs it who does not bring its bundle; elsewhere
+ * repairs are asked for. */
+static int install_again(struct operation *operation, struct delivery *delivery, struct plan *plan)
+{
+	cleanup_plan struct plan *to = plan;
+	size_t n = 0;
+	int r = count_damage(operation, to, &n);
+
+	if (r == 0 && (n == 0 || !operation->call->is_copy))
+		return result_set(operation->result, RESULT_DONE, "",
+				  "'%s' %s is installed already, nothing changed%s%s%s",
+				  to->identity.id, to->identity.version,
+				  n > 0 ? "; it is not as it was installed, 'affix drift " : "",
+				  n > 0 ? to->identity.id : "", n > 0 ? "' says where" : "");
+	if (r == 0)
+		r = apply_preflight(&operation->tree, to, operation->record->current,
+				    &operation->refusal);
+	return r != 0 ? r
+		      : run_plan(operation, delivery, delivery->bundle, TAKE_PTR(to),
+				 RECORD_REPAIR);
+}
+
 int operation_install(struct operation *operation)
 {
 	cleanup_delivery struct delivery delivery = DELIVERY_INIT;
@@ -297,9 +332,7 @@ int operation_install(struct operation *operation)
 	if (r == 0)
 		r = is_current(operation, plan, &same);
 	if (r == 0 && same)
-		return result_set(operation->result, RESULT_DONE, "",
-				  "'%s' %s is installed already, nothing changed",
-				  plan->identity.id, plan->identity.version);
+		return install_again(operation, &delivery, TAKE_PTR(plan));
 	if (r == 0)
 		r = check_install(operation, &delivery, plan);
 	return r != 0 ? r
@@ -411,7 +444,7 @@ int operation_repair(struct operation *operation)
 		r = check_masked(operation, &diff);
 	if (r == 0)
 		r = running_needs_start(operation, operation->record, &needs_start);
-	if (r == 0 && diff_count_damage(&diff) == 0 && !needs_start)
+	if (r == 0 && stopped_count_damage(operation->record, &diff) == 0 && !needs_start)
 		return result_set(operation->result, RESULT_DONE, "",
 				  "'%s' is as it should be, nothing changed", id);
 	if (r == 0)

@@ -54,7 +54,7 @@ static int check_target(struct operation *operation, const struct plan *target)
 		return r;
 	return refuse(
 		&operation->refusal, REFUSAL_ROLLBACK_IMPOSSIBLE,
-		"'%s' %s is lost: its files are changed or missing, so it cannot be gone back to; install its bundle again",
+		"'%s' %s is lost: its files are changed or missing, so it cannot be gone back to; the administrator can install its bundle with --allow-downgrade",
 		id, target->identity.version);
 }
 

@@ -48,6 +48,12 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 	r = store_open(&operation.tree, make, &operation.store);
 	if (r == -ENOENT && !make)
 		r = 0;
+	if (r == -EPERM)
+		return refuse(
+			&ret->refusal, REFUSAL_BAD_RECORD,
+			"the records in '" RECORD_DIRECTORY "' cannot be relied on: others than "
+			"root may write there; find out who did, then chown root and chmod 0700 "
+			"it");
 	if (r == 0)
 		r = load_policy(&operation);
 	if (r != 0)
@@ -107,10 +113,13 @@ static int recover_first(struct operation *operation)
 	return r;
 }
 
-static int refuse_not_installed(struct operation *operation, const char *id)
+int operation_refuse_not_installed(struct operation *operation, const char *id)
 {
+	const struct tree *tree = &operation->tree;
+
 	return refuse(&operation->refusal, REFUSAL_NOT_INSTALLED,
-		      "'%s' is not installed on this host; 'affix status' lists what is", id);
+		      "'%s' is not installed %s this %s; 'affix %sstatus' lists what is", id,
+		      tree->is_live ? "on" : "in", tree_noun(tree), tree->is_copy ? "image " : "");
 }
 
 /* Only what a signed bundle names gets a lock: locks stay, and ids cost nothing. */
@@ -122,7 +131,7 @@ static int check_known(struct operation *operation, const char *id)
 	if (operation->call->request->verb == REQUEST_INSTALL)
 		return 0;
 	r = store_load(&operation->store, id, &record, &operation->refusal);
-	return r == -ENOENT ? refuse_not_installed(operation, id) : r;
+	return r == -ENOENT ? operation_refuse_not_installed(operation, id) : r;
 }
 
 int operation_refuse_own(struct operation *operation, const char *id)
@@ -265,7 +274,7 @@ bool operation_has_lost(const struct operation *operation, const struct plan *pl
 
 int operation_check_installed(struct operation *operation, const char *id)
 {
-	return operation->record->current ? 0 : refuse_not_installed(operation, id);
+	return operation->record->current ? 0 : operation_refuse_not_installed(operation, id);
 }
 
 /* gcc 12's analyzer takes for lost what is kept behind the result. */

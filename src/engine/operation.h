@@ -65,7 +65,8 @@ must_check int operation_reload(struct operation *operation);
  * understood. */
 must_check int operation_check_policy(struct operation *operation);
 
-/* Refuses with REFUSAL_NOT_INSTALLED where the locked record has no current plan. */
+/* Refuses with REFUSAL_NOT_INSTALLED; where the locked record has no current plan. */
+must_check int operation_refuse_not_installed(struct operation *operation, const char *id);
 must_check int operation_check_installed(struct operation *operation, const char *id);
 
 /* Whether *plan*'s bytes are damaged, gone or cannot be read: nothing can be gone back to. */

@@ -50,6 +50,7 @@ int platform_check(const struct tree *tree, const struct identity *identity,
 	if (strcmp(identity->os, "linux") == 0 && strcmp(identity->arch, arch) == 0)
 		return 0;
 	return refuse(reterr_refusal, REFUSAL_WRONG_PLATFORM,
-		      "'%s' %s is built for %s/%s, this host is linux/%s; use the bundle for that",
-		      identity->id, identity->version, identity->os, identity->arch, arch);
+		      "'%s' %s is built for %s/%s, this %s is linux/%s; use the bundle for that",
+		      identity->id, identity->version, identity->os, identity->arch,
+		      tree_noun(tree), arch);
 }

@@ -325,6 +325,18 @@ int revert_broken(struct operation *operation, int error)
 	return r < 0 ? r : go_back(operation, true);
 }
 
+int revert_masked(struct operation *operation, const char *mask)
+{
+	char reason[HEALTH_REASON_MAX];
+	int r;
+
+	(void)snprintf(reason, sizeof(reason),
+		       "'%.200s' masks a unit of it by now, so its administrator wants it off",
+		       mask);
+	r = record_evidence(operation, "held", reason, NULL, 0);
+	return r < 0 ? r : go_back(operation, true);
+}
+
 int revert_interrupted(struct operation *operation, bool start)
 {
 	if (operation->record->transaction->phase != RECORD_RESTORED)

@@ -18,6 +18,9 @@ must_check int revert_unhealthy(struct operation *operation, const struct health
 /* Something of the host's broke (*error* is a -errno): no quarantine. */
 must_check int revert_broken(struct operation *operation, int error);
 
+/* A unit of the new plan was masked by *mask* since the preflight: no quarantine. */
+must_check int revert_masked(struct operation *operation, const char *mask);
+
 /* An earlier process was interrupted: no quarantine, the result is `interrupted`. *start*: false
  * puts only files back. */
 must_check int revert_interrupted(struct operation *operation, bool start);

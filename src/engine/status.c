@@ -291,9 +291,7 @@ int operation_status(struct operation *operation)
 		return -ENOMEM;
 	r = store_list(&operation->store, &ids);
 	if (r == 0 && wanted[0] && !strv_has(&ids, wanted))
-		return refuse(&operation->refusal, REFUSAL_NOT_INSTALLED,
-			      "'%s' is not installed on this host; 'affix status' lists what is",
-			      wanted);
+		return operation_refuse_not_installed(operation, wanted);
 	for (size_t i = 0; r == 0 && i < ids.count; i++) {
 		if (wanted[0] == '\0' || strcmp(wanted, ids.items[i]) == 0)
 			r = describe_id(operation, ids.items[i], list);

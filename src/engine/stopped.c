@@ -25,6 +25,23 @@ bool stopped_is_without(const struct plan_object *object)
 	return object->type == PLAN_LINK && path_is_below(object->path, PLAN_UNIT_BASE);
 }
 
+bool stopped_is_intended(const struct record *record, const struct diff_item *item)
+{
+	const struct plan_object *object = plan_find(record->current, item->path);
+
+	return record->is_stopped && item->kind == DIFF_MISSING && object &&
+	       stopped_is_without(object);
+}
+
+size_t stopped_count_damage(const struct record *record, const struct diff *diff)
+{
+	size_t n = diff_count_damage(diff);
+
+	for (size_t i = 0; i < diff->count; i++)
+		n -= stopped_is_intended(record, &diff->items[i]);
+	return n;
+}
+
 static int remove_link(struct operation *operation, const struct plan_object *object,
 		       bool *ret_changed)
 {

@@ -27,6 +27,7 @@
 #include "engine/units.h"
 #include "plan/apply.h"
 #include "plan/apply_objects.h"
+#include "plan/masks.h"
 #include "plan/plan_own.h"
 #include "plan/plan_paths.h"
 
@@ -143,8 +144,24 @@ int transaction_restore_files(struct operation *operation)
 			    false);
 }
 
+/* A mask that was set while the plan was prepared and the old version stopped; NULL where there is
+ * none, or whoever asked may overrule it. */
+static int find_new_mask(struct operation *operation, char **ret)
+{
+	const struct record_transaction *transaction = operation->record->transaction;
+	cleanup_strv struct strv masks = STRV_INIT;
+	int r = 0;
+
+	if (transaction->to && (transaction->operation != RECORD_REPAIR || !transaction->is_local))
+		r = masks_find(&operation->tree, transaction->to, &masks);
+	if (r < 0 || masks.count == 0)
+		return r;
+	*ret = strdup(masks.items[0]);
+	return *ret ? 0 : -ENOMEM;
+}
+
 /* Down to here is the old version's time, from here the new one's. */
-static int switch_over(struct operation *operation)
+static int switch_over(struct operation *operation, char **ret_mask)
 {
 	struct record *record = operation->record;
 	const struct plan *to = record->transaction->to;
@@ -154,7 +171,10 @@ static int switch_over(struct operation *operation)
 	if (r == 0)
 		r = units_stop(operation->manager, record->current, UNITS_STOP_USEC);
 	if (r == 0)
-		r = transaction_switch_files(operation);
+		r = find_new_mask(operation, ret_mask);
+	if (r < 0 || *ret_mask)
+		return r;
+	r = transaction_switch_files(operation);
 	if (r == 0)
 		r = units_forget(operation->manager, record->current);
 	if (r == 0 && to)
@@ -294,6 +314,7 @@ static int abandon(struct operation *operation)
 
 int transaction_run(struct operation *operation, struct transaction_order *order)
 {
+	cleanup_free char *mask = NULL;
 	int r;
 
 	r = begin(operation, order);
@@ -307,7 +328,9 @@ int transaction_run(struct operation *operation, struct transaction_order *order
 		ignore_result(transaction_drop(operation));
 		return r;
 	}
-	r = switch_over(operation);
+	r = switch_over(operation, &mask);
+	if (r == 0 && mask)
+		return revert_masked(operation, mask);
 	return r < 0 ? revert_broken(operation, r) : transaction_watch(operation, 0);
 }
 

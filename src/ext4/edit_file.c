@@ -15,6 +15,9 @@
 #include "base/clock.h"
 #include "ext4/edit_private.h"
 
+/* What lies in pieces that are shorter takes a disk too many questions, one after the other. */
+#define SHRED_SIZE ((size_t)65536)
+
 static void close_extents(ext2_extent_handle_t *handle)
 {
 	if (*handle)
@@ -147,9 +150,33 @@ int edit_want_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t 
 	return move_blocks(edit, ino, offset, NULL, size, want_run);
 }
 
-int edit_fetch_blocks(struct edit *edit)
+void edit_fetch_blocks(struct edit *edit)
 {
-	return redo_fetch(edit->redo);
+	redo_fetch(edit->redo);
+}
+
+int edit_find_place(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size,
+		    struct edit_place *ret)
+{
+	uint64_t block_size = edit->fs->blocksize;
+	struct ext2_inode inode;
+	blk64_t place = 0;
+	uint64_t run = 0;
+	int r = edit_error(edit, ext2fs_read_inode(edit->fs, ino, &inode));
+
+	if (r == 0)
+		r = find_run(edit, ino, &inode, offset / block_size,
+			     (size + block_size - 1) / block_size, &place, &run);
+	if (r < 0)
+		return r;
+	ret->size = (size_t)(run * block_size);
+	ret->fd =
+		ret->size >= MIN(size, SHRED_SIZE) &&
+				ext2fs_test_block_bitmap_range2(edit->old_blocks, place,
+								(unsigned)run)
+			? redo_find_direct(edit->redo, place * block_size, ret->size, &ret->offset)
+			: -EBADF;
+	return ret->fd < 0 ? -EOPNOTSUPP : 0;
 }
 
 /* The inode of an empty file gets blocks. */

@@ -35,7 +35,19 @@ must_check int edit_write_blocks(struct edit *edit, ext2_ino_t ino, uint64_t off
 				 size_t size);
 must_check int edit_read_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, void *data,
 				size_t size);
-/* Waits until the disk has what was wanted, and has it on its way back from there: before it is
+/* Has what was wanted on its way back from the disk, which has it by edit_settle(): before it is
  * read back. */
 must_check int edit_want_blocks(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size);
-must_check int edit_fetch_blocks(struct edit *edit);
+void edit_fetch_blocks(struct edit *edit);
+
+/* Where whole blocks of an image are in its file. */
+struct edit_place {
+	int fd; /* borrowed; it reads from the disk, and what was written is there */
+	uint64_t offset;
+	size_t size;
+};
+
+/* Of the blocks for that content the first that lie together. 0; -EOPNOTSUPP where the disk cannot
+ * be asked like that; -errno. */
+must_check int edit_find_place(struct edit *edit, ext2_ino_t ino, uint64_t offset, size_t size,
+			       struct edit_place *ret);

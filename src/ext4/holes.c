@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/memory.h"
+
 struct hole {
 	uint64_t begin;
 	uint64_t end;
@@ -20,15 +22,8 @@ static int add(struct holes *holes, uint64_t begin, uint64_t end)
 		holes->items[holes->count - 1].end = end;
 		return 0;
 	}
-	if (holes->count == holes->allocated) {
-		size_t n = MAX(holes->allocated * 2, (size_t)64);
-		struct hole *larger = reallocarray(holes->items, n, sizeof(*larger));
-
-		if (!larger)
-			return -ENOMEM;
-		holes->items = larger;
-		holes->allocated = n;
-	}
+	if (memory_make_room(&holes->items, holes->count, &holes->allocated) < 0)
+		return -ENOMEM;
 	holes->items[holes->count++] = (struct hole){.begin = begin, .end = end};
 	return 0;
 }

@@ -22,13 +22,8 @@ void layer_row_init(struct layer_row *row, unsigned places, bool (*make)(void *,
 
 void layer_row_done(struct layer_row *row)
 {
-	if (row->has_thread) {
-		(void)pthread_mutex_lock(&row->mutex);
-		row->is_cancelled = true;
-		(void)pthread_cond_signal(&row->changed);
-		(void)pthread_mutex_unlock(&row->mutex);
-		(void)pthread_join(row->thread, NULL);
-	}
+	if (row->has_thread)
+		thread_end(row->thread, &row->mutex, &row->changed, &row->is_cancelled);
 	(void)pthread_cond_destroy(&row->changed);
 	(void)pthread_mutex_destroy(&row->mutex);
 }

@@ -344,10 +344,15 @@ int redo_settle(struct redo *redo)
 }
 
 /* What is long enough is read by the disk itself: no page is taken for it, and none is copied. */
+static bool can_go_direct(const struct redo *redo, uint64_t position, uint64_t size)
+{
+	return redo->direct_fd >= 0 && size % REDO_ALIGNMENT == 0 &&
+	       (redo->place.offset + position) % REDO_ALIGNMENT == 0;
+}
+
 static bool goes_direct(const struct redo *redo, uint64_t position, uint64_t size)
 {
-	return redo->direct_fd >= 0 && size >= DIRECT_MIN && size % REDO_ALIGNMENT == 0 &&
-	       (redo->place.offset + position) % REDO_ALIGNMENT == 0;
+	return size >= DIRECT_MIN && can_go_direct(redo, position, size);
 }
 
 int redo_want(struct redo *redo, uint64_t position, uint64_t size)
@@ -356,6 +361,15 @@ int redo_want(struct redo *redo, uint64_t position, uint64_t size)
 		       ? redo_ranges_add(&redo->wanted, redo->place.offset + position, size,
 					 goes_direct(redo, position, size))
 		       : -ERANGE;
+}
+
+int redo_find_direct(const struct redo *redo, uint64_t position, size_t size, uint64_t *ret_offset)
+{
+	*ret_offset = redo->place.offset + position;
+	return is_inside(redo, position, size) && can_go_direct(redo, position, size) &&
+			       !is_staged(redo, position, size)
+		       ? redo->direct_fd
+		       : -EBADF;
 }
 
 int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size)
@@ -377,19 +391,10 @@ int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size
 	return redo_read(redo, position, data, size);
 }
 
-int redo_fetch(struct redo *redo)
+void redo_fetch(struct redo *redo)
 {
-	int r;
-
 	redo->ahead_size = 0;
-	r = redo_ranges_fetch(&redo->wanted, redo->image_fd, !redo->is_unsettled);
-	if (r != -ENOSYS)
-		return r;
-	/* The disk cannot be waited for in part. */
-	r = redo_settle(redo);
-	if (r == 0)
-		r = redo_ranges_fetch(&redo->wanted, redo->image_fd, true);
-	return r;
+	redo_ranges_fetch(&redo->wanted, redo->image_fd);
 }
 
 /* What an earlier process left is not committed: redo_finish() was there first. */

@@ -80,15 +80,15 @@ must_check int redo_write_through(struct redo *redo, uint64_t position, const vo
 				  size_t size);
 /* Has them on the disk. 0 or -errno. */
 must_check int redo_settle(struct redo *redo);
-/*
- * For who wants to see them: waits until the ranges that were wanted are written, and has them on
- * their way back from the disk. Against power cuts redo_settle() is to follow, or came before. 0;
- * -ERANGE; -errno.
- */
+/* For who wants to see them: has the ranges that were wanted, and are settled, on their way back
+ * from the disk. 0; -ERANGE; -errno. */
 must_check int redo_want(struct redo *redo, uint64_t position, uint64_t size);
-must_check int redo_fetch(struct redo *redo);
+void redo_fetch(struct redo *redo);
 /* Then reads one of them, to memory that begins at a multiple of REDO_ALIGNMENT. */
 must_check int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size);
+/* What has the same from the disk at any time, settled or not: a descriptor and *ret_offset* there;
+ * -EBADF where it cannot be had so. It is borrowed, and reads to the same kind of memory. */
+int redo_find_direct(const struct redo *redo, uint64_t position, size_t size, uint64_t *ret_offset);
 
 /* How many bytes are staged. */
 uint64_t redo_size(const struct redo *redo);

@@ -9,11 +9,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdlib.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "ext4/redo.h"
 #include "ext4/redo_private.h"
 
@@ -51,46 +50,10 @@ int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size, 
 	round_out((uint64_t)sysconf(_SC_PAGESIZE), &range);
 	if (ranges->count > 0 && join(&ranges->items[ranges->count - 1], &range))
 		return 0;
-	if (ranges->count == ranges->allocated) {
-		size_t n = MAX(ranges->allocated * 2, (size_t)64);
-		struct redo_range *larger = reallocarray(ranges->items, n, sizeof(*larger));
-
-		if (!larger)
-			return -ENOMEM;
-		ranges->items = larger;
-		ranges->allocated = n;
-	}
+	if (memory_make_room(&ranges->items, ranges->count, &ranges->allocated) < 0)
+		return -ENOMEM;
 	ranges->items[ranges->count++] = range;
 	return 0;
-}
-
-static int write_range(int fd, const struct redo_range *range, unsigned flags)
-{
-	return sync_file_range(fd, (off_t)range->begin, (off_t)(range->end - range->begin), flags) <
-			       0
-		       ? -errno
-		       : 0;
-}
-
-/* All are begun before the first is waited for. Overlayfs would wait for nothing, and not say so.
- */
-static int write_ranges(int fd, const struct redo_ranges *ranges)
-{
-	const unsigned begin = SYNC_FILE_RANGE_WRITE;
-	const unsigned all =
-		SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-	struct statfs st;
-	int r = 0;
-
-	if (fstatfs(fd, &st) < 0)
-		return -errno;
-	if (st.f_type == OVERLAYFS_SUPER_MAGIC)
-		return -ENOSYS;
-	for (size_t i = 0; r == 0 && i < ranges->count; i++)
-		r = write_range(fd, &ranges->items[i], begin);
-	for (size_t i = 0; r == 0 && i < ranges->count; i++)
-		r = write_range(fd, &ranges->items[i], all);
-	return r;
 }
 
 static void advise(int fd, const struct redo_range *range, int advice)
@@ -98,22 +61,19 @@ static void advise(int fd, const struct redo_range *range, int advice)
 	(void)posix_fadvise(fd, (off_t)range->begin, (off_t)(range->end - range->begin), advice);
 }
 
-int redo_ranges_fetch(struct redo_ranges *ranges, int fd, bool is_written)
+void redo_ranges_fetch(struct redo_ranges *ranges, int fd)
 {
 	size_t n = ranges->count;
-	int r = is_written ? 0 : write_ranges(fd, ranges);
 
-	if (r < 0)
-		return r;
 	ranges->count = 0;
 	for (size_t i = 0; i < n;) {
 		struct redo_range held = ranges->items[i];
 
-		round_out(is_written ? HELD_SIZE : 1, &held);
+		round_out(HELD_SIZE, &held);
 		for (i++; i < n; i++) {
 			struct redo_range next = ranges->items[i];
 
-			round_out(is_written ? HELD_SIZE : 1, &next);
+			round_out(HELD_SIZE, &next);
 			if (!join(&held, &next))
 				break;
 		}
@@ -124,5 +84,4 @@ int redo_ranges_fetch(struct redo_ranges *ranges, int fd, bool is_written)
 		if (!ranges->items[i].is_direct)
 			advise(fd, &ranges->items[i], POSIX_FADV_WILLNEED);
 	}
-	return 0;
 }

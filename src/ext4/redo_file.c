@@ -84,19 +84,6 @@ static int digest_file(int fd, const struct redo_header *header, struct digest *
 	return 0;
 }
 
-static int write_table(const struct redo *redo, uint64_t *ret_n)
-{
-	cleanup_free struct redo_row *rows = NULL;
-	size_t n = 0;
-	int r = redo_table_make(redo, &rows, &n);
-
-	if (r == 0)
-		r = fd_pwrite_full(redo->fd, rows, n * sizeof(*rows),
-				   redo_table_offset(redo->n_cells));
-	*ret_n = htole64(n);
-	return r;
-}
-
 /* Room in the image for what is copied in: a hole is filled here, before the commit, and not after
  * it. Where the file system cannot promise that, it is found out later, and finished then. */
 static int reserve_room(const struct redo *redo)
@@ -139,6 +126,7 @@ static int write_header(const struct redo *redo, const struct redo_header *heade
 int redo_file_commit(struct redo *redo, bool *ret_committed)
 {
 	struct redo_header header = {0};
+	uint64_t n_rows = 0;
 	struct stat st;
 	int r;
 
@@ -154,7 +142,8 @@ int redo_file_commit(struct redo *redo, bool *ret_committed)
 	if (r == 0)
 		r = reserve_room(redo);
 	if (r == 0)
-		r = write_table(redo, &header.n_rows);
+		r = redo_table_write(redo, &n_rows);
+	header.n_rows = htole64(n_rows);
 	if (r == 0)
 		r = digest_file(redo->fd, &header, &header.digest);
 	if (r < 0)
@@ -210,12 +199,9 @@ static int fetch_cells(int image_fd, const struct redo_header *header, const str
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = redo_ranges_add(&ranges, base + le64toh(rows[i].cell) * REDO_CELL_SIZE,
 				    REDO_CELL_SIZE, false);
-	return r < 0 ? r : redo_ranges_fetch(&ranges, image_fd, true);
-}
-
-static int read_table(int fd, const struct redo_header *header, struct redo_row **ret)
-{
-	return redo_table_read(fd, le64toh(header->n_cells), le64toh(header->n_rows), ret);
+	if (r == 0)
+		redo_ranges_fetch(&ranges, image_fd);
+	return r;
 }
 
 int redo_remove_left(int dirfd, const char *name, int fd)
@@ -235,7 +221,7 @@ int redo_file_apply(int image_fd, int dirfd, const char *name, int fd)
 
 	r = redo_read_exactly(fd, &header, sizeof(header), 0);
 	if (r == 0)
-		r = read_table(fd, &header, &rows);
+		r = redo_table_read(fd, le64toh(header.n_cells), le64toh(header.n_cells), &rows);
 	if (r == 0)
 		r = move_cells(image_fd, fd, &header, rows, false);
 	if (r == 0 && fdatasync(image_fd) < 0)
@@ -291,7 +277,7 @@ static int belongs(int image_fd, int fd, const struct redo_header *header, uint6
 	*ret = false;
 	if (le64toh(header->image_size) != image_size || offset >= image_size)
 		return 0;
-	r = read_table(fd, header, &rows);
+	r = redo_table_read(fd, le64toh(header->n_cells), le64toh(header->n_rows), &rows);
 	for (size_t i = 0; r == 0 && i < le64toh(header->n_rows); i++) {
 		if (le64toh(rows[i].cell) >= (image_size - offset) / REDO_CELL_SIZE)
 			return 0;

@@ -71,9 +71,9 @@ void redo_ranges_done(struct redo_ranges *ranges);
 #define cleanup_redo_ranges CLEANUP(redo_ranges_done)
 must_check int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size,
 			       bool is_direct);
-/* Has them written unless *is_written*, forgotten by the kernel, and on their way back from the
- * disk. 0 or -errno; none are left. */
-must_check int redo_ranges_fetch(struct redo_ranges *ranges, int fd, bool is_written);
+/* Has them, which are written, forgotten by the kernel and on their way back from the disk; none
+ * are left. */
+void redo_ranges_fetch(struct redo_ranges *ranges, int fd);
 
 /* -ENODATA where there is less. */
 must_check int redo_read_exactly(int fd, void *data, size_t size, uint64_t offset);
@@ -86,9 +86,10 @@ must_check int redo_file_apply(int image_fd, int dirfd, const char *name, int fd
 
 /* redo_table.c: one row, of a cell whose bytes are at hand. */
 void redo_table_set(struct redo_row *row, uint64_t cell, const char *data);
-/* The rows of all cells, staged and then written past the file, with what the image
- * holds now; the caller frees them. */
-must_check int redo_table_make(const struct redo *redo, struct redo_row **ret, size_t *ret_n);
+/* Writes the rows of all cells, staged and then written past the file, with what the image holds
+ * now. Of much content they are many: no copy of them is made. */
+must_check int redo_table_write(struct redo *redo, uint64_t *ret_n);
+/* The first *n* of them; the caller frees them. */
 must_check int redo_table_read(int fd, uint64_t n_cells, uint64_t n, struct redo_row **ret);
 /* Whether the image is the one that the *n* rows were made of, whatever of the first *n_cells*
  * was copied into it since. */

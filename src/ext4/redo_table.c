@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "ext4/redo_private.h"
 
 #define SECTORS (REDO_CELL_SIZE / REDO_SECTOR_SIZE)
@@ -61,27 +62,50 @@ static int add_checksums(const struct redo *redo, struct redo_row *rows, size_t 
 	return r;
 }
 
-int redo_table_make(const struct redo *redo, struct redo_row **ret, size_t *ret_n)
+static int write_rows(const struct redo *redo, const struct redo_row *rows, size_t n, size_t first)
+{
+	return fd_pwrite_full(redo->fd, rows, n * sizeof(*rows),
+			      redo_table_offset(redo->n_cells) + first * sizeof(*rows));
+}
+
+static int write_staged(const struct redo *redo)
 {
 	size_t n = redo->n_cells;
-	cleanup_free struct redo_row *rows = calloc(MAX(n + redo->n_written, 1U), sizeof(*rows));
+	cleanup_free struct redo_row *rows = calloc(MAX(n, 1U), sizeof(*rows));
 	int r;
 
 	if (!rows)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
 		rows[i].cell = htole64(redo->cells[i]);
-	/* What was written past the file and then staged after all is among the cells. */
+	r = add_checksums(redo, rows, n);
+	return r < 0 ? r : write_rows(redo, rows, n, 0);
+}
+
+/* What was written past the file and then staged after all is among the cells. */
+static int write_written(struct redo *redo)
+{
+	struct redo_row *rows = redo->written;
+	size_t n = 0;
+	int r;
+
 	for (size_t i = 0; i < redo->n_written; i++) {
-		if (!redo_has_cell(redo, le64toh(redo->written[i].cell)))
-			rows[n++] = redo->written[i];
+		if (!redo_has_cell(redo, le64toh(rows[i].cell)))
+			rows[n++] = rows[i];
 	}
-	r = add_checksums(redo, rows, redo->is_rewritten ? n : redo->n_cells);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(rows);
-	*ret_n = n;
-	return 0;
+	redo->n_written = n;
+	r = redo->is_rewritten ? add_checksums(redo, rows, n) : 0;
+	return r < 0 ? r : write_rows(redo, rows, n, redo->n_cells);
+}
+
+int redo_table_write(struct redo *redo, uint64_t *ret_n)
+{
+	int r = write_staged(redo);
+
+	if (r == 0)
+		r = write_written(redo);
+	*ret_n = redo->n_cells + redo->n_written;
+	return r;
 }
 
 int redo_table_read(int fd, uint64_t n_cells, uint64_t n, struct redo_row **ret)

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/reap.h"
 #include "base/str.h"
 
 #define CHUNK_SIZE 4096U
@@ -70,19 +71,14 @@ static int read_until(int fd, uint64_t end, size_t max, struct buffer *ret)
 	return -ETIMEDOUT;
 }
 
-/* Its end; killed first, where *r* is one. 0, *r*, or -ECHILD. */
-static int reap(pid_t pid, int r)
+/* Its end, until *end* or, where *r* is an error, at once. 0, *r*, -ETIMEDOUT or -ECHILD. */
+static int reap(pid_t pid, uint64_t end, int r)
 {
 	int status = 0;
+	int ended = reap_child(pid, r < 0 ? 0 : end - MIN(end, clock_monotonic_usec()), &status);
 
-	if (r < 0)
-		(void)kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR)
-			return r < 0 ? r : -errno;
-	}
-	if (r < 0)
-		return r;
+	if (r < 0 || ended < 0)
+		return r < 0 ? r : ended;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -ECHILD;
 }
 
@@ -96,6 +92,8 @@ int child_read(int (*work)(const void *context), const void *context, uint64_t u
 	pid_t pid;
 	int r;
 
+	if (reap_left() >= REAP_LEFT_MAX)
+		return -EBUSY;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	in = fds[0];
@@ -109,7 +107,7 @@ int child_read(int (*work)(const void *context), const void *context, uint64_t u
 	r = buffer_add(&text, "", 0);
 	if (r == 0)
 		r = read_until(in, end, max, &text);
-	r = reap(pid, r);
+	r = reap(pid, end, r);
 	if (r < 0)
 		return r;
 	*ret_text = TAKE_PTR(text.data);

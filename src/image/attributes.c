@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/memory.h"
 #include "base/path.h"
 #include "base/str.h"
 #include "plan/apply_version.h"
@@ -81,16 +82,9 @@ static int add_item(struct attributes *attributes, const char *path, const char 
 
 	if (r < 0)
 		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
-	if (attributes->count == attributes->allocated) {
-		size_t n = MAX(attributes->allocated * 2, (size_t)64);
-
-		item = reallocarray(attributes->items, n, sizeof(*item));
-		if (!item) {
-			free(real);
-			return -ENOMEM;
-		}
-		attributes->items = item;
-		attributes->allocated = n;
+	if (memory_make_room(&attributes->items, attributes->count, &attributes->allocated) < 0) {
+		free(real);
+		return -ENOMEM;
 	}
 	item = &attributes->items[attributes->count];
 	*item = (struct attributes_item){

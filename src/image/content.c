@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * Three positions move through a file: up to the first it is written, up to the second the disk has
- * it and was asked for it again, up to the third it was read back and given to the hasher. Between
- * them lies what the disk needs to do its part. All files and system calls are the first thread's.
+ * The first thread writes a piece, and the hasher has it read from the disk, which gets it first if
+ * it is not there yet, and digests it. What cannot be read past the kernel's memory of it, by a
+ * disk or a file system of another kind or because it lies in shreds, is left to whoever needs to
+ * know: to be read when all is on the disk, like content that is not large.
  */
 
 #include "image/content.h"
@@ -15,12 +16,11 @@
 #include <sys/stat.h>
 
 #include "base/fd.h"
-#include "base/memory.h"
 #include "bundle/hasher.h"
 #include "ext4/edit_file.h"
 
 #define PIECE_SIZE (256UL << 10) /* moved at once */
-#define LEAD_SIZE  (1UL << 20)   /* between the positions */
+#define LARGE_SIZE (2UL << 20)
 
 struct content_file {
 	struct digest_state state; /* the hasher's */
@@ -32,20 +32,19 @@ struct content_file {
 	uint64_t last;     /* the hasher's last job that is about it */
 	int result;
 	errcode_t error; /* what libext2fs said of that */
+	bool is_unknown; /* not all of it was given to the hasher */
+	int back_result; /* the hasher's */
 	struct content_file *next;
 };
 
 struct content {
 	struct edit *edit;
 	struct hasher *hasher;
-	struct hasher_turns turns;
 	struct content_file *files;
 	struct content_file *file; /* the one whose content comes */
 	uint64_t written;
-	uint64_t fetched;
-	uint64_t read;
 	size_t gathered; /* of the next piece */
-	uint8_t (*back)[PIECE_SIZE];
+	uint8_t *back;   /* the hasher's */
 	uint8_t *piece;
 	bool lacks_room; /* for what the sink took */
 };
@@ -82,7 +81,7 @@ struct content *content_free(struct content *content)
 
 bool content_is_large(uint64_t size)
 {
-	return size > 2 * LEAD_SIZE;
+	return size > LARGE_SIZE;
 }
 
 /* What is never used is never paid for. */
@@ -91,7 +90,7 @@ static int prepare(struct content *content)
 	if (content->hasher)
 		return 0;
 	if (!content->back)
-		content->back = memory_new_large(HASHER_BUFFERS * sizeof(*content->back));
+		content->back = edit_new_room(PIECE_SIZE);
 	if (!content->piece)
 		content->piece = edit_new_room(PIECE_SIZE);
 	return content->back && content->piece ? hasher_new(&content->hasher) : -ENOMEM;
@@ -116,7 +115,7 @@ int content_begin(struct content *content, ext2_ino_t ino, uint64_t size,
 	file->next = content->files;
 	content->files = file;
 	content->file = file;
-	content->written = content->fetched = content->read = 0;
+	content->written = 0;
 	content->gathered = 0;
 	*ret = file;
 	return 0;
@@ -132,47 +131,42 @@ static void note(struct content *content, int r)
 	}
 }
 
-static size_t piece_at(const struct content_file *file, uint64_t offset)
-{
-	return (size_t)MIN((uint64_t)PIECE_SIZE, file->size - offset);
-}
-
-static int fetch_piece(struct content *content)
-{
-	size_t n = piece_at(content->file, content->fetched);
-	int r = edit_want_blocks(content->edit, content->file->ino, content->fetched, n);
-
-	if (r == 0)
-		r = edit_fetch_blocks(content->edit);
-	content->fetched += n;
-	return r;
-}
-
-static int read_piece(struct content *content)
+/* Has the piece that was written read from the disk and digested. Where that cannot be, the content
+ * is not known, and whoever asks for it has to read it. */
+static int post_piece(struct content *content, uint64_t offset, size_t size)
 {
 	struct content_file *file = content->file;
-	uint8_t *back = content->back[hasher_turn(content->hasher, &content->turns)];
-	size_t n = piece_at(file, content->read);
-	int r = edit_read_blocks(content->edit, file->ino, content->read, back, n);
+	size_t done = 0;
 
-	if (r == 0)
-		hasher_post(content->hasher, &file->state, back, n);
-	content->read += n;
-	return r;
+	while (done < size) {
+		struct edit_place place = {.fd = -EBADF};
+		int r = edit_find_place(content->edit, file->ino, offset + done, size - done,
+					&place);
+
+		file->is_unknown = r == -EOPNOTSUPP;
+		if (r < 0)
+			return file->is_unknown ? 0 : r;
+		hasher_post_read(content->hasher, &file->state,
+				 &(struct hasher_read){.fd = place.fd,
+						       .offset = place.offset,
+						       .data = content->back,
+						       .size = place.size,
+						       .digested = MIN(place.size, size - done),
+						       .result = &file->back_result});
+		done += place.size;
+	}
+	return 0;
 }
 
 static int write_piece(struct content *content)
 {
-	int r = edit_write_blocks(content->edit, content->file->ino, content->written,
-				  content->piece, content->gathered);
+	uint64_t offset = content->written;
+	size_t size = content->gathered;
+	int r = edit_write_blocks(content->edit, content->file->ino, offset, content->piece, size);
 
-	content->written += content->gathered;
+	content->written += size;
 	content->gathered = 0;
-	if (r == 0 && content->written - content->fetched > LEAD_SIZE)
-		r = fetch_piece(content);
-	if (r == 0 && content->fetched - content->read > LEAD_SIZE)
-		r = read_piece(content);
-	return r;
+	return r < 0 || content->file->is_unknown ? r : post_piece(content, offset, size);
 }
 
 void content_add(struct content *content, const void *data, size_t size)
@@ -199,16 +193,12 @@ void content_end(struct content *content)
 		note(content, write_piece(content));
 	if (content->written != file->size)
 		note(content, -EIO);
-	while (file->result == 0 && content->fetched < file->size)
-		note(content, fetch_piece(content));
-	while (file->result == 0 && content->read < file->size)
-		note(content, read_piece(content));
 	file->last = hasher_last(content->hasher);
 	content->file = NULL;
 }
 
 int content_judge(struct content *content, const struct content_file *file,
-		  const struct digest *wanted)
+		  const struct digest *wanted, bool *ret_known)
 {
 	struct digest_state state;
 	struct digest digest;
@@ -218,6 +208,9 @@ int content_judge(struct content *content, const struct content_file *file,
 		content->edit->error = file->error;
 		return file->result;
 	}
+	*ret_known = !file->is_unknown && file->back_result == 0;
+	if (!*ret_known)
+		return 0;
 	state = file->state;
 	digest_end(&state, &digest);
 	return digest_is_equal(&digest, wanted) ? 0 : -EIO;

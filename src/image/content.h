@@ -6,8 +6,8 @@
 #include "ext4/edit.h"
 
 /*
- * Content on its way into the blocks of an image's files: it is written, brought back from the
- * disk, and digested on another thread, all at the same time. One file after the other.
+ * Content on its way into the blocks of an image's files: it is written, and read from the disk and
+ * digested on another thread, at the same time. One file after the other.
  */
 struct content;
 struct content_file;
@@ -21,14 +21,15 @@ bool content_is_large(uint64_t size);
 
 /*
  * The *size* bytes of *ino*, a file with blocks for them, come now. What goes wrong with them is
- * said by content_judge(): whether what was read back is *wanted*. 0 or -errno.
+ * said by content_judge(): whether what was read back is *wanted*, unless it is not *ret_known*,
+ * and has to be read once it is settled. 0 or -errno.
  */
 must_check int content_begin(struct content *content, ext2_ino_t ino, uint64_t size,
 			     const struct content_file **ret);
 void content_add(struct content *content, const void *data, size_t size);
 void content_end(struct content *content);
 must_check int content_judge(struct content *content, const struct content_file *file,
-			     const struct digest *wanted);
+			     const struct digest *wanted, bool *ret_known);
 
 /*
  * Takes large content of bundles into free blocks, while it is unpacked: nothing leads there until

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/memory.h"
 #include "base/path.h"
 #include "image/workspace.h"
 #include "plan/plan_paths.h"
@@ -123,15 +124,8 @@ static int add_entry(struct excerpt *excerpt, const char *path, enum excerpt_kin
 		return -errno;
 	if (excerpt->count >= ENTRIES_MAX)
 		return -E2BIG;
-	if (excerpt->count == excerpt->allocated) {
-		size_t n = MAX(excerpt->allocated * 2, (size_t)256);
-
-		entry = reallocarray(excerpt->entries, n, sizeof(*entry));
-		if (!entry)
-			return -ENOMEM;
-		excerpt->entries = entry;
-		excerpt->allocated = n;
-	}
+	if (memory_make_room(&excerpt->entries, excerpt->count, &excerpt->allocated) < 0)
+		return -ENOMEM;
 	entry = &excerpt->entries[excerpt->count];
 	*entry = (struct excerpt_entry){
 		.path = strdup(path),

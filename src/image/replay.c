@@ -17,10 +17,12 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/memory.h"
 #include "base/path.h"
 #include "ext4/edit_file.h"
 
-#define PIECE_SIZE (256UL << 10) /* of content that is moved at once */
+#define PIECE_SIZE      (256UL << 10) /* of content that is moved at once */
+#define DIRECTORIES_MAX 32U           /* remembered */
 
 /* Left to those who need them: locks are made anew. */
 #define LOCKS    "/affix/updater/locks"
@@ -38,6 +40,12 @@ struct change {
 	struct digest digest;
 };
 
+/* A directory of the image. Nothing is removed any more once the first is noted. */
+struct directory {
+	char *path;
+	ext2_ino_t ino;
+};
+
 struct changes {
 	struct excerpt *excerpt;
 	struct attributes attributes;
@@ -46,11 +54,15 @@ struct changes {
 	struct change *items;
 	size_t count;
 	size_t allocated;
+	struct directory directories[DIRECTORIES_MAX]; /* found last, in turn */
+	size_t next_directory;
 };
 
 static void changes_done(struct changes *changes)
 {
 	free(changes->piece);
+	for (size_t i = 0; i < DIRECTORIES_MAX; i++)
+		free(changes->directories[i].path);
 	for (size_t i = 0; i < changes->count; i++)
 		free(changes->items[i].path);
 	free(changes->items);
@@ -66,15 +78,8 @@ static int add_change(struct changes *changes, const char *path, const struct st
 {
 	struct change *change;
 
-	if (changes->count == changes->allocated) {
-		size_t n = MAX(changes->allocated * 2, (size_t)64);
-
-		change = reallocarray(changes->items, n, sizeof(*change));
-		if (!change)
-			return -ENOMEM;
-		changes->items = change;
-		changes->allocated = n;
-	}
+	if (memory_make_room(&changes->items, changes->count, &changes->allocated) < 0)
+		return -ENOMEM;
 	change = &changes->items[changes->count];
 	*change = (struct change){
 		.path = strdup(path),
@@ -248,6 +253,60 @@ static int remove_old(struct changes *changes)
 	return r;
 }
 
+static const struct directory *find_directory(const struct changes *changes, const char *path,
+					      size_t length)
+{
+	for (size_t i = 0; i < DIRECTORIES_MAX; i++) {
+		const struct directory *directory = &changes->directories[i];
+
+		if (directory->path && strncmp(directory->path, path, length) == 0 &&
+		    directory->path[length] == '\0')
+			return directory;
+	}
+	return NULL;
+}
+
+/* As edit_find_parent(). To look for each directory once is most of what is read of an image. */
+static int find_parent(struct changes *changes, const char *path, ext2_ino_t *ret,
+		       const char **ret_name)
+{
+	size_t length = (size_t)(path_last_name(path) - path);
+	const struct directory *known = find_directory(changes, path, length);
+	struct directory *place = &changes->directories[changes->next_directory];
+	char *copy;
+	int r;
+
+	if (known) {
+		*ret = known->ino;
+		*ret_name = path + length;
+		return 0;
+	}
+	r = edit_find_parent(changes->excerpt->edit, path, ret, ret_name);
+	if (r < 0)
+		return r;
+	copy = strndup(path, length);
+	if (!copy)
+		return -ENOMEM;
+	free(place->path);
+	*place = (struct directory){.path = copy, .ino = *ret};
+	changes->next_directory = (changes->next_directory + 1) % DIRECTORIES_MAX;
+	return 0;
+}
+
+/* As edit_find(). */
+static int find(struct changes *changes, const char *path, struct edit_stat *ret)
+{
+	struct edit *edit = changes->excerpt->edit;
+	const char *name = NULL;
+	ext2_ino_t dir = 0;
+	ext2_ino_t ino = 0;
+	int r = find_parent(changes, path, &dir, &name);
+
+	if (r == 0)
+		r = edit_lookup(edit, dir, name, &ino);
+	return r < 0 ? r : edit_stat(edit, ino, ret);
+}
+
 static int find_attributes(const struct changes *changes, const struct change *change,
 			   struct vfs_cap_data *xattr, struct edit_attributes *ret)
 {
@@ -360,7 +419,7 @@ static int make(struct changes *changes, struct change *change)
 	const char *name = NULL;
 	ext2_ino_t dir = 0;
 	ext2_ino_t made = 0;
-	int r = edit_find_parent(edit, change->path, &dir, &name);
+	int r = find_parent(changes, change->path, &dir, &name);
 
 	if (r == 0)
 		r = find_attributes(changes, change, &xattr, &attributes);
@@ -378,6 +437,14 @@ static int make(struct changes *changes, struct change *change)
 	}
 }
 
+static bool is_changed(const struct changes *changes, const char *path)
+{
+	const struct change key = {.path = (char *)path};
+
+	return changes->count > 0 && bsearch(&key, changes->items, changes->count,
+					     sizeof(*changes->items), compare_changes);
+}
+
 /* What is installed and was not touched may still belong to somebody else. */
 static int fix_attributes(struct changes *changes, const struct attributes_item *item)
 {
@@ -386,8 +453,12 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 	const char *difference = NULL;
 	struct vfs_cap_data xattr;
 	struct edit_stat st;
-	int r = edit_find(edit, item->path, &st);
+	int r;
 
+	/* Made just now. */
+	if (is_changed(changes, item->path))
+		return 0;
+	r = find(changes, item->path, &st);
 	if (r == 0)
 		r = attributes_of(&changes->attributes, item->object, &xattr, &attributes);
 	if (r == 0)
@@ -395,6 +466,11 @@ static int fix_attributes(struct changes *changes, const struct attributes_item 
 	if (r == 0 && difference && !S_ISLNK(st.mode))
 		r = edit_set_attributes(edit, st.ino, &attributes);
 	return r;
+}
+
+static int want(struct changes *changes, const struct change *change)
+{
+	return edit_want_blocks(changes->excerpt->edit, change->ino, 0, (size_t)change->size);
 }
 
 /* Through the same blocks that the kernel will find. */
@@ -416,18 +492,31 @@ static int read_back(struct changes *changes, const struct change *change)
 	return r == 0 && !digest_is_equal(&digest, &change->digest) ? -EIO : r;
 }
 
+static int check_large(struct changes *changes, const struct change *change)
+{
+	bool is_known = false;
+	int r = content_judge(changes->content, change->file, &change->digest, &is_known);
+
+	if (r < 0 || is_known)
+		return r;
+	r = want(changes, change);
+	if (r < 0)
+		return r;
+	edit_fetch_blocks(changes->excerpt->edit);
+	return read_back(changes, change);
+}
+
 /* Whether the path leads to the file that was made, and what is not known to be in it is. */
 static int check_file(struct changes *changes, const struct change *change)
 {
 	struct edit_stat st;
-	int r = edit_find(changes->excerpt->edit, change->path, &st);
+	int r = find(changes, change->path, &st);
 
 	if (r == 0 && (st.ino != change->ino || st.size != change->size))
 		r = -EIO;
 	if (r < 0)
 		return r;
-	return change->file ? content_judge(changes->content, change->file, &change->digest)
-			    : read_back(changes, change);
+	return change->file ? check_large(changes, change) : read_back(changes, change);
 }
 
 static int check_content(struct changes *changes)
@@ -436,14 +525,10 @@ static int check_content(struct changes *changes)
 
 	/* The disk is asked for all of them, and then they are looked at. */
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
-		const struct change *change = &changes->items[i];
-
-		if (S_ISREG(change->mode) && !change->file)
-			r = edit_want_blocks(changes->excerpt->edit, change->ino, 0,
-					     (size_t)change->size);
+		if (S_ISREG(changes->items[i].mode) && !changes->items[i].file)
+			r = want(changes, &changes->items[i]);
 	}
-	if (r == 0)
-		r = edit_fetch_blocks(changes->excerpt->edit);
+	edit_fetch_blocks(changes->excerpt->edit);
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
 		if (S_ISREG(changes->items[i].mode) && !changes->items[i].file)
 			r = check_file(changes, &changes->items[i]);

@@ -35,12 +35,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/json.h"
+#include "base/reap.h"
 #include "base/str.h"
 #include "manifest/schema.h"
 
@@ -48,8 +48,6 @@
 #define STACK_SIZE   ((rlim_t)4 * 1024 * 1024)
 #define CPU_SECONDS  2U
 #define TIMEOUT_USEC (5U * CLOCK_USEC_PER_SEC)
-#define REAP_USEC    (1U * CLOCK_USEC_PER_SEC)
-#define REAP_POLL    100U
 #define ANSWER_MAX   1024U
 #define NOBODY       65534U
 #define ERRNO_MAX    4096
@@ -418,22 +416,12 @@ int schema_judge_ask(struct schema_judge *judge, const char *schema_text, size_t
 	return r < 0 ? r : conclude(&answer, answer_size, reterr, size);
 }
 
-/* What the kernel does not let die when it is killed is waited for by nobody. */
-static void reap(pid_t pid)
-{
-	uint64_t end = clock_monotonic_usec() + REAP_USEC;
-
-	while (waitpid(pid, NULL, WNOHANG) == 0 && clock_monotonic_usec() < end)
-		clock_sleep_usec(REAP_POLL);
-}
-
 struct schema_judge *schema_judge_end(struct schema_judge *judge)
 {
 	if (!judge)
 		return NULL;
 	(void)fd_close(judge->fd);
-	(void)kill(judge->pid, SIGKILL);
-	reap(judge->pid);
+	ignore_result(reap_child(judge->pid, 0, NULL));
 	free(judge);
 	return NULL;
 }

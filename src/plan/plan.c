@@ -40,7 +40,7 @@ static int set_capabilities(struct plan *plan, const struct manifest *manifest,
 	if (granted & ~allowed)
 		return refuse(
 			reterr_refusal, REFUSAL_CAPABILITY_NOT_ALLOWED,
-			"'%s' asks for %s, which this host does not allow; its administrator can add it to 'capabilities' in " HOST_POLICY_PATH,
+			"'%s' asks for %s, which is not allowed; an administrator can add it to 'capabilities' in " HOST_POLICY_PATH,
 			plan->identity.id,
 			manifest_capability_to_string(__builtin_ctzll(granted & ~allowed)));
 	plan->capabilities = granted;
@@ -58,7 +58,7 @@ static int set_user(struct plan *plan, const struct manifest *manifest,
 	    !host_policy_allows_user(policy, manifest->id, manifest->run_as))
 		return refuse(
 			reterr_refusal, REFUSAL_USER_NOT_ALLOWED,
-			"'%s' wants to run as '%s', expected 'affix-%s'; the host's administrator can allow it under 'users' in " HOST_POLICY_PATH,
+			"'%s' wants to run as '%s', expected 'affix-%s'; an administrator can allow it under 'users' in " HOST_POLICY_PATH,
 			manifest->id, manifest->run_as, manifest->id);
 	return 0;
 }

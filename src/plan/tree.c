@@ -36,6 +36,13 @@ void tree_done(struct tree *tree)
 	tree->rootfd = fd_close(tree->rootfd);
 }
 
+const char *tree_noun(const struct tree *tree)
+{
+	if (tree->is_copy)
+		return "image";
+	return tree->is_live ? "host" : "tree";
+}
+
 /* The length of the base of the directory *path*, 0 for the root itself. */
 static size_t base_length(const char *path)
 {

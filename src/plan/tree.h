@@ -22,6 +22,9 @@ struct tree {
 must_check int tree_open(const char *path, bool is_live, struct tree *ret);
 void tree_done(struct tree *tree);
 
+/* What sentences call it: "host", "tree", "image". */
+const char *tree_noun(const struct tree *tree);
+
 /* Opens the directory that is to hold *path*, making missing directories of a plan is not its
  * business. -ENOENT if absent. */
 must_check int tree_open_parent(const struct tree *tree, const char *path, int *ret_fd,

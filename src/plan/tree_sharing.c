@@ -106,8 +106,8 @@ static int refuse_shared(const struct accounts *accounts, const char *kind, uint
 		return -ENOMEM;
 	return refuse(
 		reterr_refusal, REFUSAL_SHARED_USER,
-		"the account '%s' of this host has %s %u, which is also that of '%s'; an add-on needs numbers of its own, give one of the two another or remove it",
-		accounts->name, kind, id, other);
+		"the account '%s' of this %s has %s %u, which is also that of '%s'; an add-on needs numbers of its own, give one of the two another or remove it",
+		accounts->name, tree_noun(accounts->tree), kind, id, other);
 }
 
 static int check_groups(struct accounts *accounts, struct refusal *reterr_refusal)

@@ -121,7 +121,7 @@ static int refuse_record(struct refusal *refusal, const char *id, const char *wh
 	return refuse(
 		refusal, REFUSAL_BAD_RECORD,
 		"the record '" RECORD_DIRECTORY "/%s" RECORD_SUFFIX
-		"' cannot be used (%s); put it back from a backup, or move it away and install '%s' again",
+		"' cannot be used (%s); put it back from a backup, or remove it and what it was about, as affix-updater(8) says under RECOVERY, and install '%s' again",
 		id, why, id);
 }
 

@@ -40,7 +40,7 @@ static const struct {
 
 static void cleanup_bus_error(sd_bus_error *error)
 {
-	sd_bus_error_free(error);
+	sd.bus_error_free(error);
 }
 
 static int on_job_removed(sd_bus_message *message, void *data, sd_bus_error *ret_error)
@@ -53,7 +53,7 @@ static int on_job_removed(sd_bus_message *message, void *data, sd_bus_error *ret
 
 	(void)ret_error;
 	manager->has_changed = true;
-	if (sd_bus_message_read(message, "uoss", &id, &path, &unit, &result) < 0 ||
+	if (sd.bus_message_read(message, "uoss", &id, &path, &unit, &result) < 0 ||
 	    strcmp(path, manager->job) != 0)
 		return 0;
 	manager->job[0] = '\0';
@@ -79,15 +79,15 @@ static int wait_until_ready(sd_bus *bus)
 		uint64_t now = clock_monotonic_usec();
 		int r;
 
-		r = sd_bus_process(bus, NULL);
+		r = sd.bus_process(bus, NULL);
 		if (r < 0)
 			return r;
-		if (sd_bus_is_ready(bus) > 0)
+		if (sd.bus_is_ready(bus) > 0)
 			return 0;
 		if (now >= end)
 			return -ETIMEDOUT;
 		if (r == 0)
-			r = sd_bus_wait(bus, end - now);
+			r = sd.bus_wait(bus, end - now);
 		if (r < 0 && r != -EINTR)
 			return r;
 	}
@@ -98,16 +98,16 @@ static int connect_private(sd_bus **ret)
 	sd_bus *bus = NULL;
 	int r;
 
-	r = sd_bus_new(&bus);
+	r = sd.bus_new(&bus);
 	if (r < 0)
 		return r;
-	r = sd_bus_set_address(bus, PRIVATE_ADDRESS);
+	r = sd.bus_set_address(bus, PRIVATE_ADDRESS);
 	if (r >= 0)
-		r = sd_bus_start(bus);
+		r = sd.bus_start(bus);
 	if (r >= 0)
 		r = wait_until_ready(bus);
 	if (r < 0) {
-		(void)sd_bus_close_unref(bus);
+		(void)sd.bus_close_unref(bus);
 		return r;
 	}
 	*ret = bus;
@@ -119,12 +119,12 @@ static int connect_system(sd_bus **ret)
 	sd_bus *bus = NULL;
 	int r;
 
-	r = sd_bus_open_system(&bus);
+	r = sd.bus_open_system(&bus);
 	if (r < 0)
 		return r;
 	r = wait_until_ready(bus);
 	if (r < 0) {
-		(void)sd_bus_close_unref(bus);
+		(void)sd.bus_close_unref(bus);
 		return r;
 	}
 	*ret = bus;
@@ -136,11 +136,11 @@ static int subscribe(struct manager *manager)
 {
 	int r;
 
-	r = sd_bus_match_signal(manager->bus, NULL, manager->destination, MANAGER_PATH,
+	r = sd.bus_match_signal(manager->bus, NULL, manager->destination, MANAGER_PATH,
 				MANAGER_OBJECT, "JobRemoved", on_job_removed, manager);
 	if (r < 0)
 		return r;
-	r = sd_bus_match_signal(manager->bus, NULL, manager->destination, NULL,
+	r = sd.bus_match_signal(manager->bus, NULL, manager->destination, NULL,
 				"org.freedesktop.DBus.Properties", "PropertiesChanged",
 				on_properties_changed, manager);
 	return r < 0 ? r : 0;
@@ -152,11 +152,11 @@ static int call_subscribe(struct manager *manager)
 	cleanup_bus_message sd_bus_message *message = NULL;
 	int r;
 
-	r = sd_bus_message_new_method_call(manager->bus, &message, manager->destination,
+	r = sd.bus_message_new_method_call(manager->bus, &message, manager->destination,
 					   MANAGER_PATH, MANAGER_OBJECT, "Subscribe");
 	if (r < 0)
 		return r;
-	r = sd_bus_message_set_auto_start(message, false);
+	r = sd.bus_message_set_auto_start(message, false);
 	if (r < 0)
 		return r;
 	r = manager_send(manager, message, 0, NULL);
@@ -186,7 +186,7 @@ static int connect_any(struct manager *manager)
 
 static void disconnect(struct manager *manager)
 {
-	manager->bus = sd_bus_close_unref(manager->bus);
+	manager->bus = sd.bus_close_unref(manager->bus);
 }
 
 static bool is_lost(int r)
@@ -214,9 +214,12 @@ static int reconnect(struct manager *manager)
 
 int manager_open(struct manager **ret)
 {
-	cleanup_manager struct manager *manager = calloc(1, sizeof(*manager));
-	int r;
+	cleanup_manager struct manager *manager = NULL;
+	int r = systemd_load();
 
+	if (r < 0)
+		return r;
+	manager = calloc(1, sizeof(*manager));
 	if (!manager)
 		return -ENOMEM;
 	r = connect_any(manager);
@@ -256,7 +259,7 @@ int manager_send(struct manager *manager, sd_bus_message *message, uint64_t time
 	int r;
 
 	manager->error[0] = '\0';
-	r = sd_bus_call(manager->bus, message, timeout_usec ? timeout_usec : MANAGER_CALL_USEC,
+	r = sd.bus_call(manager->bus, message, timeout_usec ? timeout_usec : MANAGER_CALL_USEC,
 			&error, ret);
 	if (r >= 0)
 		return 0;
@@ -271,11 +274,11 @@ static int call_once(struct manager *manager, const struct manager_method *metho
 	cleanup_bus_message sd_bus_message *message = NULL;
 	int r;
 
-	r = sd_bus_message_new_method_call(manager->bus, &message, manager->destination,
+	r = sd.bus_message_new_method_call(manager->bus, &message, manager->destination,
 					   method->path, method->interface, method->member);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_appendv(message, types, arguments);
+	r = sd.bus_message_appendv(message, types, arguments);
 	if (r < 0)
 		return r;
 	return manager_send(manager, message, method->timeout_usec, ret);
@@ -311,7 +314,7 @@ int manager_dispatch(struct manager *manager, uint64_t timeout_usec)
 	int r;
 
 	for (;;) {
-		r = manager->bus ? sd_bus_process(manager->bus, NULL) : -ENOTCONN;
+		r = manager->bus ? sd.bus_process(manager->bus, NULL) : -ENOTCONN;
 		if (is_lost(r)) {
 			manager->has_changed = true;
 			return reconnect(manager);
@@ -322,7 +325,7 @@ int manager_dispatch(struct manager *manager, uint64_t timeout_usec)
 			continue;
 		if (has_waited || manager->has_changed || timeout_usec == 0)
 			return 0;
-		r = sd_bus_wait(manager->bus, timeout_usec);
+		r = sd.bus_wait(manager->bus, timeout_usec);
 		if (r < 0 && r != -EINTR && !is_lost(r))
 			return r;
 		has_waited = true;

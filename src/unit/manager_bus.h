@@ -3,10 +3,10 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
-#include <systemd/sd-bus.h>
 
 #include "base/clock.h"
 #include "unit/manager.h"
+#include "unit/systemd.h"
 
 /* What the files of the manager share: its connection and its calls. */
 
@@ -27,7 +27,7 @@ struct manager {
 	char error[512];
 };
 
-DEFINE_CLEANUP(sd_bus_message *, bus_message, sd_bus_message_unref)
+DEFINE_CLEANUP(sd_bus_message *, bus_message, sd.bus_message_unref)
 #define cleanup_bus_message CLEANUP(cleanup_bus_message)
 
 /* A method and its place. */

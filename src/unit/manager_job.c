@@ -91,7 +91,7 @@ static int expect_job(struct manager *manager, sd_bus_message *reply)
 	const char *path = NULL;
 	int r;
 
-	r = sd_bus_message_read(reply, "o", &path);
+	r = sd.bus_message_read(reply, "o", &path);
 	if (r < 0)
 		return r;
 	if (strlen(path) >= sizeof(manager->job))
@@ -184,11 +184,11 @@ static int append_run_properties(sd_bus_message *message, const char *descriptio
 {
 	int r;
 
-	r = sd_bus_message_append(message, "(sv)(sv)(sv)", "Description", "s", description, "Type",
+	r = sd.bus_message_append(message, "(sv)(sv)(sv)", "Description", "s", description, "Type",
 				  "s", "oneshot", "RemainAfterExit", "b", 1);
 	if (r < 0)
 		return r;
-	return sd_bus_message_append(message, "(sv)(sv)", "TimeoutStartUSec", "t", timeout_usec,
+	return sd.bus_message_append(message, "(sv)(sv)", "TimeoutStartUSec", "t", timeout_usec,
 				     "TimeoutStopUSec", "t", (uint64_t)RUN_STOP_USEC);
 }
 
@@ -196,32 +196,32 @@ static int append_exec(sd_bus_message *message, const char *const *argv)
 {
 	int r;
 
-	r = sd_bus_message_open_container(message, 'r', "sv");
+	r = sd.bus_message_open_container(message, 'r', "sv");
 	if (r < 0)
 		return r;
-	r = sd_bus_message_append(message, "s", "ExecStart");
+	r = sd.bus_message_append(message, "s", "ExecStart");
 	if (r < 0)
 		return r;
-	r = sd_bus_message_open_container(message, 'v', "a(sasb)");
+	r = sd.bus_message_open_container(message, 'v', "a(sasb)");
 	if (r < 0)
 		return r;
-	r = sd_bus_message_open_container(message, 'a', "(sasb)");
+	r = sd.bus_message_open_container(message, 'a', "(sasb)");
 	if (r < 0)
 		return r;
-	r = sd_bus_message_open_container(message, 'r', "sasb");
+	r = sd.bus_message_open_container(message, 'r', "sasb");
 	if (r < 0)
 		return r;
-	r = sd_bus_message_append(message, "s", argv[0]);
+	r = sd.bus_message_append(message, "s", argv[0]);
 	if (r < 0)
 		return r;
 	/* NOLINTNEXTLINE(performance-no-int-to-ptr): they are read only, which is not said */
-	r = sd_bus_message_append_strv(message, (char **)(uintptr_t)argv);
+	r = sd.bus_message_append_strv(message, (char **)(uintptr_t)argv);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_append(message, "b", 0);
+	r = sd.bus_message_append(message, "b", 0);
 	/* The struct, the array, the variant, the property. */
 	for (int i = 0; i < 4 && r >= 0; i++)
-		r = sd_bus_message_close_container(message);
+		r = sd.bus_message_close_container(message);
 	return r;
 }
 
@@ -233,14 +233,14 @@ static int queue_run(struct manager *manager, const char *name, const char *desc
 	cleanup_bus_message sd_bus_message *reply = NULL;
 	int r;
 
-	r = sd_bus_message_new_method_call(manager->bus, &message, manager->destination,
+	r = sd.bus_message_new_method_call(manager->bus, &message, manager->destination,
 					   MANAGER_PATH, MANAGER_OBJECT, "StartTransientUnit");
 	if (r < 0)
 		return r;
-	r = sd_bus_message_append(message, "ss", name, "fail");
+	r = sd.bus_message_append(message, "ss", name, "fail");
 	if (r < 0)
 		return r;
-	r = sd_bus_message_open_container(message, 'a', "(sv)");
+	r = sd.bus_message_open_container(message, 'a', "(sv)");
 	if (r < 0)
 		return r;
 	r = append_run_properties(message, description, timeout_usec);
@@ -249,10 +249,10 @@ static int queue_run(struct manager *manager, const char *name, const char *desc
 	r = append_exec(message, argv);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_close_container(message);
+	r = sd.bus_message_close_container(message);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_append(message, "a(sa(sv))", 0);
+	r = sd.bus_message_append(message, "a(sa(sv))", 0);
 	if (r < 0)
 		return r;
 	r = manager_send(manager, message, 0, &reply);

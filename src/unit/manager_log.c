@@ -13,12 +13,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "unit/manager.h"
+#include "unit/systemd.h"
 
 #define JOURNAL_SOCKET "/run/systemd/journal/io.systemd.journal"
 /* With its NUL, which ends a message. */
@@ -31,7 +31,8 @@
 
 static void cleanup_journal(sd_journal **journal)
 {
-	sd_journal_close(*journal);
+	if (*journal)
+		sd.journal_close(*journal);
 }
 
 /* Best effort: the lines that are there already are worth having. */
@@ -73,16 +74,16 @@ static int match(sd_journal *journal, const char *unit)
 	r = str_format(&about_unit, "UNIT=%s", unit);
 	if (r < 0)
 		return r;
-	r = sd_journal_add_match(journal, by_unit, 0);
+	r = sd.journal_add_match(journal, by_unit, 0);
 	if (r < 0)
 		return r;
-	r = sd_journal_add_disjunction(journal);
+	r = sd.journal_add_disjunction(journal);
 	if (r < 0)
 		return r;
-	r = sd_journal_add_match(journal, "_PID=1", 0);
+	r = sd.journal_add_match(journal, "_PID=1", 0);
 	if (r < 0)
 		return r;
-	r = sd_journal_add_match(journal, about_unit, 0);
+	r = sd.journal_add_match(journal, about_unit, 0);
 	return r < 0 ? r : 0;
 }
 
@@ -95,7 +96,7 @@ static void read_field(sd_journal *journal, const char *field, const char **ret,
 
 	*ret = "";
 	*ret_size = 0;
-	if (sd_journal_get_data(journal, field, &data, &size) < 0 || size < prefix)
+	if (sd.journal_get_data(journal, field, &data, &size) < 0 || size < prefix)
 		return;
 	*ret = (const char *)data + prefix;
 	*ret_size = size - prefix;
@@ -141,16 +142,16 @@ static int collect(sd_journal *journal, uint64_t since_usec, size_t max_lines, s
 {
 	int r;
 
-	r = sd_journal_seek_tail(journal);
+	r = sd.journal_seek_tail(journal);
 	if (r < 0)
 		return r;
 	while (lines->count < max_lines) {
 		uint64_t at = 0;
 
-		r = sd_journal_previous(journal);
+		r = sd.journal_previous(journal);
 		if (r <= 0)
 			return r;
-		r = sd_journal_get_realtime_usec(journal, &at);
+		r = sd.journal_get_realtime_usec(journal, &at);
 		if (r < 0)
 			return r;
 		if (at < since_usec)
@@ -179,13 +180,16 @@ int manager_log_tail(const char *unit, uint64_t since_usec, size_t max_lines, st
 	int r;
 
 	synchronize();
-	r = sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY | SD_JOURNAL_SYSTEM);
+	r = systemd_load();
+	if (r < 0)
+		return r;
+	r = sd.journal_open(&journal, SD_JOURNAL_LOCAL_ONLY | SD_JOURNAL_SYSTEM);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
 		return r;
 	/* One byte more shows that a line goes on. */
-	(void)sd_journal_set_data_threshold(journal, strlen("MESSAGE=") + MANAGER_LOG_LINE_MAX + 1);
+	(void)sd.journal_set_data_threshold(journal, strlen("MESSAGE=") + MANAGER_LOG_LINE_MAX + 1);
 	r = match(journal, unit);
 	if (r < 0)
 		return r;

@@ -69,7 +69,7 @@ static int read_text(sd_bus_message *message, char *place, size_t size)
 	const char *text = NULL;
 	int r;
 
-	r = sd_bus_message_read(message, "s", &text);
+	r = sd.bus_message_read(message, "s", &text);
 	if (r < 0)
 		return r;
 	(void)snprintf(place, size, "%s", text);
@@ -81,17 +81,17 @@ static int read_texts(sd_bus_message *message, struct strv *list)
 	const char *text = NULL;
 	int r;
 
-	r = sd_bus_message_enter_container(message, 'a', "s");
+	r = sd.bus_message_enter_container(message, 'a', "s");
 	if (r < 0)
 		return r;
-	while ((r = sd_bus_message_read(message, "s", &text)) > 0) {
+	while ((r = sd.bus_message_read(message, "s", &text)) > 0) {
 		r = strv_add(list, text);
 		if (r < 0)
 			return r;
 	}
 	if (r < 0)
 		return r;
-	return sd_bus_message_exit_container(message);
+	return sd.bus_message_exit_container(message);
 }
 
 static int read_id(sd_bus_message *message, char *place, size_t size)
@@ -100,7 +100,7 @@ static int read_id(sd_bus_message *message, char *place, size_t size)
 	size_t n = 0;
 	int r;
 
-	r = sd_bus_message_read_array(message, 'y', (const void **)&bytes, &n);
+	r = sd.bus_message_read_array(message, 'y', (const void **)&bytes, &n);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n && 2 * i + 2 < size; i++)
@@ -114,7 +114,7 @@ static int read_job(sd_bus_message *message, bool *place)
 	uint32_t id = 0;
 	int r;
 
-	r = sd_bus_message_read(message, "(uo)", &id, &path);
+	r = sd.bus_message_read(message, "(uo)", &id, &path);
 	if (r < 0)
 		return r;
 	*place = id != 0;
@@ -123,7 +123,7 @@ static int read_job(sd_bus_message *message, bool *place)
 
 static int read_u64(sd_bus_message *message, uint64_t *place)
 {
-	return sd_bus_message_read(message, "t", place);
+	return sd.bus_message_read(message, "t", place);
 }
 
 static int read_bool(sd_bus_message *message, bool *place)
@@ -131,7 +131,7 @@ static int read_bool(sd_bus_message *message, bool *place)
 	int value = 0;
 	int r;
 
-	r = sd_bus_message_read(message, "b", &value);
+	r = sd.bus_message_read(message, "b", &value);
 	if (r < 0)
 		return r;
 	*place = value != 0;
@@ -163,9 +163,9 @@ static int read_value(sd_bus_message *message, const struct property *property, 
 		return read_bool(message, place);
 	case PROPERTY_PID:
 	case PROPERTY_U32:
-		return sd_bus_message_read(message, "u", place);
+		return sd.bus_message_read(message, "u", place);
 	case PROPERTY_INT:
-		return sd_bus_message_read(message, "i", place);
+		return sd.bus_message_read(message, "i", place);
 	case PROPERTY_U64:
 		return read_u64(message, place);
 	case PROPERTY_ID:
@@ -195,36 +195,36 @@ static int read_property(sd_bus_message *message, struct manager_unit *unit)
 	const char *name = NULL;
 	int r;
 
-	r = sd_bus_message_read(message, "s", &name);
+	r = sd.bus_message_read(message, "s", &name);
 	if (r < 0)
 		return r;
 	property = property_find(name);
 	if (!property)
-		return sd_bus_message_skip(message, "v");
-	r = sd_bus_message_peek_type(message, NULL, &contents);
+		return sd.bus_message_skip(message, "v");
+	r = sd.bus_message_peek_type(message, NULL, &contents);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_enter_container(message, 'v', contents);
+	r = sd.bus_message_enter_container(message, 'v', contents);
 	if (r < 0)
 		return r;
 	r = read_value(message, property, (char *)unit + property->offset);
 	if (r < 0)
 		return r;
-	return sd_bus_message_exit_container(message);
+	return sd.bus_message_exit_container(message);
 }
 
 static int read_properties(sd_bus_message *message, struct manager_unit *unit)
 {
 	int r;
 
-	r = sd_bus_message_enter_container(message, 'a', "{sv}");
+	r = sd.bus_message_enter_container(message, 'a', "{sv}");
 	if (r < 0)
 		return r;
-	while ((r = sd_bus_message_enter_container(message, 'e', "sv")) > 0) {
+	while ((r = sd.bus_message_enter_container(message, 'e', "sv")) > 0) {
 		r = read_property(message, unit);
 		if (r < 0)
 			return r;
-		r = sd_bus_message_exit_container(message);
+		r = sd.bus_message_exit_container(message);
 		if (r < 0)
 			return r;
 	}
@@ -243,7 +243,7 @@ int manager_get_unit(struct manager *manager, const char *unit, struct manager_u
 	r = manager_call(manager, &load, &loaded, "s", unit);
 	if (r < 0)
 		return r;
-	r = sd_bus_message_read(loaded, "o", &get.path);
+	r = sd.bus_message_read(loaded, "o", &get.path);
 	if (r < 0)
 		return r;
 	r = manager_call(manager, &get, &reply, "s", "");

@@ -15,9 +15,13 @@
 #include "unit/unit_check.h"
 #include "unit/unit_words.h"
 
-/* Targets that every service is ordered behind: one that they pulled in would wait for itself. */
-#define EARLY_TARGETS \
-	"basic.target local-fs.target paths.target slices.target sockets.target sysinit.target"
+/* Targets that every service is ordered behind: one that they pulled in would wait for itself. And
+ * those that logins, sshd and remote file systems wait for, which wait for what they want: an
+ * add-on that hangs at boot would lock everybody out. */
+#define EARLY_TARGETS                                                                            \
+	"basic.target local-fs.target paths.target slices.target sockets.target sysinit.target " \
+	"network.target network-online.target network-pre.target nss-lookup.target "             \
+	"nss-user-lookup.target remote-fs.target time-set.target time-sync.target"
 
 /* Variables that change what code runs, or that systemd speaks through. */
 #define ENVIRONMENT_REFUSED                                                                      \
@@ -184,7 +188,7 @@ static int check_units(const struct unit_check *check, enum foreign targets)
 		[FOREIGN_TARGETS] =
 			"it may only name units of this add-on and the targets that updater.yaml(5) lists",
 		[FOREIGN_LATE_TARGETS] =
-			"it may only name units of this add-on and the targets that updater.yaml(5) lists, and none that is reached before services start; 'multi-user.target' or, for a timer, 'timers.target' is usual",
+			"it may only name units of this add-on and the targets that updater.yaml(5) lists, and none that is reached before services start or that logins wait for; 'multi-user.target' or, for a timer, 'timers.target' is usual",
 	};
 	static_assert(ARRAY_SIZE(expected) == FOREIGN_N, "every kind has its sentence");
 	const char *p = check->entry->value;

@@ -208,7 +208,7 @@ for lines in ('Wants=sshd.service', 'Requires=sshd.service', 'Requisite=x.servic
               'After=a.service multi-user.target', 'Requires=default.target', 'DefaultDependencies=no', 'RequiresMountsFor=/x', 'StartLimitAction=reboot', 'FailureAction=poweroff-immediate',
               'SuccessAction=exit', 'JobTimeoutAction=reboot', 'RebootArgument=x', 'AllowIsolate=yes', 'RefuseManualStop=yes', 'IgnoreOnIsolate=yes', 'StopWhenUnneeded=yes', 'After='):
     unit('unit-foreign unit-directive', lines, section='Unit')
-for lines in ('Alias=sshd.service', 'Alias=affix-{id}2.service', 'Also=sshd.service', 'RequiredBy=multi-user.target', 'RequiredBy=sshd.service', 'WantedBy=sysinit.target', 'WantedBy=basic.target',
+for lines in ('Alias=sshd.service', 'Alias=affix-{id}2.service', 'Also=sshd.service', 'RequiredBy=multi-user.target', 'RequiredBy=sshd.service', 'WantedBy=sysinit.target', 'WantedBy=basic.target', 'WantedBy=network.target',
               'WantedBy=sshd.service', 'WantedBy=reboot.target', 'WantedBy=../x.target', 'WantedBy=x', 'UpheldBy=multi-user.target', 'DefaultInstance=x', 'WantedBy=default.target'):
     unit('unit-foreign unit-directive unit-name', lines, section='Install')
 for lines in ('Slice=system.slice', 'Slice=-.slice', 'Sockets=x.socket', 'BusName=org.freedesktop.systemd1'):

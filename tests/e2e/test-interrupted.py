@@ -387,6 +387,24 @@ class Cut(Case):
                 self.assertEqual(self.ask('repair', 'shut')['outcome'], 'done')
                 self.assertState('shut', '1.0.0')
 
+    def test_what_is_masked_while_the_old_version_stops_stays_masked_and_off(self):
+        addon = self.addon('veil', '1.0.0', options='--ignore-term')
+        addon.service['Service']['TimeoutStopSec'] = '4'
+        self.install('veil', self.work.bundle(addon))
+        link = self.host.path('/etc/systemd/system/affix-veil.service')
+        task = self.in_background('install', 'veil', self.tagged('veil', '1.1.0'))
+        self.until(lambda: self.show('affix-veil.service', 'ActiveState') == 'deactivating', 30)
+        self.host.shell('ln -sf /dev/null /etc/systemd/system/affix-veil.service', check=True)
+        result = task.join()
+        self.assertEqual((result['outcome'], result['name']), ('rolled-back', 'held'), result)
+        self.assertIn("'/etc/systemd/system/affix-veil.service' masks a unit of it", result['message'])
+        self.assertIn('1.0.0 is back, but not started', result['message'])
+        self.assertEqual(os.readlink(link), '/dev/null')
+        self.assertEqual(self.show('affix-veil.service', 'ActiveState'), 'inactive')
+        self.assertEqual((self.phase('veil'), self.status('veil')['quarantine']), (None, []))
+        self.assertEqual(self.ask('repair', 'veil')['outcome'], 'done')
+        self.assertRuns('veil', '1.0.0')
+
     def test_old_version_has_its_time_to_stop_when_the_updater_is_killed_meanwhile(self):
         addon = self.addon('calm', '1.0.0', options='--ignore-term')
         addon.service['Service']['TimeoutStopSec'] = '13'

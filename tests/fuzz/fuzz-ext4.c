@@ -204,8 +204,10 @@ static void change(struct edit *edit)
 	memcpy(content, base, 3000);
 	if (edit_make_file(edit, dir, "new", 3000, &attributes, &made) == 0 &&
 	    edit_write_blocks(edit, made, 0, content, 3000) == 0 &&
-	    edit_want_blocks(edit, made, 0, 3000) == 0 && edit_fetch_blocks(edit) == 0)
+	    edit_want_blocks(edit, made, 0, 3000) == 0 && edit_settle(edit) == 0) {
+		edit_fetch_blocks(edit);
 		ignore_result(edit_read_blocks(edit, made, 0, content, 3000));
+	}
 	if (edit_lookup(edit, dir, name, &made) == 0 && edit_replace_content(edit, made, 2000) == 0)
 		ignore_result(edit_write_blocks(edit, made, 0, content, 2000));
 	ignore_result(edit_make_directory(edit, dir, "newer", &attributes, &made));

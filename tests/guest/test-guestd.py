@@ -20,6 +20,10 @@ import time
 import tty
 import unittest
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'e2e'))
+
+import hanging  # noqa: E402
+
 BUILD = pathlib.Path(os.environ['AFFIX_BUILD'])
 GUESTD = BUILD / 'bin/affix-guestd'
 AFFIX = BUILD / 'bin/affix'
@@ -296,14 +300,14 @@ class InANamespace(Conversation):
         self.directory = tempfile.TemporaryDirectory()
         self.addCleanup(self.directory.cleanup)
 
-    def begin(self, systemctl):
+    def begin(self, systemctl, pass_fds=()):
         script = pathlib.Path(self.directory.name, 'systemctl')
         script.write_text(f'#!/bin/sh\n{systemctl}\n')
         script.chmod(0o755)
         ours, theirs = socket.socketpair()
         self.addCleanup(ours.close)
         self.program = subprocess.Popen(['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc', 'bash', '-c', AS_INIT, 'init', GUESTD, script], stdin=theirs,
-                                        stdout=theirs, stderr=subprocess.PIPE, text=True)
+                                        stdout=theirs, stderr=subprocess.PIPE, text=True, pass_fds=pass_fds)
         theirs.close()
         self.addCleanup(self.end)
         return Peer(ours.fileno(), ours.fileno())
@@ -339,6 +343,18 @@ class InANamespace(Conversation):
         self.assertEqual(answer['data']['state'], 'unknown')
         self.assertLess(time.monotonic() - began, 12)
         self.assertAnswers(peer)
+
+    @unittest.skipIf(hanging.unavailable(), 'a FUSE file system needs root and /dev/fuse')
+    def test_a_manager_that_cannot_be_killed_is_waited_for_a_second_more(self):
+        with hanging.File('nobody', 4096) as file:
+            peer = self.begin(f'exec cat <&{file.fileno()}', [file.fileno()])
+            began = time.monotonic()
+            peer.send(request('health', 'h'))
+            answer = peer.answer(20)
+            self.assertIsNotNone(answer)
+            self.assertEqual(answer['data']['state'], 'unknown')
+            self.assertLess(time.monotonic() - began, 13)
+            self.assertAnswers(peer)
 
     def test_shutdown_is_answered_and_then_told_to_pid_1(self):
         peer = self.begin('exit 1')

@@ -191,6 +191,37 @@ class SameTree(Case):
         with images.unpacked(image, self.work.path) as found:
             self.assertEqual(scenario.listing(found, '--brief'), self.story.bare)
 
+    def test_what_an_image_has_lost_of_an_add_on_comes_back_with_its_bundle(self):
+        place = f'opt/affix/{scenario.ID}'
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        self.assertIn('installed already, nothing changed', self.affix(*image_command(self.story, self.image(tree=tree))).stdout)
+        for lost in (place, f'{place}/versions/1.0.0', f'{place}/versions/1.0.0/{scenario.ID}', f'{place}/current',
+                     f'etc/systemd/system/affix-{scenario.ID}.service', f'etc/affix/addons/{scenario.ID}.json'):
+            with self.subTest(lost):
+                damaged = self.story.copy(tree)
+                path = damaged / lost
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                image = self.image(tree=damaged)
+                self.assertIn(f"'{scenario.ID}' 1.0.0 is repaired", self.affix(*image_command(self.story, image)).stdout)
+                images.check(image)
+                self.assertIn(': as installed', self.affix('image', 'drift', image, scenario.ID).stdout)
+                with images.unpacked(image, self.work.path) as found:
+                    self.assertEqual(scenario.listing(found, '--brief'), scenario.listing(tree, '--brief'))
+
+    def test_a_unit_that_is_masked_in_an_image_stays_masked(self):
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        unit = tree / f'etc/systemd/system/affix-{scenario.ID}.service'
+        unit.unlink()
+        unit.symlink_to('/dev/null')
+        image = self.image(tree=tree)
+        before = digest(image)
+        self.affix(*image_command(self.story, image))
+        self.assertEqual(digest(image), before)
+        (tree / f'opt/affix/{scenario.ID}/current').unlink()
+        self.refused('held', *image_command(self.story, self.image(tree=tree)))
+
     def test_the_live_updater_goes_on_with_the_record(self):
         image = self.image()
         self.affix(*image_command(self.story, image))
@@ -433,16 +464,40 @@ class Content(Case):
                 done = subprocess.run([fixture.AFFIX, 'image', 'cat', image, path], capture_output=True, check=True)
                 self.assertEqual(done.stdout, self.data.read_bytes())
 
-    def test_a_disk_that_cannot_be_waited_for_in_part_is_waited_for_in_whole(self):
-        for error, code in (('ENOSYS', 0), ('EIO', 1)):
-            with self.subTest(error):
-                image = self.image()
-                before = images.used_bytes(image)
-                done = fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=sync_file_range', '-e', f'inject=sync_file_range:error={error}',
-                                    fixture.AFFIX, *self.command(image)], check=False)
-                self.assertEqual(done.returncode, code, done.stderr)
-                self.assertEqual(images.used_bytes(image) == before, code == 1)
+    def test_content_is_read_past_the_kernels_memory_of_it(self):
+        image, trace = self.image(), self.work.fresh('trace')
+        fixture.run(['strace', '-f', '-o', trace, '-e', 'trace=openat,pread64', fixture.AFFIX, *self.command(image)])
+        direct, reading, done = set(), {}, 0
+        for line in trace.read_text().splitlines():
+            thread = line.split()[0]
+            opened, begun, ended = re.search(r'O_DIRECT\b.* = (\d+)$', line), re.search(r' pread64\((\d+),', line), re.search(r' = (\d+)$', line)
+            if opened:
+                direct.add(opened[1])
+            if begun:
+                reading[thread] = begun[1]
+            if ended and 'pread64' in line and reading[thread] in direct:
+                done += int(ended[1])
+        # Once, and all of it.
+        size = self.data.stat().st_size
+        self.assertTrue(size <= done < size + (1 << 20), f'{done} of {size}')
+
+    def refusing(self, where):
+        """A program's surroundings in which no disk can be read so."""
+        library = self.work.fresh('nodirect.so')
+        fixture.run(['cc', '-shared', '-fPIC', '-o', library, images.HERE.parent / 'lib/nodirect.c'])
+        return ['-E', f'LD_PRELOAD={library}', '-E', f'NODIRECT={where}']
+
+    def test_where_that_cannot_be_the_kernel_forgets_it_and_reads_it_again(self):
+        for where in ('open', 'read'):
+            with self.subTest(where):
+                image, trace = self.image(), self.work.fresh('trace')
+                fixture.run(['strace', *self.refusing(where), '-f', '-o', trace, '-P', image, '-e', 'trace=fadvise64', fixture.AFFIX,
+                             *self.command(image)])
+                forgotten = sum(int(size) for size in re.findall(r'fadvise64\(\d+, \d+, (\d+), POSIX_FADV_DONTNEED', trace.read_text()))
+                self.assertGreaterEqual(forgotten, self.data.stat().st_size)
                 images.check(image)
+                done = subprocess.run([fixture.AFFIX, 'image', 'cat', image, f'/opt/affix/large/current/{self.data.name}'], capture_output=True, check=True)
+                self.assertEqual(done.stdout, self.data.read_bytes())
 
     def writes(self, image):
         """The sizes of what an inject writes to the image."""
@@ -507,6 +562,17 @@ class Content(Case):
         images.check(image)
         self.assertEqual(self.affix('image', 'ls', image, '/opt/affix/fourth/current').stdout.count('zeros'), 12)
 
+    def test_memory_grows_by_one_row_of_the_table_for_each_cell(self):
+        peaks = []
+        for megabytes in (8, 168):
+            data = self.work.fresh('zeros')
+            data.write_bytes(bytes(megabytes << 20))
+            bundle, image = self.work.bundle(self.work.addon('zeros', '1.0.0'), entries=[data]), self.image(size=f'{megabytes + 64}M')
+            done = fixture.run(['/usr/bin/time', '-f', '%M', fixture.AFFIX, 'image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, bundle])
+            peaks.append(int(done.stderr.split()[-1]) << 10)
+        # Rows of 24 bytes, and what the table is longer than it has to be.
+        self.assertLess(peaks[1] - peaks[0], (160 << 20) / 1024 * 24 + (1 << 20))
+
     def scattered(self):
         """An image with no more room than the holes between small files."""
         tree = self.work.fresh('tree')
@@ -539,10 +605,11 @@ class Content(Case):
         sizes = self.writes(image)
         large = [number for number, size in enumerate(sizes, 1) if size == 256 << 10]
         self.assertGreater(len(large), 15)
-        for number in (1, large[0], large[9], large[-1], large[-1] + 1, large[-1] + 2, large[-1] + 4):
-            with self.subTest(number):
+        numbers = (1, large[0], large[9], large[-1], large[-1] + 1, large[-1] + 2, large[-1] + 4)
+        for number, surroundings in [*((number, []) for number in numbers), *((large[9], self.refusing(where)) for where in ('open', 'read'))]:
+            with self.subTest((number, surroundings)):
                 shutil.copy(source, image)
-                done = fixture.run(['strace', '-f', '-o', '/dev/null', '-P', image, '-e', 'trace=pwrite64', '-e',
+                done = fixture.run(['strace', *surroundings, '-f', '-o', '/dev/null', '-P', image, '-e', 'trace=pwrite64', '-e',
                                     f'inject=pwrite64:poke_enter=@arg2=a5a5a5a5a5a5a5a5:when={number}', fixture.AFFIX, *self.command(image)], check=False)
                 self.assertEqual((done.returncode, done.stdout), (1, ''), done.stderr)
                 self.assertIn('nothing was changed', done.stderr)
@@ -1099,7 +1166,9 @@ class Refusals(Case):
         self.affix('image', 'inject', '--config', f'other={config}', image, bundle, code=2)
 
     def test_add_ons_that_are_not_there(self):
-        self.refused('not-installed', 'image', 'rm-add-on', self.image(), 'nothing')
+        for verb in ('rm-add-on', 'status', 'drift'):
+            done = self.refused('not-installed', 'image', verb, self.image(), 'nothing')
+            self.assertIn("is not installed in this image; 'affix image status' lists what is", done.stderr)
 
 
 if __name__ == '__main__':

@@ -97,7 +97,30 @@ class Trees(unittest.TestCase):
                         ['uninstall', 'probe', '--purge']):
             done = self.affix(*command)
             self.assertEqual((done.returncode, done.stderr), (0, ''), command)
-        self.assertFails(self.affix('status', 'nothing'), 1, 'not-installed', "'nothing'")
+        for verb in 'status', 'drift', 'repair', 'uninstall':
+            self.assertFails(self.affix(verb, 'nothing'), 1, 'not-installed', "'nothing' is not installed in this tree; 'affix status' lists")
+
+    def test_a_bundle_that_is_installed_and_damaged_is_said_to_be(self):
+        self.affix('install', self.one)
+        whole = self.affix('install', self.one).stdout
+        self.assertTrue(whole.endswith('installed already, nothing changed\n'), whole)
+        (self.tree / 'opt/affix/probe/versions/1.0.0/probe').unlink()
+        done = self.affix('install', self.one)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertTrue(done.stdout.endswith("; it is not as it was installed, 'affix drift probe' says where\n"), done.stdout)
+
+    def test_what_is_held_and_stopped_is_as_it_should_be_without_its_links(self):
+        self.affix('install', self.one)
+        self.affix('hold', 'probe', '--stop')
+        for words in ['repair', 'probe'], ['install', self.one]:
+            self.assertTrue(self.affix(*words).stdout.endswith(', nothing changed\n'), words)
+
+    def test_nothing_is_held_where_nothing_is_installed(self):
+        self.affix('install', self.one)
+        self.affix('hold', 'probe', '--stop', '--reason', 'look')
+        self.affix('uninstall', 'probe')
+        addon, = self.result('status')['data']['addons']
+        self.assertEqual((addon['held'], addon['hold_reason']), (False, None))
 
     def test_every_command_answers_json_with_all_members(self):
         for words in (['plan', self.one], ['install', self.one], ['status'], ['drift'], ['repair', 'probe'],
@@ -534,6 +557,48 @@ class Trees(unittest.TestCase):
             self.skipTest('user namespaces are not allowed here')
         done = fixture.run(['unshare', '--map-root-user', fixture.AFFIX, 'hold', 'probe', '--root', tree], check=False, **nobody)
         self.assertFails(done, 1, 'forbidden', f"'{tree}'", 'nothing was changed')
+
+    def test_a_version_that_is_lost_is_had_back_as_the_refusal_says(self):
+        self.affix('install', self.one)
+        self.affix('install', self.two)
+        shutil.rmtree(self.tree / 'opt/affix/probe/versions/1.0.0')
+        self.assertFails(self.affix('rollback', 'probe'), 1, 'rollback-impossible', 'install its bundle with --allow-downgrade')
+        self.assertEqual(self.affix('install', self.one, '--allow-downgrade').returncode, 0)
+        self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+
+    def test_records_that_others_may_have_written_are_not_believed(self):
+        self.affix('install', self.one)
+        (self.tree / 'var/lib/affix/updater').chmod(0o1777)
+        for words in ['status'], ['drift'], ['install', self.two], ['uninstall', 'probe']:
+            self.assertFails(self.affix(*words), 1, 'bad-record', "'/var/lib/affix/updater'", 'chmod 0700')
+
+    def test_what_the_manual_removes_with_a_bad_record_lets_the_add_on_be_installed_again(self):
+        addon = self.work.addon('broken', '1.0.0')
+        addon.manifest['state_dirs'] = ['/var/lib/affix/broken']
+        extra = json.loads(json.dumps(addon.service))
+        del extra['Install']
+        addon.units['affix-broken_part.service'] = extra
+        bundle = self.work.bundle(addon)
+        self.affix('install', bundle)
+        self.affix('install', self.one)
+        record = self.tree / 'var/lib/affix/updater/broken.json'
+        record.write_text('{')
+        self.assertFails(self.affix('install', bundle), 1, 'bad-record', 'affix-updater(8)')
+        manual = (fixture.TOP / 'man/affix-updater.8.scd').read_text()
+        command, = re.findall(r'^rm -rf (?:.*\\\n)*.*$', manual, re.MULTILINE)
+        fixture.run(['bash', '-c', command.replace('ID', 'broken').replace(' /', f' {self.tree}/')])
+        self.assertEqual([path for path in self.tree.rglob('*broken*') if 'locks' not in path.parts and 'parted' not in path.name], [])
+        done = self.affix('install', bundle)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertEqual(self.affix('drift').stdout, 'broken 1.0.0: as installed\nprobe 1.0.0: as installed\n')
+
+    def test_files_that_are_none_are_said_to_be(self):
+        fifo = self.work.fresh('fifo')
+        os.mkfifo(fifo)
+        for words in ['install', '/dev/zero'], ['install', fifo], ['install', self.one, '--signature', fifo], ['configure', 'probe', '/dev/null']:
+            self.assertFails(self.affix(*words), 1, 'error', f"'{words[-1]}'", ': it is no regular file')
+        done = fixture.affix(['verify', '-p', self.work.public, fifo])
+        self.assertFails(done, 1, 'error', f"'{fifo}'", ': it is no regular file')
 
     def test_the_host_that_runs_is_no_tree(self):
         done = fixture.run(['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec "$@"', 'sh',

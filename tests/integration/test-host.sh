@@ -30,6 +30,9 @@ code=0
 said=$(echo hello | host_run "$one" sh -c 'cat; exit 7') || code=$?
 [ "$said $code" = 'hello 7' ] || fail "a command inside said '$said' and ended with $code"
 [ "$(host_run_as nobody "$one" id -un)" = nobody ] || fail "a command does not run as another user"
+# Bit 25 is CAP_SYS_TIME.
+bounded=$(host_run "$one" sed -n 's/^CapBnd:\t//p' /proc/self/status)
+[ $((16#$bounded >> 25 & 1)) = 0 ] || fail "a command inside could set the machine's clock"
 
 before=$(host_run "$one" cat /proc/1/stat | cut -d' ' -f22)
 host_run "$one" touch /opt/kept /run/lost

@@ -17,7 +17,8 @@ Nothing survives the test: a keeper process in a session of its own holds a pidf
 test) and removes processes, cgroups, mounts and the directory when the owner ends, however it ends.
 
 Commands run by nsenter: they have the namespaces of the host, yet the caller's cgroup, no seccomp
-filter, and all capabilities unless `user` drops them. A test of sandboxing asks systemd to run it.
+filter, and all capabilities unless `user` drops them, but that to set the clock, which is the machine's. A test of
+sandboxing asks systemd to run it.
 
 Where PID 1 is systemd, nspawn makes a scope for the host; elsewhere the host gets a cgroup of its own,
 made here, because two hosts in one cgroup would share each other's slices. Resource limits are not
@@ -427,9 +428,10 @@ class Host:
         leader = self.leader
         if leader is None:
             raise HostError(f'{self.directory.name} does not run')
-        prefix = ['nsenter', '--target', str(leader), '--all', '--']
+        prefix = ['nsenter', '--target', str(leader), '--all', '--', 'setpriv', '--bounding-set=-sys_time']
         if user is not None:
-            prefix += ['setpriv', f'--reuid={user}', f'--regid={self.group_of(user)}', '--init-groups', '--']
+            prefix += [f'--reuid={user}', f'--regid={self.group_of(user)}', '--init-groups']
+        prefix.append('--')
         return prefix + [str(word) for word in command]
 
     def popen(self, command, user=None, environment=None, **arguments):

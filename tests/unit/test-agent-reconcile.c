@@ -441,6 +441,9 @@ static void the_updaters_answers_are_sorted(void **state)
 	assert_int_equal(reconcile_judge_result(&result), MEMORY_QUARANTINED);
 	result.outcome = RESULT_ROLLED_BACK;
 	assert_int_equal(reconcile_judge_result(&result), MEMORY_QUARANTINED);
+	/* Masked by its administrator meanwhile. */
+	(void)snprintf(result.name, sizeof(result.name), "held");
+	assert_int_equal(reconcile_judge_result(&result), MEMORY_TRANSIENT);
 	result.outcome = RESULT_INTERRUPTED;
 	assert_int_equal(reconcile_judge_result(&result), MEMORY_TRANSIENT);
 	result.outcome = RESULT_FAILED; /* the host is at fault: nothing against the add-on */

@@ -9,8 +9,12 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+#include "base/fd.h"
 
 #define BUFFER_SIZE 65536U
 #define ROUNDS      200U
@@ -106,6 +110,54 @@ static void end_waits_for_what_was_posted(void **state)
 	assert_null(hasher_free(NULL));
 }
 
+/* Pieces of a file by turns through one buffer, of each only the first bytes. */
+static void assert_reads(bool is_cut_off)
+{
+	static uint8_t content[4 * BUFFER_SIZE];
+	uint8_t data[BUFFER_SIZE];
+	cleanup_hasher struct hasher *hasher = NULL;
+	cleanup_fd int fd = memfd_create("content", MFD_CLOEXEC);
+	struct digest_state wanted_state;
+	struct digest_state state;
+	struct digest wanted;
+	struct digest digest;
+	int result = 0;
+
+	for (size_t i = 0; i < sizeof(content); i++)
+		content[i] = (uint8_t)(i * 7 + i / BUFFER_SIZE);
+	assert_int_equal(write(fd, content, sizeof(content) - is_cut_off),
+			 sizeof(content) - is_cut_off);
+	assert_int_equal(hasher_new(&hasher), 0);
+	digest_begin(&state);
+	digest_begin(&wanted_state);
+	for (unsigned i = 4; i-- > 0;) {
+		hasher_post_read(hasher, &state,
+				 &(struct hasher_read){.fd = fd,
+						       .offset = i * BUFFER_SIZE,
+						       .data = data,
+						       .size = BUFFER_SIZE,
+						       .digested = BUFFER_SIZE - i,
+						       .result = &result});
+		digest_add(&wanted_state, content + i * BUFFER_SIZE, BUFFER_SIZE - i);
+	}
+	hasher_wait(hasher, hasher_last(hasher));
+	digest_end(&state, &digest);
+	digest_end(&wanted_state, &wanted);
+	assert_int_equal(result, is_cut_off ? -ENODATA : 0);
+	assert_true(digest_is_equal(&digest, &wanted) != is_cut_off);
+	/* Behind a failure nothing is read, and buffers stay as they were. */
+	assert_int_equal(memcmp(data, content, BUFFER_SIZE) == 0, !is_cut_off);
+}
+
+static void what_is_read_first_is_digested_or_said_to_be_missing(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		has_no_threads = i / 2 != 0;
+		assert_reads(i % 2 != 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -113,6 +165,7 @@ int main(void)
 		cmocka_unit_test(without_a_thread_the_digest_is_the_same),
 		cmocka_unit_test(signals_stay_with_the_first_thread),
 		cmocka_unit_test(end_waits_for_what_was_posted),
+		cmocka_unit_test(what_is_read_first_is_digested_or_said_to_be_missing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -151,7 +151,7 @@ static void assert_bad_record(const struct fixture *fixture, const char *id, con
 	assert_int_equal(store_load(&fixture->store, id, &record, &refusal), REFUSAL_BAD_RECORD);
 	assert_null(record);
 	assert_non_null(strstr(refusal.text, "/var/lib/affix/updater/"));
-	assert_non_null(strstr(refusal.text, "move it away"));
+	assert_non_null(strstr(refusal.text, "remove it"));
 	if (!strstr(refusal.text, expected))
 		fail_msg("'%s', expected '%s'", refusal.text, expected);
 }

@@ -235,6 +235,11 @@ static void install_names_listed_targets_reached_after_services_start(void **sta
 	assert_refused_in("Install", "WantedBy=sshd.service", REFUSAL_UNIT_FOREIGN);
 	assert_refused_in("Install", "WantedBy=sysinit.target", REFUSAL_UNIT_FOREIGN);
 	assert_refused_in("Install", "WantedBy=basic.target", REFUSAL_UNIT_FOREIGN);
+	/* Logins wait for these, and these for what they want. */
+	assert_refused_in("Install", "WantedBy=network.target", REFUSAL_UNIT_FOREIGN);
+	assert_refused_in("Install", "WantedBy=network-online.target", REFUSAL_UNIT_FOREIGN);
+	assert_refused_in("Install", "WantedBy=remote-fs.target", REFUSAL_UNIT_FOREIGN);
+	assert_refused_in("Install", "WantedBy=nss-user-lookup.target", REFUSAL_UNIT_FOREIGN);
 	assert_refused_in("Install", "WantedBy=shutdown.target", REFUSAL_UNIT_FOREIGN);
 	/* It would start a desktop, or be started where there is one only. */
 	assert_refused_in("Install", "WantedBy=graphical.target", REFUSAL_UNIT_FOREIGN);
