@@ -249,7 +249,7 @@ static clockid_t clock_of(pid_t pid)
 
 static void do_bulk(uint64_t mib)
 {
-	struct sockaddr_in address, from;
+	struct sockaddr_in address, from = {0};
 	pid_t pid = taker(listening(1, &address), mib);
 	clockid_t other = clock_of(pid);
 	socklen_t size = sizeof(from);
