@@ -6,11 +6,12 @@
 
 #include "ext4/redo.h"
 
-#define REDO_CELL_SIZE   1024U
-#define REDO_HEADER_SIZE 4096U
-#define REDO_CELLS_MAX   (64U << 20) /* 64 GiB of changes */
-#define REDO_SECTOR_SIZE 512U        /* a disk writes it whole or not at all */
-#define REDO_RUN_MAX     1024UL      /* cells that are moved at once */
+#define REDO_CELL_SIZE    1024U
+#define REDO_HEADER_SIZE  4096U
+#define REDO_HOLES_OFFSET 2048U       /* in it, until the commit */
+#define REDO_CELLS_MAX    (64U << 20) /* 64 GiB of changes */
+#define REDO_SECTOR_SIZE  512U        /* a disk writes it whole or not at all */
+#define REDO_RUN_MAX      1024UL      /* cells that are moved at once */
 
 /* A line of the table: a cell of the file system, and its sectors' checksums, little-endian. */
 struct redo_row {
@@ -71,6 +72,8 @@ void redo_ranges_done(struct redo_ranges *ranges);
 #define cleanup_redo_ranges CLEANUP(redo_ranges_done)
 must_check int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size,
 			       bool is_direct);
+/* Has the kernel forget what it holds of the file there, if it is written. */
+void redo_forget(int fd, uint64_t offset, uint64_t size);
 /* Has them, which are written, forgotten by the kernel and on their way back from the disk; none
  * are left. */
 void redo_ranges_fetch(struct redo_ranges *ranges, int fd);
