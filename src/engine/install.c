@@ -448,6 +448,9 @@ int operation_repair(struct operation *operation)
 		return result_set(operation->result, RESULT_DONE, "",
 				  "'%s' is as it should be, nothing changed", id);
 	if (r == 0)
+		r = apply_check_places(&operation->tree, operation->record->current,
+				       operation->record->current, &operation->refusal);
+	if (r == 0)
 		r = repair_bytes(operation, &delivery);
 	if (r == 0)
 		r = plan_clone(operation->record->current, &order.to);
