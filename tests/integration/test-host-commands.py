@@ -388,6 +388,21 @@ class Trees(unittest.TestCase):
         self.assertEqual(os.readlink(unit), '/dev/null')
         self.assertFails(self.affix('install', self.two), 1, 'foreign-file', '/etc/systemd/system/affix-probe.service')
 
+    def test_a_mask_that_is_set_while_the_switch_is_waited_for_stays(self):
+        unit = self.tree / 'etc/systemd/system/affix-probe.service'
+        self.affix('install', self.one)
+        for words in ['install', self.two], ['configure', 'probe', '--reread']:
+            with self.subTest(words):
+                (self.tree / 'etc/affix/addons.d').mkdir(exist_ok=True)
+                (self.tree / 'etc/affix/addons.d/probe.json').write_text('{"level": 7}')
+                with self.waiting(*words) as done:
+                    unit.unlink()
+                    unit.symlink_to('/dev/null')
+                self.assertFails(done[0], 3, 'held', '/etc/systemd/system/affix-probe.service', '1.0.0 is back')
+                self.assertEqual(os.readlink(unit), '/dev/null')
+                self.assertEqual(self.affix('repair', 'probe').returncode, 0)
+                self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+
     PLACES = ('etc/systemd/system/affix-probe.service', 'etc/systemd/system/multi-user.target.wants/affix-probe.service',
               'etc/affix/addons/probe.json', 'opt/affix/probe/current')
 
