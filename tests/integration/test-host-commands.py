@@ -646,6 +646,13 @@ class Trees(unittest.TestCase):
         self.assertFalse((self.tree / 'var/lib/affix').exists())
         self.assertFalse((self.tree / 'opt/affix').exists())
 
+    def test_a_directory_of_records_that_cannot_be_made_is_not_called_forged(self):
+        # What makes no directories for anybody says EPERM, as one that is immutable does.
+        (self.tree / 'var/lib/affix').mkdir(parents=True)
+        immutable = ['unshare', '--mount', 'sh', '-c', 'mount -t sysfs none "$1/var/lib/affix" && shift && exec "$@"', 'sh', self.tree]
+        done = fixture.run([*immutable, fixture.AFFIX, 'install', self.one, '--root', self.tree], check=False)
+        self.assertFails(done, 1, 'forbidden', f"'{self.tree}' may not be written to", 'Operation not permitted')
+
     def test_a_tree_may_be_begun_by_its_first_add_on(self):
         trust = self.tree / 'etc/affix/trust.d'
         self.tree = self.work.fresh('empty')
