@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -289,20 +290,34 @@ static int count_damage(struct operation *operation, const struct plan *plan, si
 	return r;
 }
 
+/* *n*: how much of it is damaged, as far as could be seen: *error*. */
+static int say_installed(struct operation *operation, const struct plan *plan, size_t n, int error)
+{
+	const char *id = plan->identity.id;
+	char rest[256] = "";
+
+	if (error < 0)
+		(void)snprintf(rest, sizeof(rest),
+			       "; whether it is as it was installed cannot be seen: %s",
+			       strerrordesc_np(-error));
+	else if (n > 0)
+		(void)snprintf(rest, sizeof(rest),
+			       "; it is not as it was installed, 'affix drift %s' says where", id);
+	return result_set(operation->result, RESULT_DONE, "",
+			  "'%s' %s is installed already, nothing changed%s", id,
+			  plan->identity.version, rest);
+}
+
 /* What is installed. In an image nobody repairs it who does not bring its bundle; elsewhere
- * repairs are asked for. */
+ * repairs are asked for, and a look that fails is no reason to try again. */
 static int install_again(struct operation *operation, struct delivery *delivery, struct plan *plan)
 {
 	cleanup_plan struct plan *to = plan;
 	size_t n = 0;
 	int r = count_damage(operation, to, &n);
 
-	if (r == 0 && (n == 0 || !operation->call->is_copy))
-		return result_set(operation->result, RESULT_DONE, "",
-				  "'%s' %s is installed already, nothing changed%s%s%s",
-				  to->identity.id, to->identity.version,
-				  n > 0 ? "; it is not as it was installed, 'affix drift " : "",
-				  n > 0 ? to->identity.id : "", n > 0 ? "' says where" : "");
+	if (!operation->call->is_copy || (r == 0 && n == 0))
+		return say_installed(operation, to, n, r);
 	if (r == 0)
 		r = apply_preflight(&operation->tree, to, operation->record->current,
 				    &operation->refusal);

@@ -38,7 +38,7 @@ static int check_link(const struct tree *tree, const char *path, int parent, con
 	cleanup_fd int fd = -EBADF;
 	int r = path_open_in_root(tree->rootfd, path, O_PATH | O_DIRECTORY, 0, &fd);
 
-	if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+	if (!path_leads_nowhere(r))
 		return r;
 	if (readlinkat(parent, name, target, sizeof(target) - 1) < 0)
 		return -errno;

@@ -111,7 +111,7 @@ int version_matches(int versions_fd, const char *name, const struct plan *plan, 
 	int r;
 
 	r = path_open_beneath(versions_fd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
-	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP) {
+	if (path_leads_nowhere(r)) {
 		*ret = false;
 		return 0;
 	}

@@ -113,6 +113,34 @@ class Trees(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         self.assertTrue(done.stdout.endswith("; it is not as it was installed, 'affix drift probe' says where\n"), done.stdout)
 
+    def test_links_that_lead_to_themselves_are_damage_like_any_other(self):
+        other = self.work.bundle(self.work.addon('another', '1.0.0'))
+        for loop in 'opt/affix/probe/versions/1.0.0', 'opt/affix/probe/versions', 'opt/affix/probe', 'etc/systemd/system/affix-probe.service.d':
+            with self.subTest(loop):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                self.affix('install', other)
+                path = self.tree / loop
+                shutil.rmtree(path)
+                path.symlink_to(path.name)
+                done = self.affix('install', self.one)
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertTrue(done.stdout.endswith("; it is not as it was installed, 'affix drift probe' says where\n"), done.stdout)
+                self.assertRegex(self.affix('drift').stdout, r"\Aanother 1.0.0: as installed\nprobe 1.0.0: not as installed\n(.*\n)*  missing ")
+                done = self.affix('repair', 'probe')
+                self.assertFails(done, 1, 'needs-bundle' if loop.endswith('1.0.0') else 'foreign-file')
+                if loop.endswith('1.0.0'):
+                    self.assertEqual(self.affix('repair', 'probe', '--bundle', self.one).returncode, 0)
+                    self.assertEqual(self.affix('drift', 'probe').stdout, 'probe 1.0.0: as installed\n')
+                self.assertEqual(self.affix('uninstall', 'probe').returncode, 0)
+
+    def test_what_is_installed_is_said_to_be_though_it_cannot_be_looked_at(self):
+        self.affix('install', self.one)
+        (self.tree / 'etc/systemd/system/service.d').symlink_to('n' * 300)
+        done = self.affix('install', self.one)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertTrue(done.stdout.endswith('nothing changed; whether it is as it was installed cannot be seen: File name too long\n'), done.stdout)
+
     def test_what_is_held_and_stopped_is_as_it_should_be_without_its_links(self):
         self.affix('install', self.one)
         self.affix('hold', 'probe', '--stop')
