@@ -1138,6 +1138,17 @@ class Refusals(Case):
         shipped.write_text('shipped\n')
         self.refused('foreign-file', *self.command(self.image(tree=tree)))
 
+    def test_directories_in_the_place_of_what_is_installed(self):
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        for place in f'etc/systemd/system/affix-{scenario.ID}.service', f'etc/affix/addons/{scenario.ID}.json', f'opt/affix/{scenario.ID}/current':
+            with self.subTest(place):
+                taken = self.story.copy(tree)
+                (taken / place).unlink()
+                (taken / place).mkdir()
+                done = self.refused('foreign-file', *self.command(self.image(tree=taken)))
+                self.assertIn(f"'/{place}'", done.stderr)
+
     def test_too_little_room(self):
         tree = self.story.copy(self.story.tree)
         (tree / 'ballast').write_bytes(os.urandom(1 << 20) * 5)
