@@ -1022,6 +1022,17 @@ class Refusals(Case):
                 done = self.refused('unsupported-filesystem', *self.command(image))
                 self.assertIn(options[1], done.stderr)
 
+    def test_a_disk_that_fails_from_some_time_on(self):
+        image = self.image(SMALL, size='4M')
+        before = digest(image)
+        for number in 1, 3, 6:
+            with self.subTest(number):
+                done = fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=renameat', '-e', f'inject=renameat:error=EIO:when={number}+',
+                                    fixture.AFFIX, *self.command(image)], check=False)
+                self.assertEqual((done.returncode, done.stdout), (1, ''))
+                self.assertRegex(done.stderr, r'\Aerror: .*: Input/output error; nothing was changed\n\Z')
+                self.assertEqual(digest(image), before)
+
     def test_a_link_to_no_directory_in_the_place_of_opt(self):
         for target in ('var/opt', 'opt'):
             with self.subTest(target):
