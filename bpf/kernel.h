@@ -72,7 +72,7 @@ struct inet_connection_sock {
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u64 bytes_received, bytes_sent, bytes_retrans, bytes_acked;
-	__u32 snd_una, snd_nxt, write_seq;
+	__u32 snd_una, snd_nxt, write_seq, copied_seq, rcv_nxt;
 	__u32 segs_in, segs_out, total_retrans;
 	unsigned int is_mptcp : 1;
 };

@@ -134,7 +134,7 @@ struct probe_traffic {
 	__u64 last_ns;        /* CLOCK_MONOTONIC */
 	__u64 owner_start_ns; /* of who was the last to talk with it */
 	__u32 owner_tgid;
-	__u32 told; /* a record has told of it */
+	__u32 told; /* a record has told of it; TOLD_WITHOUT_LOCAL */
 };
 
 /* Per CPU: records for which the ring had no room, peers for which the map had none; and how often

@@ -176,6 +176,20 @@ static __always_inline bool doubt(struct probe_socket *socket, const struct prob
 	return sending != SENDS_NOT;
 }
 
+/* One to a peer that the socket is not connected to. Whether it is news, if only because this
+ * side's address was not known before. */
+static __always_inline bool count_to(struct probe_socket *socket, const struct probe_peer *peer,
+				     enum peer_place place, const struct probe_traffic *one,
+				     bool mine)
+{
+	const struct probe_traffic *traffic;
+
+	if (place == PEER_FIRST)
+		return count_first(socket, one, mine) || (mine && socket->flags & SOCKET_ANYWHERE);
+	traffic = count_peer(peer, one);
+	return traffic && (is_news(traffic, mine) || (mine && traffic->told == TOLD_WITHOUT_LOCAL));
+}
+
 /* A datagram of any kind, to wherever. */
 static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk,
 				      struct probe_socket *socket, __u64 now_ns)
@@ -207,8 +221,7 @@ static __always_inline void count_any(struct __sk_buff *skb, struct bpf_sock *sk
 		place = place_of(socket, &peer);
 		if (place == PEER_OF_MANY)
 			peer.cookie = bpf_get_socket_cookie(skb);
-		news = place == PEER_FIRST ? count_first(socket, &one, mine)
-					   : count_of_many(&peer, &one, mine);
+		news = count_to(socket, &peer, place, &one, mine);
 	}
 	if (!mine && doubt(socket, &peer, place, sending))
 		return;
@@ -229,7 +242,8 @@ struct target {
  * owner, which the process that runs is, or it is not believed. */
 static __always_inline bool is_told(const struct probe_socket *socket)
 {
-	return socket->counters.told != 0 && socket->counters.told == socket->owner.tgid;
+	return socket->counters.told != 0 && socket->counters.told == socket->owner.tgid &&
+	       !(socket->flags & SOCKET_ANYWHERE);
 }
 
 static __always_inline bool goes_to_only(const struct bpf_sock *sk,

@@ -85,7 +85,9 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 			socket->counters.told == socket->owner.tgid ? socket->owner.start_ns : 0,
 		.owner_tgid = socket->counters.told != TOLD_OF_NOBODY ? socket->counters.told : 0,
 		/* Else another process took the socket: who was told of stays. */
-		.told = socket->counters.told != 0,
+		.told = socket->counters.told == 0        ? 0
+			: socket->flags & SOCKET_ANYWHERE ? TOLD_WITHOUT_LOCAL
+							  : 1,
 	};
 	struct probe_peer peer = {
 		.cookie = cookie,
@@ -101,6 +103,7 @@ static __always_inline void give_up_first(struct probe_socket *socket, __u64 coo
 		(void)count_peer(&peer, &traffic);
 	__builtin_memset(&socket->counters, 0, sizeof(socket->counters));
 	socket->first_family = 0;
+	clear_flags(socket, SOCKET_ANYWHERE);
 	set_flags(socket, SOCKET_MANY);
 }
 

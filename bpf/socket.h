@@ -43,10 +43,11 @@
 #define SOCKET_SHARED    0x200U /* found with several processes before anybody was seen to use it */
 #define SOCKET_ENDED     0x400U /* its last record was given */
 #define SOCKET_SEVERAL   0x800U /* of ICMP: it has more than one peer */
-#define SOCKET_MANY      0x1000U /* no peer is kept here any more */
-#define SOCKET_USED      0x2000U /* its owner was seen to use it */
-#define SOCKET_UNSEEN    0x4000U /* of TCP: somebody wrote unseen, see unseen.h */
-#define SOCKET_JUDGED    0x8000U /* a look has begun to find out who that was */
+#define SOCKET_MANY      0x1000U  /* no peer is kept here any more */
+#define SOCKET_USED      0x2000U  /* its owner was seen to use it */
+#define SOCKET_UNSEEN    0x4000U  /* of TCP: somebody wrote unseen, see unseen.h */
+#define SOCKET_JUDGED    0x8000U  /* a look has begun to find out who that was */
+#define SOCKET_ANYWHERE  0x10000U /* its first peer is as TOLD_WITHOUT_LOCAL says */
 
 /* Where a datagram's peer is kept. */
 enum peer_place {
@@ -72,6 +73,9 @@ struct probe_last {
 
 /* In counters.told: of a process that is not known. */
 #define TOLD_OF_NOBODY 0xffffffffU
+/* In probe_traffic.told: of a socket that is bound to no address. What it receives does not say
+ * where it came to; the first answer does. */
+#define TOLD_WITHOUT_LOCAL 2
 
 /*
  * Most datagram sockets have one peer: the first one is kept here, where a datagram needs no second
@@ -86,7 +90,12 @@ struct probe_socket {
 	 */
 	struct probe_counters counters;
 	struct probe_last sent, received;
-	struct probe_address first;
+
+	union {
+		struct probe_address first;
+		__u32 read_seen; /* of TCP: see unseen.h */
+	};
+
 	__u16 first_port;
 	__u8 first_family; /* 0: there is none */
 	__u8 first_protocol;

@@ -31,15 +31,29 @@ static __always_inline bool count_connected(struct probe_socket *socket, __u64 c
 	return !(socket->flags & PROBE_CONNECTED) || is_first_news(socket, mine);
 }
 
-static __always_inline void mark_as_told(struct probe_socket *socket, const struct probe_peer *peer,
-					 enum peer_place place, const struct probe_owner *owner)
+static __always_inline bool is_any(const struct probe_address *address)
 {
+	const __u64 *words = (const __u64 *)address->bytes;
+
+	return words[0] == 0 && words[1] == 0;
+}
+
+/* By a record in which the owner and this side are set. */
+static __always_inline void mark_as_told(struct probe_socket *socket, const struct probe_peer *peer,
+					 enum peer_place place, const struct probe_record *record)
+{
+	const struct probe_owner *owner = &record->owner;
+	bool has_local = !is_any(&record->tuple.local);
 	struct probe_traffic *traffic;
 
 	if (place == PEER_CONNECTED) {
 		clear_flags(socket, PROBE_LISTENER);
 		set_flags(socket, PROBE_CONNECTED);
 	}
+	if (place == PEER_FIRST && has_local)
+		clear_flags(socket, SOCKET_ANYWHERE);
+	if (place == PEER_FIRST && !has_local)
+		set_flags(socket, SOCKET_ANYWHERE);
 	if (place != PEER_OF_MANY) {
 		socket->counters.told = owner->tgid != 0 ? owner->tgid : TOLD_OF_NOBODY;
 		return;
@@ -49,7 +63,7 @@ static __always_inline void mark_as_told(struct probe_socket *socket, const stru
 		return;
 	traffic->owner_tgid = owner->tgid;
 	traffic->owner_start_ns = owner->start_ns;
-	traffic->told = 1;
+	traffic->told = has_local ? 1 : TOLD_WITHOUT_LOCAL;
 }
 
 /* Of what a record says, where the remote side is *peer*. */
@@ -118,9 +132,9 @@ static __always_inline void tell_peer(__u32 kind, struct probe_socket *socket,
 	if (whose == OF_NOBODY)
 		record->flags |= PROBE_NOBODY;
 	set_flags(socket, SOCKET_ANNOUNCED);
-	mark_as_told(socket, peer, place, &record->owner);
 	record->tuple.local = local->local;
 	record->tuple.local_port = local->local_port;
+	mark_as_told(socket, peer, place, record);
 	set_peer(record, peer, place);
 	submit(record, 0);
 }

@@ -13,9 +13,20 @@
 #include "ring.h"
 #include "waiters.h"
 
+/* How far the connection has been read; that there is no more is no byte. */
+static __always_inline __u32 read_of(const struct tcp_sock *tcp)
+{
+	const struct sock *sk = (const struct sock *)tcp;
+	bool has_end = sk->__sk_common.skc_flags & SOCK_DONE && tcp->copied_seq == tcp->rcv_nxt;
+
+	return tcp->copied_seq - (has_end ? 1U : 0);
+}
+
 /* The owner uses the socket: what was written before by others is of the past. */
 static __always_inline void note_written(struct probe_socket *socket, const struct tcp_sock *tcp)
 {
+	if (!states_are_traced)
+		socket->read_seen = read_of(tcp);
 	if (socket->written_seen != tcp->write_seq)
 		socket->written_seen = tcp->write_seq;
 	clear_flags(socket, SOCKET_UNSEEN | SOCKET_JUDGED);
@@ -27,8 +38,11 @@ static __always_inline void note_begin(void *sk, struct probe_socket *socket)
 {
 	struct tcp_sock *tcp = sends_are_traced ? NULL : bpf_skc_to_tcp_sock(sk);
 
-	if (tcp)
-		socket->written_seen = tcp->write_seq;
+	if (!tcp)
+		return;
+	socket->written_seen = tcp->write_seq;
+	if (!states_are_traced)
+		socket->read_seen = read_of(tcp);
 }
 
 static __always_inline bool is_written_unseen(struct probe_socket *socket,
@@ -36,6 +50,13 @@ static __always_inline bool is_written_unseen(struct probe_socket *socket,
 {
 	return socket->owner.tgid != 0 && (socket->flags & (SOCKET_UNSEEN | SOCKET_JUDGED) ||
 					   socket->written_seen != tcp->write_seq);
+}
+
+/* The tier without tracepoints sees nobody receive. */
+static __always_inline bool is_read_unseen(const struct probe_socket *socket,
+					   const struct tcp_sock *tcp)
+{
+	return !states_are_traced && socket->owner.tgid != 0 && socket->read_seen != read_of(tcp);
 }
 
 /* Whether its file is open more than once, if only for the time of a system call; not counting
@@ -98,7 +119,7 @@ static __always_inline void closed_unseen(struct tcp_sock *tcp, struct probe_soc
 		return;
 	if (another_writes(tcp, socket))
 		return owned_by_nobody(tcp, socket, cookie);
-	if (sends_are_traced || !is_written_unseen(socket, tcp))
+	if (sends_are_traced || (!is_written_unseen(socket, tcp) && !is_read_unseen(socket, tcp)))
 		return;
 	is_others = ((struct sock *)tcp)->sk_lock.owned
 			    ? !is_owner(&socket->owner, bpf_get_current_task_btf())

@@ -27,11 +27,14 @@ void *memory_new_large(size_t size)
 void *memory_grow(void *items, size_t count, size_t *allocated, size_t size)
 {
 	size_t n = MAX(*allocated + *allocated, ITEMS_MIN);
+	size_t bytes = 0;
 	void *larger;
 
 	if (count < *allocated)
 		return items;
-	larger = n > count ? reallocarray(items, n, size) : NULL;
+	if (n <= count || __builtin_mul_overflow(n, size, &bytes))
+		return NULL;
+	larger = realloc(items, bytes);
 	if (larger)
 		*allocated = n;
 	return larger;

@@ -66,7 +66,11 @@ void doctor_check_systemd(struct doctor *doctor)
 		return;
 	}
 	r = get_version(doctor->is_root, &version);
-	if (r < 0)
+	if (r == -ELIBACC)
+		doctor_say(doctor, "systemd", DOCTOR_FAIL,
+			   "libsystemd.so.0 cannot be loaded, which asks systemd what it does: "
+			   "install it (Debian: libsystemd0)");
+	else if (r < 0)
 		doctor_say(doctor, "systemd", doctor->is_root ? DOCTOR_FAIL : DOCTOR_SKIPPED,
 			   "systemd does not say its version: %s", strerrordesc_np(-r));
 	else if (strtol(version, NULL, 10) < SYSTEMD_VERSION_MIN)

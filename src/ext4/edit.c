@@ -95,7 +95,8 @@ static int open_file(struct edit *edit, const char *file, bool writable, struct 
 }
 
 /* A reader may do it too, if it may write to the image. */
-static int finish_earlier(struct edit *edit, bool writable, struct problem *problem)
+static int finish_earlier(struct edit *edit, bool writable, struct holes *ret_left,
+			  struct problem *problem)
 {
 	cleanup_fd int fd = -EBADF;
 	bool exists = false;
@@ -104,14 +105,16 @@ static int finish_earlier(struct edit *edit, bool writable, struct problem *prob
 	if (r < 0 || !exists || !edit->path)
 		return r;
 	if (writable)
-		return redo_finish(edit->fd, edit->path, edit->dirfd, edit->redo_name, problem);
+		return redo_finish(edit->fd, edit->path, edit->dirfd, edit->redo_name, ret_left,
+				   problem);
 	fd = openat(edit->dirfd, path_last_name(edit->path), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	r = image_has_name(edit->fd, edit->dirfd, path_last_name(edit->path), &exists);
 	if (r == 0 && !exists)
 		r = -ESTALE;
-	return r < 0 ? r : redo_finish(fd, edit->path, edit->dirfd, edit->redo_name, problem);
+	return r < 0 ? r
+		     : redo_finish(fd, edit->path, edit->dirfd, edit->redo_name, ret_left, problem);
 }
 
 static int refuse_damaged(const char *name, errcode_t error, struct problem *problem)
@@ -157,9 +160,53 @@ int edit_open_fs(struct edit *edit, const char *name, bool writable, struct prob
 		     : edit_check_bitmap(edit->fs, name, reterr_problem);
 }
 
+/* What of a range is in free blocks now: somebody may have used the others since. */
+static int add_free(struct edit *edit, uint64_t begin, uint64_t end, struct holes *ret)
+{
+	uint64_t base = edit->place.offset;
+	uint64_t size = edit->fs->blocksize;
+	blk64_t at = edit->fs->super->s_first_data_block;
+	blk64_t stop = ext2fs_blocks_count(edit->fs->super);
+	int r = 0;
+
+	if (begin > base)
+		at = MAX(at, (begin - base) / size + ((begin - base) % size > 0));
+	stop = end > base ? MIN(stop, (end - base) / size) : 0;
+	while (r == 0 && at < stop) {
+		blk64_t used = stop;
+
+		if (ext2fs_find_first_zero_block_bitmap2(edit->old_blocks, at, stop - 1, &at) != 0)
+			break;
+		if (ext2fs_find_first_set_block_bitmap2(edit->old_blocks, at, stop - 1, &used) != 0)
+			used = stop;
+		r = holes_add(ret, base + at * size, base + used * size);
+		at = used;
+	}
+	return r;
+}
+
+/* What a process that was killed took of a sparse image's room is given back. */
+static int punch_free(struct edit *edit, const struct holes *left)
+{
+	CLEANUP(holes_done) struct holes now = {0};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < left->count; i++) {
+		uint64_t begin = 0;
+		uint64_t end = 0;
+
+		holes_get(left, i, &begin, &end);
+		r = add_free(edit, begin, end, &now);
+	}
+	if (r == 0)
+		holes_punch(&now, edit->fd);
+	return r;
+}
+
 int edit_open(const char *where, bool writable, struct edit *ret, struct problem *reterr_problem)
 {
 	cleanup_edit struct edit edit = EDIT_INIT;
+	CLEANUP(holes_done) struct holes left = {0};
 	cleanup_free char *file = NULL;
 	unsigned partition = 0;
 	int r;
@@ -176,7 +223,7 @@ int edit_open(const char *where, bool writable, struct edit *ret, struct problem
 	if (r == 0)
 		r = edit_check_unused(edit.fd, edit.path, reterr_problem);
 	if (r == 0)
-		r = finish_earlier(&edit, writable, reterr_problem);
+		r = finish_earlier(&edit, writable, &left, reterr_problem);
 	if (r == 0)
 		r = disk_find(edit.fd, edit.path, partition, &edit.place, reterr_problem);
 	if (r == 0)
@@ -184,6 +231,8 @@ int edit_open(const char *where, bool writable, struct edit *ret, struct problem
 			      &edit.redo);
 	if (r == 0)
 		r = edit_open_fs(&edit, edit.path, writable, reterr_problem);
+	if (r == 0 && writable)
+		r = punch_free(&edit, &left);
 	if (r != 0)
 		return r;
 	*ret = edit;

@@ -92,6 +92,8 @@ static int write_run(struct edit *edit, blk64_t place, uint64_t run, void *data)
 				  io_channel_write_blk64(edit->fs->io, place, (int)run, data));
 	if (edit->redo_name)
 		r = holes_note(&edit->holes, edit->fd, edit->place.offset + position, size);
+	if (r == 0)
+		r = redo_note_holes(edit->redo, &edit->holes);
 	return r < 0 ? r : redo_write_through(edit->redo, position, data, size);
 }
 

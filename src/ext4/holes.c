@@ -4,10 +4,15 @@
 
 #include "ext4/holes.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "base/fd.h"
+
+#define STORED_MAX ((HOLES_SIZE / sizeof(uint64_t) - 1) / 2)
 
 #include "base/memory.h"
 
@@ -16,8 +21,9 @@ struct hole {
 	uint64_t end;
 };
 
-static int add(struct holes *holes, uint64_t begin, uint64_t end)
+int holes_add(struct holes *holes, uint64_t begin, uint64_t end)
 {
+	holes->is_new = true;
 	if (holes->count > 0 && holes->items[holes->count - 1].end == begin) {
 		holes->items[holes->count - 1].end = end;
 		return 0;
@@ -41,7 +47,7 @@ int holes_note(struct holes *holes, int fd, uint64_t offset, uint64_t size)
 		if (data < 0 && errno != ENXIO)
 			return 0;
 		if (hole_end > offset)
-			r = add(holes, offset, hole_end);
+			r = holes_add(holes, offset, hole_end);
 		if (hole_end == end)
 			return r;
 		data = lseek(fd, (off_t)hole_end, SEEK_HOLE);
@@ -67,4 +73,45 @@ void holes_done(struct holes *holes)
 {
 	free(holes->items);
 	*holes = (struct holes){0};
+}
+
+void holes_get(const struct holes *holes, size_t i, uint64_t *ret_begin, uint64_t *ret_end)
+{
+	*ret_begin = holes->items[i].begin;
+	*ret_end = holes->items[i].end;
+}
+
+int holes_store(struct holes *holes, int fd, uint64_t offset)
+{
+	uint64_t words[HOLES_SIZE / sizeof(uint64_t)] = {0};
+	size_t n = MIN(holes->count, STORED_MAX);
+
+	if (!holes->is_new)
+		return 0;
+	holes->is_new = false;
+	words[0] = htole64(n);
+	for (size_t i = 0; i < n; i++) {
+		words[1 + 2 * i] = htole64(holes->items[i].begin);
+		words[2 + 2 * i] = htole64(holes->items[i].end);
+	}
+	return fd_pwrite_full(fd, words, sizeof(words), offset);
+}
+
+int holes_load(int fd, uint64_t offset, struct holes *ret)
+{
+	uint64_t words[HOLES_SIZE / sizeof(uint64_t)] = {0};
+	size_t size = 0;
+	int r = fd_pread_full(fd, words, sizeof(words), offset, &size);
+	uint64_t n = le64toh(words[0]);
+
+	if (r < 0 || size < sizeof(words) || n > STORED_MAX)
+		return r;
+	for (uint64_t i = 0; r == 0 && i < n; i++) {
+		uint64_t begin = le64toh(words[1 + 2 * i]);
+		uint64_t end = le64toh(words[2 + 2 * i]);
+
+		if (begin < end)
+			r = holes_add(ret, begin, end);
+	}
+	return r;
 }

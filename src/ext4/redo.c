@@ -333,6 +333,11 @@ int redo_write_through(struct redo *redo, uint64_t position, const void *data, s
 		     : note_written(redo, position / REDO_CELL_SIZE, data, size / REDO_CELL_SIZE);
 }
 
+int redo_note_holes(struct redo *redo, struct holes *holes)
+{
+	return redo->fd < 0 ? 0 : holes_store(holes, redo->fd, REDO_HOLES_OFFSET);
+}
+
 int redo_settle(struct redo *redo)
 {
 	if (!redo->is_unsettled)

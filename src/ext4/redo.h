@@ -7,6 +7,7 @@
 
 #include "base/problem.h"
 #include "ext4/disk.h"
+#include "ext4/holes.h"
 
 /*
  * An image file that is changed all at once or not at all. What libext2fs writes is staged in a
@@ -14,7 +15,8 @@
  * and durable, and then copies it in. Whoever finds one later goes on from there: redo_finish().
  *
  * The format (little-endian, cells of 1024 bytes):
- *   0      the header of 4096 bytes: zero until the commit
+ *   0      the header of 4096 bytes: until the commit zero, but for ranges of the image that were
+ *          holes before they were written to, from 2048 on (holes.h)
  *   4096   the staged cells
  *          then a row of 24 bytes for each, and for each cell that was written past the file
  * Header: "affix-redo 2\n" in 16 bytes; the image's size, the file system's offset, the number of
@@ -31,10 +33,10 @@ struct redo;
 /*
  * Finishes what is committed in the redo file *name* of directory *dirfd* for the image *image_fd*
  * (open for writing), removes what is not. 0, also where there is none; PROBLEM_E_REFUSED where it
- * does not belong to this image; -errno.
+ * does not belong to this image; -errno. *ret_left* is what holes can be made of again.
  */
 must_check int redo_finish(int image_fd, const char *image, int dirfd, const char *name,
-			   struct problem *reterr_problem);
+			   struct holes *ret_left, struct problem *reterr_problem);
 
 /* The redo file of an image that is given up, for redo_remove_left(): -EBADF where there is none.
  * 0; PROBLEM_E_REFUSED where the file is somebody's; -errno. */
@@ -78,6 +80,9 @@ must_check int redo_commit(struct redo *redo, bool *ret_committed);
  */
 must_check int redo_write_through(struct redo *redo, uint64_t position, const void *data,
 				  size_t size);
+/* Before that: the file says which holes there were, for whoever comes after a kill. 0 or -errno.
+ */
+must_check int redo_note_holes(struct redo *redo, struct holes *holes);
 /* Has them on the disk. 0 or -errno. */
 must_check int redo_settle(struct redo *redo);
 /* For who wants to see them: has the ranges that were wanted, and are settled, on their way back

@@ -416,7 +416,7 @@ int redo_find_left(const char *image, int dirfd, const char *name, int *ret_fd,
 }
 
 int redo_finish(int image_fd, const char *image, int dirfd, const char *name,
-		struct problem *reterr_problem)
+		struct holes *ret_left, struct problem *reterr_problem)
 {
 	struct redo_header header;
 	cleanup_fd int fd = -EBADF;
@@ -435,7 +435,9 @@ int redo_finish(int image_fd, const char *image, int dirfd, const char *name,
 	if (r != 0)
 		return r;
 	if (!committed) {
-		r = redo_remove_left(dirfd, name, fd);
+		r = holes_load(fd, REDO_HOLES_OFFSET, ret_left);
+		if (r == 0)
+			r = redo_remove_left(dirfd, name, fd);
 		return r < 0 ? r : dir_sync(dirfd);
 	}
 	r = belongs(image_fd, fd, &header, (uint64_t)st.st_size, &committed);

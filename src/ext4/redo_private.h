@@ -6,11 +6,12 @@
 
 #include "ext4/redo.h"
 
-#define REDO_CELL_SIZE   1024U
-#define REDO_HEADER_SIZE 4096U
-#define REDO_CELLS_MAX   (64U << 20) /* 64 GiB of changes */
-#define REDO_SECTOR_SIZE 512U        /* a disk writes it whole or not at all */
-#define REDO_RUN_MAX     1024UL      /* cells that are moved at once */
+#define REDO_CELL_SIZE    1024U
+#define REDO_HEADER_SIZE  4096U
+#define REDO_HOLES_OFFSET 2048U       /* in it, until the commit */
+#define REDO_CELLS_MAX    (64U << 20) /* 64 GiB of changes */
+#define REDO_SECTOR_SIZE  512U        /* a disk writes it whole or not at all */
+#define REDO_RUN_MAX      1024UL      /* cells that are moved at once */
 
 /* A line of the table: a cell of the file system, and its sectors' checksums, little-endian. */
 struct redo_row {

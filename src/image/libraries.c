@@ -22,23 +22,20 @@ static const struct {
 	const char *library;
 	const char *package;
 } packages[] = {
-	{"libblkid.so.1",      "libblkid1"     },
 	{"libbpf.so.1",        "libbpf1"       },
-	{"libc.so.6",          "libc6"         },
-	{"libcom_err.so.2",    "libcom-err2"   },
+        {"libc.so.6",          "libc6"         },
 	{"libcrypto.so.3",     "libssl3"       },
-	{"libcurl.so.4",       "libcurl4"      },
+        {"libcurl.so.4",       "libcurl4"      },
 	{"libelf.so.1",        "libelf1"       },
-	{"libext2fs.so.2",     "libext2fs2"    },
-	{"libfyaml.so.0",      "libfyaml0"     },
+        {"libfyaml.so.0",      "libfyaml0"     },
 	{"libisal.so.2",       "libisal2"      },
-	{"libjansson.so.4",    "libjansson4"   },
+        {"libjansson.so.4",    "libjansson4"   },
 	{"libpcre2-8.so.0",    "libpcre2-8-0"  },
-	{"libprotobuf-c.so.1", "libprotobuf-c1"},
+        {"libprotobuf-c.so.1", "libprotobuf-c1"},
 	{"libsodium.so.23",    "libsodium23"   },
-	{"libssl.so.3",        "libssl3"       },
+        {"libssl.so.3",        "libssl3"       },
 	{"libsystemd.so.0",    "libsystemd0"   },
-	{"libwslay.so.1",      "libwslay1"     },
+        {"libwslay.so.1",      "libwslay1"     },
 	{"libzstd.so.1",       "libzstd1"      },
 };
 

@@ -529,13 +529,13 @@ static int check_content(struct changes *changes)
 			r = want(changes, &changes->items[i]);
 	}
 	edit_fetch_blocks(changes->excerpt->edit);
+	/* Which takes it some time, as large ones take the other thread: nobody needs the copy any
+	 * more. */
+	excerpt_remove(changes->excerpt);
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
 		if (S_ISREG(changes->items[i].mode) && !changes->items[i].file)
 			r = check_file(changes, &changes->items[i]);
 	}
-	/* The other thread may be at these yet: nobody needs the copy any more. */
-	if (r == 0)
-		excerpt_remove(changes->excerpt);
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
 		if (changes->items[i].file)
 			r = check_file(changes, &changes->items[i]);

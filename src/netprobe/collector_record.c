@@ -309,6 +309,19 @@ static bool is_same(const struct flow_entry *entry, const struct probe_record *r
 		memcmp(entry->remote, tuple->remote.bytes, sizeof(entry->remote)) == 0);
 }
 
+/* A socket that is bound to no address has one for each peer, which its first answer says. */
+static bool learn_local(struct flow_entry *entry, const struct probe_record *record)
+{
+	static const uint8_t any[sizeof(entry->local)];
+	const struct probe_tuple *tuple = &record->tuple;
+
+	if (entry->listener || memcmp(entry->local, any, sizeof(any)) != 0 ||
+	    memcmp(tuple->local.bytes, any, sizeof(any)) == 0)
+		return false;
+	memcpy(entry->local, tuple->local.bytes, sizeof(entry->local));
+	return true;
+}
+
 /* A flow begins; the socket may have had another one that was not seen to end. */
 static void begin(struct collector *collector, const struct probe_record *record)
 {
@@ -319,8 +332,10 @@ static void begin(struct collector *collector, const struct probe_record *record
 		entry = NULL;
 	}
 	if (entry && is_same(entry, record)) {
+		bool has_local = learn_local(entry, record);
+
 		touch(collector, entry, record);
-		if (set_owner(collector, entry, record))
+		if (set_owner(collector, entry, record) || has_local)
 			tell(collector, FLOW_UPDATE, entry);
 		return;
 	}

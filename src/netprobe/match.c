@@ -318,6 +318,20 @@ static struct entry *find_living(const struct match *match, const struct key *ke
 	return entry;
 }
 
+/* A datagram socket that is bound to no address: before its first answer the flow had another key.
+ */
+static void forget_before(struct match *match, const struct flow *flow)
+{
+	static const uint8_t any[sizeof(flow->local)];
+	struct key key = make_key(flow->family, flow->protocol, any, flow->local_port, flow->remote,
+				  flow->remote_port);
+	struct entry *entry =
+		find_living(match, &key, hash_of(&match->hash_key, &key, sizeof(key)), flow);
+
+	if (entry)
+		forget(match, entry);
+}
+
 static struct entry *add_entry(struct match *match, const struct key *key, uint64_t hash,
 			       uint64_t cookie)
 {
@@ -357,6 +371,8 @@ void match_add(struct match *match, const struct flow *flow, uint64_t window_ns,
 	if (!packed)
 		return;
 	entry = find_living(match, &key, hash, flow);
+	if (!entry && flow->protocol != IPPROTO_TCP)
+		forget_before(match, flow);
 	if (!entry)
 		entry = add_entry(match, &key, hash, flow->cookie);
 	if (!entry) {

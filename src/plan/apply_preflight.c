@@ -92,6 +92,12 @@ static int check_masks(const struct tree *tree, const struct plan *plan,
 
 	if (r < 0 || masks.count == 0)
 		return r;
+	/* What the link leaves missing is put back by what is tried again. */
+	if (tree->is_copy)
+		return refuse(
+			reterr_refusal, REFUSAL_HELD,
+			"'%s' masks a unit of the add-on, so it is to stay off; remove that link, then try again",
+			masks.items[0]);
 	return refuse(
 		reterr_refusal, REFUSAL_HELD,
 		"'%s' masks a unit of the add-on, so its administrator wants it off; remove that link and have the administrator run 'affix repair %s', then try again",

@@ -196,6 +196,7 @@ static void change(struct edit *edit)
 	cleanup_strv struct strv swept = STRV_INIT;
 	char content[EDIT_UNIT];
 	const char *name = NULL;
+	struct edit_place place;
 	ext2_ino_t made = 0;
 	ext2_ino_t dir = 0;
 
@@ -205,6 +206,7 @@ static void change(struct edit *edit)
 	if (edit_make_file(edit, dir, "new", 3000, &attributes, &made) == 0 &&
 	    edit_write_blocks(edit, made, 0, content, 3000) == 0 &&
 	    edit_want_blocks(edit, made, 0, 3000) == 0 && edit_settle(edit) == 0) {
+		ignore_result(edit_find_place(edit, made, 0, 3000, &place));
 		edit_fetch_blocks(edit);
 		ignore_result(edit_read_blocks(edit, made, 0, content, 3000));
 	}

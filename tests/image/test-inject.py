@@ -220,7 +220,11 @@ class SameTree(Case):
         self.affix(*image_command(self.story, image))
         self.assertEqual(digest(image), before)
         (tree / f'opt/affix/{scenario.ID}/current').unlink()
-        self.refused('held', *image_command(self.story, self.image(tree=tree)))
+        done = self.refused('held', *image_command(self.story, self.image(tree=tree)))
+        # Nothing repairs an image, and nothing has to.
+        self.assertIn('remove that link, then try again', done.stderr)
+        unit.unlink()
+        self.assertIn('is repaired', self.affix(*image_command(self.story, self.image(tree=tree))).stdout)
 
     def test_the_live_updater_goes_on_with_the_record(self):
         image = self.image()
@@ -517,6 +521,22 @@ class Content(Case):
         self.assertEqual(images.used_bytes(image), before)
         # What were holes are holes again.
         self.assertEqual(image.stat().st_blocks, room)
+        images.check(image)
+
+    def test_what_a_kill_left_in_holes_goes_with_the_next_change_but_not_what_is_in_use_by_then(self):
+        image, config = self.image(), self.work.fresh('config.json')
+        room = image.stat().st_blocks
+        config.write_text('{"level": -1}')
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-P', image, '-e', 'trace=pwrite64', '-e', 'inject=pwrite64:signal=KILL:when=12',
+                     fixture.AFFIX, *self.command(image)], check=False)
+        taken = image.stat().st_blocks
+        self.assertGreater(taken - room, (2 << 20) // 512)
+        other = self.work.fresh('other')
+        other.write_bytes(os.urandom(1 << 20))
+        images.debugfs(image, [f'write {other} other'], write=True)
+        self.inject(image, self.bundle, code=1, options=['--config', f'large={config}'])
+        self.assertLess(image.stat().st_blocks - room, (1 << 20) // 512 + 256)
+        self.assertEqual(subprocess.run([fixture.AFFIX, 'image', 'cat', image, '/other'], capture_output=True, check=True).stdout, other.read_bytes())
         images.check(image)
 
     def test_an_image_that_is_too_small_is_told_apart_from_a_disk_that_is(self):

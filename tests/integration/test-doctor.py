@@ -5,6 +5,7 @@
 import json
 import os
 import pathlib
+import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'e2e'))
@@ -13,8 +14,8 @@ import live  # noqa: E402
 
 
 class Doctor(live.Case):
-    def doctor(self, user=None):
-        done = self.host.run(['affix', 'doctor', '--json'], user=user)
+    def doctor(self, user=None, before=()):
+        done = self.host.run([*before, 'affix', 'doctor', '--json'], user=user)
         answer = json.loads(done.stdout)
         self.assertEqual(done.returncode, 0 if answer['ok'] else 1)
         verdicts = {}
@@ -44,6 +45,15 @@ class Doctor(live.Case):
         self.assertEqual(found['sockets'][0][0], 'ok')
         self.assertEqual(found['records'][0][0], 'skipped')
         self.assertEqual(self.doctor(user='nobody')['sockets'][0][0], 'skipped')
+
+    def test_without_libsystemd_the_rest_is_looked_at(self):
+        directory = self.host.path('/opt/libraries')
+        directory.mkdir()
+        self.addCleanup(shutil.rmtree, directory)
+        (directory / 'libsystemd.so.0').touch()
+        found = self.doctor(before=('env', 'LD_LIBRARY_PATH=/opt/libraries'))
+        self.assertRegex(found['systemd'][0][1], r'\Alibsystemd\.so\.0 cannot be loaded.*libsystemd0')
+        self.assertEqual(found['records'][0][0], 'ok')
 
     def test_a_directory_that_others_may_write_to_is_a_failure(self):
         directory = self.host.path('/opt/affix')

@@ -577,6 +577,34 @@ class Udp(Case):
         server.close()
         self.collector.wait(lambda: len(self.collector.of(number, 'close')) == 2, 'a flow is left')
 
+    def test_a_socket_bound_to_no_address_has_the_one_that_each_peer_was_answered_from(self):
+        for family, target, mine in ((socket.AF_INET, '127.0.0.1', '127.0.0.1'), (socket.AF_INET6, '::1', '::1'),
+                                     (socket.AF_INET6, '::ffff:127.0.0.1', '127.0.0.1')):
+            server, clients = socket.socket(family, socket.SOCK_DGRAM), [socket.socket(family, socket.SOCK_DGRAM) for _ in range(3)]
+            server.bind(('', 0))
+            number, port = cookie(server), server.getsockname()[1]
+
+            def of(client, *, number=number, mine=mine):
+                flows = [f for f in self.collector.ask()[0] if f['cookie'] == number and f['remote_port'] == client.getsockname()[1]]
+                return [(f['local'] == mine, f['inbound'], f['packets_sent'], f['packets_received']) for f in flows]
+
+            for client in clients:
+                client.settimeout(collect.DEADLINE)
+                client.connect((target, port))
+                client.send(b'question')
+                peer = server.recvfrom(100)[1]
+                self.assertEqual(of(client), [(False, True, 0, 1)])
+                for _ in range(3):
+                    server.sendto(b'answer', peer)
+                    client.recv(100)
+            # The first one stands with the socket, others in a map.
+            for client in clients:
+                self.assertEqual(of(client), [(True, True, 3, 1)])
+                client.close()
+            self.assertEqual(len(self.collector.of(number, 'update')), 3)
+            server.close()
+            self.collector.wait(lambda n=number: len(self.collector.of(n, 'close')) == 4, 'a flow is left')
+
     def test_a_connected_socket_is_one_flow(self):
         for family in (socket.AF_INET, socket.AF_INET6):
             server = self.bound(family)
@@ -789,6 +817,9 @@ class Udp(Case):
         fourth = ['127.0.0.1', '127.0.0.2', '126.0.0.1']
         for address in sixth + ['126.0.0.1']:
             subprocess.run(['ip', 'address', 'replace', address, 'dev', 'lo', *(['nodad'] if ':' in address else [])], check=True)
+        # The kernel makes a new address local a moment later, and drops what is sent to it before.
+        for address in sixth:
+            self.collector.wait(lambda a=address: subprocess.check_output(['ip', 'route', 'get', a]).startswith(b'local'), f'{address} is not local')
         readers = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(2)]
         for port, reader in enumerate(readers, 3001):
             reader.bind(('::', port))
@@ -1274,6 +1305,27 @@ class Cgroup(Case):
         self.assertEqual(ended['bytes_sent'], 5)
         self.collector.wait_event(theirs, 'close')
         self.assertFalse([e for e in self.collector.of(theirs) if e['tgid'] not in (0, worker.pid)])
+        server.close()
+
+    def test_without_tracepoints_who_only_receives_leaves_a_connection_to_nobody(self):
+        def receive(channel):
+            passed = receive_descriptor(channel)
+            tell(channel, passed.recv(10).decode())
+            wait_line(channel)
+
+        server = listener()
+        worker = Worker(receive)
+        client = self.connect(server)
+        accepted, _ = server.accept()
+        number = cookie(accepted)
+        send_descriptor(worker.channel, accepted)
+        accepted.close()
+        client.sendall(b'12345')
+        self.assertEqual(worker.hear(), '12345')
+        worker.say()
+        worker.end()
+        client.close()
+        self.assertEqual(self.collector.wait_event(number, 'close')['tgid'], 0)
         server.close()
 
     def test_who_sends_much_alone_keeps_it_while_another_thread_of_it_waits_to_receive(self):

@@ -157,6 +157,27 @@ static void a_living_flow_that_changes_is_one_and_moves_to_the_ended(void **stat
 	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
 }
 
+static void a_flow_whose_own_address_becomes_known_is_found_by_it_and_is_one(void **state)
+{
+	static uint8_t any[16];
+	cleanup_match struct match *match = match_new();
+	struct flow flow = make_flow(1);
+	Netprobe__ExternalFlowRecord record = make_record();
+
+	(void)state;
+	match_start(match);
+	flow.protocol = IPPROTO_UDP;
+	record.ip_protocol = IPPROTO_UDP;
+	memcpy(flow.local, any, 16);
+	match_add(match, &flow, WINDOW, NOW);
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+	memcpy(flow.local, first_ip, 16);
+	match_add(match, &flow, WINDOW, NOW);
+	assert_int_equal(find(match, &record, NULL), 0);
+	record.source_ip.data = any;
+	assert_int_equal(find(match, &record, NULL), MATCH_E_NONE);
+}
+
 static void few_ended_flows_are_kept_until_somebody_asks(void **state)
 {
 	cleanup_match struct match *match = match_new();
@@ -460,6 +481,7 @@ int main(void)
 		cmocka_unit_test(beyond_the_window_there_is_no_match),
 		cmocka_unit_test(of_two_lives_of_one_pair_the_nearest_is_meant),
 		cmocka_unit_test(a_living_flow_that_changes_is_one_and_moves_to_the_ended),
+		cmocka_unit_test(a_flow_whose_own_address_becomes_known_is_found_by_it_and_is_one),
 		cmocka_unit_test(few_ended_flows_are_kept_until_somebody_asks),
 		cmocka_unit_test(an_owner_is_found_with_all_its_texts),
 		cmocka_unit_test(the_oldest_of_too_many_ended_flows_are_forgotten),
