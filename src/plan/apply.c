@@ -91,7 +91,7 @@ int apply_sync(const struct tree *tree, int other_fd)
 		r = path_open_in_root(tree->rootfd, places[i], O_RDONLY | O_DIRECTORY, 0, &fd);
 		if (r == 0)
 			r = sync_once(fd, &synced);
-		else if (r == -ENOENT)
+		else if (path_leads_nowhere(r))
 			r = 0;
 	}
 	return r == 0 && other_fd >= 0 ? sync_once(other_fd, &synced) : r;

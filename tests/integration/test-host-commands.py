@@ -475,14 +475,28 @@ class Trees(unittest.TestCase):
                 self.assertEqual(self.affix('install', self.two).returncode, 0)
 
     def test_a_file_in_the_place_of_a_directory_is_refused_and_kept(self):
+        for place in 'etc/systemd/system/affix-probe.service.d', 'etc/affix/addons', 'opt/affix':
+            with self.subTest(place):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                path = self.tree / place
+                shutil.rmtree(path)
+                path.write_text('mine')
+                for words in ['repair', 'probe'], ['install', self.two]:
+                    self.assertFails(self.affix(*words), 1, 'foreign-file', place)
+                done = self.affix('uninstall', 'probe')
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertEqual(path.read_text(), 'mine')
+
+    def test_a_stopped_add_on_is_swept_where_a_file_stands_for_the_directory_of_its_links(self):
         self.affix('install', self.one)
-        path = self.tree / 'etc/systemd/system/affix-probe.service.d'
-        shutil.rmtree(path)
-        path.write_text('mine')
-        for words in ['repair', 'probe'], ['install', self.two]:
-            self.assertFails(self.affix(*words), 1, 'foreign-file', 'affix-probe.service.d')
-        self.assertEqual(self.affix('uninstall', 'probe').returncode, 0)
-        self.assertEqual(path.read_text(), 'mine')
+        self.affix('hold', 'probe', '--stop')
+        wants = self.tree / 'etc/systemd/system/multi-user.target.wants'
+        shutil.rmtree(wants, ignore_errors=True)
+        wants.write_text('mine')
+        done = self.affix('prune', 'probe')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertEqual(wants.read_text(), 'mine')
 
     def test_what_comes_into_the_way_of_a_switch_is_moved_aside_for_the_old_version(self):
         self.affix('install', self.one)
