@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -392,8 +393,9 @@ int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size
 		return 0;
 	/* A disk or a file system of another kind; if the disk is broken, it says so once more. */
 	redo->refuses_direct = true;
-	(void)posix_fadvise(redo->image_fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
-	return redo_read(redo, position, data, size);
+	redo_forget(redo->image_fd, offset, size);
+	/* Nothing beyond it is brought ahead: that is not forgotten yet. */
+	return redo_read_exactly(redo->image_fd, data, size, offset);
 }
 
 void redo_fetch(struct redo *redo)
@@ -411,15 +413,32 @@ static int make_file(struct redo *redo)
 	return r < 0 ? r : (ftruncate(redo->fd, REDO_HEADER_SIZE) < 0 ? -errno : 0);
 }
 
+/* The file behind *fd* past the kernel's memory of it; -EBADF where that cannot be had. Some file
+ * systems take the flag and pay no heed to it, which Linux 6.1 and later tell. */
+static int open_direct(int fd)
+{
+	cleanup_fd int direct = -EBADF;
+	struct statx stx = {0};
+	char self[64];
+
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	direct = open(self, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	if (direct < 0)
+		return -EBADF;
+	if (statx(direct, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
+	    (stx.stx_mask & STATX_DIOALIGN) &&
+	    (stx.stx_dio_offset_align == 0 || stx.stx_dio_offset_align > REDO_ALIGNMENT))
+		return -EBADF;
+	return TAKE_FD(direct);
+}
+
 static struct redo *new_redo(int image_fd, const struct disk_place *place, bool is_written)
 {
 	struct redo *redo = calloc(1, sizeof(*redo));
-	char self[64];
 
 	if (!redo)
 		return NULL;
-	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", image_fd);
-	redo->direct_fd = is_written ? open(self, O_RDONLY | O_DIRECT | O_CLOEXEC) : -EBADF;
+	redo->direct_fd = is_written ? open_direct(image_fd) : -EBADF;
 	redo->fd = -EBADF;
 	redo->dirfd = -EBADF;
 	redo->image_fd = image_fd;

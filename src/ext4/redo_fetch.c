@@ -16,8 +16,14 @@
 #include "ext4/redo.h"
 #include "ext4/redo_private.h"
 
-/* The kernel forgets only what it holds together, which may be larger than a page. */
-#define HELD_SIZE 65536U
+/* The kernel forgets only what it holds together: of a file that was just read or written from its
+ * beginning to its end, that is as much as a page of page tables leads to. */
+#define HELD_PAGES 512U
+
+static uint64_t page_size(void)
+{
+	return (uint64_t)sysconf(_SC_PAGESIZE);
+}
 
 static void round_out(uint64_t unit, struct redo_range *range)
 {
@@ -47,7 +53,7 @@ int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size, 
 
 	if (size == 0)
 		return 0;
-	round_out((uint64_t)sysconf(_SC_PAGESIZE), &range);
+	round_out(page_size(), &range);
 	if (ranges->count > 0 && join(&ranges->items[ranges->count - 1], &range))
 		return 0;
 	if (memory_make_room(&ranges->items, ranges->count, &ranges->allocated) < 0)
@@ -61,19 +67,28 @@ static void advise(int fd, const struct redo_range *range, int advice)
 	(void)posix_fadvise(fd, (off_t)range->begin, (off_t)(range->end - range->begin), advice);
 }
 
+void redo_forget(int fd, uint64_t offset, uint64_t size)
+{
+	struct redo_range range = {offset, offset + size, false};
+
+	round_out(HELD_PAGES * page_size(), &range);
+	advise(fd, &range, POSIX_FADV_DONTNEED);
+}
+
 void redo_ranges_fetch(struct redo_ranges *ranges, int fd)
 {
+	const uint64_t held_size = HELD_PAGES * page_size();
 	size_t n = ranges->count;
 
 	ranges->count = 0;
 	for (size_t i = 0; i < n;) {
 		struct redo_range held = ranges->items[i];
 
-		round_out(HELD_SIZE, &held);
+		round_out(held_size, &held);
 		for (i++; i < n; i++) {
 			struct redo_range next = ranges->items[i];
 
-			round_out(HELD_SIZE, &next);
+			round_out(held_size, &next);
 			if (!join(&held, &next))
 				break;
 		}

@@ -72,6 +72,8 @@ void redo_ranges_done(struct redo_ranges *ranges);
 #define cleanup_redo_ranges CLEANUP(redo_ranges_done)
 must_check int redo_ranges_add(struct redo_ranges *ranges, uint64_t offset, uint64_t size,
 			       bool is_direct);
+/* Has the kernel forget what it holds of the file there, if it is written. */
+void redo_forget(int fd, uint64_t offset, uint64_t size);
 /* Has them, which are written, forgotten by the kernel and on their way back from the disk; none
  * are left. */
 void redo_ranges_fetch(struct redo_ranges *ranges, int fd);

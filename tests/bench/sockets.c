@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -97,6 +98,7 @@ static pid_t server(int listener, uint64_t count, bool asks)
 		give_up("fork");
 	if (pid > 0)
 		return pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	while (count > 0) {
 		struct sockaddr_in peer;
 		socklen_t size = sizeof(peer);
@@ -210,6 +212,7 @@ static pid_t taker(int listener, uint64_t mib)
 		give_up("fork");
 	if (pid > 0)
 		return pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (;;) {
 		int fd = accept(listener, NULL, NULL);
 		ssize_t n = 0;
@@ -249,7 +252,7 @@ static clockid_t clock_of(pid_t pid)
 
 static void do_bulk(uint64_t mib)
 {
-	struct sockaddr_in address, from;
+	struct sockaddr_in address, from = {0};
 	pid_t pid = taker(listening(1, &address), mib);
 	clockid_t other = clock_of(pid);
 	socklen_t size = sizeof(from);

@@ -2,7 +2,7 @@
 
 /*
  * A disk that cannot be read past the kernel's memory of it: preloaded, this has such a file not
- * opened (NODIRECT=open), or no read of it done.
+ * opened (NODIRECT=open), no read of it done, or said that it would be read from that memory.
  */
 
 #define _GNU_SOURCE
@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int is_refused_at(const char *call)
@@ -48,4 +49,18 @@ ssize_t pread64(int fd, void *data, size_t size, off64_t offset)
 		return -1;
 	}
 	return next(fd, data, size, offset);
+}
+
+int statx(int fd, const char *path, int flags, unsigned mask, struct statx *ret)
+{
+	int (*next)(int, const char *, int, unsigned, struct statx *) =
+		(int (*)(int, const char *, int, unsigned, struct statx *))dlsym(RTLD_NEXT,
+										 "statx");
+	int r = next(fd, path, flags, mask, ret);
+
+	if (r == 0 && (mask & STATX_DIOALIGN) && is_refused_at("statx")) {
+		ret->stx_mask |= STATX_DIOALIGN;
+		ret->stx_dio_offset_align = 0;
+	}
+	return r;
 }
