@@ -11,6 +11,7 @@
  *                   CPU for each, as others may have that, too
  *   bulk MIB        for every line so much through a connection that stays until the next one;
  *                   prints the port of who sent, and nanoseconds of both ends' CPU for each MiB
+ *   throughput MIB  the same by the clock on the wall, with an end on each of two CPUs
  *   pace COUNT      so many connections evenly within a minute; prints how many it made
  *   hold COUNT      so many connections that stay until standard input ends; prints "held"
  *
@@ -20,6 +21,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -250,28 +252,72 @@ static clockid_t clock_of(pid_t pid)
 	return clock;
 }
 
-static void do_bulk(uint64_t mib)
+/* What both processes have used of CPUs. */
+static uint64_t read_both(clockid_t other)
 {
-	struct sockaddr_in address, from = {0};
-	pid_t pid = taker(listening(1, &address), mib);
-	clockid_t other = clock_of(pid);
+	return read_clock(CLOCK_THREAD_CPUTIME_ID) + read_clock(other);
+}
+
+static void send_windows(uint64_t mib, const struct sockaddr_in *address, clockid_t other,
+			 bool is_throughput)
+{
+	struct sockaddr_in from = {0};
 	socklen_t size = sizeof(from);
 	int fd = -1;
 
 	while (getchar() != EOF) {
-		uint64_t began = read_clock(CLOCK_THREAD_CPUTIME_ID) + read_clock(other);
+		uint64_t began;
 
 		if (fd >= 0)
 			(void)close(fd);
-		fd = connected(&address);
+		fd = connected(address);
 		if (getsockname(fd, (struct sockaddr *)&from, &size) < 0)
 			give_up("getsockname");
+		began = is_throughput ? now() : read_both(other);
 		send_bulk(fd, mib);
-		began = read_clock(CLOCK_THREAD_CPUTIME_ID) + read_clock(other) - began;
+		began = (is_throughput ? now() : read_both(other)) - began;
 		(void)printf("%u %.1f\n", (unsigned)ntohs(from.sin_port),
 			     (double)began / (double)mib);
 		(void)fflush(stdout);
 	}
+}
+
+static void do_bulk(uint64_t mib)
+{
+	struct sockaddr_in address;
+	pid_t pid = taker(listening(1, &address), mib);
+
+	send_windows(mib, &address, clock_of(pid), false);
+	end(pid);
+}
+
+/* Keeps *pid* on the CPU that is number *n* of those that we may use, or the last. */
+static void pin(pid_t pid, int n)
+{
+	cpu_set_t all, one;
+
+	if (sched_getaffinity(0, sizeof(all), &all) < 0)
+		give_up("sched_getaffinity");
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE && n >= 0; cpu++) {
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		n--;
+	}
+	if (sched_setaffinity(pid, sizeof(one), &one) < 0)
+		give_up("sched_setaffinity");
+}
+
+static void do_throughput(uint64_t mib)
+{
+	struct sockaddr_in address;
+	pid_t pid = taker(listening(1, &address), mib);
+
+	pin(pid, 1);
+	pin(0, 0);
+	send_windows(mib, &address, clock_of(pid), true);
 	end(pid);
 }
 
@@ -329,12 +375,13 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(uint64_t count);
 	} all[] = {
-		{"connect",  do_connect },
-                {"visit",    do_visit   },
-                {"datagram", do_datagram},
-		{"bulk",     do_bulk    },
-                {"pace",     do_pace    },
-                {"hold",     do_hold    }
+		{"connect",    do_connect   },
+                {"visit",      do_visit     },
+                {"datagram",   do_datagram  },
+		{"bulk",       do_bulk      },
+                {"throughput", do_throughput},
+                {"pace",       do_pace      },
+		{"hold",       do_hold      }
         };
 	struct rlimit files;
 
@@ -347,6 +394,7 @@ int main(int argc, char **argv)
 			all[i].run(strtoull(argv[2], NULL, 10));
 			return 0;
 		}
-	(void)fputs("usage: sockets connect|visit|datagram|bulk|pace|hold COUNT\n", stderr);
+	(void)fputs("usage: sockets connect|visit|datagram|bulk|throughput|pace|hold COUNT\n",
+		    stderr);
 	return 2;
 }
