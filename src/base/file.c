@@ -41,8 +41,9 @@ static int write_new(int dirfd, const char *name, const void *data, size_t size,
 	cleanup_fd int fd = -EBADF;
 	int r;
 
-	if (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
-		return -errno;
+	r = tree_remove(dirfd, name);
+	if (r < 0)
+		return r;
 	fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
@@ -77,11 +78,13 @@ int file_prepare(int dirfd, const char *name, const void *data, size_t size,
 int file_prepare_link(int dirfd, const char *name, const char *target)
 {
 	cleanup_free char *temporary = file_temporary_name(name);
+	int r;
 
 	if (!temporary)
 		return -ENAMETOOLONG;
-	if (unlinkat(dirfd, temporary, 0) < 0 && errno != ENOENT)
-		return -errno;
+	r = tree_remove(dirfd, temporary);
+	if (r < 0)
+		return r;
 	return symlinkat(target, dirfd, temporary) < 0 ? -errno : 0;
 }
 
@@ -100,7 +103,7 @@ int file_forget(int dirfd, const char *name)
 
 	if (!temporary)
 		return -ENAMETOOLONG;
-	return file_remove(dirfd, temporary, NULL);
+	return tree_remove(dirfd, temporary);
 }
 
 static int publish_or_forget(int dirfd, const char *name)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/stat.h>
@@ -32,6 +33,12 @@ const char *path_last_name(const char *path);
  * -EXDEV an escape.
  */
 must_check int path_open_beneath(int dirfd, const char *path, int flags, mode_t mode, int *ret_fd);
+
+/* Whether an open failed because there is nothing, or a file or link in the way, at *path*. */
+static inline bool path_leads_nowhere(int r)
+{
+	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP;
+}
 
 /* Opens *path* with *rootfd* as its root directory: symlinks are followed but resolve inside it. */
 must_check int path_open_in_root(int rootfd, const char *path, int flags, mode_t mode, int *ret_fd);

@@ -91,7 +91,9 @@ static int refuse_error(struct operation *operation, int error)
 /* What broke, as a sentence: the host's fault, not the request's. */
 static int describe_error(struct operation *operation, int error)
 {
-	bool is_open = operation->record && operation->record->transaction;
+	/* The copy of an image that something broke in is thrown away, and the image as it was. */
+	bool is_open =
+		!operation->call->is_copy && operation->record && operation->record->transaction;
 	int r = is_open ? 0 : refuse_error(operation, error);
 
 	if (r != 0)

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -243,15 +244,24 @@ static int is_intact(struct operation *operation, const struct plan *plan, bool 
 	return r;
 }
 
-static int answer_installed(struct operation *operation, const struct plan *plan, size_t damage)
+/* *damage*: how much of it is otherwise, as far as could be seen: *error*. */
+static int answer_installed(struct operation *operation, const struct plan *plan, size_t damage,
+			    int error)
 {
 	const char *id = plan->identity.id;
-	int r = result_set(operation->result, RESULT_DONE, "",
-			   "'%s' %s is installed already, nothing changed%s%s%s", id,
-			   plan->identity.version,
-			   damage > 0 ? "; it is not as it was installed, 'affix drift " : "",
-			   damage > 0 ? id : "", damage > 0 ? "' says where" : "");
+	char rest[256] = "";
+	int r;
 
+	if (error < 0)
+		(void)snprintf(rest, sizeof(rest),
+			       "; whether it is as it was installed cannot be seen: %s",
+			       strerrordesc_np(-error));
+	else if (damage > 0)
+		(void)snprintf(rest, sizeof(rest),
+			       "; it is not as it was installed, 'affix drift %s' says where", id);
+	r = result_set(operation->result, RESULT_DONE, "",
+		       "'%s' %s is installed already, nothing changed%s", id,
+		       plan->identity.version, rest);
 	operation->result->is_unchanged = r == 0;
 	return r;
 }
@@ -272,7 +282,7 @@ static int install_own(struct operation *operation, struct engine_own *own)
 	if (r == 0)
 		r = is_intact(operation, plan, &same, &intact);
 	if (r == 0 && intact)
-		return answer_installed(operation, plan, 0);
+		return answer_installed(operation, plan, 0, 0);
 	if (r == 0)
 		r = check_own(operation, plan);
 	/* What was removed once left a machine its own files. */
@@ -301,15 +311,15 @@ static int count_damage(struct operation *operation, const struct plan *plan, si
 }
 
 /* What is installed. In an image nobody repairs it who does not bring its bundle; elsewhere
- * repairs are asked for. */
+ * repairs are asked for, and a look that fails is no reason to try again. */
 static int install_again(struct operation *operation, struct delivery *delivery, struct plan *plan)
 {
 	cleanup_plan struct plan *to = plan;
 	size_t n = 0;
 	int r = count_damage(operation, to, &n);
 
-	if (r == 0 && (n == 0 || !operation->call->is_copy))
-		return answer_installed(operation, to, n);
+	if (!operation->call->is_copy || (r == 0 && n == 0))
+		return answer_installed(operation, to, n, r);
 	if (r == 0)
 		r = apply_preflight(&operation->tree, to, operation->record->current,
 				    &operation->refusal);
@@ -454,6 +464,9 @@ int operation_repair(struct operation *operation)
 	if (r == 0 && stopped_count_damage(operation->record, &diff) == 0 && !needs_start)
 		return result_set(operation->result, RESULT_DONE, "",
 				  "'%s' is as it should be, nothing changed", id);
+	if (r == 0)
+		r = apply_check_places(&operation->tree, operation->record->current,
+				       operation->record->current, &operation->refusal);
 	if (r == 0)
 		r = repair_bytes(operation, &delivery);
 	if (r == 0)

@@ -48,7 +48,7 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 	r = store_open(&operation.tree, make, &operation.store);
 	if (r == -ENOENT && !make)
 		r = 0;
-	if (r == -EPERM)
+	if (r == -ENOTRECOVERABLE)
 		return refuse(
 			&ret->refusal, REFUSAL_BAD_RECORD,
 			"the records in '" RECORD_DIRECTORY "' cannot be relied on: others than "

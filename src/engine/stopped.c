@@ -52,7 +52,7 @@ static int remove_link(struct operation *operation, const struct plan_object *ob
 
 	r = tree_open_parent(&operation->tree, object->path, &parent, &name);
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return path_leads_nowhere(r) ? 0 : r;
 	r = file_forget(parent, name);
 	if (r < 0)
 		return r;

@@ -96,8 +96,8 @@ static int stage(struct operation *operation, struct bundle *bundle)
 	return r < 0 ? r : apply_prepare(&operation->tree, to);
 }
 
-/* *is_saved_next*: the record is saved next, and waits for the disk on behalf of the files as well.
- */
+/* Under the switch's lock. *is_saved_next*: the record is saved next, and waits for the disk on
+ * behalf of the files as well. */
 static int switch_files(struct operation *operation,
 			int (*apply)(const struct tree *tree, const struct plan *to,
 				     const struct plan *from, const struct strv *created),
@@ -105,7 +105,6 @@ static int switch_files(struct operation *operation,
 {
 	struct record *record = operation->record;
 	cleanup_strv struct strv created = STRV_INIT;
-	cleanup_fd int lock = -EBADF;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < record->created.count; i++)
@@ -113,8 +112,6 @@ static int switch_files(struct operation *operation,
 	for (size_t i = 0; r == 0 && record->transaction && i < record->transaction->created.count;
 	     i++)
 		r = strv_add(&created, record->transaction->created.items[i]);
-	if (r == 0)
-		r = store_lock_switch(&operation->store, &lock);
 	if (r == 0)
 		r = apply(&operation->tree, to, from, &created);
 	operation->is_switched = r == 0 && is_saved_next;
@@ -125,27 +122,22 @@ static int switch_files(struct operation *operation,
 	return r;
 }
 
-int transaction_switch_files(struct operation *operation)
-{
-	struct record *record = operation->record;
-
-	/* Nothing runs in a tree that is not running: the commit comes at once. */
-	return switch_files(operation, apply_switch, record->transaction->to, record->current,
-			    !operation->manager);
-}
-
 int transaction_restore_files(struct operation *operation)
 {
 	struct record *record = operation->record;
+	cleanup_fd int lock = -EBADF;
+	int r;
 
 	if (!record->current && !record->transaction->to)
 		return 0;
-	return switch_files(operation, apply_restore, record->current, record->transaction->to,
-			    false);
+	r = store_lock_switch(&operation->store, &lock);
+	return r < 0 ? r
+		     : switch_files(operation, apply_restore, record->current,
+				    record->transaction->to, false);
 }
 
-/* A mask that was set while the plan was prepared and the old version stopped; NULL where there is
- * none, or whoever asked may overrule it. */
+/* A mask that was set while the plan was prepared, the old version stopped and the lock waited for;
+ * NULL where there is none, or whoever asked may overrule it. */
 static int find_new_mask(struct operation *operation, char **ret)
 {
 	const struct record_transaction *transaction = operation->record->transaction;
@@ -160,6 +152,24 @@ static int find_new_mask(struct operation *operation, char **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
+/* From the record's current plan to the transaction's, and the manager's reload, unless there is a
+ * new mask. */
+static int switch_unmasked(struct operation *operation, char **ret_mask)
+{
+	struct record *record = operation->record;
+	cleanup_fd int lock = -EBADF;
+	int r;
+
+	r = store_lock_switch(&operation->store, &lock);
+	if (r == 0)
+		r = find_new_mask(operation, ret_mask);
+	if (r < 0 || *ret_mask)
+		return r;
+	/* Nothing runs in a tree that is not running: the commit comes at once. */
+	return switch_files(operation, apply_switch, record->transaction->to, record->current,
+			    !operation->manager);
+}
+
 /* Down to here is the old version's time, from here the new one's. */
 static int switch_over(struct operation *operation, char **ret_mask)
 {
@@ -171,12 +181,10 @@ static int switch_over(struct operation *operation, char **ret_mask)
 	if (r == 0)
 		r = units_stop(operation->manager, record->current, UNITS_STOP_USEC);
 	if (r == 0)
-		r = find_new_mask(operation, ret_mask);
+		r = switch_unmasked(operation, ret_mask);
 	if (r < 0 || *ret_mask)
 		return r;
-	r = transaction_switch_files(operation);
-	if (r == 0)
-		r = units_forget(operation->manager, record->current);
+	r = units_forget(operation->manager, record->current);
 	if (r == 0 && to)
 		r = units_make_directories(operation->manager, to);
 	if (r < 0 || !to || !operation->manager)

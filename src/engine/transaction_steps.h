@@ -12,11 +12,8 @@
 /* Writes the phase to the record on disk. */
 must_check int transaction_set_phase(struct operation *operation, enum record_phase phase);
 
-/* From the record's current plan to the transaction's, under the global lock, and the manager's
- * reload. */
-must_check int transaction_switch_files(struct operation *operation);
-
-/* And back, also where the current plan's bytes are lost by now. */
+/* From the transaction's plan back to the record's current one, under the global lock, and the
+ * manager's reload; also where the current plan's bytes are lost by now. */
 must_check int transaction_restore_files(struct operation *operation);
 
 /* Starts and watches the transaction's plan; commits it or goes back. *window_usec* 0: the plan's

@@ -91,13 +91,13 @@ int apply_sync(const struct tree *tree, int other_fd)
 		r = path_open_in_root(tree->rootfd, places[i], O_RDONLY | O_DIRECTORY, 0, &fd);
 		if (r == 0)
 			r = sync_once(fd, &synced);
-		else if (r == -ENOENT)
+		else if (path_leads_nowhere(r))
 			r = 0;
 	}
 	return r == 0 && other_fd >= 0 ? sync_once(other_fd, &synced) : r;
 }
 
-static int make_directories(const struct tree *tree, const struct plan *plan)
+static int make_directories(const struct tree *tree, const struct plan *plan, bool is_way_back)
 {
 	for (size_t i = 0; i < plan->n_objects; i++) {
 		const struct plan_object *object = &plan->objects[i];
@@ -105,7 +105,8 @@ static int make_directories(const struct tree *tree, const struct plan *plan)
 
 		if (object->type != PLAN_DIRECTORY || is_version_object(plan, object))
 			continue;
-		r = apply_make_directory(tree, object);
+		r = is_way_back ? apply_restore_directory(tree, object)
+				: apply_make_directory(tree, object);
 		if (r < 0)
 			return r;
 	}
@@ -117,7 +118,7 @@ static int make_directories(const struct tree *tree, const struct plan *plan)
 static int prepare(const struct tree *tree, const struct plan *plan, bool is_way_back,
 		   bool *pending, bool *ret_written)
 {
-	int r = make_directories(tree, plan);
+	int r = make_directories(tree, plan, is_way_back);
 
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
 		const struct plan_object *object = &plan->objects[i];
@@ -178,13 +179,14 @@ static int remove_directories(const struct tree *tree, const struct plan *to,
 }
 
 static int publish(const struct tree *tree, const struct plan *plan, const bool *pending,
-		   bool current)
+		   bool current, bool is_way_back)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
 		if (pending[i] && is_current(&plan->objects[i]) == current)
-			r = apply_publish_object(tree, &plan->objects[i]);
+			r = is_way_back ? apply_restore_object(tree, &plan->objects[i])
+					: apply_publish_object(tree, &plan->objects[i]);
 	}
 	return r;
 }
@@ -201,7 +203,7 @@ static int switch_version(const struct tree *tree, const struct plan *to, const 
 				: version_place(versions, to, from);
 	if (r == 0)
 		r = version_fix(tree, versions, to);
-	return is_way_back && (r == -ENOENT || r == -ENOTDIR || r == -ELOOP) ? 0 : r;
+	return is_way_back && path_leads_nowhere(r) ? 0 : r;
 }
 
 /* Bytes first, `current` behind them: the link never points at what is not there. */
@@ -220,10 +222,10 @@ static int switch_to(const struct tree *tree, const struct plan *to, const struc
 	if (r == 0 && from)
 		r = remove_rest(tree, from, to);
 	if (r == 0)
-		r = publish(tree, to, pending, false);
+		r = publish(tree, to, pending, false, is_way_back);
 	if (r == 0)
 		r = switch_version(tree, to, from, is_way_back);
-	return r < 0 ? r : publish(tree, to, pending, true);
+	return r < 0 ? r : publish(tree, to, pending, true, is_way_back);
 }
 
 static int switch_plans(const struct tree *tree, const struct plan *to, const struct plan *from,

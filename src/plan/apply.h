@@ -22,6 +22,10 @@
 must_check int apply_preflight(const struct tree *tree, const struct plan *plan,
 			       const struct plan *old, struct refusal *reterr_refusal);
 
+/* The first part of it, which goes for a repair as well: only what stands in the way. */
+must_check int apply_check_places(const struct tree *tree, const struct plan *plan,
+				  const struct plan *old, struct refusal *reterr_refusal);
+
 /* The existing directory, walking up from /opt/affix, in which bundle content is spooled; same file
  * system as the versions. */
 must_check int apply_open_spool(const struct tree *tree, int *ret_fd);
@@ -53,7 +57,8 @@ must_check int apply_switch(const struct tree *tree, const struct plan *to, cons
 
 /*
  * The same on the way back to *to*, which was committed before. Its bytes may be damaged or gone by
- * now: everything else is put back all the same, and apply_has_bytes() tells. 0 or -errno.
+ * now: everything else is put back all the same, and apply_has_bytes() tells. What has come into
+ * the way since is moved aside, to `.NAME.affix-aside` beside it. 0 or -errno.
  */
 must_check int apply_restore(const struct tree *tree, const struct plan *to,
 			     const struct plan *from, const struct strv *created);

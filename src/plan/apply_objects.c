@@ -14,11 +14,15 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/path.h"
+#include "base/str.h"
 #include "plan/masks.h"
 #include "plan/plan_paths.h"
 
 /* A link of ours is never longer. */
 #define LINK_MAX_SIZE 1024U
+/* What was in the way goes under `.NAME` + this, or this and a number up to the maximum. */
+#define ASIDE_SUFFIX ".affix-aside"
+#define ASIDE_MAX    1000U
 
 int apply_make_directory(const struct tree *tree, const struct plan_object *object)
 {
@@ -157,6 +161,50 @@ int apply_publish_object(const struct tree *tree, const struct plan_object *obje
 	return r < 0 ? r : file_publish(parent, name);
 }
 
+/* Makes the place of *path* free, without a loss for whoever took it. */
+static int move_aside(const struct tree *tree, const char *path)
+{
+	cleanup_fd int parent = -EBADF;
+	const char *name = NULL;
+	int r = tree_open_parent(tree, path, &parent, &name);
+
+	if (r < 0)
+		return r;
+	for (unsigned i = 1; i <= ASIDE_MAX; i++) {
+		cleanup_free char *aside = NULL;
+
+		r = i == 1 ? str_format(&aside, ".%s" ASIDE_SUFFIX, name)
+			   : str_format(&aside, ".%s" ASIDE_SUFFIX "-%u", name, i);
+		if (r < 0)
+			return r;
+		if (renameat2(parent, name, parent, aside, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return -EEXIST;
+}
+
+int apply_restore_object(const struct tree *tree, const struct plan_object *object)
+{
+	int r = apply_publish_object(tree, object);
+
+	if (r != -EISDIR)
+		return r;
+	r = move_aside(tree, object->path);
+	return r < 0 ? r : apply_publish_object(tree, object);
+}
+
+int apply_restore_directory(const struct tree *tree, const struct plan_object *object)
+{
+	int r = apply_make_directory(tree, object);
+
+	if (r != -ENOTDIR && r != -ELOOP && r != -EEXIST)
+		return r;
+	r = move_aside(tree, object->path);
+	return r < 0 ? r : apply_make_directory(tree, object);
+}
+
 int apply_is_masked(const struct tree *tree, const struct plan_object *object, bool *ret)
 {
 	const char *name = path_last_name(object->path);
@@ -181,8 +229,9 @@ int apply_remove_object(const struct tree *tree, const struct plan_object *objec
 		return r;
 	r = tree_open_parent(tree, object->path, &parent, &name);
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	return file_remove(parent, name, NULL);
+		return path_leads_nowhere(r) ? 0 : r;
+	r = file_remove(parent, name, NULL);
+	return r == -EISDIR ? 0 : r;
 }
 
 int apply_forget_object(const struct tree *tree, const struct plan_object *object)
@@ -192,7 +241,7 @@ int apply_forget_object(const struct tree *tree, const struct plan_object *objec
 	int r = tree_open_parent(tree, object->path, &parent, &name);
 
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return path_leads_nowhere(r) ? 0 : r;
 	return file_forget(parent, name);
 }
 
@@ -204,7 +253,7 @@ int apply_remove_directory(const struct tree *tree, const char *path)
 
 	r = tree_open_parent(tree, path, &parent, &name);
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return path_leads_nowhere(r) ? 0 : r;
 	if (unlinkat(parent, name, AT_REMOVEDIR) == 0)
 		return 0;
 	/* ENOTDIR: a base directory that is a link in this tree; it was not ours to make. */

@@ -22,11 +22,20 @@ must_check int apply_prepare_object(const struct tree *tree, const struct plan_o
 				    bool *ret_pending, bool *ret_written);
 must_check int apply_publish_object(const struct tree *tree, const struct plan_object *object);
 
+/*
+ * The same where somebody may have put something else in the object's place since it was committed:
+ * a directory where a file or link is to be, or whatever is none where a directory is. That is
+ * moved to `.NAME.affix-aside`, or to `.NAME.affix-aside-2` and so on, where it harms nobody.
+ */
+must_check int apply_restore_object(const struct tree *tree, const struct plan_object *object);
+must_check int apply_restore_directory(const struct tree *tree, const struct plan_object *object);
+
 /* Whether a mask stands in the place of a unit's file (masks.h). 0 or -errno. */
 must_check int apply_is_masked(const struct tree *tree, const struct plan_object *object,
 			       bool *ret);
 
-/* Removes a file or link, but for a mask; an absent one, or an absent parent, is no error. */
+/* Removes a file or link, but neither a mask nor a directory, which others put there; an absent
+ * one, or an absent parent, is no error. */
 must_check int apply_remove_object(const struct tree *tree, const struct plan_object *object);
 
 /* Removes what apply_prepare_object() left under the temporary name. */

@@ -38,7 +38,7 @@ static int check_link(const struct tree *tree, const char *path, int parent, con
 	cleanup_fd int fd = -EBADF;
 	int r = path_open_in_root(tree->rootfd, path, O_PATH | O_DIRECTORY, 0, &fd);
 
-	if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+	if (!path_leads_nowhere(r))
 		return r;
 	if (readlinkat(parent, name, target, sizeof(target) - 1) < 0)
 		return -errno;
@@ -48,8 +48,9 @@ static int check_link(const struct tree *tree, const char *path, int parent, con
 		path, target);
 }
 
-static int check_foreign(const struct tree *tree, const struct plan_object *object,
-			 struct refusal *reterr_refusal)
+/* What affix made is mended where it is changed, but a directory is not replaced: *is_ours*. */
+static int check_place(const struct tree *tree, const struct plan_object *object, bool is_ours,
+		       struct refusal *reterr_refusal)
 {
 	cleanup_fd int parent = -EBADF;
 	const char *name = NULL;
@@ -73,6 +74,8 @@ static int check_foreign(const struct tree *tree, const struct plan_object *obje
 			return check_link(tree, object->path, parent, name, reterr_refusal);
 		if (S_ISDIR(st.st_mode))
 			return 0;
+	} else if (is_ours && !S_ISDIR(st.st_mode)) {
+		return 0;
 	}
 	return refuse(
 		reterr_refusal, REFUSAL_FOREIGN_FILE,
@@ -238,8 +241,8 @@ static int check_exchange(const struct tree *tree, const struct plan *plan, cons
 	return try_exchange(versions, reterr_refusal);
 }
 
-int apply_preflight(const struct tree *tree, const struct plan *plan, const struct plan *old,
-		    struct refusal *reterr_refusal)
+int apply_check_places(const struct tree *tree, const struct plan *plan, const struct plan *old,
+		       struct refusal *reterr_refusal)
 {
 	cleanup_free char *version_path = plan_version_path(plan);
 	int r = version_path ? 0 : -ENOMEM;
@@ -249,11 +252,19 @@ int apply_preflight(const struct tree *tree, const struct plan *plan, const stru
 
 		/* What is below the versions directory is affix's own, from one transaction or
 		 * another. */
-		if (is_ours(old, object) || object->entry || object->seed ||
+		if (object->entry || object->seed ||
 		    (old && strcmp(object->path, version_path) == 0))
 			continue;
-		r = check_foreign(tree, object, reterr_refusal);
+		r = check_place(tree, object, is_ours(old, object), reterr_refusal);
 	}
+	return r;
+}
+
+int apply_preflight(const struct tree *tree, const struct plan *plan, const struct plan *old,
+		    struct refusal *reterr_refusal)
+{
+	int r = apply_check_places(tree, plan, old, reterr_refusal);
+
 	if (r == 0)
 		r = check_masks(tree, old, reterr_refusal);
 	if (r == 0)

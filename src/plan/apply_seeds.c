@@ -61,7 +61,7 @@ static int link_dbus_id(const struct tree *tree)
 	int r = path_open_in_root(tree->rootfd, DBUS_DIRECTORY, O_PATH | O_DIRECTORY, 0, &parent);
 
 	if (r < 0)
-		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+		return path_leads_nowhere(r) ? 0 : r;
 	if (fstatat(parent, DBUS_MACHINE_ID, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
 	return S_ISREG(st.st_mode) ? file_replace_link(parent, DBUS_MACHINE_ID, MACHINE_ID) : 0;

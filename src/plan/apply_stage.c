@@ -31,7 +31,7 @@ int apply_open_spool(const struct tree *tree, int *ret_fd)
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		r = path_open_in_root(tree->rootfd, places[i], O_RDONLY | O_DIRECTORY, 0, ret_fd);
 		/* What is wrong with one is the preflight's to say. */
-		if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+		if (!path_leads_nowhere(r))
 			return r;
 	}
 	return r;

@@ -111,7 +111,7 @@ int version_matches(int versions_fd, const char *name, const struct plan *plan, 
 	int r;
 
 	r = path_open_beneath(versions_fd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
-	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP) {
+	if (path_leads_nowhere(r)) {
 		*ret = false;
 		return 0;
 	}
@@ -401,7 +401,7 @@ int apply_prune(const struct tree *tree, const char *id, const struct plan *cons
 
 	r = version_open_directory(tree, id, &versions);
 	if (r < 0)
-		return r == -ENOENT ? 0 : r;
+		return path_leads_nowhere(r) ? 0 : r;
 	r = list_unneeded(versions, keep, n, &unneeded);
 	for (size_t i = 0; r == 0 && i < unneeded.count; i++)
 		r = rescue_or_remove(versions, unneeded.items[i], keep, n);
@@ -419,7 +419,7 @@ int apply_has_bytes(const struct tree *tree, const struct plan *plan, bool *ret)
 	int r;
 
 	r = version_open_directory(tree, plan->identity.id, &versions);
-	if (r == -ENOENT) {
+	if (path_leads_nowhere(r)) {
 		*ret = false;
 		return 0;
 	}

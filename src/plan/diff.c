@@ -226,7 +226,7 @@ static int compare_object(const struct tree *tree, const struct plan_object *obj
 	int r;
 
 	r = tree_open_parent(tree, object->path, &parent, &name);
-	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+	if (path_leads_nowhere(r))
 		return add(diff, DIFF_MISSING, object->path, NULL, NULL);
 	if (r < 0)
 		return r;
@@ -261,7 +261,7 @@ static int find_others(const struct tree *tree, const struct plan *plan, const c
 
 	r = path_open_in_root(tree->rootfd, path, O_RDONLY | O_DIRECTORY, 0, &fd);
 	if (r < 0)
-		return r == -ENOENT || r == -ENOTDIR ? 0 : r;
+		return path_leads_nowhere(r) ? 0 : r;
 	r = dir_take(fd, &dir);
 	while (r == 0) {
 		cleanup_free char *full = NULL;

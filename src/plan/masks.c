@@ -57,7 +57,7 @@ static int leads_to_nothing(const struct tree *tree, const char *path, bool *ret
 	int r = path_open_in_root(tree->rootfd, path, O_PATH, 0, &fd);
 
 	if (r < 0)
-		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+		return path_leads_nowhere(r) ? 0 : r;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	*ret = S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode) ||
@@ -76,7 +76,7 @@ int masks_has(const struct tree *tree, const char *path, bool *ret)
 	*ret = false;
 	r = tree_open_parent(tree, path, &parent, &name);
 	if (r < 0)
-		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+		return path_leads_nowhere(r) ? 0 : r;
 	n = readlinkat(parent, name, target, sizeof(target) - 1);
 	if (n < 0)
 		return errno == ENOENT || errno == EINVAL ? 0 : -errno;

@@ -55,14 +55,14 @@ static int open_directory(int dirfd, const char *name, mode_t mode, struct openi
 	return 0;
 }
 
-/* Whoever can write there could forge records. */
+/* Whoever can write there could forge records. No system call has this errno for a directory. */
 static int check_owner(int fd)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	return st.st_uid == geteuid() && (st.st_mode & 022) == 0 ? 0 : -EPERM;
+	return st.st_uid == geteuid() && (st.st_mode & 022) == 0 ? 0 : -ENOTRECOVERABLE;
 }
 
 /* /var/lib, which a tree that was made by hand may not have yet; both may be links inside the tree.

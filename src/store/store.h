@@ -15,7 +15,7 @@ struct store {
 
 /*
  * Opens it, making it (and /var/lib/affix, 0755) if it is missing and *make*. -ENOENT otherwise;
- * -EPERM if others than its owner, who must be the caller, may write there.
+ * -ENOTRECOVERABLE if others than its owner, who must be the caller, may write there.
  */
 must_check int store_open(const struct tree *tree, bool make, struct store *ret);
 void store_done(struct store *store);

@@ -159,6 +159,20 @@ def later_in_the_way(place):
     place.refuses('foreign-file', 'rollback', place.id)
 
 
+@case('foreign-file', 'a directory where the add-on that is installed has a file')
+def directory_for_own(place):
+    place.installed('1.0.0')
+    bundle = place.bundle('1.1.0')
+    for inside in (f'{SYSTEM}/affix-{place.id}.service', f'/etc/affix/addons/{place.id}.json', f'/opt/affix/{place.id}/current'):
+        path, kept = place.path(inside), place.path(f'{inside}.kept')
+        path.rename(kept)
+        path.mkdir()
+        for words in (['repair', place.id], ['install', bundle]):
+            place.refuses('foreign-file', *words)
+        path.rmdir()
+        kept.rename(path)
+
+
 # --- room -----------------------------------------------------------------------------------------
 
 

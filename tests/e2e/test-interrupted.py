@@ -405,6 +405,27 @@ class Cut(Case):
         self.assertEqual(self.ask('repair', 'veil')['outcome'], 'done')
         self.assertRuns('veil', '1.0.0')
 
+    def test_a_directory_in_the_place_of_a_unit_stops_nothing_and_bars_no_way_back(self):
+        addon = self.addon('lane', '1.0.0', options='--ignore-term')
+        addon.service['Service']['TimeoutStopSec'] = '2'
+        self.install('lane', self.work.bundle(addon))
+        unit = '/etc/systemd/system/affix-lane.service'
+        task = self.in_background('install', 'lane', self.tagged('lane', '1.1.0'))
+        self.until(lambda: self.show('affix-lane.service', 'ActiveState') == 'deactivating', 30)
+        self.host.shell(f'rm {unit} && mkdir -p {unit}/mine', check=True)
+        result = task.join()
+        self.assertEqual((result['outcome'], result['name']), ('rolled-back', 'error'), result)
+        self.assertIn('Is a directory; 1.0.0 is back', result['message'])
+        self.assertRuns('lane', '1.0.0')
+        self.assertTrue(self.host.path('/etc/systemd/system/.affix-lane.service.affix-aside/mine').is_dir())
+        pid = self.show('affix-lane.service', 'MainPID')
+        self.host.shell(f'rm {unit} && mkdir {unit}', check=True)
+        self.assertEqual(self.ask('repair', 'lane')['name'], 'foreign-file')
+        self.assertEqual(self.show('affix-lane.service', 'MainPID'), pid)
+        self.host.shell(f'rmdir {unit}', check=True)
+        self.assertEqual(self.ask('repair', 'lane')['outcome'], 'done')
+        self.assertRuns('lane', '1.0.0')
+
     def test_old_version_has_its_time_to_stop_when_the_updater_is_killed_meanwhile(self):
         addon = self.addon('calm', '1.0.0', options='--ignore-term')
         addon.service['Service']['TimeoutStopSec'] = '13'

@@ -1130,6 +1130,17 @@ class Refusals(Case):
                 done = self.refused('unsupported-filesystem', *self.command(image))
                 self.assertIn(options[1], done.stderr)
 
+    def test_a_disk_that_fails_from_some_time_on(self):
+        image = self.image(SMALL, size='4M')
+        before = digest(image)
+        for number in 1, 3, 6:
+            with self.subTest(number):
+                done = fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=renameat', '-e', f'inject=renameat:error=EIO:when={number}+',
+                                    fixture.AFFIX, *self.command(image)], check=False)
+                self.assertEqual((done.returncode, done.stdout), (1, ''))
+                self.assertRegex(done.stderr, r'\Aerror: .*: Input/output error; nothing was changed\n\Z')
+                self.assertEqual(digest(image), before)
+
     def test_a_link_to_no_directory_in_the_place_of_opt(self):
         for target in ('var/opt', 'opt'):
             with self.subTest(target):
@@ -1245,6 +1256,17 @@ class Refusals(Case):
         shipped.parent.mkdir(parents=True)
         shipped.write_text('shipped\n')
         self.refused('foreign-file', *self.command(self.image(tree=tree)))
+
+    def test_directories_in_the_place_of_what_is_installed(self):
+        tree = self.story.copy(self.story.tree)
+        self.story.run(self.story.command, tree)
+        for place in f'etc/systemd/system/affix-{scenario.ID}.service', f'etc/affix/addons/{scenario.ID}.json', f'opt/affix/{scenario.ID}/current':
+            with self.subTest(place):
+                taken = self.story.copy(tree)
+                (taken / place).unlink()
+                (taken / place).mkdir()
+                done = self.refused('foreign-file', *self.command(self.image(tree=taken)))
+                self.assertIn(f"'/{place}'", done.stderr)
 
     def test_too_little_room(self):
         tree = self.story.copy(self.story.tree)

@@ -3,14 +3,18 @@
 """The commands for hosts as the one at the terminal meets them: what is printed where, what exit codes say. On trees
 that are not running, and against an updater that is not there; what add-ons then do is tests/e2e's business."""
 
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'e2e'))
@@ -108,6 +112,34 @@ class Trees(unittest.TestCase):
         done = self.affix('install', self.one)
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         self.assertTrue(done.stdout.endswith("; it is not as it was installed, 'affix drift probe' says where\n"), done.stdout)
+
+    def test_links_that_lead_to_themselves_are_damage_like_any_other(self):
+        other = self.work.bundle(self.work.addon('another', '1.0.0'))
+        for loop in 'opt/affix/probe/versions/1.0.0', 'opt/affix/probe/versions', 'opt/affix/probe', 'etc/systemd/system/affix-probe.service.d':
+            with self.subTest(loop):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                self.affix('install', other)
+                path = self.tree / loop
+                shutil.rmtree(path)
+                path.symlink_to(path.name)
+                done = self.affix('install', self.one)
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertTrue(done.stdout.endswith("; it is not as it was installed, 'affix drift probe' says where\n"), done.stdout)
+                self.assertRegex(self.affix('drift').stdout, r"\Aanother 1.0.0: as installed\nprobe 1.0.0: not as installed\n(.*\n)*  missing ")
+                done = self.affix('repair', 'probe')
+                self.assertFails(done, 1, 'needs-bundle' if loop.endswith('1.0.0') else 'foreign-file')
+                if loop.endswith('1.0.0'):
+                    self.assertEqual(self.affix('repair', 'probe', '--bundle', self.one).returncode, 0)
+                    self.assertEqual(self.affix('drift', 'probe').stdout, 'probe 1.0.0: as installed\n')
+                self.assertEqual(self.affix('uninstall', 'probe').returncode, 0)
+
+    def test_what_is_installed_is_said_to_be_though_it_cannot_be_looked_at(self):
+        self.affix('install', self.one)
+        (self.tree / 'etc/systemd/system/service.d').symlink_to('n' * 300)
+        done = self.affix('install', self.one)
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertTrue(done.stdout.endswith('nothing changed; whether it is as it was installed cannot be seen: File name too long\n'), done.stdout)
 
     def test_what_is_held_and_stopped_is_as_it_should_be_without_its_links(self):
         self.affix('install', self.one)
@@ -384,6 +416,126 @@ class Trees(unittest.TestCase):
         self.assertEqual(os.readlink(unit), '/dev/null')
         self.assertFails(self.affix('install', self.two), 1, 'foreign-file', '/etc/systemd/system/affix-probe.service')
 
+    def test_a_mask_that_is_set_while_the_switch_is_waited_for_stays(self):
+        unit = self.tree / 'etc/systemd/system/affix-probe.service'
+        self.affix('install', self.one)
+        for words in ['install', self.two], ['configure', 'probe', '--reread']:
+            with self.subTest(words):
+                (self.tree / 'etc/affix/addons.d').mkdir(exist_ok=True)
+                (self.tree / 'etc/affix/addons.d/probe.json').write_text('{"level": 7}')
+                with self.waiting(*words) as done:
+                    unit.unlink()
+                    unit.symlink_to('/dev/null')
+                self.assertFails(done[0], 3, 'held', '/etc/systemd/system/affix-probe.service', '1.0.0 is back')
+                self.assertEqual(os.readlink(unit), '/dev/null')
+                self.assertEqual(self.affix('repair', 'probe').returncode, 0)
+                self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+
+    PLACES = ('etc/systemd/system/affix-probe.service', 'etc/systemd/system/multi-user.target.wants/affix-probe.service',
+              'etc/affix/addons/probe.json', 'opt/affix/probe/current')
+
+    def put_directory(self, place, leaf='mine'):
+        """Something of somebody else's, where affix has a file or a link."""
+        path = self.tree / place
+        path.unlink(missing_ok=True)
+        (path / leaf).mkdir(parents=True)
+        return path
+
+    @contextlib.contextmanager
+    def waiting(self, *words):
+        """A request that got as far as the lock around the switch, and goes on at the end; [its end]."""
+        done = []
+        with open(self.tree / 'var/lib/affix/updater/locks/.switch', 'r+b') as file:
+            fcntl.fcntl(file, 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))  # F_OFD_SETLK
+            running = subprocess.Popen([fixture.AFFIX, *words, '--root', self.tree], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            wait = pathlib.Path(f'/proc/{running.pid}/syscall')
+            until = time.monotonic() + 20
+            # Of all calls it makes only this one waits: fcntl() with F_OFD_SETLKW.
+            while not re.match(r'\d+ 0x\w+ 0x26 ', wait.read_text()):
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.01)
+            yield done
+        stdout, stderr = running.communicate()
+        done.append(subprocess.CompletedProcess(running.args, running.returncode, stdout, stderr))
+
+    def test_a_directory_in_the_place_of_a_file_is_refused_and_kept(self):
+        for place in self.PLACES:
+            with self.subTest(place):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                path = self.put_directory(place)
+                for words in ['repair', 'probe'], ['install', self.two]:
+                    self.assertFails(self.affix(*words), 1, 'foreign-file', f"'/{place}'")
+                self.assertIsNone(self.result('status', 'probe')['data']['addons'][0]['transaction'])
+                done = self.affix('uninstall', 'probe')
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertTrue((path / 'mine').is_dir())
+                self.assertFails(self.affix('install', self.two), 1, 'foreign-file')
+                shutil.rmtree(path)
+                self.assertEqual(self.affix('install', self.two).returncode, 0)
+
+    def test_a_file_in_the_place_of_a_directory_is_refused_and_kept(self):
+        for place in 'etc/systemd/system/affix-probe.service.d', 'etc/affix/addons', 'opt/affix':
+            with self.subTest(place):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                path = self.tree / place
+                shutil.rmtree(path)
+                path.write_text('mine')
+                for words in ['repair', 'probe'], ['install', self.two]:
+                    self.assertFails(self.affix(*words), 1, 'foreign-file', place)
+                done = self.affix('uninstall', 'probe')
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertEqual(path.read_text(), 'mine')
+
+    def test_a_stopped_add_on_is_swept_where_a_file_stands_for_the_directory_of_its_links(self):
+        self.affix('install', self.one)
+        self.affix('hold', 'probe', '--stop')
+        wants = self.tree / 'etc/systemd/system/multi-user.target.wants'
+        shutil.rmtree(wants, ignore_errors=True)
+        wants.write_text('mine')
+        done = self.affix('prune', 'probe')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertEqual(wants.read_text(), 'mine')
+
+    def test_what_comes_into_the_way_of_a_switch_is_moved_aside_for_the_old_version(self):
+        self.affix('install', self.one)
+        for place in self.PLACES:
+            for words in ['install', self.two], ['uninstall', 'probe']:
+                with self.subTest(place, words=words):
+                    self.tree = self.work.tree()
+                    self.affix('install', self.one)
+                    with self.waiting(*words) as done:
+                        self.put_directory(place)
+                    if words[0] == 'install':
+                        self.assertFails(done[0], 3, 'error', 'Is a directory', '1.0.0 is back')
+                        self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+                        path = self.tree / place
+                        self.assertTrue((path.parent / f'.{path.name}.affix-aside/mine').is_dir())
+                    else:
+                        self.assertEqual((done[0].returncode, done[0].stderr), (0, ''))
+                        self.assertTrue((self.tree / place / 'mine').is_dir())
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_recovery_ends_whatever_came_into_the_way_meanwhile(self):
+        drop_ins = 'etc/systemd/system/affix-probe.service.d'
+        ways = [(place, self.put_directory) for place in (*self.PLACES, 'etc/systemd/system/.affix-probe.service.affix-new')]
+        ways.append((drop_ins, lambda place: (shutil.rmtree(self.tree / place), (self.tree / place).write_text('mine'))))
+        ways.append((drop_ins, lambda place: (shutil.rmtree(self.tree / place), (self.tree / place).symlink_to('nowhere'))))
+        for number, (place, obstruct) in enumerate(ways):
+            with self.subTest(number, place=place):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                (self.tree / 'etc/systemd/system/affix-probe.service').write_text('damaged')
+                fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=syncfs', '-e', 'inject=syncfs:signal=KILL:when=1',
+                             fixture.AFFIX, 'install', self.two, '--root', self.tree], check=False)
+                self.assertIsNotNone(self.result('status', 'probe')['data']['addons'][0]['transaction'])
+                obstruct(place)
+                done = fixture.run([fixture.UPDATER, '--recover', '--root', self.tree], check=False)
+                self.assertEqual((done.returncode, done.stderr), (0, ''))
+                self.assertIsNone(self.result('status', 'probe')['data']['addons'][0]['transaction'])
+                self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+
     def test_a_damaged_version_does_not_give_its_place_to_another_build_of_it(self):
         again = self.work.addon('probe', '1.0.0')
         again.service['Unit']['Description'] = 'another build'
@@ -535,6 +687,13 @@ class Trees(unittest.TestCase):
                 self.assertFails(done, 1, 'unsupported-filesystem', f"'{self.tree}", 'read-only')
         self.assertFalse((self.tree / 'var/lib/affix').exists())
         self.assertFalse((self.tree / 'opt/affix').exists())
+
+    def test_a_directory_of_records_that_cannot_be_made_is_not_called_forged(self):
+        # What makes no directories for anybody says EPERM, as one that is immutable does.
+        (self.tree / 'var/lib/affix').mkdir(parents=True)
+        immutable = ['unshare', '--mount', 'sh', '-c', 'mount -t sysfs none "$1/var/lib/affix" && shift && exec "$@"', 'sh', self.tree]
+        done = fixture.run([*immutable, fixture.AFFIX, 'install', self.one, '--root', self.tree], check=False)
+        self.assertFails(done, 1, 'forbidden', f"'{self.tree}' may not be written to", 'Operation not permitted')
 
     def test_a_tree_may_be_begun_by_its_first_add_on(self):
         trust = self.tree / 'etc/affix/trust.d'
