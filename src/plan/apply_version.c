@@ -286,21 +286,41 @@ int version_restore(int versions_fd, const struct plan *to, const struct plan *f
 		       : 0;
 }
 
+/* Whether *plan* needs what is parked as its own: its version's name may hold the same bytes, when
+ * they were staged once more and a crash came. */
+static int needs_parked(int versions_fd, const struct plan *plan, const struct plan *current,
+			bool *ret)
+{
+	bool is_in_place = false;
+	int r = 0;
+
+	*ret = false;
+	if (digest_is_equal(&plan->bundle, &current->bundle))
+		return 0;
+	if (strcmp(plan->identity.version, current->identity.version) != 0)
+		r = version_matches(versions_fd, plan->identity.version, plan, &is_in_place);
+	*ret = !is_in_place;
+	return r;
+}
+
 /* Whether one of the *n* plans needs the entry *name* of the versions directory; keep[0] is the one
  * in place. */
-static bool is_needed(const char *name, const struct plan *const *keep, size_t n)
+static int is_needed(int versions_fd, const char *name, const struct plan *const *keep, size_t n,
+		     bool *ret)
 {
-	for (size_t i = 0; i < n; i++) {
+	int r = 0;
+
+	*ret = false;
+	for (size_t i = 0; r == 0 && !*ret && i < n; i++) {
 		char parked[VERSION_PARKED_SIZE];
 
 		version_parked_name(keep[i], parked);
 		if (strcmp(name, keep[i]->identity.version) == 0)
-			return true;
-		if (i > 0 && strcmp(name, parked) == 0 &&
-		    !digest_is_equal(&keep[i]->bundle, &keep[0]->bundle))
-			return true;
+			*ret = true;
+		else if (i > 0 && strcmp(name, parked) == 0)
+			r = needs_parked(versions_fd, keep[i], keep[0], ret);
 	}
-	return false;
+	return r;
 }
 
 static int list_unneeded(int versions_fd, const struct plan *const *keep, size_t n,
@@ -311,10 +331,13 @@ static int list_unneeded(int versions_fd, const struct plan *const *keep, size_t
 	int r = dir_open(versions_fd, &dir);
 
 	while (r == 0) {
+		bool is_kept = false;
+
 		r = dir_next(dir, &entry);
 		if (r != 0 || !entry)
 			break;
-		if (!is_needed(entry->d_name, keep, n))
+		r = is_needed(versions_fd, entry->d_name, keep, n, &is_kept);
+		if (r == 0 && !is_kept)
 			r = strv_add(ret, entry->d_name);
 	}
 	return r;
@@ -373,6 +396,8 @@ static int rescue(int versions_fd, const char *name, const struct plan *const *k
 		(void)snprintf(prefix, sizeof(prefix), ".%s~", version);
 		if (str_starts_with(name, prefix))
 			r = version_matches(versions_fd, name, keep[i], &same);
+		if (r == 0 && same)
+			r = needs_parked(versions_fd, keep[i], keep[0], &same);
 		/* The name of the current version is its own, whatever became of its bytes. */
 		is_in_place = strcmp(keep[0]->identity.version, version) == 0;
 		if (r == 0 && same && !is_in_place)

@@ -131,6 +131,11 @@ class Scenario(Trees):
         self.install(tree, self.bundle('1.1.0'))
         return self.affix('rollback', ID)
 
+    def prepare_forth(self, tree):
+        """To the version that was gone back from, whose bytes still lie there."""
+        self.run(self.prepare_rollback(tree), tree)
+        return self.affix('install', self.bundle('1.1.0'))
+
     def prepare_rollback_rebuild(self, tree):
         self.install(tree, self.bundle('1.0.0', 'a'))
         self.install(tree, self.bundle('1.0.0', 'b'))
@@ -181,7 +186,7 @@ class Scenario(Trees):
     def check_sense(self, after):
         """The golden listings are what affix makes of the tree: see that it makes what it should."""
         current = after / 'opt/affix' / ID / 'current'
-        version = {'upgrade': '1.1.0', 'uninstall': None, 'purge': None}.get(self.operation, '1.0.0')
+        version = {'upgrade': '1.1.0', 'forth': '1.1.0', 'uninstall': None, 'purge': None}.get(self.operation, '1.0.0')
         found = os.readlink(current).split('/')[-1] if os.path.lexists(current) else None
         if found != version:
             raise AssertionError(f'after {self.operation}: {found}, wanted {version}')
