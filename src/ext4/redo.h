@@ -93,7 +93,7 @@ void redo_fetch(struct redo *redo);
 must_check int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size);
 /* What has the same from the disk at any time, settled or not: a descriptor and *ret_offset* there;
  * -EBADF where it cannot be had so. It is borrowed, and reads to the same kind of memory. */
-int redo_find_direct(const struct redo *redo, uint64_t position, size_t size, uint64_t *ret_offset);
+int redo_find_direct(struct redo *redo, uint64_t position, size_t size, uint64_t *ret_offset);
 
 /* How many bytes are staged. */
 uint64_t redo_size(const struct redo *redo);

@@ -51,7 +51,11 @@ struct redo {
 	char *ahead;          /* what follows the last read of the image, or NULL */
 	uint64_t ahead_position;
 	size_t ahead_size;
-	uint64_t read_end;         /* of the last read */
+	size_t ahead_next; /* what the next one is to have */
+	uint64_t read_end; /* of the last read */
+	char *small;       /* what small content is to be written past the file, or NULL */
+	uint64_t small_position;
+	size_t small_size;
 	struct redo_ranges wanted; /* to be fetched */
 	int direct_fd; /* the image, for reads from the disk; -EBADF where it has none */
 	bool refuses_direct;
