@@ -250,6 +250,7 @@ static int read_cells(struct redo *redo, uint64_t cell, char *data, size_t n)
 
 static int write_cells(struct redo *redo, uint64_t cell, const char *data, size_t n)
 {
+	redo->is_prepared = false;
 	while (n > 0) {
 		int64_t first = 0;
 		int64_t next = 0;
@@ -353,6 +354,7 @@ static bool is_staged(const struct redo *redo, uint64_t position, size_t size)
 
 static int note_written(struct redo *redo, uint64_t cell, const char *data, size_t n)
 {
+	redo->is_prepared = false;
 	if (n > REDO_CELLS_MAX - redo->n_written)
 		return -EFBIG;
 	if (redo->n_written + n > redo->n_written_allocated) {
@@ -550,6 +552,7 @@ struct redo *redo_free(struct redo *redo)
 	free(redo->cells);
 	free(redo->map);
 	free(redo->written);
+	free(redo->header);
 	free(redo->ahead);
 	free(redo->small);
 	redo_ranges_done(&redo->wanted);
@@ -560,6 +563,16 @@ struct redo *redo_free(struct redo *redo)
 uint64_t redo_size(const struct redo *redo)
 {
 	return (uint64_t)redo->n_cells * REDO_CELL_SIZE;
+}
+
+int redo_prepare(struct redo *redo)
+{
+	int r;
+
+	if (redo->fd < 0 || redo->n_cells == 0)
+		return 0;
+	r = redo_settle(redo);
+	return r < 0 ? r : redo_file_prepare(redo);
 }
 
 int redo_commit(struct redo *redo, bool *ret_committed)

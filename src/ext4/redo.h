@@ -66,6 +66,9 @@ DEFINE_CLEANUP(struct redo *, redo, redo_free)
 /* ext2fs_open2() with it below. */
 errcode_t redo_open_fs(struct redo *redo, int flags, ext2_filsys *ret);
 
+/* Does of redo_commit() what can be done while somebody still looks whether there will be one. 0 or
+ * -errno. */
+must_check int redo_prepare(struct redo *redo);
 /*
  * Makes what was staged the image's content: durable in the redo file (from here on it will be
  * done), copied, durable in the image, read back. 0 or -errno: with *ret_committed* the next
