@@ -165,8 +165,8 @@ static int flush_small_at(struct redo *redo, uint64_t position, size_t size)
 		       : 0;
 }
 
-/* Small files lie side by side: they are written as one. Each write waits for whoever reads from
- * the disk just then. */
+/* Small files lie side by side: they are written as one, at the latest when somebody looks. Each
+ * write waits for whoever reads from the disk just then. */
 static int write_small(struct redo *redo, uint64_t position, const void *data, size_t size)
 {
 	bool goes_on = position == redo->small_position + redo->small_size;
@@ -388,12 +388,13 @@ int redo_write_through(struct redo *redo, uint64_t position, const void *data, s
 	    is_staged(redo, position, size))
 		return redo_write(redo, position, data, size);
 	/* First to the disk, which works while the checksums are made. */
-	if (size < FLUSH_MIN)
+	if (size < FLUSH_MIN) {
 		r = write_small(redo, position, data, size);
-	else
+	} else {
 		r = flush_small(redo);
-	if (r == 0 && size >= FLUSH_MIN)
-		r = write_past(redo, position, data, size);
+		if (r == 0)
+			r = write_past(redo, position, data, size);
+	}
 	return r < 0 ? r
 		     : note_written(redo, position / REDO_CELL_SIZE, data, size / REDO_CELL_SIZE);
 }
