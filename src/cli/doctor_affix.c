@@ -151,6 +151,10 @@ void doctor_check_records(struct doctor *doctor)
 	r = store_open(&tree, false, &store);
 	if (r == 0)
 		r = store_list(&store, &ids);
+	if (r == -ENOTRECOVERABLE) {
+		doctor_say(doctor, "records", DOCTOR_FAIL, STORE_SHARED_TEXT);
+		return;
+	}
 	if (r < 0 && r != -ENOENT) {
 		doctor_say(doctor, "records", DOCTOR_FAIL, "they cannot be read: %s",
 			   strerrordesc_np(-r));

@@ -49,11 +49,7 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 	if (r == -ENOENT && !make)
 		r = 0;
 	if (r == -ENOTRECOVERABLE)
-		return refuse(
-			&ret->refusal, REFUSAL_BAD_RECORD,
-			"the records in '" RECORD_DIRECTORY "' cannot be relied on: others than "
-			"root may write there; find out who did, then chown root and chmod 0700 "
-			"it");
+		return refuse(&ret->refusal, REFUSAL_BAD_RECORD, STORE_SHARED_TEXT);
 	if (r == 0)
 		r = load_policy(&operation);
 	if (r != 0)

@@ -26,6 +26,11 @@ must_check int apply_preflight(const struct tree *tree, const struct plan *plan,
 must_check int apply_check_places(const struct tree *tree, const struct plan *plan,
 				  const struct plan *old, struct refusal *reterr_refusal);
 
+/* The same for one object; *is_ours*: affix made it, so that what was changed of it is replaced,
+ * but for a directory. */
+must_check int apply_check_place(const struct tree *tree, const struct plan_object *object,
+				 bool is_ours, struct refusal *reterr_refusal);
+
 /* The existing directory, walking up from /opt/affix, in which bundle content is spooled; same file
  * system as the versions. */
 must_check int apply_open_spool(const struct tree *tree, int *ret_fd);

@@ -48,9 +48,8 @@ static int check_link(const struct tree *tree, const char *path, int parent, con
 		path, target);
 }
 
-/* What affix made is mended where it is changed, but a directory is not replaced: *is_ours*. */
-static int check_place(const struct tree *tree, const struct plan_object *object, bool is_ours,
-		       struct refusal *reterr_refusal)
+int apply_check_place(const struct tree *tree, const struct plan_object *object, bool is_ours,
+		      struct refusal *reterr_refusal)
 {
 	cleanup_fd int parent = -EBADF;
 	const char *name = NULL;
@@ -255,7 +254,7 @@ int apply_check_places(const struct tree *tree, const struct plan *plan, const s
 		if (object->entry || object->seed ||
 		    (old && strcmp(object->path, version_path) == 0))
 			continue;
-		r = check_place(tree, object, is_ours(old, object), reterr_refusal);
+		r = apply_check_place(tree, object, is_ours(old, object), reterr_refusal);
 	}
 	return r;
 }

@@ -15,8 +15,12 @@ struct store {
 
 /*
  * Opens it, making it (and /var/lib/affix, 0755) if it is missing and *make*. -ENOENT otherwise;
- * -ENOTRECOVERABLE if others than its owner, who must be the caller, may write there.
+ * -ENOTRECOVERABLE if others than its owner, who must be the caller, may write there:
+ * STORE_SHARED_TEXT.
  */
+#define STORE_SHARED_TEXT                                                                  \
+	"the records in '" RECORD_DIRECTORY "' cannot be relied on: others than root may " \
+	"write there; find out who did, then chown root and chmod 0700 it"
 must_check int store_open(const struct tree *tree, bool make, struct store *ret);
 void store_done(struct store *store);
 #define cleanup_store CLEANUP(store_done)

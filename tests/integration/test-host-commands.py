@@ -147,6 +147,18 @@ class Trees(unittest.TestCase):
         for words in ['repair', 'probe'], ['install', self.one]:
             self.assertTrue(self.affix(*words).stdout.endswith(', nothing changed\n'), words)
 
+    def test_a_directory_in_place_of_an_enablement_bars_the_release_by_its_name(self):
+        link = self.tree / 'etc/systemd/system/multi-user.target.wants/affix-probe.service'
+        self.affix('install', self.one)
+        self.affix('hold', 'probe', '--stop')
+        link.mkdir()
+        done = self.affix('hold', 'probe', '--release')
+        self.assertFails(done, 1, 'foreign-file', f"'/{link.relative_to(self.tree)}'", 'move it away or remove it')
+        self.assertTrue(self.result('status', 'probe')['data']['addons'][0]['held'])
+        link.rmdir()
+        self.assertEqual(self.affix('hold', 'probe', '--release').returncode, 0)
+        self.assertTrue(link.is_symlink())
+
     def test_nothing_is_held_where_nothing_is_installed(self):
         self.affix('install', self.one)
         self.affix('hold', 'probe', '--stop', '--reason', 'look')
@@ -308,6 +320,19 @@ class Trees(unittest.TestCase):
                         self.assertIsNone(status['transaction'])
                         self.assertFalse((self.tree / 'opt/affix/probe/versions/1.0.0/note').exists() and status['last_result']['outcome'] != 'done')
                         self.assertEqual(self.affix('install', new).returncode, 0)
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_what_failed_is_told_in_one_sentence_without_gaps(self):
+        for words, said in ((['install', self.two], "install of 'probe' 1.1.0 failed: "), (['uninstall', 'probe'], "uninstall of 'probe' failed: ")):
+            with self.subTest(words[0]):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                # The rename or removal at which the files are already being changed.
+                fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=unlinkat,renameat', '-e', 'inject=unlinkat,renameat:signal=KILL:when=6',
+                             fixture.AFFIX, *words, '--root', self.tree], check=False)
+                fixture.run([fixture.UPDATER, '--recover', '--root', self.tree])
+                last = self.result('status', 'probe')['data']['addons'][0]['last_result']
+                self.assertEqual((last['outcome'], last['message'][:len(said)]), ('interrupted', said))
 
     def test_downgrade_rollback_to_a_version_and_purge_are_options(self):
         self.affix('install', self.two)
