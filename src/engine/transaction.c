@@ -299,7 +299,7 @@ int transaction_drop(struct operation *operation)
 	if (r < 0)
 		return r;
 	record->transaction = NULL;
-	r = store_save(&operation->store, record);
+	r = commit_save(operation);
 	if (r < 0) {
 		record->transaction = transaction;
 		return r;
@@ -374,7 +374,7 @@ static int purge_state(struct operation *operation)
 			return r;
 	}
 	record->is_purging = false;
-	return store_save(&operation->store, record);
+	return commit_save(operation);
 }
 
 int transaction_sweep(struct operation *operation)
