@@ -319,8 +319,13 @@ int revert_unhealthy(struct operation *operation, const struct health *health, u
 
 int revert_broken(struct operation *operation, int error)
 {
-	int r = record_evidence(operation, "error", strerrordesc_np(-error), NULL, 0);
+	cleanup_free char *mount = operation_find_mount(operation, error);
+	char reason[HEALTH_REASON_MAX];
+	int r;
 
+	if (mount)
+		(void)snprintf(reason, sizeof(reason), "'%.200s' is a mount point", mount);
+	r = record_evidence(operation, "error", mount ? reason : strerrordesc_np(-error), NULL, 0);
 	return r < 0 ? r : go_back(operation, true);
 }
 

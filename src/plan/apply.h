@@ -22,6 +22,11 @@
 must_check int apply_preflight(const struct tree *tree, const struct plan *plan,
 			       const struct plan *old, struct refusal *reterr_refusal);
 
+/* What is mounted on paths of *plan*, which then can be neither replaced nor removed; it may be
+ * NULL. 0; refused; -errno. */
+must_check int apply_check_mounts(const struct tree *tree, const struct plan *plan,
+				  struct refusal *reterr_refusal);
+
 /* The first part of it, which goes for a repair as well: only what stands in the way. */
 must_check int apply_check_places(const struct tree *tree, const struct plan *plan,
 				  const struct plan *old, struct refusal *reterr_refusal);

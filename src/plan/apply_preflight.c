@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "plan/apply_version.h"
 #include "plan/masks.h"
+#include "plan/mounts.h"
 #include "plan/plan_paths.h"
 
 /* Room that a transaction needs besides inline content: records, directories, links. */
@@ -240,11 +241,25 @@ static int check_exchange(const struct tree *tree, const struct plan *plan, cons
 	return try_exchange(versions, reterr_refusal);
 }
 
+int apply_check_mounts(const struct tree *tree, const struct plan *plan,
+		       struct refusal *reterr_refusal)
+{
+	cleanup_free char *path = NULL;
+	int r = mounts_find(tree, plan, &path);
+
+	return r < 0 || !path ? r
+			      : refuse(reterr_refusal, REFUSAL_FOREIGN_FILE,
+				       "'%s' is a mount point; unmount it, then try again", path);
+}
+
 int apply_check_places(const struct tree *tree, const struct plan *plan, const struct plan *old,
 		       struct refusal *reterr_refusal)
 {
 	cleanup_free char *version_path = plan_version_path(plan);
-	int r = version_path ? 0 : -ENOMEM;
+	int r = version_path ? apply_check_mounts(tree, plan, reterr_refusal) : -ENOMEM;
+
+	if (r == 0 && old != plan)
+		r = apply_check_mounts(tree, old, reterr_refusal);
 
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
 		const struct plan_object *object = &plan->objects[i];
