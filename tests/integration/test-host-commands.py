@@ -141,6 +141,21 @@ class Trees(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         self.assertTrue(done.stdout.endswith('nothing changed; whether it is as it was installed cannot be seen: File name too long\n'), done.stdout)
 
+    def test_an_add_on_that_cannot_be_looked_at_is_said_to_be_and_the_others_are_compared(self):
+        for name in 'another', 'probe', 'zeta':
+            self.affix('install', self.work.bundle(self.work.addon(name, '1.0.0')))
+        place = self.tree / 'etc/systemd/system/affix-probe.service.d'
+        place.rename(place.with_name('kept'))
+        place.symlink_to('n' * 300)
+        done = self.affix('drift')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('another 1.0.0: as installed\nprobe 1.0.0: not as installed\n', done.stdout)
+        self.assertTrue(done.stdout.endswith('zeta 1.0.0: as installed\n'), done.stdout)
+        probe = self.result('drift')['data']['addons'][1]
+        self.assertEqual((probe['drifted'], probe['items']),
+                         (True, [{'kind': 'unseen', 'path': '/opt/affix/probe', 'wanted': None, 'found': 'File name too long'}]))
+        self.assertFails(self.affix('drift', 'probe'), 1, 'error', 'File name too long')
+
     def test_what_is_held_and_stopped_is_as_it_should_be_without_its_links(self):
         self.affix('install', self.one)
         self.affix('hold', 'probe', '--stop')
