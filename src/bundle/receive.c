@@ -65,11 +65,16 @@ struct chunks {
 	uint8_t data[HASHER_BUFFERS][CHUNK_SIZE];
 };
 
-/* While the hasher ends what it has: what comes behind the digest. Not before, or the hasher would
- * have to wait for a processor, or for us. */
-static int get_ready(struct bundle_receipt *receipt, uint64_t size)
+/* While the hasher ends what it has: what comes behind the digest, and of the signature what does
+ * not need it. Not before, or the hasher would have to wait for a processor, or for us. */
+static int get_ready(const struct bundle_verify *verify, const struct minisign_signature *signature,
+		     struct bundle_receipt *receipt, uint64_t size, struct refusal *reterr_refusal)
 {
-	return size >= LARGE_SIZE ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
+	int r = size >= LARGE_SIZE ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
+
+	return r < 0 ? r
+		     : trust_verify_comment(verify->trust, signature, &receipt->key,
+					    reterr_refusal);
 }
 
 static int check_time(const struct bundle_verify *verify, uint64_t offset,
@@ -157,14 +162,15 @@ struct bundle_copy *bundle_copy_begin(int fd)
 }
 
 /* Takes what was begun. */
-static int end_copy(const struct bundle_verify *verify, struct bundle_receipt *receipt)
+static int end_copy(const struct bundle_verify *verify, const struct minisign_signature *signature,
+		    struct bundle_receipt *receipt, struct refusal *reterr_refusal)
 {
 	struct bundle_copy *copy = verify->begun;
 	int r;
 
 	*receipt = copy->receipt;
 	copy->receipt = BUNDLE_RECEIPT_INIT;
-	r = get_ready(receipt, receipt->size);
+	r = get_ready(verify, signature, receipt, receipt->size, reterr_refusal);
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	digest_end(&copy->digest, &receipt->digest);
 	return r;
@@ -196,10 +202,11 @@ static int digest_and_copy(int fd, uint64_t size, const struct bundle_verify *ve
 		if (r != 0)
 			return r;
 	} while (n == CHUNK_SIZE);
-	return get_ready(receipt, offset);
+	return 0;
 }
 
-static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify, struct spool *copy,
+static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify,
+		      const struct minisign_signature *signature, struct spool *copy,
 		      struct bundle_receipt *receipt, struct refusal *reterr_refusal)
 {
 	bool is_in_memory = copy->fd < 0 && size <= SMALL_SIZE;
@@ -213,8 +220,8 @@ static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify,
 	digest_begin(&digest);
 	r = is_in_memory ? digest_to_memory(fd, size, verify, receipt, &digest, reterr_refusal)
 			 : digest_and_copy(fd, size, verify, receipt, chunks, copy, reterr_refusal);
-	if (r == 0 && is_in_memory)
-		r = get_ready(receipt, receipt->size);
+	if (r == 0)
+		r = get_ready(verify, signature, receipt, size, reterr_refusal);
 	/* It has our state and the bytes, whatever came of it. */
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	if (r == 0)
@@ -242,11 +249,12 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 	if (r == 0 && !verify->begun)
 		r = hasher_new(&receipt.hasher);
 	if (r == 0)
-		r = verify->begun ? end_copy(verify, &receipt)
-				  : take_bytes(fd, size, verify, &copy, &receipt, reterr_refusal);
+		r = verify->begun ? end_copy(verify, &signature, &receipt, reterr_refusal)
+				  : take_bytes(fd, size, verify, &signature, &copy, &receipt,
+					       reterr_refusal);
 	if (r == 0)
-		r = trust_verify(verify->trust, &signature, &receipt.digest, verify->now,
-				 &receipt.key, &receipt.identity, reterr_refusal);
+		r = trust_verify_file(receipt.key, &signature, &receipt.digest, verify->now,
+				      &receipt.identity, reterr_refusal);
 	if (r != 0)
 		return r;
 	if (!receipt.memory) {
