@@ -284,10 +284,8 @@ int operation_check_installed(struct operation *operation, const char *id)
 int operation_set_subject(struct operation *operation, const struct plan *plan)
 {
 	struct result *result = operation->result;
-	struct digest digest;
-	int r;
+	int r = plan_digest(plan, &operation->subject);
 
-	r = plan_digest(plan, &digest);
 	if (r < 0)
 		return r;
 	free(result->id);
@@ -298,7 +296,7 @@ int operation_set_subject(struct operation *operation, const struct plan *plan)
 	result->plan = malloc(DIGEST_TEXT_SIZE);
 	if (!result->id || !result->version || !result->plan)
 		return -ENOMEM;
-	digest_to_string(&digest, result->plan);
+	digest_to_string(&operation->subject, result->plan);
 	return 0;
 }
 

@@ -23,6 +23,7 @@ struct operation {
 	bool is_switched;              /* the tree, and it is synced with the next record */
 	bool is_answered;              /* the result is an earlier one of the same request id */
 	struct result *result;
+	struct digest subject;  /* of the plan that it is about: operation_set_subject() */
 	struct refusal refusal; /* where a step that refuses puts its reason */
 };
 
