@@ -341,8 +341,6 @@ int operation_install(struct operation *operation)
 	if (r == 0)
 		r = delivery_make_plan(operation, &delivery, operation->record->config, &plan);
 	if (r == 0)
-		r = operation_set_subject(operation, plan);
-	if (r == 0)
 		r = is_current(operation, &same);
 	if (r == 0 && same)
 		return install_again(operation, &delivery, TAKE_PTR(plan));
@@ -373,8 +371,6 @@ int operation_configure(struct operation *operation)
 		r = delivery_load_installed(operation, operation->record->current, &delivery);
 	if (r == 0)
 		r = delivery_make_plan(operation, &delivery, operation->record->config, &plan);
-	if (r == 0)
-		r = operation_set_subject(operation, plan);
 	if (r == 0)
 		r = is_current(operation, &same);
 	if (r == 0 && same)

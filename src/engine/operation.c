@@ -281,13 +281,10 @@ int operation_check_installed(struct operation *operation, const char *id)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 
-int operation_set_subject(struct operation *operation, const struct plan *plan)
+int operation_name_subject(struct operation *operation, const struct plan *plan)
 {
 	struct result *result = operation->result;
-	int r = plan_digest(plan, &operation->subject);
 
-	if (r < 0)
-		return r;
 	free(result->id);
 	free(result->version);
 	free(result->plan);
@@ -301,3 +298,10 @@ int operation_set_subject(struct operation *operation, const struct plan *plan)
 }
 
 #pragma GCC diagnostic pop
+
+int operation_set_subject(struct operation *operation, const struct plan *plan)
+{
+	int r = plan_digest(plan, &operation->subject);
+
+	return r < 0 ? r : operation_name_subject(operation, plan);
+}

@@ -73,7 +73,9 @@ must_check int operation_check_installed(struct operation *operation, const char
 /* Whether *plan*'s bytes are damaged, gone or cannot be read: nothing can be gone back to. */
 bool operation_has_lost(const struct operation *operation, const struct plan *plan);
 
-/* The result is about this plan: id, version, digest. */
+/* The result is about this plan: id, version, digest, which is that of the subject already. */
+must_check int operation_name_subject(struct operation *operation, const struct plan *plan);
+/* The same, and the subject's digest is made. */
 must_check int operation_set_subject(struct operation *operation, const struct plan *plan);
 
 /* Refuses what the fleet may not do to this add-on: held, protected. The administrator may. */
