@@ -16,7 +16,7 @@
 #include "base/str.h"
 
 /* Each sync_file_range() keeps this much in flight while the next is being made. */
-#define FLUSH_STEP (1ULL << 20)
+#define FLUSH_STEP (4ULL << 20)
 /* At the end of a file, what is left of that is begun as well, if it is worth a call. */
 #define FLUSH_REST (256ULL << 10)
 /* What has no more than this, and no name ever, takes no room before: it is written to memory and

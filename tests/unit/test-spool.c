@@ -90,7 +90,7 @@ static void file_without_a_name_takes_all_that_is_added(void **state)
 static void what_is_left_of_a_whole_file_is_hurried_to_disk_where_it_is_worth_a_call(void **state)
 {
 	static const char chunk[5U << 20] = "begin";
-	static const size_t rests[] = {512U << 10, 5};
+	static const size_t rests[] = {1U << 20, 5};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rests); i++) {
