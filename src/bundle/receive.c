@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@
 #include "bundle/spool.h"
 
 #define CHUNK_SIZE (128UL * 1024)
+/* With so much the hasher begins. */
+#define FIRST_SIZE (256UL * 1024)
 /* What is less is decompressed before there is a thread for that. */
 #define LARGE_SIZE BUNDLE_FRAME_SIZE_MAX
 /* What is copied to memory. A file costs more: its pages are written and read again, and if it got
@@ -98,32 +101,53 @@ static int check_growth(uint64_t size, uint64_t offset, struct refusal *reterr_r
 		      (unsigned long long)size);
 }
 
-/* Reads *fd*, which has *size* bytes or fewer by now, to the digest and to *receipt*. */
+/* Reads what comes next of *fd*, which has *size* bytes or fewer by now, to *receipt*, by way of
+ * *first* at the beginning, and gives it to the hasher. */
+static int read_chunk(int fd, uint64_t size, struct bundle_receipt *receipt,
+		      struct digest_state *digest, uint8_t *first, size_t *ret,
+		      struct refusal *reterr_refusal)
+{
+	bool is_first = receipt->size == 0;
+	uint8_t *place = receipt->memory + receipt->size;
+	uint8_t *chunk = is_first ? first : place;
+	size_t wanted = is_first ? FIRST_SIZE : CHUNK_SIZE;
+	int r;
+
+	wanted = (size_t)MIN(size + 1 - receipt->size, (uint64_t)wanted);
+	r = fd_pread_full(fd, chunk, wanted, receipt->size, ret);
+	if (r == 0)
+		r = check_growth(size, receipt->size + *ret, reterr_refusal);
+	if (r != 0)
+		return r;
+	hasher_post(receipt->hasher, digest, chunk, *ret);
+	if (is_first)
+		memcpy(place, first, *ret);
+	receipt->size += *ret;
+	return 0;
+}
+
+/* Reads *fd* to the digest and to *receipt*. What comes first is digested elsewhere: meanwhile a
+ * large page is made for it, which takes as long. */
 static int digest_to_memory(int fd, uint64_t size, const struct bundle_verify *verify,
 			    struct bundle_receipt *receipt, struct digest_state *digest,
 			    struct refusal *reterr_refusal)
 {
+	cleanup_free uint8_t *first = malloc(FIRST_SIZE);
 	size_t n = 1;
+	int r = 0;
 
 	receipt->memory =
 		size >= LARGE_SIZE ? memory_new_large((size_t)size + 1) : malloc((size_t)size + 1);
-	if (!receipt->memory)
+	if (!first || !receipt->memory)
 		return -ENOMEM;
-	while (n > 0) {
-		uint8_t *chunk = receipt->memory + receipt->size;
-		size_t wanted = (size_t)MIN(size + 1 - receipt->size, (uint64_t)CHUNK_SIZE);
-		int r = check_time(verify, receipt->size, reterr_refusal);
-
+	while (r == 0 && n > 0) {
+		r = check_time(verify, receipt->size, reterr_refusal);
 		if (r == 0)
-			r = fd_pread_full(fd, chunk, wanted, receipt->size, &n);
-		if (r == 0)
-			r = check_growth(size, receipt->size + n, reterr_refusal);
-		if (r != 0)
-			return r;
-		hasher_post(receipt->hasher, digest, chunk, n);
-		receipt->size += n;
+			r = read_chunk(fd, size, receipt, digest, first, &n, reterr_refusal);
 	}
-	return 0;
+	/* The first job's. */
+	hasher_wait(receipt->hasher, MIN(hasher_last(receipt->hasher), (uint64_t)1));
+	return r;
 }
 
 struct bundle_copy {
