@@ -170,8 +170,6 @@ int operation_plan(struct operation *operation)
 		r = 0;
 	if (r == 0)
 		r = delivery_make_plan(operation, &delivery, record ? record->config : NULL, &plan);
-	if (r == 0)
-		r = operation_set_subject(operation, plan);
 	if (r != 0)
 		return r;
 	json = plan_to_json(plan);

@@ -292,15 +292,10 @@ int operation_check_installed(struct operation *operation, const char *id)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 
-int operation_set_subject(struct operation *operation, const struct plan *plan)
+int operation_name_subject(struct operation *operation, const struct plan *plan)
 {
 	struct result *result = operation->result;
-	struct digest digest;
-	int r;
 
-	r = plan_digest(plan, &digest);
-	if (r < 0)
-		return r;
 	free(result->id);
 	free(result->version);
 	free(result->plan);
@@ -309,8 +304,15 @@ int operation_set_subject(struct operation *operation, const struct plan *plan)
 	result->plan = malloc(DIGEST_TEXT_SIZE);
 	if (!result->id || !result->version || !result->plan)
 		return -ENOMEM;
-	digest_to_string(&digest, result->plan);
+	digest_to_string(&operation->subject, result->plan);
 	return 0;
 }
 
 #pragma GCC diagnostic pop
+
+int operation_set_subject(struct operation *operation, const struct plan *plan)
+{
+	int r = plan_digest(plan, &operation->subject);
+
+	return r < 0 ? r : operation_name_subject(operation, plan);
+}

@@ -72,28 +72,55 @@ int transaction_set_phase(struct operation *operation, enum record_phase phase)
 	return commit_save(operation);
 }
 
-/* Users come first: a binary with file capabilities belongs to the user's group. Users once made
- * stay. */
+/* A binary with file capabilities belongs to the user's group. */
+static bool has_files_of_user(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n_objects; i++) {
+		if (strcmp(plan->objects[i].owner, plan->user) == 0 ||
+		    strcmp(plan->objects[i].group, plan->user) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* In a tree that is not running. The accounts are published before something is to belong to them,
+ * else behind the sync that all wait for. */
+static int prepare_user(struct operation *operation, const struct plan *to,
+			struct user_addition **ret)
+{
+	bool is_own = plan_is_own(to);
+	char gecos[128];
+	int r;
+
+	if (!plan_owns_user(to))
+		return 0;
+	(void)snprintf(gecos, sizeof(gecos), "affix add-on %s", to->identity.id);
+	r = user_addition_prepare(&operation->tree, to->user, is_own ? PLAN_OWN_USER_NAME : gecos,
+				  is_own ? PLAN_OWN_USER_HOME : "/", ret);
+	if (r < 0 || !has_files_of_user(to))
+		return r;
+	r = apply_sync(&operation->tree, -EBADF);
+	return r < 0 ? r : user_addition_publish(*ret);
+}
+
+/* Users once made stay. */
 static int stage(struct operation *operation, struct bundle *bundle)
 {
+	cleanup_user_addition struct user_addition *user = NULL;
 	const struct plan *to = operation->record->transaction->to;
-	char gecos[128];
-	int r = 0;
+	int r;
 
 	if (!to)
 		return 0;
-	(void)snprintf(gecos, sizeof(gecos), "affix add-on %s", to->identity.id);
-	if (operation->manager)
-		r = units_make_user(operation->manager, to);
-	else if (plan_owns_user(to))
-		r = plan_is_own(to) ? tree_add_user_at(&operation->tree, to->user,
-						       PLAN_OWN_USER_NAME, PLAN_OWN_USER_HOME)
-				    : tree_add_user(&operation->tree, to->user, gecos);
+	r = operation->manager ? units_make_user(operation->manager, to)
+			       : prepare_user(operation, to, &user);
 	if (r == 0 && bundle) {
 		r = apply_stage(&operation->tree, to, bundle);
 		bundle_close_spool(bundle);
 	}
-	return r < 0 ? r : apply_prepare(&operation->tree, to);
+	if (r == 0)
+		r = apply_prepare(&operation->tree, to);
+	return r == 0 && user ? user_addition_publish(user) : r;
 }
 
 /* Under the switch's lock. *is_saved_next*: the record is saved next, and waits for the disk on

@@ -192,11 +192,12 @@ int store_load(const struct store *store, const char *id, struct record **ret,
 	return 0;
 }
 
-/* A record that could not be read again would be as bad as none: it must not replace a good one. */
-static int check_readable(const char *text)
+/* A record that could not be read again would be as bad as none: it must not replace a good one.
+ * What a dump of *json* is parsed to is the same, if it is not too deep. */
+static int check_readable(const json_t *json, const char *text)
 {
 	cleanup_record struct record *again = NULL;
-	int r = parse_record(text, strlen(text), &again, NULL);
+	int r = json_can_be_kept(text, strlen(text)) ? record_from_json(json, &again, NULL) : 1;
 
 	return r > 0 ? -EBADMSG : r;
 }
@@ -221,7 +222,7 @@ static int format_record(const struct record *record, char **ret)
 		return -ENOMEM;
 	if (strlen(text) > RECORD_SIZE_MAX)
 		return -EFBIG;
-	r = check_readable(text);
+	r = check_readable(json, text);
 	if (r == 0)
 		*ret = TAKE_PTR(text);
 	return r;
