@@ -52,6 +52,8 @@ must_check int edit_open_new(int fd, const char *path, struct edit *ret,
 void edit_done(struct edit *edit);
 #define cleanup_edit CLEANUP(edit_done)
 
+/* Has of that done what can be, while it is looked whether there will be one: redo_prepare(). */
+must_check int edit_prepare(struct edit *edit);
 /* Makes all changes the image's, at once. -errno: *ret_committed* as redo_commit() says. */
 must_check int edit_commit(struct edit *edit, bool *ret_committed);
 

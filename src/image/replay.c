@@ -539,6 +539,8 @@ static int check_content(struct changes *changes)
 		if (S_ISREG(changes->items[i].mode) && !changes->items[i].file)
 			r = check_file(changes, &changes->items[i]);
 	}
+	if (r == 0)
+		r = edit_prepare(changes->excerpt->edit);
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
 		if (changes->items[i].file)
 			r = check_file(changes, &changes->items[i]);
