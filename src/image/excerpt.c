@@ -315,7 +315,7 @@ static int copy_place(struct excerpt *excerpt, struct queue *queue, const char *
 	struct edit_stat st;
 	int r = edit_resolve(excerpt->edit, path, &visitor, &st, &real);
 
-	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+	if (path_leads_nowhere(r))
 		return 0;
 	if (r < 0 || how == HOW_HEAD || how == HOW_FILE || !S_ISDIR(st.mode))
 		return r;

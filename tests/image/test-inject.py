@@ -447,6 +447,13 @@ class Drift(Case):
                 images.debugfs(image, commands, write=True)
                 self.assertEqual(self.drift(image), {(kind, path)})
 
+    def test_links_that_lead_in_a_circle_hide_what_lies_behind_them(self):
+        image = self.image()
+        images.debugfs(image, [f'unlink /opt/affix/{scenario.ID}', f'symlink /opt/affix/{scenario.ID} {scenario.ID}'], write=True)
+        found = self.drift(image)
+        self.assertIn(('missing', f'/opt/affix/{scenario.ID}/current'), found)
+        self.assertIn(('missing', f'/opt/affix/{scenario.ID}/versions/1.0.0/{scenario.ID}'), found)
+
     def test_content_is_compared(self):
         image = self.image()
         changed = self.work.fresh('changed')
