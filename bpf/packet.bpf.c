@@ -309,15 +309,19 @@ static __always_inline bool count_one_to(struct __sk_buff *skb, struct bpf_sock 
 }
 
 /* Whether a packet of TCP says nothing: also that of somebody who makes such packets himself.
- * Nobody waits to write. */
+ * Nobody waits to write but the owner, as far as that is known. */
 static __always_inline bool is_tcp_silent(struct bpf_sock *sk)
 {
+	struct probe_socket *socket;
 	struct sock *waited;
 
 	if (!sends_are_traced || sk->state == TCP_SYN_SENT)
 		return false;
 	waited = (struct sock *)bpf_skc_to_tcp_sock(sk);
-	return !waited || waited->sk_write_pending == 0;
+	if (!waited || waited->sk_write_pending == 0)
+		return true;
+	socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+	return socket && is_known_waiter(waited, socket);
 }
 
 static __always_inline bool is_done_ipv4(struct __sk_buff *skb, struct bpf_sock *sk)

@@ -89,7 +89,17 @@ struct probe_socket {
 	/* The kernel itself counts for TCP. Else of the first peer, or, without one, the socket's.
 	 */
 	struct probe_counters counters;
-	struct probe_last sent, received;
+
+	union {
+		struct probe_last sent;
+
+		struct {
+			__u64 waiter; /* of TCP: see writers.h */
+			__u32 waiter_version;
+		};
+	};
+
+	struct probe_last received;
 
 	union {
 		struct probe_address first;

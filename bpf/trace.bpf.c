@@ -27,6 +27,15 @@ static __always_inline void note_use(struct sock *sk, struct probe_socket *socke
 		note_written(socket, tcp);
 }
 
+/* What nearly all uses are, of which there is nothing to note: of the owner, who was seen to use
+ * the socket before. The rest is apart in each program, because of the stack and registers that it
+ * needs. */
+static __always_inline bool is_used_again(const struct probe_socket *socket)
+{
+	return sends_are_traced && socket && socket->flags & SOCKET_USED &&
+	       is_owner(&socket->owner, bpf_get_current_task_btf());
+}
+
 /* The process that runs is in a system call on *sk*. */
 static __always_inline struct probe_socket *used(struct sock *sk)
 {
@@ -74,13 +83,18 @@ static __always_inline struct probe_socket *used(struct sock *sk)
 
 /* The kernel calls this in system calls, which hold the socket, and for sockets of its own in
  * interrupts, which do not. */
-SEC("tp_btf/tcp_rcv_space_adjust")
-
-int BPF_PROG(tcp_received, struct sock *sk)
+static __noinline int taken_in(struct sock *sk)
 {
 	if (sk->sk_lock.owned && is_inet(sk))
 		used(sk);
 	return 0;
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust")
+
+int BPF_PROG(tcp_received, struct sock *sk)
+{
+	return is_used_again(bpf_sk_storage_get(&sockets, sk, 0, 0)) ? 0 : taken_in(sk);
 }
 
 /* Turns of who has a socket of MPTCP come after those of who connects what it is made of, which are
@@ -158,21 +172,41 @@ static __always_inline bool is_corked(struct sock *sk)
 	return sk->sk_write_queue.qlen != 0;
 }
 
+static __noinline int sent_by_whom(struct sock *sk)
+{
+	struct probe_socket *socket;
+
+	if (sk->sk_protocol == IPPROTO_MPTCP)
+		mptcp_used(sk);
+	if (!is_inet(sk))
+		return 0;
+	socket = used(sk);
+	if (socket && sk->sk_protocol != IPPROTO_TCP)
+		settle(sk, socket);
+	return 0;
+}
+
+/* Whether the end of a send over TCP says nothing. */
+static __always_inline bool is_tcp_sent_again(struct sock *sk)
+{
+	struct probe_socket *socket = bpf_sk_storage_get(&sockets, sk, 0, 0);
+
+	/* Also if it failed. */
+	if (socket)
+		forget_waiter(socket);
+	return is_used_again(socket);
+}
+
 /* A send ends. Packets say all of what is sent, but for who did it if that is another process than
  * before. */
 static __always_inline int send_ended(struct sock *sk, long length)
 {
-	bool tcp = sk->sk_protocol == IPPROTO_TCP;
-	struct probe_socket *socket;
+	__u16 protocol = sk->sk_protocol;
+	bool is_said = protocol == IPPROTO_TCP
+			       ? is_tcp_sent_again(sk)
+			       : protocol != IPPROTO_MPTCP && doubts == 0 && !is_corked(sk);
 
-	if (sk->sk_protocol == IPPROTO_MPTCP && length >= 0)
-		mptcp_used(sk);
-	if ((!tcp && doubts == 0 && !is_corked(sk)) || !is_inet(sk) || length < 0)
-		return 0;
-	socket = used(sk);
-	if (socket && !tcp)
-		settle(sk, socket);
-	return 0;
+	return is_said || length < 0 ? 0 : sent_by_whom(sk);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -246,16 +280,16 @@ static __always_inline void received_from(struct sock *sk, struct probe_socket *
 	tell_peer(PROBE_RECEIVE, socket, &peer, last->place, &tuple, OF_CURRENT);
 }
 
-static __always_inline int receive_ended(struct sock *sk, int length, int flags)
+static __noinline int received_by_whom(struct sock *sk, int length, int flags)
 {
 	struct probe_traffic one = {.packets_received = 1, .bytes_received = (__u64)length};
 	struct probe_socket *socket;
 	struct probe_last last = {};
 	bool is_noted;
 
-	if (sk->sk_protocol == IPPROTO_MPTCP && length >= 0)
+	if (sk->sk_protocol == IPPROTO_MPTCP)
 		mptcp_used(sk);
-	if (!is_inet(sk) || length < 0)
+	if (!is_inet(sk))
 		return 0;
 	socket = used(sk);
 	if (!socket || sk->sk_protocol == IPPROTO_TCP)
@@ -270,6 +304,14 @@ static __always_inline int receive_ended(struct sock *sk, int length, int flags)
 	else
 		received_from_somebody(sk, socket, &one);
 	return 0;
+}
+
+static __always_inline int receive_ended(struct sock *sk, int length, int flags)
+{
+	if (length < 0 || (sk->sk_protocol == IPPROTO_TCP &&
+			   is_used_again(bpf_sk_storage_get(&sockets, sk, 0, 0))))
+		return 0;
+	return received_by_whom(sk, length, flags);
 }
 
 SEC("tp_btf/sock_recv_length")

@@ -11,7 +11,7 @@
  * calls are seen, one that has to wait is seen late: who waits in it is looked for, too.
  */
 #include "ring.h"
-#include "waiters.h"
+#include "writers.h"
 
 /* How far the connection has been read; that there is no more is no byte. */
 static __always_inline __u32 read_of(const struct tcp_sock *tcp)

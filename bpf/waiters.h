@@ -8,7 +8,7 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct list_head {
-	struct list_head *next;
+	struct list_head *next, *prev;
 };
 
 struct wait_queue_head {
@@ -79,12 +79,11 @@ static __always_inline void add_waiter(struct waiters *waiters, struct task_stru
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 
-	if (!is_thread(task, leader))
-		return;
 	if ((__u32)BPF_CORE_READ(leader, tgid) != owner->tgid ||
 	    BPF_CORE_READ(leader, start_boottime) != owner->start_ns)
-		waiters->has_other = waiters->has_other || !receives(task);
-	else if (BPF_CORE_READ(task, files, count.counter) > 1)
+		waiters->has_other =
+			waiters->has_other || (is_thread(task, leader) && !receives(task));
+	else if (!sends_are_traced && BPF_CORE_READ(task, files, count.counter) > 1)
 		waiters->files++;
 }
 
@@ -109,14 +108,4 @@ static __always_inline struct waiters waiters_of(struct sock *sk, const struct p
 	if (next && next != head)
 		waiters.has_other = true;
 	return waiters;
-}
-
-/* Whether another process waits in a call for room to write: its end will say so, and may be long
- * in coming. */
-static __always_inline bool another_writes(struct tcp_sock *tcp, const struct probe_socket *socket)
-{
-	struct sock *sk = (struct sock *)tcp;
-
-	return sk->sk_write_pending != 0 && socket->owner.tgid != 0 && !is_of_kernel(sk) &&
-	       waiters_of(sk, &socket->owner).has_other;
 }

@@ -13,6 +13,7 @@
 #include "engine/commit.h"
 #include "engine/transaction.h"
 #include "plan/apply.h"
+#include "plan/mounts.h"
 
 /* How long the administrator waits for an add-on that is being worked on; others do not wait. */
 #define ADMIN_WAIT (30 * CLOCK_USEC_PER_SEC)
@@ -49,11 +50,7 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 	if (r == -ENOENT && !make)
 		r = 0;
 	if (r == -ENOTRECOVERABLE)
-		return refuse(
-			&ret->refusal, REFUSAL_BAD_RECORD,
-			"the records in '" RECORD_DIRECTORY "' cannot be relied on: others than "
-			"root may write there; find out who did, then chown root and chmod 0700 "
-			"it");
+		return refuse(&ret->refusal, REFUSAL_BAD_RECORD, STORE_SHARED_TEXT);
 	if (r == 0)
 		r = load_policy(&operation);
 	if (r != 0)
@@ -270,6 +267,20 @@ bool operation_has_lost(const struct operation *operation, const struct plan *pl
 	int r = apply_has_bytes(&operation->tree, plan, &has_bytes);
 
 	return r < 0 || !has_bytes;
+}
+
+char *operation_find_mount(const struct operation *operation, int error)
+{
+	const struct record *record = operation->record;
+	char *path = NULL;
+
+	if (error != -EBUSY || !record || !record->transaction)
+		return NULL;
+	if (mounts_find(&operation->tree, record->current, &path) < 0)
+		return NULL;
+	if (!path)
+		ignore_result(mounts_find(&operation->tree, record->transaction->to, &path));
+	return path;
 }
 
 int operation_check_installed(struct operation *operation, const char *id)

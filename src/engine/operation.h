@@ -73,6 +73,10 @@ must_check int operation_check_installed(struct operation *operation, const char
 /* Whether *plan*'s bytes are damaged, gone or cannot be read: nothing can be gone back to. */
 bool operation_has_lost(const struct operation *operation, const struct plan *plan);
 
+/* The mount point on a path of the open transaction's plans that *error* (-EBUSY) may be about, for
+ * the caller to free; NULL where there is none. */
+char *operation_find_mount(const struct operation *operation, int error);
+
 /* The result is about this plan: id, version, digest, which is that of the subject already. */
 must_check int operation_name_subject(struct operation *operation, const struct plan *plan);
 /* The same, and the subject's digest is made. */

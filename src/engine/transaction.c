@@ -163,6 +163,12 @@ int transaction_restore_files(struct operation *operation)
 				    record->transaction->to, false);
 }
 
+/* The administrator asked for what is masked to be mended. */
+static bool overrules_masks(const struct record_transaction *transaction)
+{
+	return transaction->operation == RECORD_REPAIR && transaction->is_local;
+}
+
 /* A mask that was set while the plan was prepared, the old version stopped and the lock waited for;
  * NULL where there is none, or whoever asked may overrule it. */
 static int find_new_mask(struct operation *operation, char **ret)
@@ -171,7 +177,7 @@ static int find_new_mask(struct operation *operation, char **ret)
 	cleanup_strv struct strv masks = STRV_INIT;
 	int r = 0;
 
-	if (transaction->to && (transaction->operation != RECORD_REPAIR || !transaction->is_local))
+	if (transaction->to && !overrules_masks(transaction))
 		r = masks_find(&operation->tree, transaction->to, &masks);
 	if (r < 0 || masks.count == 0)
 		return r;
@@ -193,8 +199,14 @@ static int switch_unmasked(struct operation *operation, char **ret_mask)
 	if (r < 0 || *ret_mask)
 		return r;
 	/* Nothing runs in a tree that is not running: the commit comes at once. */
-	return switch_files(operation, apply_switch, record->transaction->to, record->current,
-			    !operation->manager);
+	r = switch_files(operation,
+			 overrules_masks(record->transaction) ? apply_overrule : apply_switch,
+			 record->transaction->to, record->current, !operation->manager);
+	if (r != -EEXIST)
+		return r;
+	/* One that came after the look. */
+	r = find_new_mask(operation, ret_mask);
+	return r < 0 || *ret_mask ? r : -EEXIST;
 }
 
 /* Down to here is the old version's time, from here the new one's. */
@@ -326,7 +338,7 @@ int transaction_drop(struct operation *operation)
 	if (r < 0)
 		return r;
 	record->transaction = NULL;
-	r = store_save(&operation->store, record);
+	r = commit_save(operation);
 	if (r < 0) {
 		record->transaction = transaction;
 		return r;
@@ -401,7 +413,7 @@ static int purge_state(struct operation *operation)
 			return r;
 	}
 	record->is_purging = false;
-	return store_save(&operation->store, record);
+	return commit_save(operation);
 }
 
 int transaction_sweep(struct operation *operation)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * hooks: what is called for each small datagram when netprobe watches, with programs that only
- * return. Says "attached", and keeps them until its input ends. So much of what netprobe costs is
- * the kernel's own, and no program can be cheaper.
+ * hooks: what is called for each datagram, and for each piece of bulk over TCP, when netprobe
+ * watches, with programs that only return. Says "attached", and keeps them until its input ends. So
+ * much of what netprobe costs is the kernel's own, and no program can be cheaper.
  */
 
 #include <bpf/bpf.h>
@@ -50,18 +50,34 @@ static int load(enum bpf_prog_type type, enum bpf_attach_type attach_type, const
 	return fd;
 }
 
+static void attach_packets(int cgroup)
+{
+	int program = load(BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS, NULL, 1);
+
+	/* A link, which ends with the process. */
+	if (bpf_link_create(program, cgroup, BPF_CGROUP_INET_EGRESS, NULL) < 0)
+		give_up("cgroup_skb/egress");
+}
+
+static void attach_tracepoint(const char *name)
+{
+	int program = load(BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, name, 0);
+
+	if (bpf_raw_tracepoint_open(NULL, program) < 0)
+		give_up(name);
+}
+
 int main(void)
 {
-	int packet = load(BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_EGRESS, NULL, 1);
-	int length = load(BPF_PROG_TYPE_TRACING, BPF_TRACE_RAW_TP, "sock_send_length", 0);
 	int cgroup = -EBADF;
 	char byte;
 
-	/* Links, which end with the process. */
-	if (cgroup_root_open(&cgroup) < 0 ||
-	    bpf_link_create(packet, cgroup, BPF_CGROUP_INET_EGRESS, NULL) < 0 ||
-	    bpf_raw_tracepoint_open(NULL, length) < 0)
-		give_up("a hook");
+	if (cgroup_root_open(&cgroup) < 0)
+		give_up("cgroup2");
+	attach_packets(cgroup);
+	attach_tracepoint("sock_send_length");
+	attach_tracepoint("sock_recv_length");
+	attach_tracepoint("tcp_rcv_space_adjust");
 	(void)puts("attached");
 	(void)fflush(stdout);
 	while (read(STDIN_FILENO, &byte, 1) > 0)

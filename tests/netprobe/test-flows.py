@@ -1755,6 +1755,74 @@ class WaitingWithEndsOfCalls(Waiting):
             self.assertEqual([(event['event'], event['tgid']) for event in self.collector.of(number)],
                              [(what, os.getpid()) for what in ('connect', 'state', 'close')])
 
+    def sleeps(self, pid):
+        while pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'S':
+            collect.time.sleep(0.01)
+
+    def take(self, sock):
+        """What is there. True."""
+        with contextlib.suppress(BlockingIOError):
+            sock.recv(10000, socket.MSG_DONTWAIT)
+        return True
+
+    def test_who_waits_where_the_owner_waited_before_is_not_taken_for_it(self):
+        def write(channel):
+            with contextlib.suppress(OSError):
+                client.send(b'a')
+                tell(channel, 'writes')
+                client.sendall(bytes(1 << 22))
+
+        def write_only(channel):
+            with contextlib.suppress(OSError):
+                tell(channel, 'writes')
+                client.sendall(bytes(1 << 22))
+
+        for _ in range(3):
+            client, other = self.narrow()
+            number = cookie(client)
+            first = Worker(write)
+            self.assertEqual(first.hear(), 'writes')
+            self.sleeps(first.pid)
+            # While it waits this leaves, and it stays the owner.
+            for _ in range(10):
+                other.recv(10000)
+            self.collector.wait(lambda n=number, pid=first.pid: self.owner(n) == pid, 'who writes is not the owner')
+            os.kill(first.pid, signal.SIGKILL)
+            first.end()
+            second = Worker(write_only)
+            self.assertEqual(second.hear(), 'writes')
+            self.sleeps(second.pid)
+            self.collector.wait(lambda n=number, end=other, pid=first.pid: self.take(end) and self.owner(n) != pid, 'it stays who it was')
+            self.assertEqual(self.owner(number), 0)
+            os.kill(second.pid, signal.SIGKILL)
+            second.end()
+            client.close()
+            other.close()
+
+    def test_who_was_the_owner_when_it_began_to_wait_and_is_not_any_more_makes_it_nobody_s(self):
+        def write(channel):
+            with contextlib.suppress(OSError):
+                client.send(b'a')
+                tell(channel, 'writes')
+                client.sendall(bytes(1 << 22))
+
+        client, other = self.narrow()
+        number = cookie(client)
+        writer = Worker(write)
+        self.assertEqual(writer.hear(), 'writes')
+        self.sleeps(writer.pid)
+        for _ in range(10):
+            other.recv(10000)
+        self.collector.wait(lambda: self.owner(number) == writer.pid, 'who writes is not the owner')
+        other.send(b'b')
+        self.assertEqual(client.recv(1), b'b')
+        self.collector.wait(lambda: self.owner(number) == os.getpid(), 'who receives is not the owner')
+        self.collector.wait(lambda: self.take(other) and self.owner(number) != os.getpid(), 'it stays of who only received')
+        self.assertIn(self.owner(number), (0, writer.pid))
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.end()
+        client.close()
+
 
 class Elsewhere(Case):
     """Whose packets are not seen as others' are: of programs of 32 bits, and of what netfilter gives back in another process."""
