@@ -212,6 +212,17 @@ class Trees(unittest.TestCase):
         self.assertIn('0777 root:root link /opt/affix/probe/current -> versions/1.0.0', lines)
         self.assertEqual(sorted(self.tree.rglob('*')), before)
 
+    def test_a_binary_with_file_capabilities_belongs_to_the_group_that_is_made_with_it(self):
+        addon = self.work.addon('fcap', '1.0.0')
+        addon.manifest['requires']['os_capabilities'] = ['cap_net_raw']
+        addon.manifest['exec']['file_capabilities'] = True
+        done = self.affix('install', self.work.bundle(addon))
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        status = (self.tree / 'opt/affix/fcap/versions/1.0.0/fcap').stat()
+        group = re.search(r'^affix-fcap:x:(\d+):', (self.tree / 'etc/group').read_text(), re.MULTILINE)
+        self.assertEqual((status.st_mode & 0o7777, status.st_uid, status.st_gid), (0o750, 0, int(group[1])))
+        self.assertEqual(self.affix('drift').stdout, 'fcap 1.0.0: as installed\n')
+
     def break_policy(self):
         policy = self.tree / 'etc/affix/updater.yaml'
         policy.write_text('keep_versions: 2\nprotected: yes please\n')
