@@ -163,12 +163,6 @@ int transaction_restore_files(struct operation *operation)
 				    record->transaction->to, false);
 }
 
-/* The administrator asked for what is masked to be mended. */
-static bool overrules_masks(const struct record_transaction *transaction)
-{
-	return transaction->operation == RECORD_REPAIR && transaction->is_local;
-}
-
 /* A mask that was set while the plan was prepared, the old version stopped and the lock waited for;
  * NULL where there is none, or whoever asked may overrule it. */
 static int find_new_mask(struct operation *operation, char **ret)
@@ -177,7 +171,7 @@ static int find_new_mask(struct operation *operation, char **ret)
 	cleanup_strv struct strv masks = STRV_INIT;
 	int r = 0;
 
-	if (transaction->to && !overrules_masks(transaction))
+	if (transaction->to && (transaction->operation != RECORD_REPAIR || !transaction->is_local))
 		r = masks_find(&operation->tree, transaction->to, &masks);
 	if (r < 0 || masks.count == 0)
 		return r;
@@ -199,14 +193,8 @@ static int switch_unmasked(struct operation *operation, char **ret_mask)
 	if (r < 0 || *ret_mask)
 		return r;
 	/* Nothing runs in a tree that is not running: the commit comes at once. */
-	r = switch_files(operation,
-			 overrules_masks(record->transaction) ? apply_overrule : apply_switch,
-			 record->transaction->to, record->current, !operation->manager);
-	if (r != -EEXIST)
-		return r;
-	/* One that came after the look. */
-	r = find_new_mask(operation, ret_mask);
-	return r < 0 || *ret_mask ? r : -EEXIST;
+	return switch_files(operation, apply_switch, record->transaction->to, record->current,
+			    !operation->manager);
 }
 
 /* Down to here is the old version's time, from here the new one's. */

@@ -23,12 +23,6 @@
 #include "plan/apply_version.h"
 #include "plan/plan_paths.h"
 
-enum manner {
-	MANNER_SWITCH,
-	MANNER_OVERRULE, /* masks */
-	MANNER_RESTORE,  /* the way back */
-};
-
 /* Entries and their directory are placed as a whole; everything else object by object. */
 static bool is_version_object(const struct plan *plan, const struct plan_object *object)
 {
@@ -184,28 +178,15 @@ static int remove_directories(const struct tree *tree, const struct plan *to,
 	return r;
 }
 
-static int publish_object(const struct tree *tree, const struct plan_object *object,
-			  enum manner manner)
-{
-	switch (manner) {
-	case MANNER_RESTORE:
-		return apply_restore_object(tree, object);
-	case MANNER_OVERRULE:
-		return apply_publish_object(tree, object);
-	case MANNER_SWITCH:
-	default:
-		return apply_publish_unmasked(tree, object);
-	}
-}
-
 static int publish(const struct tree *tree, const struct plan *plan, const bool *pending,
-		   bool current, enum manner manner)
+		   bool current, bool is_way_back)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
 		if (pending[i] && is_current(&plan->objects[i]) == current)
-			r = publish_object(tree, &plan->objects[i], manner);
+			r = is_way_back ? apply_restore_object(tree, &plan->objects[i])
+					: apply_publish_object(tree, &plan->objects[i]);
 	}
 	return r;
 }
@@ -227,9 +208,8 @@ static int switch_version(const struct tree *tree, const struct plan *to, const 
 
 /* Bytes first, `current` behind them: the link never points at what is not there. */
 static int switch_to(const struct tree *tree, const struct plan *to, const struct plan *from,
-		     enum manner manner)
+		     bool is_way_back)
 {
-	bool is_way_back = manner == MANNER_RESTORE;
 	cleanup_free bool *pending = calloc(to->n_objects, sizeof(*pending));
 	bool written = false;
 	int r;
@@ -242,16 +222,16 @@ static int switch_to(const struct tree *tree, const struct plan *to, const struc
 	if (r == 0 && from)
 		r = remove_rest(tree, from, to);
 	if (r == 0)
-		r = publish(tree, to, pending, false, manner);
+		r = publish(tree, to, pending, false, is_way_back);
 	if (r == 0)
 		r = switch_version(tree, to, from, is_way_back);
-	return r < 0 ? r : publish(tree, to, pending, true, manner);
+	return r < 0 ? r : publish(tree, to, pending, true, is_way_back);
 }
 
 static int switch_plans(const struct tree *tree, const struct plan *to, const struct plan *from,
-			const struct strv *created, enum manner manner)
+			const struct strv *created, bool is_way_back)
 {
-	int r = to ? switch_to(tree, to, from, manner) : remove_rest(tree, from, NULL);
+	int r = to ? switch_to(tree, to, from, is_way_back) : remove_rest(tree, from, NULL);
 
 	return r < 0 ? r : remove_directories(tree, to, created);
 }
@@ -259,19 +239,13 @@ static int switch_plans(const struct tree *tree, const struct plan *to, const st
 int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,
 		 const struct strv *created)
 {
-	return switch_plans(tree, to, from, created, MANNER_SWITCH);
-}
-
-int apply_overrule(const struct tree *tree, const struct plan *to, const struct plan *from,
-		   const struct strv *created)
-{
-	return switch_plans(tree, to, from, created, MANNER_OVERRULE);
+	return switch_plans(tree, to, from, created, false);
 }
 
 int apply_restore(const struct tree *tree, const struct plan *to, const struct plan *from,
 		  const struct strv *created)
 {
-	return switch_plans(tree, to, from, created, MANNER_RESTORE);
+	return switch_plans(tree, to, from, created, true);
 }
 
 int apply_missing_directories(const struct tree *tree, const struct plan *plan, struct strv *ret)

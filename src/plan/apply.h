@@ -60,13 +60,10 @@ must_check int apply_prepare(const struct tree *tree, const struct plan *plan);
  * NULL, not both), `current` last when both are there; not synced: apply_sync() is. Version
  * directories: *to*'s is un-parked, *from*'s stays (parked if it has the same version). The bytes
  * of *to* must be staged or in place. Directories listed in *created* (paths) that *to* does not
- * have are removed if they are empty. 0; -EEXIST: a unit of *to* is masked by now; -errno.
+ * have are removed if they are empty. 0 or -errno.
  */
 must_check int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,
 			    const struct strv *created);
-/* The same, over masks. */
-must_check int apply_overrule(const struct tree *tree, const struct plan *to,
-			      const struct plan *from, const struct strv *created);
 
 /*
  * The same on the way back to *to*, which was committed before. Its bytes may be damaged or gone by

@@ -326,7 +326,7 @@ class Cut(Case):
         self.reset_at('syncfs', 1, 'staging')
 
     def test_reset_while_switching_boots_into_the_old_version(self):
-        self.reset_at('renameat', 5, 'switching')
+        self.reset_at('renameat', 6, 'switching')
 
     def test_reset_while_watching_boots_into_the_old_version(self):
         self.reset_at('none', 1, 'watching')

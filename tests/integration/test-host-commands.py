@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -347,49 +346,6 @@ class Trees(unittest.TestCase):
                         self.assertIsNone(status['transaction'])
                         self.assertFalse((self.tree / 'opt/affix/probe/versions/1.0.0/note').exists() and status['last_result']['outcome'] != 'done')
                         self.assertEqual(self.affix('install', new).returncode, 0)
-
-    def stop_before_unit_is_published(self, *words):
-        """The command, standing still where nothing is looked at any more before the unit gets its place; and strace."""
-        copy = self.work.fresh('copy')
-        shutil.copytree(self.tree, copy, symlinks=True)
-        trace = self.work.fresh('trace')
-        fixture.run(['strace', '-o', trace, '-e', 'trace=openat2,renameat,renameat2', fixture.AFFIX, *words, '--root', copy])
-        calls = trace.read_text().splitlines()
-        place = next(i for i, call in enumerate(calls) if call.startswith('rename') and '"affix-probe.service"' in call)
-        number = sum(call.startswith('openat2(') for call in calls[:place])
-        trace.unlink()
-        tracer = subprocess.Popen(['strace', '-o', trace, '-e', 'trace=openat2', '-e', f'inject=openat2:signal=STOP:when={number}',
-                                   fixture.AFFIX, *words, '--root', self.tree], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.addCleanup(tracer.kill)
-        while not (trace.exists() and 'stopped by SIGSTOP' in trace.read_text()):
-            self.assertIsNone(tracer.poll())
-            time.sleep(0.005)
-        pids = pathlib.Path(f'/proc/{tracer.pid}/task/{tracer.pid}/children').read_text().split()
-        return tracer, int(pids[0])
-
-    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
-    def test_a_mask_that_is_set_at_the_last_moment_stays(self):
-        other = self.work.addon('probe', '1.2.0')
-        other.service['Unit']['Description'] = 'another'
-        for words, is_installed in ((['install', self.work.bundle(other)], True), (['install', self.one], False)):
-            with self.subTest(is_installed):
-                self.tree = self.work.tree()
-                unit = self.tree / 'etc/systemd/system/affix-probe.service'
-                if is_installed:
-                    self.affix('install', self.one)
-                tracer, pid = self.stop_before_unit_is_published(*words)
-                unit.unlink(missing_ok=True)
-                unit.symlink_to('/dev/null')
-                os.kill(pid, signal.SIGCONT)
-                error = tracer.communicate(timeout=30)[1]
-                self.assertEqual((tracer.returncode, error.split(':')[0]), (3, 'held'), error)
-                self.assertIn("'/etc/systemd/system/affix-probe.service' masks a unit of it", error)
-                self.assertEqual(os.readlink(unit), '/dev/null')
-                self.assertEqual(list(unit.parent.glob('.*')), [])
-                unit.unlink()
-                if is_installed:
-                    self.assertEqual(self.affix('repair', 'probe').returncode, 0)
-                    self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
 
     @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
     def test_what_failed_is_told_in_one_sentence_without_gaps(self):
