@@ -9,24 +9,15 @@
 #include "base/curl.h"
 
 #include <assert.h>
-#include <dlfcn.h>
-#include <errno.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+
+#include "base/library.h"
 
 /* What the headers that this was built with belong to. */
 #define CURL_SONAME "libcurl.so.4"
 
-#define FUNCTION(member)                                       \
-	{                                                      \
-		"curl_" #member, offsetof(struct curl, member) \
-	}
+#define FUNCTION(member) LIBRARY_FUNCTION(curl, member, "curl_" #member)
 
-static const struct {
-	const char *name;
-	size_t offset;
-} functions[] = {
+static const struct library_function functions[] = {
 	FUNCTION(global_init),    FUNCTION(easy_init),        FUNCTION(easy_reset),
 	FUNCTION(easy_cleanup),   FUNCTION(easy_setopt),      FUNCTION(easy_getinfo),
 	FUNCTION(easy_perform),   FUNCTION(easy_strerror),    FUNCTION(slist_append),
@@ -41,18 +32,9 @@ static_assert(sizeof(functions) / sizeof(*functions) * sizeof(void *) == sizeof(
 int curl_load(const struct curl **ret, const char **reterr_reason)
 {
 	static struct curl curl;
-	void *library = dlopen(CURL_SONAME, RTLD_NOW | RTLD_LOCAL);
+	int r = library_load(CURL_SONAME, functions, ARRAY_SIZE(functions), &curl, reterr_reason);
 
-	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
-		void *function = library ? dlsym(library, functions[i].name) : NULL;
-
-		if (!function) {
-			/* NOLINTNEXTLINE(concurrency-mt-unsafe): the program has one thread */
-			*reterr_reason = dlerror();
-			return -ELIBACC;
-		}
-		memcpy((uint8_t *)&curl + functions[i].offset, &function, sizeof(function));
-	}
-	*ret = &curl;
-	return 0;
+	if (r == 0)
+		*ret = &curl;
+	return r;
 }

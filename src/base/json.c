@@ -82,10 +82,15 @@ int json_parse_object(const char *text, size_t size, json_t **ret,
 	return parse(text, size, ret, reterr_problem);
 }
 
+bool json_can_be_kept(const char *text, size_t size)
+{
+	return !is_too_deep(text, size, JSON_KEPT_DEPTH_MAX);
+}
+
 int json_parse_kept(const char *text, size_t size, json_t **ret,
 		    struct json_problem *reterr_problem)
 {
-	if (is_too_deep(text, size, JSON_KEPT_DEPTH_MAX)) {
+	if (!json_can_be_kept(text, size)) {
 		problem_set(reterr_problem, "nested more than 80 deep", 1, 1);
 		return 1;
 	}

@@ -39,6 +39,8 @@ must_check int json_parse_object(const char *text, size_t size, json_t **ret,
  */
 must_check int json_parse_kept(const char *text, size_t size, json_t **ret,
 			       struct json_problem *reterr_problem);
+/* Whether what json_to_pretty() made is not too deep for that. */
+bool json_can_be_kept(const char *text, size_t size);
 
 /* Keys sorted, no white space, one '\n' at the end: the bytes that digests are made of. NULL: no
  * memory. */

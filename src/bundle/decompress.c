@@ -22,6 +22,8 @@
 #include "bundle/bundle.h"
 
 #define INPUT_SIZE (128UL * 1024)
+/* Of this much at the beginning can be told what the file is: frames are not read from here. */
+#define HEAD_SIZE 64UL
 
 struct decompressor {
 	struct bytes bytes;
@@ -40,12 +42,12 @@ struct decompressor {
 	struct hasher_turns piece_turns;
 };
 
-static int fill_input(struct decompressor *d, struct refusal *reterr_refusal)
+static int fill_input(struct decompressor *d, size_t size, struct refusal *reterr_refusal)
 {
 	size_t n = 0;
 	int r;
 
-	r = bytes_read(&d->bytes, d->input, INPUT_SIZE, d->offset, &n);
+	r = bytes_read(&d->bytes, d->input, size, d->offset, &n);
 	if (r < 0)
 		return r;
 	d->offset += n;
@@ -100,7 +102,7 @@ int decompress_open(const struct bytes *bytes, struct hasher *hasher, struct fra
 		return -ENOMEM;
 	d->bytes = *bytes;
 	d->hasher = hasher;
-	r = fill_input(d, reterr_refusal);
+	r = fill_input(d, HEAD_SIZE, reterr_refusal);
 	if (r != 0)
 		return r;
 	if (d->input_size >= sizeof(zstd_magic) &&
@@ -186,7 +188,7 @@ static int check_end_of_file(struct decompressor *d, struct refusal *reterr_refu
 	int r;
 
 	if (d->input_at == d->input_size) {
-		r = fill_input(d, reterr_refusal);
+		r = fill_input(d, INPUT_SIZE, reterr_refusal);
 		if (r != 0)
 			return r;
 	}
@@ -222,7 +224,7 @@ int decompress_read(struct decompressor *d, const void **ret, size_t *ret_size,
 		}
 		if (d->input_at < d->input_size || size > before)
 			continue;
-		r = fill_input(d, reterr_refusal);
+		r = fill_input(d, INPUT_SIZE, reterr_refusal);
 		if (r != 0)
 			return r;
 		if (d->input_size == 0)

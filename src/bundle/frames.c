@@ -19,6 +19,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
+#include "base/memory.h"
 #include "base/thread.h"
 #include "bundle/bundle.h"
 
@@ -27,13 +28,10 @@
 /* ZSTD_compressBound() of the greatest frame, as a constant: what it takes uncompressed. */
 #define COMPRESSED_SIZE_MAX (BUNDLE_FRAME_SIZE_MAX + BUNDLE_FRAME_SIZE_MAX / 256)
 #define FIRST_GUESS         (BUNDLE_FRAME_SIZE_MAX / 4)
-/* Of a slot's memory, this is made to be there before it is used. */
-#define CONTENT_EXPECTED (BUNDLE_FRAME_SIZE_MAX / 2)
-#define PAGE_SIZE_MAX    (64UL * 1024)
+#define CONTENTS_SIZE       (N_SLOTS * BUNDLE_FRAME_SIZE_MAX)
 
 static_assert(BUNDLE_FRAME_SIZE_MAX % BUNDLE_FRAME_SIZE_UNIT == 0,
 	      "the greatest frame is no last one");
-static_assert(CONTENT_EXPECTED % PAGE_SIZE_MAX == 0, "what is made to be there is whole pages");
 
 struct slot {
 	uint8_t *room;             /* for COMPRESSED_SIZE_MAX bytes; NULL until it is needed */
@@ -55,6 +53,7 @@ struct frames {
 	size_t guess; /* of a frame's compressed size */
 	ZSTD_DCtx *zstd;
 	ZSTD_DCtx *threads_zstd;
+	uint8_t *contents;          /* the slots' */
 	struct slot slots[N_SLOTS]; /* frame N is in slot N % N_SLOTS */
 	uint64_t n_read;
 	uint64_t n_given;
@@ -99,8 +98,7 @@ static void take_one(struct frames *frames, ZSTD_DCtx *zstd)
  * one does not. */
 static void populate(const struct frames *frames)
 {
-	for (size_t i = 0; i < N_SLOTS; i++)
-		(void)madvise(frames->slots[i].content, CONTENT_EXPECTED, MADV_POPULATE_WRITE);
+	(void)madvise(frames->contents, CONTENTS_SIZE, MADV_POPULATE_WRITE);
 }
 
 static void *work(void *argument)
@@ -124,14 +122,12 @@ static void *work(void *argument)
 /* A child has no use for them, and to share pages with one is to copy each that is written to. */
 static int prepare_slots(struct frames *frames)
 {
-	for (size_t i = 0; i < N_SLOTS; i++) {
-		struct slot *slot = &frames->slots[i];
-
-		slot->content = aligned_alloc(PAGE_SIZE_MAX, BUNDLE_FRAME_SIZE_MAX);
-		if (!slot->content)
-			return -ENOMEM;
-		(void)madvise(slot->content, BUNDLE_FRAME_SIZE_MAX, MADV_DONTFORK);
-	}
+	frames->contents = memory_new_large(CONTENTS_SIZE);
+	if (!frames->contents)
+		return -ENOMEM;
+	(void)madvise(frames->contents, CONTENTS_SIZE, MADV_DONTFORK);
+	for (size_t i = 0; i < N_SLOTS; i++)
+		frames->slots[i].content = frames->contents + i * BUNDLE_FRAME_SIZE_MAX;
 	return 0;
 }
 
@@ -199,15 +195,12 @@ struct frames *frames_close(struct frames *frames)
 	(void)pthread_cond_destroy(&frames->done);
 	(void)pthread_cond_destroy(&frames->ready);
 	(void)pthread_mutex_destroy(&frames->mutex);
-	for (size_t i = 0; i < N_SLOTS; i++) {
-		struct slot *slot = &frames->slots[i];
-
-		free(slot->room);
-		/* Else a later child would miss pages of its heap. */
-		if (slot->content)
-			(void)madvise(slot->content, BUNDLE_FRAME_SIZE_MAX, MADV_DOFORK);
-		free(slot->content);
-	}
+	for (size_t i = 0; i < N_SLOTS; i++)
+		free(frames->slots[i].room);
+	/* Else a later child would miss pages of its heap. */
+	if (frames->contents)
+		(void)madvise(frames->contents, CONTENTS_SIZE, MADV_DOFORK);
+	free(frames->contents);
 	(void)ZSTD_freeDCtx(frames->threads_zstd);
 	(void)ZSTD_freeDCtx(frames->zstd);
 	free(frames);

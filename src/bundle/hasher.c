@@ -5,8 +5,11 @@
  * cores a large bundle is read in little more than half the time. Jobs are done in the order they
  * were posted; numbers tell which are done, so that buffers can be used again in turn.
  *
- * The thread makes no system call but the waiting, and the reads that it is asked for: to change
- * files is the first thread's, so that what happens to them stays one sequence.
+ * What is read from a disk first is read by a third thread, a few jobs ahead: the disk and the core
+ * work at the same time. Without it the second one reads.
+ *
+ * They make no system call but the waiting, and the reads that are asked for: to change files is
+ * the first thread's, so that what happens to them stays one sequence.
  */
 
 #include "bundle/hasher.h"
@@ -19,7 +22,7 @@
 #include "base/thread.h"
 
 /* More jobs than this may not wait. Pieces and inputs take turns: there are seldom more. */
-#define QUEUE_SIZE 32U
+#define QUEUE_SIZE 64U
 /* The threads wake each other when this much has gathered, not for every job: on a busy machine
  * each wake-up is a wait for a processor. */
 #define BATCH_SIZE (256UL << 10)
@@ -29,14 +32,21 @@ struct job {
 	const void *data;
 	size_t size;
 	struct hasher_read read; /* before that, if it has a result */
+	bool is_read;            /* that is done, and ended with: */
+	int read_result;
 };
 
 struct hasher {
 	pthread_t thread;
 	bool has_thread;
 	pthread_mutex_t mutex;
-	pthread_cond_t posted; /* or stopping */
+	pthread_cond_t posted; /* or read, or stopping */
 	pthread_cond_t done;
+	pthread_t reader;
+	bool has_reader;
+	bool was_read;                /* it was tried to have one */
+	pthread_cond_t wants_reading; /* or stopping */
+	uint64_t n_read;              /* jobs that it is through with */
 	struct job queue[QUEUE_SIZE]; /* job N is in slot N % QUEUE_SIZE */
 	uint64_t n_posted;
 	uint64_t n_done;
@@ -59,12 +69,19 @@ static void do_job(const struct job *job)
 	int *result = job->read.result;
 
 	if (result && *result == 0)
-		*result = read_data(&job->read);
+		*result = job->is_read ? job->read_result : read_data(&job->read);
 	if (!result || *result == 0)
 		digest_add(job->state, job->data, job->size);
 }
 
-/* With the mutex, which is let go meanwhile. There is one, and nobody has taken it. */
+/* With the mutex: the next job can be done, and nobody has taken it. */
+static bool can_do_one(const struct hasher *hasher)
+{
+	return hasher->n_done < (hasher->has_reader ? hasher->n_read : hasher->n_posted) &&
+	       !hasher->is_busy;
+}
+
+/* With the mutex, which is let go meanwhile. */
 static void do_one(struct hasher *hasher)
 {
 	struct job job = hasher->queue[hasher->n_done % QUEUE_SIZE];
@@ -75,6 +92,8 @@ static void do_one(struct hasher *hasher)
 	(void)pthread_mutex_lock(&hasher->mutex);
 	hasher->is_busy = false;
 	hasher->n_done++;
+	if (hasher->has_reader)
+		(void)pthread_cond_signal(&hasher->wants_reading);
 }
 
 static void *work(void *argument)
@@ -82,18 +101,49 @@ static void *work(void *argument)
 	struct hasher *hasher = argument;
 
 	(void)pthread_mutex_lock(&hasher->mutex);
-	for (;;) {
-		bool is_idle = hasher->n_done == hasher->n_posted;
-
-		if (is_idle && hasher->is_stopping)
-			break;
-		if (is_idle || hasher->is_busy) {
+	while (hasher->n_done < hasher->n_posted || !hasher->is_stopping) {
+		if (!can_do_one(hasher)) {
 			(void)pthread_cond_wait(&hasher->posted, &hasher->mutex);
 			continue;
 		}
 		do_one(hasher);
 		if (hasher->n_done >= hasher->wanted)
 			(void)pthread_cond_signal(&hasher->done);
+	}
+	(void)pthread_mutex_unlock(&hasher->mutex);
+	return NULL;
+}
+
+/* With the mutex, which is let go meanwhile. The job stays where it is: it is not done. */
+static void read_one(struct hasher *hasher)
+{
+	struct job *job = &hasher->queue[hasher->n_read % QUEUE_SIZE];
+
+	if (job->read.result) {
+		struct hasher_read read = job->read;
+		int r;
+
+		(void)pthread_mutex_unlock(&hasher->mutex);
+		r = read_data(&read);
+		(void)pthread_mutex_lock(&hasher->mutex);
+		job->is_read = true;
+		job->read_result = r;
+	}
+	hasher->n_read++;
+	(void)pthread_cond_signal(&hasher->posted);
+}
+
+static void *read_ahead(void *argument)
+{
+	struct hasher *hasher = argument;
+
+	(void)pthread_mutex_lock(&hasher->mutex);
+	while (hasher->n_read < hasher->n_posted || !hasher->is_stopping) {
+		if (hasher->n_read < hasher->n_posted &&
+		    hasher->n_read < hasher->n_done + HASHER_READS)
+			read_one(hasher);
+		else
+			(void)pthread_cond_wait(&hasher->wants_reading, &hasher->mutex);
 	}
 	(void)pthread_mutex_unlock(&hasher->mutex);
 	return NULL;
@@ -108,6 +158,7 @@ int hasher_new(struct hasher **ret)
 	hasher->mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	hasher->posted = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	hasher->done = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	hasher->wants_reading = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
 	hasher->has_thread = thread_start(&hasher->thread, NULL, work, hasher) == 0;
 	*ret = hasher;
 	return 0;
@@ -117,8 +168,12 @@ struct hasher *hasher_free(struct hasher *hasher)
 {
 	if (!hasher)
 		return NULL;
+	if (hasher->has_reader)
+		thread_end(hasher->reader, &hasher->mutex, &hasher->wants_reading,
+			   &hasher->is_stopping);
 	if (hasher->has_thread)
 		thread_end(hasher->thread, &hasher->mutex, &hasher->posted, &hasher->is_stopping);
+	(void)pthread_cond_destroy(&hasher->wants_reading);
 	(void)pthread_cond_destroy(&hasher->done);
 	(void)pthread_cond_destroy(&hasher->posted);
 	(void)pthread_mutex_destroy(&hasher->mutex);
@@ -132,10 +187,10 @@ static void wait_until(struct hasher *hasher, uint64_t last)
 {
 	hasher->wanted = last;
 	while (hasher->n_done < last) {
-		if (hasher->is_busy)
-			(void)pthread_cond_wait(&hasher->done, &hasher->mutex);
-		else
+		if (can_do_one(hasher))
 			do_one(hasher);
+		else
+			(void)pthread_cond_wait(&hasher->done, &hasher->mutex);
 	}
 	if (hasher->n_done < hasher->n_posted)
 		(void)pthread_cond_signal(&hasher->posted);
@@ -151,6 +206,8 @@ static void post(struct hasher *hasher, const struct job *job)
 	if (hasher->n_posted - hasher->n_done == QUEUE_SIZE)
 		wait_until(hasher, hasher->n_posted - QUEUE_SIZE / 2);
 	hasher->queue[hasher->n_posted++ % QUEUE_SIZE] = *job;
+	if (hasher->has_reader)
+		(void)pthread_cond_signal(&hasher->wants_reading);
 	hasher->gathered += job->size;
 	if (hasher->gathered >= BATCH_SIZE) {
 		hasher->gathered = 0;
@@ -164,9 +221,22 @@ void hasher_post(struct hasher *hasher, struct digest_state *state, const void *
 	post(hasher, &(struct job){.state = state, .data = data, .size = size});
 }
 
+/* With the mutex free, before the first job that is about a file. */
+static void start_reader(struct hasher *hasher)
+{
+	(void)pthread_mutex_lock(&hasher->mutex);
+	hasher->n_read = hasher->n_posted;
+	hasher->has_reader = thread_start(&hasher->reader, NULL, read_ahead, hasher) == 0;
+	(void)pthread_mutex_unlock(&hasher->mutex);
+}
+
 void hasher_post_read(struct hasher *hasher, struct digest_state *state,
 		      const struct hasher_read *read)
 {
+	if (hasher->has_thread && !hasher->was_read) {
+		hasher->was_read = true;
+		start_reader(hasher);
+	}
 	post(hasher,
 	     &(struct job){
 		     .state = state, .data = read->data, .size = read->digested, .read = *read});

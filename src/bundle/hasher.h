@@ -8,9 +8,9 @@
 #include "crypto/digest.h"
 
 /*
- * A second thread that digests while the first one reads, unpacks and writes. It touches memory
- * and files that it was given and nothing else. Where no thread can be had, who posts does the
- * work.
+ * A second thread that digests while the first one reads, unpacks and writes, and a third one that
+ * reads for it. They touch memory and files that they were given and nothing else. Where no thread
+ * can be had, who posts does the work.
  */
 struct hasher;
 
@@ -32,10 +32,13 @@ struct hasher_read {
 	void *data;
 	size_t size;
 	size_t digested;
-	int *result; /* 0; -errno from a failure on, and nothing more is read for it then */
+	int *result; /* 0; -errno from a failure on, and nothing more is digested for it then */
 };
 
-/* The same of such bytes. *data* may be that of another job: they are done one after the other. */
+/* So many of them are read ahead. */
+#define HASHER_READS 3U
+
+/* The same of such bytes. *data* may be that of another job, if HASHER_READS - 1 lie between. */
 void hasher_post_read(struct hasher *hasher, struct digest_state *state,
 		      const struct hasher_read *read);
 

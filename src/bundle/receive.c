@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@
 #include "bundle/spool.h"
 
 #define CHUNK_SIZE (128UL * 1024)
+/* With so much the hasher begins. */
+#define FIRST_SIZE (256UL * 1024)
 /* What is less is decompressed before there is a thread for that. */
 #define LARGE_SIZE BUNDLE_FRAME_SIZE_MAX
 /* What is copied to memory. A file costs more: its pages are written and read again, and if it got
@@ -65,11 +68,16 @@ struct chunks {
 	uint8_t data[HASHER_BUFFERS][CHUNK_SIZE];
 };
 
-/* While the hasher ends what it has: what comes behind the digest. Not before, or the hasher would
- * have to wait for a processor, or for us. */
-static int get_ready(struct bundle_receipt *receipt, uint64_t size)
+/* While the hasher ends what it has: what comes behind the digest, and of the signature what does
+ * not need it. Not before, or the hasher would have to wait for a processor, or for us. */
+static int get_ready(const struct bundle_verify *verify, const struct minisign_signature *signature,
+		     struct bundle_receipt *receipt, uint64_t size, struct refusal *reterr_refusal)
 {
-	return size >= LARGE_SIZE ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
+	int r = size >= LARGE_SIZE ? frames_prepare(receipt->hasher, &receipt->frames) : 0;
+
+	return r < 0 ? r
+		     : trust_verify_comment(verify->trust, signature, &receipt->key,
+					    reterr_refusal);
 }
 
 static int check_time(const struct bundle_verify *verify, uint64_t offset,
@@ -93,32 +101,53 @@ static int check_growth(uint64_t size, uint64_t offset, struct refusal *reterr_r
 		      (unsigned long long)size);
 }
 
-/* Reads *fd*, which has *size* bytes or fewer by now, to the digest and to *receipt*. */
+/* Reads what comes next of *fd*, which has *size* bytes or fewer by now, to *receipt*, by way of
+ * *first* at the beginning, and gives it to the hasher. */
+static int read_chunk(int fd, uint64_t size, struct bundle_receipt *receipt,
+		      struct digest_state *digest, uint8_t *first, size_t *ret,
+		      struct refusal *reterr_refusal)
+{
+	bool is_first = receipt->size == 0;
+	uint8_t *place = receipt->memory + receipt->size;
+	uint8_t *chunk = is_first ? first : place;
+	size_t wanted = is_first ? FIRST_SIZE : CHUNK_SIZE;
+	int r;
+
+	wanted = (size_t)MIN(size + 1 - receipt->size, (uint64_t)wanted);
+	r = fd_pread_full(fd, chunk, wanted, receipt->size, ret);
+	if (r == 0)
+		r = check_growth(size, receipt->size + *ret, reterr_refusal);
+	if (r != 0)
+		return r;
+	hasher_post(receipt->hasher, digest, chunk, *ret);
+	if (is_first)
+		memcpy(place, first, *ret);
+	receipt->size += *ret;
+	return 0;
+}
+
+/* Reads *fd* to the digest and to *receipt*. What comes first is digested elsewhere: meanwhile a
+ * large page is made for it, which takes as long. */
 static int digest_to_memory(int fd, uint64_t size, const struct bundle_verify *verify,
 			    struct bundle_receipt *receipt, struct digest_state *digest,
 			    struct refusal *reterr_refusal)
 {
+	cleanup_free uint8_t *first = malloc(FIRST_SIZE);
 	size_t n = 1;
+	int r = 0;
 
 	receipt->memory =
 		size >= LARGE_SIZE ? memory_new_large((size_t)size + 1) : malloc((size_t)size + 1);
-	if (!receipt->memory)
+	if (!first || !receipt->memory)
 		return -ENOMEM;
-	while (n > 0) {
-		uint8_t *chunk = receipt->memory + receipt->size;
-		size_t wanted = (size_t)MIN(size + 1 - receipt->size, (uint64_t)CHUNK_SIZE);
-		int r = check_time(verify, receipt->size, reterr_refusal);
-
+	while (r == 0 && n > 0) {
+		r = check_time(verify, receipt->size, reterr_refusal);
 		if (r == 0)
-			r = fd_pread_full(fd, chunk, wanted, receipt->size, &n);
-		if (r == 0)
-			r = check_growth(size, receipt->size + n, reterr_refusal);
-		if (r != 0)
-			return r;
-		hasher_post(receipt->hasher, digest, chunk, n);
-		receipt->size += n;
+			r = read_chunk(fd, size, receipt, digest, first, &n, reterr_refusal);
 	}
-	return 0;
+	/* The first job's. */
+	hasher_wait(receipt->hasher, MIN(hasher_last(receipt->hasher), (uint64_t)1));
+	return r;
 }
 
 struct bundle_copy {
@@ -157,14 +186,15 @@ struct bundle_copy *bundle_copy_begin(int fd)
 }
 
 /* Takes what was begun. */
-static int end_copy(const struct bundle_verify *verify, struct bundle_receipt *receipt)
+static int end_copy(const struct bundle_verify *verify, const struct minisign_signature *signature,
+		    struct bundle_receipt *receipt, struct refusal *reterr_refusal)
 {
 	struct bundle_copy *copy = verify->begun;
 	int r;
 
 	*receipt = copy->receipt;
 	copy->receipt = BUNDLE_RECEIPT_INIT;
-	r = get_ready(receipt, receipt->size);
+	r = get_ready(verify, signature, receipt, receipt->size, reterr_refusal);
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	digest_end(&copy->digest, &receipt->digest);
 	return r;
@@ -196,10 +226,11 @@ static int digest_and_copy(int fd, uint64_t size, const struct bundle_verify *ve
 		if (r != 0)
 			return r;
 	} while (n == CHUNK_SIZE);
-	return get_ready(receipt, offset);
+	return 0;
 }
 
-static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify, struct spool *copy,
+static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify,
+		      const struct minisign_signature *signature, struct spool *copy,
 		      struct bundle_receipt *receipt, struct refusal *reterr_refusal)
 {
 	bool is_in_memory = copy->fd < 0 && size <= SMALL_SIZE;
@@ -213,8 +244,8 @@ static int take_bytes(int fd, uint64_t size, const struct bundle_verify *verify,
 	digest_begin(&digest);
 	r = is_in_memory ? digest_to_memory(fd, size, verify, receipt, &digest, reterr_refusal)
 			 : digest_and_copy(fd, size, verify, receipt, chunks, copy, reterr_refusal);
-	if (r == 0 && is_in_memory)
-		r = get_ready(receipt, receipt->size);
+	if (r == 0)
+		r = get_ready(verify, signature, receipt, size, reterr_refusal);
 	/* It has our state and the bytes, whatever came of it. */
 	hasher_wait(receipt->hasher, hasher_last(receipt->hasher));
 	if (r == 0)
@@ -242,11 +273,12 @@ int bundle_receive(int fd, const struct bundle_verify *verify, struct bundle_rec
 	if (r == 0 && !verify->begun)
 		r = hasher_new(&receipt.hasher);
 	if (r == 0)
-		r = verify->begun ? end_copy(verify, &receipt)
-				  : take_bytes(fd, size, verify, &copy, &receipt, reterr_refusal);
+		r = verify->begun ? end_copy(verify, &signature, &receipt, reterr_refusal)
+				  : take_bytes(fd, size, verify, &signature, &copy, &receipt,
+					       reterr_refusal);
 	if (r == 0)
-		r = trust_verify(verify->trust, &signature, &receipt.digest, verify->now,
-				 &receipt.key, &receipt.identity, reterr_refusal);
+		r = trust_verify_file(receipt.key, &signature, &receipt.digest, verify->now,
+				      &receipt.identity, reterr_refusal);
 	if (r != 0)
 		return r;
 	if (!receipt.memory) {

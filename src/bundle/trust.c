@@ -272,10 +272,19 @@ int trust_signature_parse(const char *text, size_t size, struct minisign_signatu
 	return r;
 }
 
-/* Finds the key and checks both signatures. */
-static int check_signature(const struct trust *trust, const struct minisign_signature *signature,
-			   const struct digest *file, const struct trust_key **ret_key,
-			   struct refusal *reterr_refusal)
+static int refuse_signature(const struct trust_key *key, struct refusal *reterr_refusal)
+{
+	char id[MINISIGN_KEY_ID_TEXT_SIZE];
+
+	minisign_key_id_to_string(key->key.id, id);
+	return refuse(reterr_refusal, REFUSAL_BAD_SIGNATURE,
+		      "the bundle or the signature's comment is not what key %s ('%s') "
+		      "signed; fetch both again",
+		      id, key->name);
+}
+
+int trust_verify_comment(const struct trust *trust, const struct minisign_signature *signature,
+			 const struct trust_key **ret_key, struct refusal *reterr_refusal)
 {
 	const struct trust_key *key = find_key(trust, signature->key_id);
 	char id[MINISIGN_KEY_ID_TEXT_SIZE];
@@ -292,11 +301,8 @@ static int check_signature(const struct trust *trust, const struct minisign_sign
 			"the bundle is signed by key %s, which is not among the trusted ones; "
 			"add its .pub file if its owner is to be trusted",
 			id);
-	if (minisign_verify(signature, &key->key, file) != 0)
-		return refuse(reterr_refusal, REFUSAL_BAD_SIGNATURE,
-			      "the bundle or the signature's comment is not what key %s ('%s') "
-			      "signed; fetch both again",
-			      id, key->name);
+	if (minisign_verify_comment(signature, &key->key) != 0)
+		return refuse_signature(key, reterr_refusal);
 	*ret_key = key;
 	return 0;
 }
@@ -342,17 +348,15 @@ static int check_times(const struct identity *identity, uint64_t now,
 	return 0;
 }
 
-int trust_verify(const struct trust *trust, const struct minisign_signature *signature,
-		 const struct digest *file, uint64_t now, const struct trust_key **ret_key,
-		 struct identity *ret_identity, struct refusal *reterr_refusal)
+int trust_verify_file(const struct trust_key *key, const struct minisign_signature *signature,
+		      const struct digest *file, uint64_t now, struct identity *ret_identity,
+		      struct refusal *reterr_refusal)
 {
-	const struct trust_key *key = NULL;
 	struct identity identity;
 	int r;
 
-	r = check_signature(trust, signature, file, &key, reterr_refusal);
-	if (r != 0)
-		return r;
+	if (minisign_verify_file(signature, &key->key, file) != 0)
+		return refuse_signature(key, reterr_refusal);
 	if (identity_parse(signature->trusted_comment, &identity) != 0)
 		return refuse_comment(signature, reterr_refusal);
 	if (key->ids.count > 0 && !strv_has(&key->ids, identity.id))
@@ -363,8 +367,23 @@ int trust_verify(const struct trust *trust, const struct minisign_signature *sig
 	r = check_times(&identity, now, reterr_refusal);
 	if (r != 0)
 		return r;
-	*ret_key = key;
 	*ret_identity = identity;
+	return 0;
+}
+
+int trust_verify(const struct trust *trust, const struct minisign_signature *signature,
+		 const struct digest *file, uint64_t now, const struct trust_key **ret_key,
+		 struct identity *ret_identity, struct refusal *reterr_refusal)
+{
+	const struct trust_key *key = NULL;
+	int r;
+
+	r = trust_verify_comment(trust, signature, &key, reterr_refusal);
+	if (r == 0)
+		r = trust_verify_file(key, signature, file, now, ret_identity, reterr_refusal);
+	if (r != 0)
+		return r;
+	*ret_key = key;
 	return 0;
 }
 

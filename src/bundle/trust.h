@@ -59,6 +59,18 @@ must_check int trust_verify(const struct trust *trust, const struct minisign_sig
 			    const struct trust_key **ret_key, struct identity *ret_identity,
 			    struct refusal *reterr_refusal);
 
+/* The half that needs no file, and may be done before there is a digest: finds the key and checks
+ * that the comment is its. Nothing of the comment is believed before the other half holds. */
+must_check int trust_verify_comment(const struct trust *trust,
+				    const struct minisign_signature *signature,
+				    const struct trust_key **ret_key,
+				    struct refusal *reterr_refusal);
+/* The other half, with that key. */
+must_check int trust_verify_file(const struct trust_key *key,
+				 const struct minisign_signature *signature,
+				 const struct digest *file, uint64_t now,
+				 struct identity *ret_identity, struct refusal *reterr_refusal);
+
 /* What a key's policy says of a manifest: capabilities, supervision model. 0 or refused
  * (REFUSAL_KEY_POLICY). */
 must_check int trust_key_permits(const struct trust_key *key, const struct manifest *manifest,

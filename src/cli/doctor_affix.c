@@ -14,6 +14,7 @@
 #include "cli/doctor.h"
 #include "ipc/transport.h"
 #include "manifest/host_policy.h"
+#include "plan/mounts.h"
 #include "store/store.h"
 
 void doctor_check_policy(struct doctor *doctor)
@@ -108,12 +109,27 @@ void doctor_check_sockets(struct doctor *doctor)
 		doctor_say(doctor, "sockets", DOCTOR_OK, "the updater answers");
 }
 
+/* What has to be done before an open transaction can be ended, as the beginning of a sentence. */
+static void say_first(struct doctor *doctor, const struct record *record, char *text, size_t size)
+{
+	const struct tree tree = {.rootfd = doctor->rootfd, .is_live = true};
+	cleanup_free char *mount = NULL;
+	int r = mounts_find(&tree, record->current, &mount);
+
+	if (r == 0 && !mount)
+		r = mounts_find(&tree, record->transaction->to, &mount);
+	text[0] = '\0';
+	if (r == 0 && mount)
+		(void)snprintf(text, size, "unmount '%s', which is a mount point, then ", mount);
+}
+
 /* One record; false if it was complained about. */
 static bool check_record(struct doctor *doctor, const struct store *store, const char *id)
 {
 	cleanup_record struct record *record = NULL;
 	struct refusal refusal = REFUSAL_INIT;
 	bool is_locked = false;
+	char first[512];
 	int r;
 
 	r = store_load(store, id, &record, &refusal);
@@ -126,13 +142,15 @@ static bool check_record(struct doctor *doctor, const struct store *store, const
 	}
 	if (!record->transaction)
 		return true;
-	if (is_locked)
+	if (is_locked) {
 		doctor_say(doctor, "records", DOCTOR_OK, "'%s' is being worked on", id);
-	else
-		doctor_say(doctor, "records", DOCTOR_WARN,
-			   "'%s' was left in the middle of %s: 'systemctl start "
-			   "affix-updater-settle.service' ends it",
-			   id, record_operation_to_string(record->transaction->operation));
+		return false;
+	}
+	say_first(doctor, record, first, sizeof(first));
+	doctor_say(doctor, "records", DOCTOR_WARN,
+		   "'%s' was left in the middle of %s: %s'systemctl start "
+		   "affix-updater-settle.service' ends it",
+		   id, record_operation_to_string(record->transaction->operation), first);
 	return false;
 }
 
@@ -151,6 +169,10 @@ void doctor_check_records(struct doctor *doctor)
 	r = store_open(&tree, false, &store);
 	if (r == 0)
 		r = store_list(&store, &ids);
+	if (r == -ENOTRECOVERABLE) {
+		doctor_say(doctor, "records", DOCTOR_FAIL, STORE_SHARED_TEXT);
+		return;
+	}
 	if (r < 0 && r != -ENOENT) {
 		doctor_say(doctor, "records", DOCTOR_FAIL, "they cannot be read: %s",
 			   strerrordesc_np(-r));

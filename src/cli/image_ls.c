@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/path.h"
 #include "cli/image.h"
 
 static int complain_path(const struct edit *edit, const char *path, int r)
@@ -15,7 +16,7 @@ static int complain_path(const struct edit *edit, const char *path, int r)
 	cleanup_free char *shown = str_escape(path, strlen(path), 1024);
 	cleanup_free char *sentence = NULL;
 
-	if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+	if (!path_leads_nowhere(r))
 		return image_complain(NULL, edit, r);
 	if (shown && str_format(&sentence, "there is no '%s' in '%s'", shown, edit->path) == 0)
 		command_complain("not-found", sentence);

@@ -50,11 +50,6 @@ static void reset_done(struct reset *reset)
 	strv_done(&reset->done);
 }
 
-static bool is_nowhere(int r)
-{
-	return r == -ENOENT || r == -ENOTDIR || r == -ELOOP;
-}
-
 static int note(struct reset *reset, const char *directory, const char *name)
 {
 	cleanup_free char *path = NULL;
@@ -97,7 +92,7 @@ static int empty_machine_id(struct reset *reset)
 	struct edit_stat st;
 	int r = edit_find(&reset->edit, MACHINE_ID, &st);
 
-	if (is_nowhere(r))
+	if (path_leads_nowhere(r))
 		return 0;
 	if (r < 0)
 		return r;
@@ -121,7 +116,7 @@ static int link_dbus_id(struct reset *reset)
 	ext2_ino_t dir = 0;
 	int r = edit_find(&reset->edit, DBUS_ID, &st);
 
-	if (is_nowhere(r) || (r == 0 && !S_ISREG(st.mode)))
+	if (path_leads_nowhere(r) || (r == 0 && !S_ISREG(st.mode)))
 		return 0;
 	if (r == 0)
 		r = edit_find_parent(&reset->edit, DBUS_ID, &dir, &name);
@@ -138,7 +133,7 @@ static int remove_names(struct reset *reset, const char *directory, const char *
 	struct edit_stat st;
 	int r = edit_resolve(&reset->edit, directory, NULL, &st, NULL);
 
-	if (is_nowhere(r) || (r == 0 && !S_ISDIR(st.mode)))
+	if (path_leads_nowhere(r) || (r == 0 && !S_ISDIR(st.mode)))
 		return 0;
 	if (r == 0)
 		r = edit_sweep(&reset->edit, st.ino, pattern, &names);
@@ -165,7 +160,7 @@ static int has_text(struct reset *reset, const char *path, bool *ret)
 	int r = edit_resolve(&reset->edit, path, NULL, &st, NULL);
 
 	*ret = r == 0 && S_ISREG(st.mode) && st.size > 0;
-	return is_nowhere(r) ? 0 : r;
+	return path_leads_nowhere(r) ? 0 : r;
 }
 
 /* Whether new host keys will be made at the next boot: *ret* false after a line on stderr. */
@@ -181,7 +176,7 @@ static int check_maker(struct reset *reset, bool *ret)
 		r = has_text(reset, MAKER_WANT, &is_wanted);
 	if (r == 0) {
 		r = edit_find(&reset->edit, MAKER_OWN, &st);
-		r = is_nowhere(r) ? 0 : (r < 0 ? r : has_text(reset, MAKER_OWN, &is_own));
+		r = path_leads_nowhere(r) ? 0 : (r < 0 ? r : has_text(reset, MAKER_OWN, &is_own));
 	}
 	*ret = r == 0 && is_there && is_own && is_wanted;
 	if (r < 0 || *ret)
@@ -216,7 +211,7 @@ static int check_agent(struct reset *reset, bool *ret)
 			"foreign-file",
 			"'" AGENT "' of the image is a symbolic link, expected the "
 			"agent's own directory, which is emptied; put the directory there");
-	return is_nowhere(r) ? 0 : r;
+	return path_leads_nowhere(r) ? 0 : r;
 }
 
 static int show(const struct reset *reset)

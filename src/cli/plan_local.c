@@ -134,7 +134,7 @@ static int make_plan(struct host_call *call, const char *path, struct plan **ret
 	if (r == 0)
 		r = plan_make(bundle, policy, &configs, &narrowing, &plan, reterr_refusal);
 	if (r == 0)
-		r = delivery_validate(bundle, plan, NULL, reterr_refusal);
+		r = delivery_validate(bundle, plan, reterr_refusal);
 	if (r == 0)
 		*ret = TAKE_PTR(plan);
 	return r;

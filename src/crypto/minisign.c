@@ -214,21 +214,36 @@ static size_t join_global(const uint8_t signature[64], const char *comment,
 	return 64 + length;
 }
 
-int minisign_verify(const struct minisign_signature *signature,
-		    const struct minisign_public_key *key, const struct digest *file)
+int minisign_verify_comment(const struct minisign_signature *signature,
+			    const struct minisign_public_key *key)
 {
 	uint8_t covered[64 + MINISIGN_COMMENT_MAX];
-	size_t size;
+	size_t size = join_global(signature->signature, signature->trusted_comment, covered);
 
+	if (memcmp(signature->key_id, key->id, sizeof(key->id)) != 0)
+		return MINISIGN_E_WRONG_KEY;
+	if (crypto_sign_verify_detached(signature->global_signature, covered, size, key->key) != 0)
+		return MINISIGN_E_BAD_SIGNATURE;
+	return 0;
+}
+
+int minisign_verify_file(const struct minisign_signature *signature,
+			 const struct minisign_public_key *key, const struct digest *file)
+{
 	if (memcmp(signature->key_id, key->id, sizeof(key->id)) != 0)
 		return MINISIGN_E_WRONG_KEY;
 	if (crypto_sign_verify_detached(signature->signature, file->bytes, DIGEST_SIZE, key->key) !=
 	    0)
 		return MINISIGN_E_BAD_SIGNATURE;
-	size = join_global(signature->signature, signature->trusted_comment, covered);
-	if (crypto_sign_verify_detached(signature->global_signature, covered, size, key->key) != 0)
-		return MINISIGN_E_BAD_SIGNATURE;
 	return 0;
+}
+
+int minisign_verify(const struct minisign_signature *signature,
+		    const struct minisign_public_key *key, const struct digest *file)
+{
+	int r = minisign_verify_comment(signature, key);
+
+	return r != 0 ? r : minisign_verify_file(signature, key, file);
 }
 
 void minisign_secret_key_done(struct minisign_secret_key *key)

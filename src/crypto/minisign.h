@@ -61,10 +61,18 @@ must_check int minisign_public_key_parse(const char *text, size_t size,
 must_check int minisign_signature_parse(const char *text, size_t size,
 					struct minisign_signature *ret);
 
-/* Whether *signature* is *key*'s over a file with this digest, its comment included. 0 or a
- * condition. */
+/* Whether *signature* is *key*'s over a file with this digest, its comment included: both of what
+ * follows. 0 or a condition. */
 must_check int minisign_verify(const struct minisign_signature *signature,
 			       const struct minisign_public_key *key, const struct digest *file);
+
+/* The half that needs no file: whether the comment is *key*'s, for this signature of a file. */
+must_check int minisign_verify_comment(const struct minisign_signature *signature,
+				       const struct minisign_public_key *key);
+/* The other half, which says nothing of the comment. */
+must_check int minisign_verify_file(const struct minisign_signature *signature,
+				    const struct minisign_public_key *key,
+				    const struct digest *file);
 
 /* Forgets a secret key; text with a secret in it (NULL is taken). */
 void minisign_secret_key_done(struct minisign_secret_key *key);

@@ -9,41 +9,42 @@
 
 #include "crypto/sha256.h"
 
-#include <dlfcn.h>
+#include <assert.h>
 #include <errno.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdbool.h>
 
 #include "base/fd.h"
+#include "base/library.h"
 
 #define CRYPTO_SONAME "libcrypto.so.3"
 #define PIECE_SIZE    262144U
 
-static struct {
-	__typeof__(EVP_MD_CTX_new) *context_new;
-	__typeof__(EVP_MD_CTX_free) *context_free;
-	__typeof__(EVP_DigestInit_ex) *init;
-	__typeof__(EVP_DigestUpdate) *update;
-	__typeof__(EVP_DigestFinal_ex) *final;
+static struct libcrypto {
+	__typeof__(EVP_MD_CTX_new) *MD_CTX_new;
+	__typeof__(EVP_MD_CTX_free) *MD_CTX_free;
+	__typeof__(EVP_DigestInit_ex) *DigestInit_ex;
+	__typeof__(EVP_DigestUpdate) *DigestUpdate;
+	__typeof__(EVP_DigestFinal_ex) *DigestFinal_ex;
 	__typeof__(EVP_sha256) *sha256;
-	bool is_usable;
-} library;
+} evp;
+
+static bool is_loaded;
+
+#define FUNCTION(member) LIBRARY_FUNCTION(libcrypto, member, "EVP_" #member)
+
+static const struct library_function functions[] = {
+	FUNCTION(MD_CTX_new),   FUNCTION(MD_CTX_free),    FUNCTION(DigestInit_ex),
+	FUNCTION(DigestUpdate), FUNCTION(DigestFinal_ex), FUNCTION(sha256),
+};
+
+static_assert(sizeof(functions) / sizeof(*functions) * sizeof(void *) == sizeof(evp),
+	      "each function has a name");
 
 static void load_library(void)
 {
-	void *handle = dlopen(CRYPTO_SONAME, RTLD_NOW | RTLD_LOCAL);
-
-	if (!handle)
-		return;
-	library.context_new = dlsym(handle, "EVP_MD_CTX_new");
-	library.context_free = dlsym(handle, "EVP_MD_CTX_free");
-	library.init = dlsym(handle, "EVP_DigestInit_ex");
-	library.update = dlsym(handle, "EVP_DigestUpdate");
-	library.final = dlsym(handle, "EVP_DigestFinal_ex");
-	library.sha256 = dlsym(handle, "EVP_sha256");
-	library.is_usable = library.context_new && library.context_free && library.init &&
-			    library.update && library.final && library.sha256;
+	is_loaded = library_load(CRYPTO_SONAME, functions, ARRAY_SIZE(functions), &evp, NULL) == 0;
 }
 
 int sha256_begin(struct sha256 *hash)
@@ -52,12 +53,12 @@ int sha256_begin(struct sha256 *hash)
 
 	sha256_done(hash);
 	(void)pthread_once(&once, load_library);
-	if (!library.is_usable) {
+	if (!is_loaded) {
 		(void)crypto_hash_sha256_init(&hash->plain);
 		return 0;
 	}
-	hash->context = library.context_new();
-	if (hash->context && library.init(hash->context, library.sha256(), NULL) == 1)
+	hash->context = evp.MD_CTX_new();
+	if (hash->context && evp.DigestInit_ex(hash->context, evp.sha256(), NULL) == 1)
 		return 0;
 	sha256_done(hash);
 	return -ENOMEM;
@@ -66,7 +67,7 @@ int sha256_begin(struct sha256 *hash)
 void sha256_add(struct sha256 *hash, const void *data, size_t size)
 {
 	if (hash->context)
-		(void)library.update(hash->context, data, size);
+		(void)evp.DigestUpdate(hash->context, data, size);
 	else
 		(void)crypto_hash_sha256_update(&hash->plain, data, size);
 }
@@ -76,7 +77,7 @@ void sha256_end(struct sha256 *hash, char ret_text[SHA256_TEXT_SIZE])
 	uint8_t bytes[SHA256_SIZE] = {0};
 
 	if (hash->context)
-		(void)library.final(hash->context, bytes, NULL);
+		(void)evp.DigestFinal_ex(hash->context, bytes, NULL);
 	else
 		(void)crypto_hash_sha256_final(&hash->plain, bytes);
 	(void)sodium_bin2hex(ret_text, SHA256_TEXT_SIZE, bytes, sizeof(bytes));
@@ -86,7 +87,7 @@ void sha256_end(struct sha256 *hash, char ret_text[SHA256_TEXT_SIZE])
 void sha256_done(struct sha256 *hash)
 {
 	if (hash->context)
-		library.context_free(hash->context);
+		evp.MD_CTX_free(hash->context);
 	hash->context = NULL;
 }
 

@@ -45,7 +45,7 @@ static int release(struct operation *operation)
 	int r;
 
 	r = was_stopped ? stopped_enable(operation) : 0;
-	if (r < 0)
+	if (r != 0)
 		return r;
 	free(record->hold_reason);
 	record->hold_reason = NULL;

@@ -284,7 +284,7 @@ static int save_with_tree(struct operation *operation)
 	return r;
 }
 
-int commit_save(struct operation *operation)
+static int save(struct operation *operation)
 {
 	int r;
 
@@ -292,6 +292,26 @@ int commit_save(struct operation *operation)
 		r = operation->is_switched ? save_with_tree(operation)
 					   : store_save(&operation->store, operation->record);
 	while (r == -EFBIG && drop_oldest_config(operation->record));
+	return r;
+}
+
+/* What gets rid of something or comes to an end has the room that was kept; what is new finds some
+ * of its own. */
+static bool may_spend(const struct record *record)
+{
+	const struct record_transaction *transaction = record->transaction;
+
+	return !transaction || !transaction->to || transaction->phase == RECORD_REVERTING ||
+	       transaction->phase == RECORD_RESTORED;
+}
+
+int commit_save(struct operation *operation)
+{
+	int r = save(operation);
+
+	if ((r == -ENOSPC || r == -EDQUOT) && may_spend(operation->record) &&
+	    store_spend_reserve(&operation->store) == 0)
+		r = save(operation);
 	return r;
 }
 

@@ -14,8 +14,8 @@ must_check int commit_transaction(struct operation *operation, bool is_lost);
 void commit_nothing(struct record *record);
 
 /* Saves the record, and what was switched in the tree before it. What it keeps of old
- * configurations goes, the oldest first, where there is no room for it (RECORD_SIZE_MAX). 0 or
- * -errno. */
+ * configurations goes, the oldest first, where there is no room for it (RECORD_SIZE_MAX). A full
+ * disk has room for what gets rid of something or ends. 0 or -errno. */
 must_check int commit_save(struct operation *operation);
 
 /* Adds *result* to the results that the record answers with again, and saves the record: the commit

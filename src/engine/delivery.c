@@ -313,27 +313,56 @@ static int narrow(struct operation *operation, struct plan_narrowing *ret)
 	return 0;
 }
 
-int delivery_validate(const struct bundle *bundle, const struct plan *plan,
-		      struct schema_judge *judge, struct refusal *reterr_refusal)
+static void ask_judge(struct schema_judge *judge, const struct bundle *bundle,
+		      const struct plan *plan)
 {
-	cleanup_schema_judge struct schema_judge *own = NULL;
 	const struct bundle_entry *schema = bundle_find(bundle, bundle->manifest->config_schema);
 	const char *config = plan_config_text(plan);
-	char problem[512];
-	int r = judge ? 0 : schema_judge_start(&own);
 
-	if (r < 0)
-		return r;
-	r = schema_judge_ask(judge ? judge : own, schema->text, schema->size, config,
-			     strlen(config), problem, sizeof(problem));
+	schema_judge_ask(judge, schema->text, schema->size, config, strlen(config));
+}
+
+static int hear_judge(struct schema_judge *judge, const struct bundle *bundle,
+		      struct refusal *reterr_refusal)
+{
+	char problem[512];
+	int r = schema_judge_hear(judge, problem, sizeof(problem));
+
 	if (r == 1)
 		return refuse(reterr_refusal, REFUSAL_BAD_CONFIG,
 			      "the configuration of '%s' does not fit its schema: %s",
 			      bundle->identity.id, problem);
 	if (r == 2)
 		return refuse(reterr_refusal, REFUSAL_BAD_SCHEMA,
-			      "%s: %s; the bundle's author has to mend it", schema->name, problem);
+			      "%s: %s; the bundle's author has to mend it",
+			      bundle->manifest->config_schema, problem);
 	return r;
+}
+
+int delivery_validate(const struct bundle *bundle, const struct plan *plan,
+		      struct refusal *reterr_refusal)
+{
+	cleanup_schema_judge struct schema_judge *judge = NULL;
+	int r = schema_judge_start(&judge);
+
+	if (r < 0)
+		return r;
+	ask_judge(judge, bundle, plan);
+	return hear_judge(judge, bundle, reterr_refusal);
+}
+
+/* The same, and the subject's digest while the judge thinks. */
+static int validate(struct operation *operation, struct delivery *delivery, const struct plan *plan)
+{
+	int r = delivery->judge ? 0 : schema_judge_start(&delivery->judge);
+
+	if (r < 0)
+		return r;
+	ask_judge(delivery->judge, delivery->bundle, plan);
+	r = plan_digest(plan, &operation->subject);
+	if (r == 0)
+		r = hear_judge(delivery->judge, delivery->bundle, &operation->refusal);
+	return r != 0 ? r : operation_name_subject(operation, plan);
 }
 
 int delivery_make_plan(struct operation *operation, struct delivery *delivery, const json_t *config,
@@ -356,7 +385,7 @@ int delivery_make_plan(struct operation *operation, struct delivery *delivery, c
 		r = plan_make(delivery->bundle, operation->policy, &configs, &narrowing, &plan,
 			      &operation->refusal);
 	if (r == 0)
-		r = delivery_validate(delivery->bundle, plan, delivery->judge, &operation->refusal);
+		r = validate(operation, delivery, plan);
 	/* No dead child while a running system is watched. */
 	if (operation->manager)
 		delivery->judge = schema_judge_end(delivery->judge);
@@ -384,7 +413,7 @@ int delivery_renew_config(struct operation *operation, struct plan *plan, const 
 		r = plan_renew_config(plan, delivery.bundle, &config, &is_changed,
 				      &operation->refusal);
 	if (r == 0 && is_changed)
-		r = delivery_validate(delivery.bundle, plan, NULL, &operation->refusal);
+		r = delivery_validate(delivery.bundle, plan, &operation->refusal);
 	return r;
 }
 

@@ -43,7 +43,7 @@ must_check int delivery_receive_config(struct operation *operation, json_t **ret
 /*
  * The plan for the delivery: with its configuration, or *config* where it has none, the
  * administrator's own keys, and the request's narrowing; the merged configuration validated against
- * the bundle's schema. 0; refused; -errno.
+ * the bundle's schema. It is the operation's subject then. 0; refused; -errno.
  */
 must_check int delivery_make_plan(struct operation *operation, struct delivery *delivery,
 				  const json_t *config, struct plan **ret);
@@ -58,12 +58,11 @@ must_check int delivery_renew_config(struct operation *operation, struct plan *p
 				     const json_t *fleet);
 
 /* The two parts of it that need no host. What a request narrows: 0; refused. The configuration of a
- * plan against the bundle's schema, by a child without rights, which is *judge* if there is one
- * already: 0; refused; -errno. */
+ * plan against the bundle's schema, by a child without rights: 0; refused; -errno. */
 must_check int delivery_read_narrowing(const struct request *request, struct plan_narrowing *ret,
 				       struct refusal *reterr_refusal);
 must_check int delivery_validate(const struct bundle *bundle, const struct plan *plan,
-				 struct schema_judge *judge, struct refusal *reterr_refusal);
+				 struct refusal *reterr_refusal);
 
 void delivery_done(struct delivery *delivery);
 #define cleanup_delivery CLEANUP(delivery_done)

@@ -50,8 +50,9 @@ static int compare_record(struct operation *operation, const struct record *reco
 	return r < 0 ? r : json_add(json, "drifted", json_boolean(drifted));
 }
 
-/* A record that cannot be read is one line of the answer, not the end of it. */
-static int add_broken(const struct operation *operation, const char *id, json_t *addons)
+/* One that cannot be looked at, or whose record cannot be read (*record* is NULL), is one line of
+ * the answer, not the end of it. */
+static int add_unseen(const char *id, const struct record *record, const char *why, json_t *addons)
 {
 	json_t *json = json_object();
 	json_t *items = json_array();
@@ -63,30 +64,41 @@ static int add_broken(const struct operation *operation, const char *id, json_t 
 		json_decref(items);
 		return r;
 	}
-	(void)snprintf(path, sizeof(path), RECORD_DIRECTORY "/%s.json", id);
+	(void)snprintf(path, sizeof(path),
+		       record ? PLAN_OPT_BASE "/%s" : RECORD_DIRECTORY "/%s.json", id);
 	r = json_add(json, "items", items);
 	if (r == 0)
 		r = json_add_string(json, "id", id);
 	if (r == 0)
-		r = json_add_string(json, "version", NULL);
+		r = json_add_string(json, "version",
+				    record ? record->current->identity.version : NULL);
 	if (r == 0)
-		r = json_add(json, "held", json_false());
+		r = json_add(json, "held", json_boolean(record && record->is_held));
 	if (r == 0)
 		r = json_add(json, "drifted", json_true());
 	return r < 0 ? r
-		     : running_add_item(items, "bad-record", path, NULL, operation->refusal.text);
+		     : running_add_item(items, record ? "unseen" : "bad-record", path, NULL, why);
 }
 
+/* Who asks for one add-on is told why it cannot be looked at; of all of them, the others are. */
 static int compare_id(struct operation *operation, const char *id, json_t *addons)
 {
 	cleanup_record struct record *record = NULL;
+	size_t n = json_array_size(addons);
 	int r = store_load(&operation->store, id, &record, &operation->refusal);
 
 	if (r > 0)
-		return add_broken(operation, id, addons);
-	if (r < 0 || !record->current)
+		return add_unseen(id, NULL, operation->refusal.text, addons);
+	if (r == 0 && !record->current)
+		return 0;
+	if (r == 0)
+		r = compare_record(operation, record, addons);
+	if (r == 0 || r == -ENOMEM || operation->call->request->id[0])
 		return r;
-	return compare_record(operation, record, addons);
+	/* What was found of it is not all. */
+	while (json_array_size(addons) > n)
+		(void)json_array_remove(addons, n);
+	return add_unseen(id, record, strerrordesc_np(-r), addons);
 }
 
 int operation_drift(struct operation *operation)
@@ -158,8 +170,6 @@ int operation_plan(struct operation *operation)
 		r = 0;
 	if (r == 0)
 		r = delivery_make_plan(operation, &delivery, record ? record->config : NULL, &plan);
-	if (r == 0)
-		r = operation_set_subject(operation, plan);
 	if (r != 0)
 		return r;
 	json = plan_to_json(plan);

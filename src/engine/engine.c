@@ -94,10 +94,16 @@ static int describe_error(struct operation *operation, int error)
 	/* The copy of an image that something broke in is thrown away, and the image as it was. */
 	bool is_open =
 		!operation->call->is_copy && operation->record && operation->record->transaction;
+	cleanup_free char *mount = operation_find_mount(operation, error);
 	int r = is_open ? 0 : refuse_error(operation, error);
 
 	if (r != 0)
 		return r;
+	if (mount)
+		return result_set(
+			operation->result, RESULT_FAILED, "error",
+			"the request could not be carried out: '%s' is a mount point; unmount it, then the next request or 'affix-updater --recover' puts the old version back",
+			mount);
 	/* An updater's caller tries again after a failure; with a tree, somebody reads that nothing
 	 * was changed. */
 	return result_set(

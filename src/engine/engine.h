@@ -52,7 +52,8 @@ must_check int engine_execute(const struct engine_call *call, struct result *ret
 /*
  * Ends open transactions of a tree: files only (*start* false: early boot, --root), or also
  * starting, watching and writing results (*start* true: settle). Transactions whose lock is held
- * are left alone: their updater lives. 0 or -errno for the first that could not be ended; the rest
- * is done all the same.
+ * are left alone: their updater lives. 0 or -errno for the first that could not be ended, with a
+ * sentence about it in *reterr_what* (for the caller to free; NULL on entry, and where there is
+ * none); the rest is done all the same.
  */
-must_check int engine_recover(const char *root, bool start);
+must_check int engine_recover(const char *root, bool start, char **reterr_what);

@@ -84,31 +84,27 @@ static int check_rebuild(struct operation *operation, const struct plan *plan)
 		operation->record->id, plan->identity.version);
 }
 
+/* Of the subject, which *plan* is. */
 static int check_quarantine(struct operation *operation, const struct plan *plan)
 {
-	struct digest digest;
-	int r = plan_digest(plan, &digest);
-
-	return r < 0 ? r
-		     : record_check_quarantine(operation->record, &digest, plan->identity.version,
-					       clock_realtime_sec(), &operation->refusal);
+	return record_check_quarantine(operation->record, &operation->subject,
+				       plan->identity.version, clock_realtime_sec(),
+				       &operation->refusal);
 }
 
-static int is_current(struct operation *operation, const struct plan *plan, bool *ret)
+/* Whether the subject is. */
+static int is_current(struct operation *operation, bool *ret)
 {
 	const struct plan *current = operation->record->current;
-	struct digest a;
-	struct digest b;
+	struct digest digest;
 	int r;
 
 	*ret = false;
 	if (!current)
 		return 0;
-	r = plan_digest(current, &a);
+	r = plan_digest(current, &digest);
 	if (r == 0)
-		r = plan_digest(plan, &b);
-	if (r == 0)
-		*ret = digest_is_equal(&a, &b);
+		*ret = digest_is_equal(&digest, &operation->subject);
 	return r;
 }
 
@@ -236,7 +232,7 @@ static int is_intact(struct operation *operation, const struct plan *plan, bool 
 		     bool *ret_intact)
 {
 	cleanup_diff struct diff diff = DIFF_INIT;
-	int r = is_current(operation, plan, ret_same);
+	int r = is_current(operation, ret_same);
 
 	if (r == 0 && *ret_same)
 		r = plan_diff(plan, &operation->tree, &diff);
@@ -345,9 +341,7 @@ int operation_install(struct operation *operation)
 	if (r == 0)
 		r = delivery_make_plan(operation, &delivery, operation->record->config, &plan);
 	if (r == 0)
-		r = operation_set_subject(operation, plan);
-	if (r == 0)
-		r = is_current(operation, plan, &same);
+		r = is_current(operation, &same);
 	if (r == 0 && same)
 		return install_again(operation, &delivery, TAKE_PTR(plan));
 	if (r == 0)
@@ -378,9 +372,7 @@ int operation_configure(struct operation *operation)
 	if (r == 0)
 		r = delivery_make_plan(operation, &delivery, operation->record->config, &plan);
 	if (r == 0)
-		r = operation_set_subject(operation, plan);
-	if (r == 0)
-		r = is_current(operation, plan, &same);
+		r = is_current(operation, &same);
 	if (r == 0 && same)
 		return result_set(operation->result, RESULT_DONE, "",
 				  "'%s' has this configuration already, nothing changed", id);

@@ -180,6 +180,9 @@ int operation_uninstall(struct operation *operation)
 			"'%s' was installed by the administrator, only the administrator may uninstall it",
 			id);
 	if (r == 0)
+		r = apply_check_mounts(&operation->tree, operation->record->current,
+				       &operation->refusal);
+	if (r == 0)
 		r = operation_set_subject(operation, operation->record->current);
 	return r != 0 ? r : transaction_run(operation, &order);
 }

@@ -13,6 +13,7 @@
 #include "engine/commit.h"
 #include "engine/transaction.h"
 #include "plan/apply.h"
+#include "plan/mounts.h"
 
 /* How long the administrator waits for an add-on that is being worked on; others do not wait. */
 #define ADMIN_WAIT (30 * CLOCK_USEC_PER_SEC)
@@ -49,11 +50,7 @@ int operation_open(const struct engine_call *call, bool make, struct result *res
 	if (r == -ENOENT && !make)
 		r = 0;
 	if (r == -ENOTRECOVERABLE)
-		return refuse(
-			&ret->refusal, REFUSAL_BAD_RECORD,
-			"the records in '" RECORD_DIRECTORY "' cannot be relied on: others than "
-			"root may write there; find out who did, then chown root and chmod 0700 "
-			"it");
+		return refuse(&ret->refusal, REFUSAL_BAD_RECORD, STORE_SHARED_TEXT);
 	if (r == 0)
 		r = load_policy(&operation);
 	if (r != 0)
@@ -272,6 +269,20 @@ bool operation_has_lost(const struct operation *operation, const struct plan *pl
 	return r < 0 || !has_bytes;
 }
 
+char *operation_find_mount(const struct operation *operation, int error)
+{
+	const struct record *record = operation->record;
+	char *path = NULL;
+
+	if (error != -EBUSY || !record || !record->transaction)
+		return NULL;
+	if (mounts_find(&operation->tree, record->current, &path) < 0)
+		return NULL;
+	if (!path)
+		ignore_result(mounts_find(&operation->tree, record->transaction->to, &path));
+	return path;
+}
+
 int operation_check_installed(struct operation *operation, const char *id)
 {
 	return operation->record->current ? 0 : operation_refuse_not_installed(operation, id);
@@ -281,15 +292,10 @@ int operation_check_installed(struct operation *operation, const char *id)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
 
-int operation_set_subject(struct operation *operation, const struct plan *plan)
+int operation_name_subject(struct operation *operation, const struct plan *plan)
 {
 	struct result *result = operation->result;
-	struct digest digest;
-	int r;
 
-	r = plan_digest(plan, &digest);
-	if (r < 0)
-		return r;
 	free(result->id);
 	free(result->version);
 	free(result->plan);
@@ -298,8 +304,15 @@ int operation_set_subject(struct operation *operation, const struct plan *plan)
 	result->plan = malloc(DIGEST_TEXT_SIZE);
 	if (!result->id || !result->version || !result->plan)
 		return -ENOMEM;
-	digest_to_string(&digest, result->plan);
+	digest_to_string(&operation->subject, result->plan);
 	return 0;
 }
 
 #pragma GCC diagnostic pop
+
+int operation_set_subject(struct operation *operation, const struct plan *plan)
+{
+	int r = plan_digest(plan, &operation->subject);
+
+	return r < 0 ? r : operation_name_subject(operation, plan);
+}

@@ -23,6 +23,7 @@ struct operation {
 	bool is_switched;              /* the tree, and it is synced with the next record */
 	bool is_answered;              /* the result is an earlier one of the same request id */
 	struct result *result;
+	struct digest subject;  /* of the plan that it is about: operation_set_subject() */
 	struct refusal refusal; /* where a step that refuses puts its reason */
 };
 
@@ -72,7 +73,13 @@ must_check int operation_check_installed(struct operation *operation, const char
 /* Whether *plan*'s bytes are damaged, gone or cannot be read: nothing can be gone back to. */
 bool operation_has_lost(const struct operation *operation, const struct plan *plan);
 
-/* The result is about this plan: id, version, digest. */
+/* The mount point on a path of the open transaction's plans that *error* (-EBUSY) may be about, for
+ * the caller to free; NULL where there is none. */
+char *operation_find_mount(const struct operation *operation, int error);
+
+/* The result is about this plan: id, version, digest, which is that of the subject already. */
+must_check int operation_name_subject(struct operation *operation, const struct plan *plan);
+/* The same, and the subject's digest is made. */
 must_check int operation_set_subject(struct operation *operation, const struct plan *plan);
 
 /* Refuses what the fleet may not do to this add-on: held, protected. The administrator may. */

@@ -90,8 +90,21 @@ int transaction_recover(struct operation *operation, bool start)
 	return revert_interrupted(operation, start);
 }
 
+/* What could not be ended, and what stands in the way if that is known; NULL without memory. */
+static char *describe_open(const struct operation *operation, const char *id, int error)
+{
+	cleanup_free char *mount = operation_find_mount(operation, error);
+	char *text = NULL;
+
+	ignore_result(str_format(&text, "the open transaction of '%s' could not be ended%s%s%s", id,
+				 mount ? ", unmount '" : "", mount ? mount : "",
+				 mount ? "', which is a mount point" : ""));
+	return text;
+}
+
 /* One add-on of a recovery: one whose lock is held has a living updater. */
-static int recover_one(const struct engine_call *call, const char *id, bool start)
+static int recover_one(const struct engine_call *call, const char *id, bool start,
+		       char **reterr_what)
 {
 	cleanup_result struct result result = RESULT_INIT;
 	cleanup_operation struct operation operation = OPERATION_INIT;
@@ -111,7 +124,9 @@ static int recover_one(const struct engine_call *call, const char *id, bool star
 	if (r == 0)
 		r = transaction_recover(&operation, start);
 	if (r > 0)
-		return operation.refusal.code == REFUSAL_BUSY ? 0 : -EUCLEAN;
+		r = operation.refusal.code == REFUSAL_BUSY ? 0 : -EUCLEAN;
+	if (r < 0 && !*reterr_what)
+		*reterr_what = describe_open(&operation, id, r);
 	return r;
 }
 
@@ -135,7 +150,7 @@ static int list_recoverable(const struct store *store, struct strv *ret)
 	return 0;
 }
 
-int engine_recover(const char *root, bool start)
+int engine_recover(const char *root, bool start, char **reterr_what)
 {
 	const struct request request = REQUEST_INIT;
 	const struct engine_call call = {
@@ -159,7 +174,7 @@ int engine_recover(const char *root, bool start)
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	for (size_t i = 0; i < ids.count; i++) {
-		r = recover_one(&call, ids.items[i], start);
+		r = recover_one(&call, ids.items[i], start, reterr_what);
 		if (r < 0 && worst == 0)
 			worst = r;
 	}

@@ -177,17 +177,15 @@ static const char *old_text(const struct record *record, bool is_lost, bool is_m
 	return text;
 }
 
-static int describe_lost(struct operation *operation, const char *reason)
+/* What was tried: an uninstall has no version. */
+static void name_attempt(const struct record *record, char *text, size_t size)
 {
-	const struct record *record = operation->record;
 	const struct record_transaction *transaction = record->transaction;
 
-	return result_set(
-		operation->result, RESULT_FAILED, "old-version-lost",
-		"%s of '%s' %s failed: %s; and %s is lost: its files are changed or missing and could not be put back; install a version, or repair it with its bundle",
-		record_operation_to_string(transaction->operation), record->id,
-		transaction->to ? transaction->to->identity.version : "", reason,
-		record->current->identity.version);
+	(void)snprintf(text, size, "%s of '%s'%s%s",
+		       record_operation_to_string(transaction->operation), record->id,
+		       transaction->to ? " " : "",
+		       transaction->to ? transaction->to->identity.version : "");
 }
 
 static int describe(struct operation *operation, const struct health *old, bool is_masked,
@@ -195,12 +193,11 @@ static int describe(struct operation *operation, const struct health *old, bool 
 {
 	const struct record *record = operation->record;
 	const struct record_transaction *transaction = record->transaction;
-	const char *version = transaction->to ? transaction->to->identity.version : "";
-	const char *verb = record_operation_to_string(transaction->operation);
 	const char *name = "interrupted";
 	const char *reason = "the updater was interrupted";
 	bool is_lost = record->current && operation_has_lost(operation, record->current);
 	bool is_bad;
+	char attempt[192];
 	char text[192];
 
 	if (transaction->evidence) {
@@ -210,18 +207,20 @@ static int describe(struct operation *operation, const struct health *old, bool 
 	is_bad = strcmp(name, "unhealthy") == 0;
 	*ret_quarantine =
 		is_bad && is_clear(transaction) && old->state == HEALTH_GOOD && !is_masked;
+	name_attempt(record, attempt, sizeof(attempt));
 	if (is_lost && (old->state != HEALTH_GOOD || !operation->manager))
-		return describe_lost(operation, reason);
-	if (old->state != HEALTH_GOOD)
 		return result_set(
-			operation->result, RESULT_FAILED, is_bad ? "host-at-fault" : name,
-			"%s of '%s' %s failed: %s; and %s, which was put back, fails as well: %s",
-			verb, record->id, version, reason, record->current->identity.version,
-			old->reason);
+			operation->result, RESULT_FAILED, "old-version-lost",
+			"%s failed: %s; and %s is lost: its files are changed or missing and could not be put back; install a version, or repair it with its bundle",
+			attempt, reason, record->current->identity.version);
+	if (old->state != HEALTH_GOOD)
+		return result_set(operation->result, RESULT_FAILED, is_bad ? "host-at-fault" : name,
+				  "%s failed: %s; and %s, which was put back, fails as well: %s",
+				  attempt, reason, record->current->identity.version, old->reason);
 	return result_set(operation->result,
 			  strcmp(name, "interrupted") == 0 ? RESULT_INTERRUPTED
 							   : RESULT_ROLLED_BACK,
-			  name, "%s of '%s' %s failed: %s; %s", verb, record->id, version, reason,
+			  name, "%s failed: %s; %s", attempt, reason,
 			  old_text(record, is_lost, is_masked, text, sizeof(text)));
 }
 
@@ -320,8 +319,13 @@ int revert_unhealthy(struct operation *operation, const struct health *health, u
 
 int revert_broken(struct operation *operation, int error)
 {
-	int r = record_evidence(operation, "error", strerrordesc_np(-error), NULL, 0);
+	cleanup_free char *mount = operation_find_mount(operation, error);
+	char reason[HEALTH_REASON_MAX];
+	int r;
 
+	if (mount)
+		(void)snprintf(reason, sizeof(reason), "'%.200s' is a mount point", mount);
+	r = record_evidence(operation, "error", mount ? reason : strerrordesc_np(-error), NULL, 0);
 	return r < 0 ? r : go_back(operation, true);
 }
 

@@ -17,6 +17,7 @@
 #include "base/path.h"
 #include "engine/transaction_steps.h"
 #include "engine/units.h"
+#include "plan/apply.h"
 #include "plan/apply_objects.h"
 #include "plan/plan_paths.h"
 
@@ -112,5 +113,13 @@ int stopped_keep(struct operation *operation)
 
 int stopped_enable(struct operation *operation)
 {
-	return set_links(operation, make_link);
+	const struct plan *plan = operation->record->current;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
+		if (stopped_is_without(&plan->objects[i]))
+			r = apply_check_place(&operation->tree, &plan->objects[i], true,
+					      &operation->refusal);
+	}
+	return r != 0 ? r : set_links(operation, make_link);
 }

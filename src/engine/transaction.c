@@ -72,28 +72,55 @@ int transaction_set_phase(struct operation *operation, enum record_phase phase)
 	return commit_save(operation);
 }
 
-/* Users come first: a binary with file capabilities belongs to the user's group. Users once made
- * stay. */
+/* A binary with file capabilities belongs to the user's group. */
+static bool has_files_of_user(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->n_objects; i++) {
+		if (strcmp(plan->objects[i].owner, plan->user) == 0 ||
+		    strcmp(plan->objects[i].group, plan->user) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* In a tree that is not running. The accounts are published before something is to belong to them,
+ * else behind the sync that all wait for. */
+static int prepare_user(struct operation *operation, const struct plan *to,
+			struct user_addition **ret)
+{
+	bool is_own = plan_is_own(to);
+	char gecos[128];
+	int r;
+
+	if (!plan_owns_user(to))
+		return 0;
+	(void)snprintf(gecos, sizeof(gecos), "affix add-on %s", to->identity.id);
+	r = user_addition_prepare(&operation->tree, to->user, is_own ? PLAN_OWN_USER_NAME : gecos,
+				  is_own ? PLAN_OWN_USER_HOME : "/", ret);
+	if (r < 0 || !has_files_of_user(to))
+		return r;
+	r = apply_sync(&operation->tree, -EBADF);
+	return r < 0 ? r : user_addition_publish(*ret);
+}
+
+/* Users once made stay. */
 static int stage(struct operation *operation, struct bundle *bundle)
 {
+	cleanup_user_addition struct user_addition *user = NULL;
 	const struct plan *to = operation->record->transaction->to;
-	char gecos[128];
-	int r = 0;
+	int r;
 
 	if (!to)
 		return 0;
-	(void)snprintf(gecos, sizeof(gecos), "affix add-on %s", to->identity.id);
-	if (operation->manager)
-		r = units_make_user(operation->manager, to);
-	else if (plan_owns_user(to))
-		r = plan_is_own(to) ? tree_add_user_at(&operation->tree, to->user,
-						       PLAN_OWN_USER_NAME, PLAN_OWN_USER_HOME)
-				    : tree_add_user(&operation->tree, to->user, gecos);
+	r = operation->manager ? units_make_user(operation->manager, to)
+			       : prepare_user(operation, to, &user);
 	if (r == 0 && bundle) {
 		r = apply_stage(&operation->tree, to, bundle);
 		bundle_close_spool(bundle);
 	}
-	return r < 0 ? r : apply_prepare(&operation->tree, to);
+	if (r == 0)
+		r = apply_prepare(&operation->tree, to);
+	return r == 0 && user ? user_addition_publish(user) : r;
 }
 
 /* Under the switch's lock. *is_saved_next*: the record is saved next, and waits for the disk on
@@ -136,6 +163,12 @@ int transaction_restore_files(struct operation *operation)
 				    record->transaction->to, false);
 }
 
+/* The administrator asked for what is masked to be mended. */
+static bool overrules_masks(const struct record_transaction *transaction)
+{
+	return transaction->operation == RECORD_REPAIR && transaction->is_local;
+}
+
 /* A mask that was set while the plan was prepared, the old version stopped and the lock waited for;
  * NULL where there is none, or whoever asked may overrule it. */
 static int find_new_mask(struct operation *operation, char **ret)
@@ -144,7 +177,7 @@ static int find_new_mask(struct operation *operation, char **ret)
 	cleanup_strv struct strv masks = STRV_INIT;
 	int r = 0;
 
-	if (transaction->to && (transaction->operation != RECORD_REPAIR || !transaction->is_local))
+	if (transaction->to && !overrules_masks(transaction))
 		r = masks_find(&operation->tree, transaction->to, &masks);
 	if (r < 0 || masks.count == 0)
 		return r;
@@ -166,8 +199,14 @@ static int switch_unmasked(struct operation *operation, char **ret_mask)
 	if (r < 0 || *ret_mask)
 		return r;
 	/* Nothing runs in a tree that is not running: the commit comes at once. */
-	return switch_files(operation, apply_switch, record->transaction->to, record->current,
-			    !operation->manager);
+	r = switch_files(operation,
+			 overrules_masks(record->transaction) ? apply_overrule : apply_switch,
+			 record->transaction->to, record->current, !operation->manager);
+	if (r != -EEXIST)
+		return r;
+	/* One that came after the look. */
+	r = find_new_mask(operation, ret_mask);
+	return r < 0 || *ret_mask ? r : -EEXIST;
 }
 
 /* Down to here is the old version's time, from here the new one's. */
@@ -299,7 +338,7 @@ int transaction_drop(struct operation *operation)
 	if (r < 0)
 		return r;
 	record->transaction = NULL;
-	r = store_save(&operation->store, record);
+	r = commit_save(operation);
 	if (r < 0) {
 		record->transaction = transaction;
 		return r;
@@ -374,7 +413,7 @@ static int purge_state(struct operation *operation)
 			return r;
 	}
 	record->is_purging = false;
-	return store_save(&operation->store, record);
+	return commit_save(operation);
 }
 
 int transaction_sweep(struct operation *operation)

@@ -292,8 +292,19 @@ int edit_flush(struct edit *edit, bool *ret_changed)
 
 	if (!error && ext2fs_test_changed(edit->fs))
 		error = ext2fs_flush2(edit->fs, EXT2_FLAG_FLUSH_NO_SYNC);
+	/* libext2fs does not take it back, and would write the same once more. */
+	if (!error)
+		edit->fs->flags &= ~EXT2_FLAG_CHANGED;
 	*ret_changed = redo_size(edit->redo) > 0;
 	return edit_error(edit, error);
+}
+
+int edit_prepare(struct edit *edit)
+{
+	bool changed = false;
+	int r = edit_flush(edit, &changed);
+
+	return r < 0 ? r : redo_prepare(edit->redo);
 }
 
 int edit_commit(struct edit *edit, bool *ret_committed)

@@ -52,6 +52,8 @@ must_check int edit_open_new(int fd, const char *path, struct edit *ret,
 void edit_done(struct edit *edit);
 #define cleanup_edit CLEANUP(edit_done)
 
+/* Has of that done what can be, while it is looked whether there will be one: redo_prepare(). */
+must_check int edit_prepare(struct edit *edit);
 /* Makes all changes the image's, at once. -errno: *ret_committed* as redo_commit() says. */
 must_check int edit_commit(struct edit *edit, bool *ret_committed);
 
@@ -106,7 +108,9 @@ must_check int edit_resolve(struct edit *edit, const char *path, const struct ed
 /* The directory that *path*, its last component not followed, lies in, and that component. */
 must_check int edit_find_parent(struct edit *edit, const char *path, ext2_ino_t *ret,
 				const char **ret_name);
-/* What *path* names itself, a symlink too. */
+/* What *path*, or *name* in the directory *dir*, names itself, a symlink too. */
+must_check int edit_find_in(struct edit *edit, ext2_ino_t dir, const char *name,
+			    struct edit_stat *ret);
 must_check int edit_find(struct edit *edit, const char *path, struct edit_stat *ret);
 
 /* The names in a directory but for "." and "..", sorted; names that no Linux would take are

@@ -216,16 +216,21 @@ int edit_find_parent(struct edit *edit, const char *path, ext2_ino_t *ret, const
 	return S_ISDIR(st.mode) ? 0 : -ENOTDIR;
 }
 
+int edit_find_in(struct edit *edit, ext2_ino_t dir, const char *name, struct edit_stat *ret)
+{
+	ext2_ino_t ino = 0;
+	int r = edit_lookup(edit, dir, name, &ino);
+
+	return r < 0 ? r : edit_stat(edit, ino, ret);
+}
+
 int edit_find(struct edit *edit, const char *path, struct edit_stat *ret)
 {
 	const char *name = NULL;
 	ext2_ino_t dir = 0;
-	ext2_ino_t ino = 0;
 	int r = edit_find_parent(edit, path, &dir, &name);
 
-	if (r == 0)
-		r = edit_lookup(edit, dir, name, &ino);
-	return r < 0 ? r : edit_stat(edit, ino, ret);
+	return r < 0 ? r : edit_find_in(edit, dir, name, ret);
 }
 
 struct listing {

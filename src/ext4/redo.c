@@ -25,8 +25,10 @@
 #include "ext4/redo_private.h"
 
 #define MAP_SIZE_MIN 1024U
+#define AHEAD_FIRST  32768UL
 #define AHEAD_SIZE   262144UL
 #define FLUSH_MIN    65536U /* less is left to the sync */
+#define SMALL_SIZE   262144UL
 #define DIRECT_MIN   65536U
 
 static size_t hash(uint64_t cell, size_t map_size)
@@ -127,27 +129,98 @@ static size_t count_run(const struct redo *redo, uint64_t cell, size_t n, int64_
 	return run;
 }
 
+/* Past the staging, into the image. */
+static int write_past(struct redo *redo, uint64_t position, const void *data, size_t size)
+{
+	uint64_t offset = redo->place.offset + position;
+	int r;
+
+	redo->is_unsettled = true;
+	redo->ahead_size = 0;
+	r = fd_pwrite_full(redo->image_fd, data, size, offset);
+	/* The disk is at it while more is made: a hint, the sync to come says what went wrong. */
+	if (r == 0 && size >= FLUSH_MIN)
+		(void)sync_file_range(redo->image_fd, (off_t)offset, (off_t)size,
+				      SYNC_FILE_RANGE_WRITE);
+	return r;
+}
+
+static int flush_small(struct redo *redo)
+{
+	int r = 0;
+
+	if (redo->small_size > 0)
+		r = write_past(redo, redo->small_position, redo->small, redo->small_size);
+	if (r == 0)
+		redo->small_size = 0;
+	return r;
+}
+
+/* Before the image is looked at there. */
+static int flush_small_at(struct redo *redo, uint64_t position, size_t size)
+{
+	return position < redo->small_position + redo->small_size &&
+			       redo->small_position < position + size
+		       ? flush_small(redo)
+		       : 0;
+}
+
+/* Small files lie side by side: they are written as one. Each write waits for whoever reads from
+ * the disk just then. */
+static int write_small(struct redo *redo, uint64_t position, const void *data, size_t size)
+{
+	bool goes_on = position == redo->small_position + redo->small_size;
+	int r = 0;
+
+	if (!redo->small)
+		redo->small = malloc(SMALL_SIZE);
+	if (!redo->small)
+		return -ENOMEM;
+	if (!goes_on || size > SMALL_SIZE - redo->small_size)
+		r = flush_small(redo);
+	if (r < 0)
+		return r;
+	if (redo->small_size == 0)
+		redo->small_position = position;
+	memcpy(redo->small + redo->small_size, data, size);
+	redo->small_size += size;
+	return 0;
+}
+
+/* Part of the image into memory, as much as there is. The more was wanted of what followed, the
+ * more is taken: holes of a sparse image are filled with zeroes for it, and a disk reads for
+ * nothing. */
+static int fill_ahead(struct redo *redo, uint64_t position)
+{
+	bool goes_on = position == redo->ahead_position + redo->ahead_size;
+
+	redo->ahead_next = goes_on ? MIN(redo->ahead_next * 2, AHEAD_SIZE) : AHEAD_FIRST;
+	redo->ahead_size = 0;
+	redo->ahead_position = position;
+	return fd_pread_full(redo->image_fd, redo->ahead,
+			     (size_t)MIN(redo->ahead_next, redo->place.size - position),
+			     redo->place.offset + position, &redo->ahead_size);
+}
+
 /* Bytes of the image. libext2fs asks for block after block: what follows is read with it. */
 static int read_image(struct redo *redo, uint64_t position, char *data, size_t size)
 {
 	bool is_next = position == redo->read_end;
-	int r;
+	int r = flush_small_at(redo, position, size);
 
 	redo->read_end = position + size;
+	if (r < 0)
+		return r;
 	if (redo->ahead_size > 0 && position >= redo->ahead_position && size <= redo->ahead_size &&
 	    position - redo->ahead_position <= redo->ahead_size - size) {
 		memcpy(data, redo->ahead + (position - redo->ahead_position), size);
 		return 0;
 	}
-	if (is_next && size < AHEAD_SIZE && !redo->ahead)
+	if (is_next && size <= AHEAD_FIRST && !redo->ahead)
 		redo->ahead = malloc(AHEAD_SIZE);
-	if (!is_next || size >= AHEAD_SIZE || !redo->ahead)
+	if (!is_next || size > AHEAD_FIRST || !redo->ahead)
 		return redo_read_exactly(redo->image_fd, data, size, redo->place.offset + position);
-	redo->ahead_size = 0;
-	redo->ahead_position = position;
-	r = fd_pread_full(redo->image_fd, redo->ahead,
-			  (size_t)MIN(AHEAD_SIZE, redo->place.size - position),
-			  redo->place.offset + position, &redo->ahead_size);
+	r = fill_ahead(redo, position);
 	if (r < 0 || redo->ahead_size < size)
 		return r < 0 ? r : -ENODATA;
 	memcpy(data, redo->ahead, size);
@@ -177,6 +250,7 @@ static int read_cells(struct redo *redo, uint64_t cell, char *data, size_t n)
 
 static int write_cells(struct redo *redo, uint64_t cell, const char *data, size_t n)
 {
+	redo->is_prepared = false;
 	while (n > 0) {
 		int64_t first = 0;
 		int64_t next = 0;
@@ -231,22 +305,6 @@ int redo_read(struct redo *redo, uint64_t position, void *data, size_t size)
 	return 0;
 }
 
-/* Past the staging, into the image. */
-static int write_past(struct redo *redo, uint64_t position, const void *data, size_t size)
-{
-	uint64_t offset = redo->place.offset + position;
-	int r;
-
-	redo->is_unsettled = true;
-	redo->ahead_size = 0;
-	r = fd_pwrite_full(redo->image_fd, data, size, offset);
-	/* The disk is at it while more is made: a hint, the sync to come says what went wrong. */
-	if (r == 0 && size >= FLUSH_MIN)
-		(void)sync_file_range(redo->image_fd, (off_t)offset, (off_t)size,
-				      SYNC_FILE_RANGE_WRITE);
-	return r;
-}
-
 int redo_write(struct redo *redo, uint64_t position, const void *data, size_t size)
 {
 	uint64_t offset = position;
@@ -296,6 +354,7 @@ static bool is_staged(const struct redo *redo, uint64_t position, size_t size)
 
 static int note_written(struct redo *redo, uint64_t cell, const char *data, size_t n)
 {
+	redo->is_prepared = false;
 	if (n > REDO_CELLS_MAX - redo->n_written)
 		return -EFBIG;
 	if (redo->n_written + n > redo->n_written_allocated) {
@@ -329,7 +388,12 @@ int redo_write_through(struct redo *redo, uint64_t position, const void *data, s
 	    is_staged(redo, position, size))
 		return redo_write(redo, position, data, size);
 	/* First to the disk, which works while the checksums are made. */
-	r = write_past(redo, position, data, size);
+	if (size < FLUSH_MIN)
+		r = write_small(redo, position, data, size);
+	else
+		r = flush_small(redo);
+	if (r == 0 && size >= FLUSH_MIN)
+		r = write_past(redo, position, data, size);
 	return r < 0 ? r
 		     : note_written(redo, position / REDO_CELL_SIZE, data, size / REDO_CELL_SIZE);
 }
@@ -341,8 +405,10 @@ int redo_note_holes(struct redo *redo, struct holes *holes)
 
 int redo_settle(struct redo *redo)
 {
-	if (!redo->is_unsettled)
-		return 0;
+	int r = flush_small(redo);
+
+	if (r < 0 || !redo->is_unsettled)
+		return r;
 	if (fdatasync(redo->image_fd) < 0)
 		return -errno;
 	redo->is_unsettled = false;
@@ -369,11 +435,12 @@ int redo_want(struct redo *redo, uint64_t position, uint64_t size)
 		       : -ERANGE;
 }
 
-int redo_find_direct(const struct redo *redo, uint64_t position, size_t size, uint64_t *ret_offset)
+int redo_find_direct(struct redo *redo, uint64_t position, size_t size, uint64_t *ret_offset)
 {
 	*ret_offset = redo->place.offset + position;
 	return is_inside(redo, position, size) && can_go_direct(redo, position, size) &&
-			       !is_staged(redo, position, size)
+			       !is_staged(redo, position, size) &&
+			       flush_small_at(redo, position, size) == 0
 		       ? redo->direct_fd
 		       : -EBADF;
 }
@@ -485,7 +552,9 @@ struct redo *redo_free(struct redo *redo)
 	free(redo->cells);
 	free(redo->map);
 	free(redo->written);
+	free(redo->header);
 	free(redo->ahead);
+	free(redo->small);
 	redo_ranges_done(&redo->wanted);
 	free(redo);
 	return NULL;
@@ -494,6 +563,16 @@ struct redo *redo_free(struct redo *redo)
 uint64_t redo_size(const struct redo *redo)
 {
 	return (uint64_t)redo->n_cells * REDO_CELL_SIZE;
+}
+
+int redo_prepare(struct redo *redo)
+{
+	int r;
+
+	if (redo->fd < 0 || redo->n_cells == 0)
+		return 0;
+	r = redo_settle(redo);
+	return r < 0 ? r : redo_file_prepare(redo);
 }
 
 int redo_commit(struct redo *redo, bool *ret_committed)

@@ -66,6 +66,9 @@ DEFINE_CLEANUP(struct redo *, redo, redo_free)
 /* ext2fs_open2() with it below. */
 errcode_t redo_open_fs(struct redo *redo, int flags, ext2_filsys *ret);
 
+/* Does of redo_commit() what can be done while somebody still looks whether there will be one. 0 or
+ * -errno. */
+must_check int redo_prepare(struct redo *redo);
 /*
  * Makes what was staged the image's content: durable in the redo file (from here on it will be
  * done), copied, durable in the image, read back. 0 or -errno: with *ret_committed* the next
@@ -93,7 +96,7 @@ void redo_fetch(struct redo *redo);
 must_check int redo_read_back(struct redo *redo, uint64_t position, void *data, size_t size);
 /* What has the same from the disk at any time, settled or not: a descriptor and *ret_offset* there;
  * -EBADF where it cannot be had so. It is borrowed, and reads to the same kind of memory. */
-int redo_find_direct(const struct redo *redo, uint64_t position, size_t size, uint64_t *ret_offset);
+int redo_find_direct(struct redo *redo, uint64_t position, size_t size, uint64_t *ret_offset);
 
 /* How many bytes are staged. */
 uint64_t redo_size(const struct redo *redo);

@@ -123,16 +123,19 @@ static int write_header(const struct redo *redo, const struct redo_header *heade
 	return r < 0 ? r : dir_sync(redo->dirfd);
 }
 
-int redo_file_commit(struct redo *redo, bool *ret_committed)
+int redo_file_prepare(struct redo *redo)
 {
 	struct redo_header header = {0};
 	uint64_t n_rows = 0;
 	struct stat st;
 	int r;
 
-	*ret_committed = false;
 	if (fstat(redo->image_fd, &st) < 0)
 		return -errno;
+	if (!redo->header)
+		redo->header = malloc(sizeof(header));
+	if (!redo->header)
+		return -ENOMEM;
 	memcpy(header.magic, magic, sizeof(magic));
 	header.image_size = htole64((uint64_t)st.st_size);
 	header.offset = htole64(redo->place.offset);
@@ -140,15 +143,29 @@ int redo_file_commit(struct redo *redo, bool *ret_committed)
 	r = redo_read_exactly(redo->image_fd, header.superblock, SUPERBLOCK_SIZE,
 			      redo->place.offset + SUPERBLOCK_SIZE);
 	if (r == 0)
-		r = reserve_room(redo);
-	if (r == 0)
 		r = redo_table_write(redo, &n_rows);
 	header.n_rows = htole64(n_rows);
 	if (r == 0)
 		r = digest_file(redo->fd, &header, &header.digest);
 	if (r < 0)
 		return r;
-	r = write_header(redo, &header);
+	*redo->header = header;
+	redo->is_prepared = true;
+	/* The disk is at it meanwhile: a hint. */
+	(void)sync_file_range(redo->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	return 0;
+}
+
+int redo_file_commit(struct redo *redo, bool *ret_committed)
+{
+	int r = redo->is_prepared ? 0 : redo_file_prepare(redo);
+
+	*ret_committed = false;
+	if (r == 0)
+		r = reserve_room(redo);
+	if (r < 0)
+		return r;
+	r = write_header(redo, redo->header);
 	*ret_committed = r == 0 || !retract(redo);
 	return r;
 }

@@ -51,7 +51,13 @@ struct redo {
 	char *ahead;          /* what follows the last read of the image, or NULL */
 	uint64_t ahead_position;
 	size_t ahead_size;
-	uint64_t read_end;         /* of the last read */
+	size_t ahead_next;          /* what the next one is to have */
+	uint64_t read_end;          /* of the last read */
+	struct redo_header *header; /* what the commit will be, or NULL */
+	bool is_prepared;           /* it is right: nothing was written since */
+	char *small;                /* what small content is to be written past the file, or NULL */
+	uint64_t small_position;
+	size_t small_size;
 	struct redo_ranges wanted; /* to be fetched */
 	int direct_fd; /* the image, for reads from the disk; -EBADF where it has none */
 	bool refuses_direct;
@@ -81,8 +87,9 @@ void redo_ranges_fetch(struct redo_ranges *ranges, int fd);
 /* -ENODATA where there is less. */
 must_check int redo_read_exactly(int fd, void *data, size_t size, uint64_t offset);
 
-/* redo_file.c: completes it. -errno: *ret_committed* tells whether it may be complete all the same.
- */
+/* redo_file.c: all of it but the header, which is kept. What was written past it is on the disk. */
+must_check int redo_file_prepare(struct redo *redo);
+/* Completes it. -errno: *ret_committed* tells whether it may be complete all the same. */
 must_check int redo_file_commit(struct redo *redo, bool *ret_committed);
 /* Copies a committed redo file into the image and removes it. */
 must_check int redo_file_apply(int image_fd, int dirfd, const char *name, int fd);

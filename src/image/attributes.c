@@ -81,7 +81,7 @@ static int add_item(struct attributes *attributes, const char *path, const char 
 	int r = find_real(attributes, path, &real);
 
 	if (r < 0)
-		return r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+		return path_leads_nowhere(r) ? 0 : r;
 	if (memory_make_room(&attributes->items, attributes->count, &attributes->allocated) < 0) {
 		free(real);
 		return -ENOMEM;

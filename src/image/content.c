@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * The first thread writes a piece, and the hasher has it read from the disk, which gets it first if
- * it is not there yet, and digests it. What cannot be read past the kernel's memory of it, by a
- * disk or a file system of another kind or because it lies in shreds, is left to whoever needs to
- * know: to be read when all is on the disk, like content that is not large.
+ * The first thread writes pieces, and the hasher has them read from the disk some way behind, which
+ * gets them first if they are not there yet, and digests them. What cannot be read past the
+ * kernel's memory of it, by a disk or a file system of another kind or because it lies in shreds,
+ * is left to whoever needs to know: to be read when all is on the disk, like content that is not
+ * large.
  */
 
 #include "image/content.h"
@@ -21,6 +22,9 @@
 
 #define PIECE_SIZE (256UL << 10) /* moved at once */
 #define LARGE_SIZE (2UL << 20)
+/* So far behind what is written it is read: who reads from the disk keeps who writes to the same
+ * file waiting, as long as the disk takes for it. */
+#define LAG_SIZE (4UL << 20)
 
 struct content_file {
 	struct digest_state state; /* the hasher's */
@@ -43,8 +47,10 @@ struct content {
 	struct content_file *files;
 	struct content_file *file; /* the one whose content comes */
 	uint64_t written;
+	uint64_t posted; /* to the hasher */
 	size_t gathered; /* of the next piece */
-	uint8_t *back;   /* the hasher's */
+	uint8_t *back;   /* the hasher's: HASHER_READS pieces */
+	unsigned next_back;
 	uint8_t *piece;
 	bool lacks_room; /* for what the sink took */
 };
@@ -90,7 +96,7 @@ static int prepare(struct content *content)
 	if (content->hasher)
 		return 0;
 	if (!content->back)
-		content->back = edit_new_room(PIECE_SIZE);
+		content->back = edit_new_room(HASHER_READS * PIECE_SIZE);
 	if (!content->piece)
 		content->piece = edit_new_room(PIECE_SIZE);
 	return content->back && content->piece ? hasher_new(&content->hasher) : -ENOMEM;
@@ -115,7 +121,7 @@ int content_begin(struct content *content, ext2_ino_t ino, uint64_t size,
 	file->next = content->files;
 	content->files = file;
 	content->file = file;
-	content->written = 0;
+	content->written = content->posted = 0;
 	content->gathered = 0;
 	*ret = file;
 	return 0;
@@ -129,6 +135,12 @@ static void note(struct content *content, int r)
 		file->result = r;
 		file->error = content->edit->error;
 	}
+}
+
+static uint8_t *next_back(struct content *content)
+{
+	content->next_back = (content->next_back + 1) % HASHER_READS;
+	return content->back + content->next_back * PIECE_SIZE;
 }
 
 /* Has the piece that was written read from the disk and digested. Where that cannot be, the content
@@ -149,13 +161,27 @@ static int post_piece(struct content *content, uint64_t offset, size_t size)
 		hasher_post_read(content->hasher, &file->state,
 				 &(struct hasher_read){.fd = place.fd,
 						       .offset = place.offset,
-						       .data = content->back,
+						       .data = next_back(content),
 						       .size = place.size,
 						       .digested = MIN(place.size, size - done),
 						       .result = &file->back_result});
 		done += place.size;
 	}
 	return 0;
+}
+
+/* What was written up to *end*: whole pieces, and at last the rest. */
+static int post_until(struct content *content, uint64_t end)
+{
+	int r = 0;
+
+	while (r == 0 && !content->file->is_unknown && content->posted < end) {
+		size_t n = (size_t)MIN(PIECE_SIZE, end - content->posted);
+
+		r = post_piece(content, content->posted, n);
+		content->posted += n;
+	}
+	return r;
 }
 
 static int write_piece(struct content *content)
@@ -166,7 +192,7 @@ static int write_piece(struct content *content)
 
 	content->written += size;
 	content->gathered = 0;
-	return r < 0 || content->file->is_unknown ? r : post_piece(content, offset, size);
+	return r < 0 || offset < LAG_SIZE ? r : post_until(content, offset - LAG_SIZE);
 }
 
 void content_add(struct content *content, const void *data, size_t size)
@@ -193,6 +219,8 @@ void content_end(struct content *content)
 		note(content, write_piece(content));
 	if (content->written != file->size)
 		note(content, -EIO);
+	if (file->result == 0)
+		note(content, post_until(content, file->size));
 	file->last = hasher_last(content->hasher);
 	content->file = NULL;
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/json.h"
+#include "base/path.h"
 #include "engine/running.h"
 #include "plan/diff.h"
 
@@ -67,7 +68,7 @@ static int compare(struct edit *edit, const struct attributes *attributes,
 	int r = edit_find(edit, item->path, &st);
 
 	/* The engine says what is missing. */
-	if (r == -ENOENT || r == -ENOTDIR)
+	if (path_leads_nowhere(r))
 		return 0;
 	if (r == 0)
 		r = attributes_of(attributes, item->object, &xattr, &wanted);

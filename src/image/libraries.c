@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/path.h"
 #include "image/symbol_versions.h"
 
 /* What Debian 12 calls the packages of the libraries that affix's programs load. */
@@ -154,7 +155,7 @@ static int has_path(const struct search *search, const char *path, struct edit_s
 	int r = edit_resolve(search->edit, path, NULL, ret_stat, NULL);
 
 	*ret = false;
-	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)
+	if (path_leads_nowhere(r))
 		return 0;
 	return r < 0 ? r : is_alike(search, ret_stat, ret);
 }

@@ -298,15 +298,11 @@ static int find_parent(struct changes *changes, const char *path, ext2_ino_t *re
 /* As edit_find(). */
 static int find(struct changes *changes, const char *path, struct edit_stat *ret)
 {
-	struct edit *edit = changes->excerpt->edit;
 	const char *name = NULL;
 	ext2_ino_t dir = 0;
-	ext2_ino_t ino = 0;
 	int r = find_parent(changes, path, &dir, &name);
 
-	if (r == 0)
-		r = edit_lookup(edit, dir, name, &ino);
-	return r < 0 ? r : edit_stat(edit, ino, ret);
+	return r < 0 ? r : edit_find_in(changes->excerpt->edit, dir, name, ret);
 }
 
 static int find_attributes(const struct changes *changes, const struct change *change,
@@ -543,6 +539,8 @@ static int check_content(struct changes *changes)
 		if (S_ISREG(changes->items[i].mode) && !changes->items[i].file)
 			r = check_file(changes, &changes->items[i]);
 	}
+	if (r == 0)
+		r = edit_prepare(changes->excerpt->edit);
 	for (size_t i = 0; r == 0 && i < changes->count; i++) {
 		if (changes->items[i].file)
 			r = check_file(changes, &changes->items[i]);

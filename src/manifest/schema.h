@@ -46,15 +46,16 @@ must_check int schema_validate_isolated(const char *schema_text, size_t schema_s
 					char *reterr, size_t size);
 
 /*
- * In two steps, so that the child is ready by the time that there is something to judge: it is
- * started, and asked once. It shares this process's memory as it was when it was started, and
+ * In steps, so that the child is ready by the time that there is something to judge, and that
+ * nobody has to wait for what it says: it is started, asked once, and heard. It
+ * shares this process's memory as it was when it was started, and
  * closes the descriptors: no file that a stranger serves may be open then. 0, -errno.
  */
 struct schema_judge;
 must_check int schema_judge_start(struct schema_judge **ret);
-must_check int schema_judge_ask(struct schema_judge *judge, const char *schema_text,
-				size_t schema_size, const char *instance_text, size_t instance_size,
-				char *reterr, size_t size);
+void schema_judge_ask(struct schema_judge *judge, const char *schema_text, size_t schema_size,
+		      const char *instance_text, size_t instance_size);
+must_check int schema_judge_hear(struct schema_judge *judge, char *reterr, size_t size);
 struct schema_judge *schema_judge_end(struct schema_judge *judge);
 
 DEFINE_CLEANUP(struct schema_judge *, schema_judge, schema_judge_end)

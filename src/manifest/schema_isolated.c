@@ -88,6 +88,7 @@ struct question {
 struct schema_judge {
 	pid_t pid;
 	int fd;
+	uint64_t deadline; /* since it was asked */
 };
 
 static _Noreturn void leave(int code)
@@ -399,20 +400,24 @@ int schema_judge_start(struct schema_judge **ret)
 	return 0;
 }
 
-int schema_judge_ask(struct schema_judge *judge, const char *schema_text, size_t schema_size,
-		     const char *instance_text, size_t instance_size, char *reterr, size_t size)
+void schema_judge_ask(struct schema_judge *judge, const char *schema_text, size_t schema_size,
+		      const char *instance_text, size_t instance_size)
 {
 	const struct question question = {schema_size, instance_size};
-	uint64_t deadline = clock_monotonic_usec() + TIMEOUT_USEC;
-	struct answer answer = {0};
-	size_t answer_size = 0;
-	int r;
 
 	assert(judge);
-	tell(judge->fd, &question, sizeof(question), deadline);
-	tell(judge->fd, schema_text, schema_size, deadline);
-	tell(judge->fd, instance_text, instance_size, deadline);
-	r = read_answer(judge->fd, &answer, deadline, &answer_size);
+	judge->deadline = clock_monotonic_usec() + TIMEOUT_USEC;
+	tell(judge->fd, &question, sizeof(question), judge->deadline);
+	tell(judge->fd, schema_text, schema_size, judge->deadline);
+	tell(judge->fd, instance_text, instance_size, judge->deadline);
+}
+
+int schema_judge_hear(struct schema_judge *judge, char *reterr, size_t size)
+{
+	struct answer answer = {0};
+	size_t answer_size = 0;
+	int r = read_answer(judge->fd, &answer, judge->deadline, &answer_size);
+
 	return r < 0 ? r : conclude(&answer, answer_size, reterr, size);
 }
 
@@ -434,6 +439,6 @@ int schema_validate_isolated(const char *schema_text, size_t schema_size, const 
 
 	if (r != 0)
 		return r;
-	return schema_judge_ask(judge, schema_text, schema_size, instance_text, instance_size,
-				reterr, size);
+	schema_judge_ask(judge, schema_text, schema_size, instance_text, instance_size);
+	return schema_judge_hear(judge, reterr, size);
 }

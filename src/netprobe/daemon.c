@@ -87,6 +87,11 @@ static int serve(sd_event *event, struct probe *probe, const struct daemon_optio
 			log_line(LOG_ERR, "%s", why[0] ? why : strerrordesc_np(-r));
 			return 1;
 		}
+		if (http_is_reached(http))
+			log_line(
+				LOG_WARNING,
+				"--metrics: '%.60s' can be reached from other machines, and whoever asks there is answered; 127.0.0.1 is this machine's own",
+				options->metrics);
 	}
 	if (config && probe_apply(probe, &config, why) != 0) {
 		log_line(LOG_ERR, "%s", why);

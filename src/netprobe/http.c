@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -40,6 +41,7 @@ struct connection {
 struct http {
 	sd_event *event;
 	int fd;
+	bool is_reached; /* by other machines */
 	int spare;
 	sd_event_source *io;
 	struct http_page page;
@@ -235,7 +237,17 @@ static int parse_address(const char *text, struct sockaddr_storage *ret, socklen
 	return inet_pton(AF_INET, address, &v4->sin_addr) == 1 ? 0 : -EINVAL;
 }
 
-static int open_socket(const char *text, int *ret_fd, char why[HTTP_WHY_MAX])
+static bool is_reached(const struct sockaddr_storage *address)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+
+	if (address->ss_family == AF_INET6)
+		return !IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+	return ntohl(v4->sin_addr.s_addr) >> IN_CLASSA_NSHIFT != IN_LOOPBACKNET;
+}
+
+static int open_socket(const char *text, struct http *http, char why[HTTP_WHY_MAX])
 {
 	struct sockaddr_storage address;
 	socklen_t size = 0;
@@ -258,7 +270,8 @@ static int open_socket(const char *text, int *ret_fd, char why[HTTP_WHY_MAX])
 			       text, strerrordesc_np(-r));
 		return r;
 	}
-	*ret_fd = TAKE_FD(fd);
+	http->fd = TAKE_FD(fd);
+	http->is_reached = is_reached(&address);
 	return 0;
 }
 
@@ -274,13 +287,18 @@ int http_new(sd_event *event, const char *address, const struct http_page *page,
 	http->spare = accept_spare();
 	http->event = sd_event_ref(event);
 	http->page = *page;
-	r = open_socket(address, &http->fd, why);
+	r = open_socket(address, http, why);
 	if (r == 0)
 		r = sd_event_add_io(event, &http->io, http->fd, EPOLLIN, on_accept, http);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(http);
 	return 0;
+}
+
+bool http_is_reached(const struct http *http)
+{
+	return http->is_reached;
 }
 
 struct http *http_free(struct http *http)

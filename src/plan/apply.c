@@ -23,6 +23,12 @@
 #include "plan/apply_version.h"
 #include "plan/plan_paths.h"
 
+enum manner {
+	MANNER_SWITCH,
+	MANNER_OVERRULE, /* masks */
+	MANNER_RESTORE,  /* the way back */
+};
+
 /* Entries and their directory are placed as a whole; everything else object by object. */
 static bool is_version_object(const struct plan *plan, const struct plan_object *object)
 {
@@ -178,15 +184,28 @@ static int remove_directories(const struct tree *tree, const struct plan *to,
 	return r;
 }
 
+static int publish_object(const struct tree *tree, const struct plan_object *object,
+			  enum manner manner)
+{
+	switch (manner) {
+	case MANNER_RESTORE:
+		return apply_restore_object(tree, object);
+	case MANNER_OVERRULE:
+		return apply_publish_object(tree, object);
+	case MANNER_SWITCH:
+	default:
+		return apply_publish_unmasked(tree, object);
+	}
+}
+
 static int publish(const struct tree *tree, const struct plan *plan, const bool *pending,
-		   bool current, bool is_way_back)
+		   bool current, enum manner manner)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
 		if (pending[i] && is_current(&plan->objects[i]) == current)
-			r = is_way_back ? apply_restore_object(tree, &plan->objects[i])
-					: apply_publish_object(tree, &plan->objects[i]);
+			r = publish_object(tree, &plan->objects[i], manner);
 	}
 	return r;
 }
@@ -208,8 +227,9 @@ static int switch_version(const struct tree *tree, const struct plan *to, const 
 
 /* Bytes first, `current` behind them: the link never points at what is not there. */
 static int switch_to(const struct tree *tree, const struct plan *to, const struct plan *from,
-		     bool is_way_back)
+		     enum manner manner)
 {
+	bool is_way_back = manner == MANNER_RESTORE;
 	cleanup_free bool *pending = calloc(to->n_objects, sizeof(*pending));
 	bool written = false;
 	int r;
@@ -222,16 +242,16 @@ static int switch_to(const struct tree *tree, const struct plan *to, const struc
 	if (r == 0 && from)
 		r = remove_rest(tree, from, to);
 	if (r == 0)
-		r = publish(tree, to, pending, false, is_way_back);
+		r = publish(tree, to, pending, false, manner);
 	if (r == 0)
 		r = switch_version(tree, to, from, is_way_back);
-	return r < 0 ? r : publish(tree, to, pending, true, is_way_back);
+	return r < 0 ? r : publish(tree, to, pending, true, manner);
 }
 
 static int switch_plans(const struct tree *tree, const struct plan *to, const struct plan *from,
-			const struct strv *created, bool is_way_back)
+			const struct strv *created, enum manner manner)
 {
-	int r = to ? switch_to(tree, to, from, is_way_back) : remove_rest(tree, from, NULL);
+	int r = to ? switch_to(tree, to, from, manner) : remove_rest(tree, from, NULL);
 
 	return r < 0 ? r : remove_directories(tree, to, created);
 }
@@ -239,13 +259,19 @@ static int switch_plans(const struct tree *tree, const struct plan *to, const st
 int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,
 		 const struct strv *created)
 {
-	return switch_plans(tree, to, from, created, false);
+	return switch_plans(tree, to, from, created, MANNER_SWITCH);
+}
+
+int apply_overrule(const struct tree *tree, const struct plan *to, const struct plan *from,
+		   const struct strv *created)
+{
+	return switch_plans(tree, to, from, created, MANNER_OVERRULE);
 }
 
 int apply_restore(const struct tree *tree, const struct plan *to, const struct plan *from,
 		  const struct strv *created)
 {
-	return switch_plans(tree, to, from, created, true);
+	return switch_plans(tree, to, from, created, MANNER_RESTORE);
 }
 
 int apply_missing_directories(const struct tree *tree, const struct plan *plan, struct strv *ret)

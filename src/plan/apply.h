@@ -22,9 +22,19 @@
 must_check int apply_preflight(const struct tree *tree, const struct plan *plan,
 			       const struct plan *old, struct refusal *reterr_refusal);
 
+/* What is mounted on paths of *plan*, which then can be neither replaced nor removed; it may be
+ * NULL. 0; refused; -errno. */
+must_check int apply_check_mounts(const struct tree *tree, const struct plan *plan,
+				  struct refusal *reterr_refusal);
+
 /* The first part of it, which goes for a repair as well: only what stands in the way. */
 must_check int apply_check_places(const struct tree *tree, const struct plan *plan,
 				  const struct plan *old, struct refusal *reterr_refusal);
+
+/* The same for one object; *is_ours*: affix made it, so that what was changed of it is replaced,
+ * but for a directory. */
+must_check int apply_check_place(const struct tree *tree, const struct plan_object *object,
+				 bool is_ours, struct refusal *reterr_refusal);
 
 /* The existing directory, walking up from /opt/affix, in which bundle content is spooled; same file
  * system as the versions. */
@@ -50,10 +60,13 @@ must_check int apply_prepare(const struct tree *tree, const struct plan *plan);
  * NULL, not both), `current` last when both are there; not synced: apply_sync() is. Version
  * directories: *to*'s is un-parked, *from*'s stays (parked if it has the same version). The bytes
  * of *to* must be staged or in place. Directories listed in *created* (paths) that *to* does not
- * have are removed if they are empty. 0 or -errno.
+ * have are removed if they are empty. 0; -EEXIST: a unit of *to* is masked by now; -errno.
  */
 must_check int apply_switch(const struct tree *tree, const struct plan *to, const struct plan *from,
 			    const struct strv *created);
+/* The same, over masks. */
+must_check int apply_overrule(const struct tree *tree, const struct plan *to,
+			      const struct plan *from, const struct strv *created);
 
 /*
  * The same on the way back to *to*, which was committed before. Its bytes may be damaged or gone by

@@ -161,6 +161,70 @@ int apply_publish_object(const struct tree *tree, const struct plan_object *obje
 	return r < 0 ? r : file_publish(parent, name);
 }
 
+static bool is_unit(const struct plan_object *object)
+{
+	return object->type == PLAN_FILE && path_is_below(object->path, PLAN_UNIT_BASE) &&
+	       path_last_name(object->path) == object->path + sizeof(PLAN_UNIT_BASE);
+}
+
+/* What came out of a unit's place is beside it now, as *temporary*: 0, or what it is if that must
+ * not go. */
+static int check_replaced(const struct tree *tree, int parent, const char *temporary)
+{
+	cleanup_free char *path = NULL;
+	bool is_masked = false;
+	struct stat st;
+	int r = str_format(&path, PLAN_UNIT_BASE "/%s", temporary);
+
+	if (r == 0)
+		r = masks_has(tree, path, &is_masked);
+	if (r < 0 || is_masked)
+		return r < 0 ? r : -EEXIST;
+	if (fstatat(parent, temporary, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? -EISDIR : 0;
+}
+
+/* Whatever stands there is looked at when nobody can change it any more, and put back. */
+static int exchange_unit(const struct tree *tree, int parent, const char *name)
+{
+	cleanup_free char *temporary = file_temporary_name(name);
+	int r;
+
+	if (!temporary)
+		return -ENAMETOOLONG;
+	if (renameat2(parent, temporary, parent, name, RENAME_EXCHANGE) < 0)
+		return -errno;
+	r = check_replaced(tree, parent, temporary);
+	if (r == 0)
+		return unlinkat(parent, temporary, 0) < 0 ? -errno : 0;
+	if (renameat2(parent, temporary, parent, name, RENAME_EXCHANGE) < 0)
+		return -errno;
+	return r;
+}
+
+static int publish_unit(const struct tree *tree, int parent, const char *name)
+{
+	cleanup_free char *temporary = file_temporary_name(name);
+	int r = temporary ? exchange_unit(tree, parent, name) : -ENAMETOOLONG;
+
+	if (r == -ENOENT)
+		r = renameat2(parent, temporary, parent, name, RENAME_NOREPLACE) < 0 ? -errno : 0;
+	/* A file system that does not know such renames. */
+	return r == -EINVAL || r == -ENOSYS ? file_publish(parent, name) : r;
+}
+
+int apply_publish_unmasked(const struct tree *tree, const struct plan_object *object)
+{
+	cleanup_fd int parent = -EBADF;
+	const char *name = NULL;
+	int r = tree_open_parent(tree, object->path, &parent, &name);
+
+	if (r < 0)
+		return r;
+	return is_unit(object) ? publish_unit(tree, parent, name) : file_publish(parent, name);
+}
+
 /* Makes the place of *path* free, without a loss for whoever took it. */
 static int move_aside(const struct tree *tree, const char *path)
 {
@@ -187,8 +251,16 @@ static int move_aside(const struct tree *tree, const char *path)
 
 int apply_restore_object(const struct tree *tree, const struct plan_object *object)
 {
-	int r = apply_publish_object(tree, object);
+	bool is_masked = false;
+	int r = apply_publish_unmasked(tree, object);
 
+	if (r == -EEXIST) {
+		r = apply_is_masked(tree, object, &is_masked);
+		if (r < 0)
+			return r;
+		return is_masked ? apply_forget_object(tree, object)
+				 : apply_publish_object(tree, object);
+	}
 	if (r != -EISDIR)
 		return r;
 	r = move_aside(tree, object->path);
@@ -207,13 +279,8 @@ int apply_restore_directory(const struct tree *tree, const struct plan_object *o
 
 int apply_is_masked(const struct tree *tree, const struct plan_object *object, bool *ret)
 {
-	const char *name = path_last_name(object->path);
-
 	*ret = false;
-	if (object->type != PLAN_FILE || !path_is_below(object->path, PLAN_UNIT_BASE) ||
-	    name != object->path + sizeof(PLAN_UNIT_BASE))
-		return 0;
-	return masks_has(tree, object->path, ret);
+	return is_unit(object) ? masks_has(tree, object->path, ret) : 0;
 }
 
 int apply_remove_object(const struct tree *tree, const struct plan_object *object)

@@ -22,10 +22,15 @@ must_check int apply_prepare_object(const struct tree *tree, const struct plan_o
 				    bool *ret_pending, bool *ret_written);
 must_check int apply_publish_object(const struct tree *tree, const struct plan_object *object);
 
+/* The same, but what masks a unit by now stays, and what has come to a place that was free. 0;
+ * -EEXIST; -errno. */
+must_check int apply_publish_unmasked(const struct tree *tree, const struct plan_object *object);
+
 /*
  * The same where somebody may have put something else in the object's place since it was committed:
  * a directory where a file or link is to be, or whatever is none where a directory is. That is
- * moved to `.NAME.affix-aside`, or to `.NAME.affix-aside-2` and so on, where it harms nobody.
+ * moved to `.NAME.affix-aside`, or to `.NAME.affix-aside-2` and so on, where it harms nobody. A
+ * mask stays, and is no error.
  */
 must_check int apply_restore_object(const struct tree *tree, const struct plan_object *object);
 must_check int apply_restore_directory(const struct tree *tree, const struct plan_object *object);

@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "plan/apply_version.h"
 #include "plan/masks.h"
+#include "plan/mounts.h"
 #include "plan/plan_paths.h"
 
 /* Room that a transaction needs besides inline content: records, directories, links. */
@@ -48,9 +49,8 @@ static int check_link(const struct tree *tree, const char *path, int parent, con
 		path, target);
 }
 
-/* What affix made is mended where it is changed, but a directory is not replaced: *is_ours*. */
-static int check_place(const struct tree *tree, const struct plan_object *object, bool is_ours,
-		       struct refusal *reterr_refusal)
+int apply_check_place(const struct tree *tree, const struct plan_object *object, bool is_ours,
+		      struct refusal *reterr_refusal)
 {
 	cleanup_fd int parent = -EBADF;
 	const char *name = NULL;
@@ -241,11 +241,25 @@ static int check_exchange(const struct tree *tree, const struct plan *plan, cons
 	return try_exchange(versions, reterr_refusal);
 }
 
+int apply_check_mounts(const struct tree *tree, const struct plan *plan,
+		       struct refusal *reterr_refusal)
+{
+	cleanup_free char *path = NULL;
+	int r = mounts_find(tree, plan, &path);
+
+	return r < 0 || !path ? r
+			      : refuse(reterr_refusal, REFUSAL_FOREIGN_FILE,
+				       "'%s' is a mount point; unmount it, then try again", path);
+}
+
 int apply_check_places(const struct tree *tree, const struct plan *plan, const struct plan *old,
 		       struct refusal *reterr_refusal)
 {
 	cleanup_free char *version_path = plan_version_path(plan);
-	int r = version_path ? 0 : -ENOMEM;
+	int r = version_path ? apply_check_mounts(tree, plan, reterr_refusal) : -ENOMEM;
+
+	if (r == 0 && old != plan)
+		r = apply_check_mounts(tree, old, reterr_refusal);
 
 	for (size_t i = 0; r == 0 && i < plan->n_objects; i++) {
 		const struct plan_object *object = &plan->objects[i];
@@ -255,7 +269,7 @@ int apply_check_places(const struct tree *tree, const struct plan *plan, const s
 		if (object->entry || object->seed ||
 		    (old && strcmp(object->path, version_path) == 0))
 			continue;
-		r = check_place(tree, object, is_ours(old, object), reterr_refusal);
+		r = apply_check_place(tree, object, is_ours(old, object), reterr_refusal);
 	}
 	return r;
 }

@@ -77,9 +77,11 @@ int tree_open_parent(const struct tree *tree, const char *path, int *ret_fd, con
 	r = path_open_in_root(tree->rootfd, base, O_PATH | O_DIRECTORY, 0, &basefd);
 	if (r < 0)
 		return r;
-	r = path_open_beneath(basefd, directory + length, O_PATH | O_DIRECTORY, 0, ret_fd);
-	if (r < 0)
-		return r;
-	*ret_name = path_last_name(path);
-	return 0;
+	if (directory[length] != '\0')
+		r = path_open_beneath(basefd, directory + length, O_PATH | O_DIRECTORY, 0, ret_fd);
+	else
+		*ret_fd = TAKE_FD(basefd);
+	if (r == 0)
+		*ret_name = path_last_name(path);
+	return r;
 }

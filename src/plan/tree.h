@@ -44,15 +44,21 @@ must_check int tree_check_user(const struct tree *tree, const char *name,
 
 /*
  * Adds the system user and group *name* to the passwd, group, shadow and gshadow files of a tree
- * that is not running, as systemd-sysusers would (free ids from 999 down, home "/", no login);
- * nothing if they exist. Each file is replaced atomically, group first, and old or new after a
- * power cut; the caller syncs the directory.
+ * that is not running, as systemd-sysusers would (free ids from 999 down, no login); nothing if
+ * they exist. What is prepared stands beside those files; in between, the caller syncs the tree,
+ * which it does anyway: then each file is replaced by a rename, group first, and is old or new
+ * after a power cut. The lock of the accounts is held until the end; what was not published is
+ * removed then.
  */
-must_check int tree_add_user(const struct tree *tree, const char *name, const char *gecos);
+struct user_addition;
 
-/* The same with another home. */
-must_check int tree_add_user_at(const struct tree *tree, const char *name, const char *gecos,
-				const char *home);
+must_check int user_addition_prepare(const struct tree *tree, const char *name, const char *gecos,
+				     const char *home, struct user_addition **ret);
+must_check int user_addition_publish(struct user_addition *addition);
+struct user_addition *user_addition_free(struct user_addition *addition);
 
-/* Removes what a killed tree_add_user() left beside these files. */
+DEFINE_CLEANUP(struct user_addition *, user_addition, user_addition_free)
+#define cleanup_user_addition CLEANUP(cleanup_user_addition)
+
+/* Removes what a killed addition left beside these files. */
 must_check int tree_forget_user(const struct tree *tree);

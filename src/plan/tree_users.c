@@ -51,15 +51,12 @@ enum which_file {
 	FILE_N,
 };
 
-struct accounts {
+struct user_addition {
+	int etc;
+	int lock;
+	bool is_copy;
 	struct accounts_file files[FILE_N];
 };
-
-static void accounts_done(struct accounts *accounts)
-{
-	for (size_t i = 0; i < FILE_N; i++)
-		free(accounts->files[i].text);
-}
 
 /* Reads *fd*, closing it. Text only: a NUL would cut what is behind it. */
 static int read_accounts(int fd, char **ret_text, struct stat *ret_st)
@@ -321,10 +318,9 @@ static int prepare_user(int etc, struct accounts_file *passwd, struct accounts_f
 	return r < 0 ? r : add_line(etc, shadow, name, line);
 }
 
-static int prepare_accounts(int etc, struct accounts *accounts, const char *name, const char *gecos,
-			    const char *home)
+static int prepare_accounts(int etc, struct accounts_file files[FILE_N], const char *name,
+			    const char *gecos, const char *home)
 {
-	struct accounts_file *files = accounts->files;
 	cleanup_free char *entry = NULL;
 	uint32_t uid = 0;
 	uint32_t gid = 0;
@@ -349,44 +345,6 @@ static int prepare_accounts(int etc, struct accounts *accounts, const char *name
 	return r;
 }
 
-/* One sync for the bytes of all of them. */
-static int publish_accounts(int etc, bool is_copy, struct accounts *accounts)
-{
-	bool is_any = false;
-	int r = 0;
-
-	for (size_t i = 0; i < FILE_N; i++)
-		is_any = is_any || accounts->files[i].is_prepared;
-	if (is_any && !is_copy && syncfs(etc) < 0)
-		return -errno;
-	for (size_t i = 0; r == 0 && i < FILE_N; i++) {
-		if (accounts->files[i].is_prepared)
-			r = file_publish(etc, accounts->files[i].name);
-	}
-	return r;
-}
-
-static int add_user_in(int etc, bool is_copy, const char *name, const char *gecos, const char *home)
-{
-	CLEANUP(accounts_done)
-	struct accounts accounts = {
-		.files =
-			{
-				[FILE_GROUP] = {.name = "group"},
-				[FILE_GSHADOW] = {.name = "gshadow"},
-				[FILE_PASSWD] = {.name = "passwd"},
-				[FILE_SHADOW] = {.name = "shadow"},
-				},
-	};
-	int r = prepare_accounts(etc, &accounts, name, gecos, home);
-
-	if (r == 0)
-		r = publish_accounts(etc, is_copy, &accounts);
-	for (size_t i = 0; r < 0 && i < FILE_N; i++)
-		ignore_result(file_forget(etc, accounts.files[i].name));
-	return r;
-}
-
 static int open_accounts(const struct tree *tree, int *ret_etc, int *ret_lock)
 {
 	cleanup_fd int etc = -EBADF;
@@ -399,15 +357,31 @@ static int open_accounts(const struct tree *tree, int *ret_etc, int *ret_lock)
 	return r;
 }
 
-int tree_add_user(const struct tree *tree, const char *name, const char *gecos)
+static int user_addition_new(bool is_copy, struct user_addition **ret)
 {
-	return tree_add_user_at(tree, name, gecos, "/");
+	static const char *const names[FILE_N] = {
+		[FILE_GROUP] = "group",
+		[FILE_GSHADOW] = "gshadow",
+		[FILE_PASSWD] = "passwd",
+		[FILE_SHADOW] = "shadow",
+	};
+	struct user_addition *addition = calloc(1, sizeof(*addition));
+
+	if (!addition)
+		return -ENOMEM;
+	addition->etc = -EBADF;
+	addition->lock = -EBADF;
+	addition->is_copy = is_copy;
+	for (size_t i = 0; i < FILE_N; i++)
+		addition->files[i].name = names[i];
+	*ret = addition;
+	return 0;
 }
 
-int tree_add_user_at(const struct tree *tree, const char *name, const char *gecos, const char *home)
+int user_addition_prepare(const struct tree *tree, const char *name, const char *gecos,
+			  const char *home, struct user_addition **ret)
 {
-	cleanup_fd int etc = -EBADF;
-	cleanup_fd int lock = -EBADF;
+	cleanup_user_addition struct user_addition *addition = NULL;
 	int r;
 
 	if (!path_is_safe_name(name) || strpbrk(name, ":,+") || strpbrk(gecos, ":\n") ||
@@ -416,10 +390,42 @@ int tree_add_user_at(const struct tree *tree, const char *name, const char *geco
 	/* A tree may be begun by what is put into it: users come before all other files. */
 	if (mkdirat(tree->rootfd, "etc", 0755) < 0 && errno != EEXIST)
 		return -errno;
-	r = open_accounts(tree, &etc, &lock);
+	r = user_addition_new(tree->is_copy, &addition);
 	if (r == 0)
-		r = add_user_in(etc, tree->is_copy, name, gecos, home);
+		r = open_accounts(tree, &addition->etc, &addition->lock);
+	if (r == 0)
+		r = prepare_accounts(addition->etc, addition->files, name, gecos, home);
+	if (r == 0)
+		*ret = TAKE_PTR(addition);
 	return r;
+}
+
+int user_addition_publish(struct user_addition *addition)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < FILE_N; i++) {
+		if (!addition->files[i].is_prepared)
+			continue;
+		r = file_publish(addition->etc, addition->files[i].name);
+		addition->files[i].is_prepared = r < 0;
+	}
+	return r;
+}
+
+struct user_addition *user_addition_free(struct user_addition *addition)
+{
+	if (!addition)
+		return NULL;
+	for (size_t i = 0; i < FILE_N; i++) {
+		if (addition->files[i].is_prepared)
+			ignore_result(file_forget(addition->etc, addition->files[i].name));
+		free(addition->files[i].text);
+	}
+	(void)fd_close(addition->lock);
+	(void)fd_close(addition->etc);
+	free(addition);
+	return NULL;
 }
 
 int tree_forget_user(const struct tree *tree)

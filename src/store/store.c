@@ -7,6 +7,10 @@
  * A record that cannot be read stops the operations on its own add-on, nothing is guessed from it.
  * It also stops what must look at all records (store_time_floor()): to leave it out would lower
  * the floor for whoever manages to damage it.
+ *
+ * A record is replaced by a new file, for which a full disk has no place: nothing could be removed
+ * from it any more, and what was interrupted could not be ended. So `.reserve` lies there, a file
+ * that has blocks and says nothing, for whoever has to write all the same.
  */
 
 #include "store/store.h"
@@ -24,6 +28,9 @@
 #include "base/str.h"
 
 #define RECORD_SUFFIX ".json"
+#define RESERVE_NAME  ".reserve"
+/* What a record grows by while something is done with it. */
+#define RESERVE_SPARE 32768
 
 /* How the directories are opened. */
 struct opening {
@@ -185,11 +192,12 @@ int store_load(const struct store *store, const char *id, struct record **ret,
 	return 0;
 }
 
-/* A record that could not be read again would be as bad as none: it must not replace a good one. */
-static int check_readable(const char *text)
+/* A record that could not be read again would be as bad as none: it must not replace a good one.
+ * What a dump of *json* is parsed to is the same, if it is not too deep. */
+static int check_readable(const json_t *json, const char *text)
 {
 	cleanup_record struct record *again = NULL;
-	int r = parse_record(text, strlen(text), &again, NULL);
+	int r = json_can_be_kept(text, strlen(text)) ? record_from_json(json, &again, NULL) : 1;
 
 	return r > 0 ? -EBADMSG : r;
 }
@@ -214,7 +222,7 @@ static int format_record(const struct record *record, char **ret)
 		return -ENOMEM;
 	if (strlen(text) > RECORD_SIZE_MAX)
 		return -EFBIG;
-	r = check_readable(text);
+	r = check_readable(json, text);
 	if (r == 0)
 		*ret = TAKE_PTR(text);
 	return r;
@@ -245,11 +253,55 @@ static int put_record(const struct store *store, const struct record *record,
 	return r < 0 ? r : put(store->dirfd, name, text, strlen(text), &attributes);
 }
 
+static int fill_reserve(const struct store *store, off_t size)
+{
+	cleanup_fd int fd = -EBADF;
+	int r = path_open_beneath(store->dirfd, RESERVE_NAME, O_WRONLY | O_CREAT, 0600, &fd);
+
+	if (r < 0)
+		return r;
+	return fallocate(fd, 0, 0, size) < 0 ? -errno : 0;
+}
+
+/* Room for one more record such as *name*, if there is any; those that are smaller fit as well. */
+static void keep_reserve(const struct store *store, const char *name)
+{
+	struct stat reserve = {0};
+	struct stat record;
+
+	if (store->is_copy || fstatat(store->dirfd, name, &record, AT_SYMLINK_NOFOLLOW) < 0)
+		return;
+	/* A copy of it may have its size and no blocks. */
+	if (fstatat(store->dirfd, RESERVE_NAME, &reserve, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    reserve.st_blocks * 512 >= record.st_size + RESERVE_SPARE)
+		return;
+	/* Half of one would be in the way. */
+	if (fill_reserve(store, record.st_size + (off_t)2 * RESERVE_SPARE) < 0)
+		ignore_result(store_spend_reserve(store));
+}
+
+int store_spend_reserve(const struct store *store)
+{
+	return unlinkat(store->dirfd, RESERVE_NAME, 0) < 0 ? -errno : 0;
+}
+
+static int finish_record(const struct store *store, const char *name)
+{
+	int r = sync_records(store);
+
+	if (r == 0)
+		keep_reserve(store, name);
+	return r;
+}
+
 int store_save(const struct store *store, const struct record *record)
 {
-	int r = put_record(store, record, file_replace);
+	cleanup_free char *name = NULL;
+	int r = record_name(record->id, &name);
 
-	return r < 0 ? r : sync_records(store);
+	if (r == 0)
+		r = put_record(store, record, file_replace);
+	return r < 0 ? r : finish_record(store, name);
 }
 
 int store_prepare(const struct store *store, const struct record *record)
@@ -264,7 +316,7 @@ int store_publish(const struct store *store, const char *id)
 
 	if (r == 0)
 		r = file_publish(store->dirfd, name);
-	return r < 0 ? r : sync_records(store);
+	return r < 0 ? r : finish_record(store, name);
 }
 
 /* The id of a record's file name in *id*; whether it is one. */

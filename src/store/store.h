@@ -15,8 +15,12 @@ struct store {
 
 /*
  * Opens it, making it (and /var/lib/affix, 0755) if it is missing and *make*. -ENOENT otherwise;
- * -ENOTRECOVERABLE if others than its owner, who must be the caller, may write there.
+ * -ENOTRECOVERABLE if others than its owner, who must be the caller, may write there:
+ * STORE_SHARED_TEXT.
  */
+#define STORE_SHARED_TEXT                                                                  \
+	"the records in '" RECORD_DIRECTORY "' cannot be relied on: others than root may " \
+	"write there; find out who did, then chown root and chmod 0700 it"
 must_check int store_open(const struct tree *tree, bool make, struct store *ret);
 void store_done(struct store *store);
 #define cleanup_store CLEANUP(store_done)
@@ -38,6 +42,9 @@ must_check int store_save(const struct store *store, const struct record *record
  * the temporary file, and the rest. What store_prepare() left is store_forget_unfinished()'s. */
 must_check int store_prepare(const struct store *store, const struct record *record);
 must_check int store_publish(const struct store *store, const char *id);
+/* Gives the room back to the disk that each save leaves for a later one, if it can: a full disk has
+ * place for one more record. 0; -ENOENT: there is none; -errno. */
+must_check int store_spend_reserve(const struct store *store);
 /* The ids of all records, sorted. */
 must_check int store_list(const struct store *store, struct strv *ret);
 /* The ids for which a killed store_save() left a temporary file, sorted; they need not have a

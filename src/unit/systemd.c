@@ -9,26 +9,18 @@
 #include "unit/systemd.h"
 
 #include <assert.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 #include <sys/stat.h>
+
+#include "base/library.h"
 
 /* What the headers that this was built with belong to. */
 #define SYSTEMD_SONAME "libsystemd.so.0"
 
-#define FUNCTION(member)                                        \
-	{                                                       \
-		"sd_" #member, offsetof(struct systemd, member) \
-	}
+#define FUNCTION(member) LIBRARY_FUNCTION(systemd, member, "sd_" #member)
 
-static const struct {
-	const char *name;
-	size_t offset;
-} functions[] = {
+static const struct library_function functions[] = {
 	FUNCTION(bus_call),
 	FUNCTION(bus_close_unref),
 	FUNCTION(bus_error_free),
@@ -76,16 +68,7 @@ static bool is_loaded;
 
 static void load(void)
 {
-	void *library = dlopen(SYSTEMD_SONAME, RTLD_NOW | RTLD_LOCAL);
-
-	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
-		void *function = library ? dlsym(library, functions[i].name) : NULL;
-
-		if (!function)
-			return;
-		memcpy((uint8_t *)&sd + functions[i].offset, &function, sizeof(function));
-	}
-	is_loaded = true;
+	is_loaded = library_load(SYSTEMD_SONAME, functions, ARRAY_SIZE(functions), &sd, NULL) == 0;
 }
 
 int systemd_load(void)

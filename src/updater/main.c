@@ -53,12 +53,14 @@ static int run_serve(void)
 
 static int run_recover(const char *root, bool start)
 {
+	cleanup_free char *what = NULL;
 	int r = process_sanitise(0);
 
 	if (r < 0)
 		return complain(r, "the process could not be set up");
-	r = engine_recover(root, start);
-	return r < 0 ? complain(r, "an open transaction could not be ended") : EXIT_SUCCESS;
+	r = engine_recover(root, start, &what);
+	return r < 0 ? complain(r, what ? what : "an open transaction could not be ended")
+		     : EXIT_SUCCESS;
 }
 
 static int print_help(void)

@@ -326,7 +326,7 @@ class Cut(Case):
         self.reset_at('syncfs', 1, 'staging')
 
     def test_reset_while_switching_boots_into_the_old_version(self):
-        self.reset_at('renameat', 6, 'switching')
+        self.reset_at('renameat', 5, 'switching')
 
     def test_reset_while_watching_boots_into_the_old_version(self):
         self.reset_at('none', 1, 'watching')
@@ -425,6 +425,39 @@ class Cut(Case):
         self.host.shell(f'rmdir {unit}', check=True)
         self.assertEqual(self.ask('repair', 'lane')['outcome'], 'done')
         self.assertRuns('lane', '1.0.0')
+
+    def test_a_mount_on_a_unit_is_named_and_the_next_request_ends_what_it_interrupted(self):
+        self.install('moor', self.tagged('moor', '1.0.0'))
+        unit = '/etc/systemd/system/affix-moor.service'
+        mount, named = ['mount', '--bind', '/etc/passwd', unit], f"'{unit}' is a mount point; unmount it"
+        task = self.in_background('install', 'moor', self.tagged('moor', '1.1.0', window=60))
+        self.until(lambda: self.phase('moor') == 'watching', 30)
+        self.until(lambda: self.show('affix-moor.service', 'ActiveState') == 'active')
+        self.host.run(mount, check=True)
+        try:
+            self.host.shell('systemctl kill -s KILL affix-moor.service', check=True)
+            for result in task.join(), self.ask('repair', 'moor'):
+                self.assertEqual((result['outcome'], result['name']), ('failed', 'error'), result)
+                self.assertIn(named, result['message'])
+            self.until(lambda: not self.updaters())
+            checks = json.loads(self.host.run(['affix', 'doctor', '--json']).stdout)['checks']
+            self.assertTrue(any(f"unmount '{unit}'" in check['text'] for check in checks), checks)
+            done = self.host.run(['/usr/lib/affix/affix-updater', '--settle'])
+            self.assertIn(f"'moor' could not be ended, unmount '{unit}'", done.stderr)
+        finally:
+            self.host.run(['umount', unit], check=True)
+        self.assertEqual(self.ask('repair', 'moor')['outcome'], 'done')
+        self.assertState('moor', '1.0.0')
+        # Before anything is begun it is no more than refused.
+        self.host.run(mount, check=True)
+        try:
+            for result in self.ask('install', 'moor', self.tagged('moor', '1.2.0')), self.ask('uninstall', 'moor'):
+                self.assertEqual((result['outcome'], result['name']), ('refused', 'foreign-file'))
+                self.assertIn(named, result['message'])
+            self.assertIsNone(self.phase('moor'))
+        finally:
+            self.host.run(['umount', unit], check=True)
+        self.assertState('moor', '1.0.0')
 
     def test_old_version_has_its_time_to_stop_when_the_updater_is_killed_meanwhile(self):
         addon = self.addon('calm', '1.0.0', options='--ignore-term')

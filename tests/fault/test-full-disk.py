@@ -83,7 +83,7 @@ class FullDisk(unittest.TestCase):
         """The story's tree, on a disk of its own."""
         disk = self.mount(story.work.fresh('disk'), options)
         tree = disk.path / 'tree'
-        subprocess.run(['cp', '-a', '--', story.tree, tree], check=True)
+        subprocess.run(['cp', '-a', '--sparse=never', '--', story.tree, tree], check=True)
         return disk, tree
 
     def state(self, story, tree):
@@ -133,6 +133,28 @@ class FullDisk(unittest.TestCase):
     def test_install_without_inodes_is_refused_and_works_with_inodes(self):
         self.sweep('install', [*range(0, 40, 4), 48, 64, 128], 'leave_inodes', ['no-space', 'no-inodes'],
                    'size=8m,nr_inodes=600')
+
+    def test_what_gets_rid_of_something_needs_no_room(self):
+        for operation in ('uninstall', 'purge', 'hold'):
+            for leave, options in (('leave_bytes', 'size=8m'), ('leave_inodes', 'size=8m,nr_inodes=600')):
+                with self.subTest(operation, leave=leave), scenario.Scenario(operation) as story:
+                    disk, tree = self.on_disk(story, options)
+                    getattr(disk, leave)(0)
+                    self.assertTrue(self.assertRefusedOrDone(story, tree, ['no-space']))
+                    # The room is kept for the next one.
+                    disk.empty()
+                    story.run(story.recover(), tree)
+                    fixture.affix(['hold', 'neighbour', '--root', tree], check=True)
+                    getattr(disk, leave)(0)
+                    fixture.affix(['uninstall', 'neighbour', '--root', tree], check=True)
+                    self.unmount()
+
+    def test_what_is_new_leaves_that_room_alone(self):
+        with scenario.Scenario('configure') as story:
+            disk, tree = self.on_disk(story)
+            disk.leave_bytes(0)
+            self.assertFalse(self.assertRefusedOrDone(story, tree, ['no-space']))
+            fixture.affix(['uninstall', scenario.ID, '--root', tree], check=True)
 
     def test_each_full_file_system_is_noticed_before_anything_is_changed(self):
         for place in ('opt', 'etc', 'var/lib'):

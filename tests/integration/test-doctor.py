@@ -103,6 +103,12 @@ class Doctor(live.Case):
         self.addCleanup(record.unlink)
         self.assertIll('records', 'fail', 'broken')
 
+    def test_records_that_others_may_write_are_a_failure_that_says_what_to_do(self):
+        directory = self.host.path('/var/lib/affix/updater')
+        self.addCleanup(directory.chmod, 0o700)
+        directory.chmod(0o1777)
+        self.assertIll('records', 'fail', 'others than root may write there; find out who did')
+
 
 if __name__ == '__main__':
     live.main()

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -141,11 +142,38 @@ class Trees(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         self.assertTrue(done.stdout.endswith('nothing changed; whether it is as it was installed cannot be seen: File name too long\n'), done.stdout)
 
+    def test_an_add_on_that_cannot_be_looked_at_is_said_to_be_and_the_others_are_compared(self):
+        for name in 'another', 'probe', 'zeta':
+            self.affix('install', self.work.bundle(self.work.addon(name, '1.0.0')))
+        place = self.tree / 'etc/systemd/system/affix-probe.service.d'
+        place.rename(place.with_name('kept'))
+        place.symlink_to('n' * 300)
+        done = self.affix('drift')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertIn('another 1.0.0: as installed\nprobe 1.0.0: not as installed\n', done.stdout)
+        self.assertTrue(done.stdout.endswith('zeta 1.0.0: as installed\n'), done.stdout)
+        probe = self.result('drift')['data']['addons'][1]
+        self.assertEqual((probe['drifted'], probe['items']),
+                         (True, [{'kind': 'unseen', 'path': '/opt/affix/probe', 'wanted': None, 'found': 'File name too long'}]))
+        self.assertFails(self.affix('drift', 'probe'), 1, 'error', 'File name too long')
+
     def test_what_is_held_and_stopped_is_as_it_should_be_without_its_links(self):
         self.affix('install', self.one)
         self.affix('hold', 'probe', '--stop')
         for words in ['repair', 'probe'], ['install', self.one]:
             self.assertTrue(self.affix(*words).stdout.endswith(', nothing changed\n'), words)
+
+    def test_a_directory_in_place_of_an_enablement_bars_the_release_by_its_name(self):
+        link = self.tree / 'etc/systemd/system/multi-user.target.wants/affix-probe.service'
+        self.affix('install', self.one)
+        self.affix('hold', 'probe', '--stop')
+        link.mkdir()
+        done = self.affix('hold', 'probe', '--release')
+        self.assertFails(done, 1, 'foreign-file', f"'/{link.relative_to(self.tree)}'", 'move it away or remove it')
+        self.assertTrue(self.result('status', 'probe')['data']['addons'][0]['held'])
+        link.rmdir()
+        self.assertEqual(self.affix('hold', 'probe', '--release').returncode, 0)
+        self.assertTrue(link.is_symlink())
 
     def test_nothing_is_held_where_nothing_is_installed(self):
         self.affix('install', self.one)
@@ -308,6 +336,62 @@ class Trees(unittest.TestCase):
                         self.assertIsNone(status['transaction'])
                         self.assertFalse((self.tree / 'opt/affix/probe/versions/1.0.0/note').exists() and status['last_result']['outcome'] != 'done')
                         self.assertEqual(self.affix('install', new).returncode, 0)
+
+    def stop_before_unit_is_published(self, *words):
+        """The command, standing still where nothing is looked at any more before the unit gets its place; and strace."""
+        copy = self.work.fresh('copy')
+        shutil.copytree(self.tree, copy, symlinks=True)
+        trace = self.work.fresh('trace')
+        fixture.run(['strace', '-o', trace, '-e', 'trace=openat2,renameat,renameat2', fixture.AFFIX, *words, '--root', copy])
+        calls = trace.read_text().splitlines()
+        place = next(i for i, call in enumerate(calls) if call.startswith('rename') and '"affix-probe.service"' in call)
+        number = sum(call.startswith('openat2(') for call in calls[:place])
+        trace.unlink()
+        tracer = subprocess.Popen(['strace', '-o', trace, '-e', 'trace=openat2', '-e', f'inject=openat2:signal=STOP:when={number}',
+                                   fixture.AFFIX, *words, '--root', self.tree], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(tracer.kill)
+        while not (trace.exists() and 'stopped by SIGSTOP' in trace.read_text()):
+            self.assertIsNone(tracer.poll())
+            time.sleep(0.005)
+        pids = pathlib.Path(f'/proc/{tracer.pid}/task/{tracer.pid}/children').read_text().split()
+        return tracer, int(pids[0])
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_a_mask_that_is_set_at_the_last_moment_stays(self):
+        other = self.work.addon('probe', '1.2.0')
+        other.service['Unit']['Description'] = 'another'
+        for words, is_installed in ((['install', self.work.bundle(other)], True), (['install', self.one], False)):
+            with self.subTest(is_installed):
+                self.tree = self.work.tree()
+                unit = self.tree / 'etc/systemd/system/affix-probe.service'
+                if is_installed:
+                    self.affix('install', self.one)
+                tracer, pid = self.stop_before_unit_is_published(*words)
+                unit.unlink(missing_ok=True)
+                unit.symlink_to('/dev/null')
+                os.kill(pid, signal.SIGCONT)
+                error = tracer.communicate(timeout=30)[1]
+                self.assertEqual((tracer.returncode, error.split(':')[0]), (3, 'held'), error)
+                self.assertIn("'/etc/systemd/system/affix-probe.service' masks a unit of it", error)
+                self.assertEqual(os.readlink(unit), '/dev/null')
+                self.assertEqual(list(unit.parent.glob('.*')), [])
+                unit.unlink()
+                if is_installed:
+                    self.assertEqual(self.affix('repair', 'probe').returncode, 0)
+                    self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_what_failed_is_told_in_one_sentence_without_gaps(self):
+        for words, said in ((['install', self.two], "install of 'probe' 1.1.0 failed: "), (['uninstall', 'probe'], "uninstall of 'probe' failed: ")):
+            with self.subTest(words[0]):
+                self.tree = self.work.tree()
+                self.affix('install', self.one)
+                # The rename or removal at which the files are already being changed.
+                fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=unlinkat,renameat', '-e', 'inject=unlinkat,renameat:signal=KILL:when=6',
+                             fixture.AFFIX, *words, '--root', self.tree], check=False)
+                fixture.run([fixture.UPDATER, '--recover', '--root', self.tree])
+                last = self.result('status', 'probe')['data']['addons'][0]['last_result']
+                self.assertEqual((last['outcome'], last['message'][:len(said)]), ('interrupted', said))
 
     def test_downgrade_rollback_to_a_version_and_purge_are_options(self):
         self.affix('install', self.two)

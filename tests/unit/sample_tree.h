@@ -75,3 +75,13 @@ static inline char *sample_read(const struct sample_tree *sample, const char *pa
 
 	return fd_read_file_at(sample->tree.rootfd, path, 1U << 20, &text, NULL) < 0 ? NULL : text;
 }
+
+/* 0 or -errno. */
+static inline int sample_add_user(const struct sample_tree *sample, const char *name,
+				  const char *gecos)
+{
+	cleanup_user_addition struct user_addition *addition = NULL;
+	int r = user_addition_prepare(&sample->tree, name, gecos, "/", &addition);
+
+	return r < 0 ? r : user_addition_publish(addition);
+}

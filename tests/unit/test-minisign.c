@@ -156,6 +156,31 @@ static void changed_file_signature_comment_or_key_does_not_verify(void **state)
 	assert_int_equal(minisign_verify(&signature, &key, &digest), MINISIGN_E_BAD_SIGNATURE);
 }
 
+/* Each is done without the other somewhere: what it says must be its own. */
+static void file_and_comment_are_verified_one_without_the_other(void **state)
+{
+	struct minisign_signature signature;
+	struct minisign_public_key other;
+	struct minisign_public_key key;
+	struct digest digest;
+
+	(void)state;
+	digest_of_file(&digest);
+	assert_int_equal(parse_public(PUBLIC_COMMENT PUBLIC_LINE "\n", &key), 0);
+	assert_int_equal(parse_signature(SIGNATURE, &signature), 0);
+	assert_int_equal(minisign_verify_comment(&signature, &key), 0);
+	assert_int_equal(minisign_verify_file(&signature, &key, &digest), 0);
+	other = key;
+	other.id[0] ^= 1;
+	assert_int_equal(minisign_verify_comment(&signature, &other), MINISIGN_E_WRONG_KEY);
+	assert_int_equal(minisign_verify_file(&signature, &other, &digest), MINISIGN_E_WRONG_KEY);
+	signature.trusted_comment[0] = 'A';
+	assert_int_equal(minisign_verify_comment(&signature, &key), MINISIGN_E_BAD_SIGNATURE);
+	assert_int_equal(minisign_verify_file(&signature, &key, &digest), 0);
+	digest.bytes[0] ^= 1;
+	assert_int_equal(minisign_verify_file(&signature, &key, &digest), MINISIGN_E_BAD_SIGNATURE);
+}
+
 static void public_key_files_have_one_spelling(void **state)
 {
 	static const char *const bad[] = {
@@ -367,6 +392,7 @@ int main(void)
 		cmocka_unit_test(signing_makes_the_bytes_that_stock_makes),
 		cmocka_unit_test(only_one_line_of_printable_ascii_is_signed_as_comment),
 		cmocka_unit_test(changed_file_signature_comment_or_key_does_not_verify),
+		cmocka_unit_test(file_and_comment_are_verified_one_without_the_other),
 		cmocka_unit_test(public_key_files_have_one_spelling),
 		cmocka_unit_test(signature_files_have_one_spelling),
 		cmocka_unit_test(comments_and_files_above_the_limits_are_refused),

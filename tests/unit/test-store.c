@@ -215,6 +215,48 @@ static void saved_record_loads_the_same(void **state)
 	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+static blkcnt_t reserve_blocks(const struct fixture *fixture)
+{
+	struct stat st;
+
+	return fstatat(fixture->store.dirfd, ".reserve", &st, AT_SYMLINK_NOFOLLOW) < 0
+		       ? -1
+		       : st.st_blocks;
+}
+
+static void each_save_keeps_room_for_one_more(void **state)
+{
+	struct fixture *fixture = *state;
+	cleanup_json json_t *json = sample_record_json();
+	cleanup_record struct record *record = NULL;
+	cleanup_fd int fd = -EBADF;
+
+	assert_int_equal(store_spend_reserve(&fixture->store), -ENOENT);
+	assert_int_equal(record_from_json(json, &record, NULL), 0);
+	assert_int_equal(store_save(&fixture->store, record), 0);
+	assert_true(reserve_blocks(fixture) >= 64);
+	assert_int_equal(store_spend_reserve(&fixture->store), 0);
+	assert_int_equal(reserve_blocks(fixture), -1);
+	/* A copy has a hole for it. */
+	fd = openat(fixture->store.dirfd, ".reserve", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 1 << 20), 0);
+	assert_int_equal(store_save(&fixture->store, record), 0);
+	assert_true(reserve_blocks(fixture) >= 64);
+}
+
+static void a_copy_of_parts_of_an_image_keeps_no_room(void **state)
+{
+	struct fixture *fixture = *state;
+	cleanup_json json_t *json = sample_record_json();
+	cleanup_record struct record *record = NULL;
+
+	fixture->store.is_copy = true;
+	assert_int_equal(record_from_json(json, &record, NULL), 0);
+	assert_int_equal(store_save(&fixture->store, record), 0);
+	assert_int_equal(reserve_blocks(fixture), -1);
+}
+
 static void absent_record_and_impossible_id_are_told_apart(void **state)
 {
 	struct fixture *fixture = *state;
@@ -484,6 +526,8 @@ int main(void)
 		TEST(directory_is_found_behind_links_in_the_tree_but_not_below_var_lib),
 		TEST(directory_that_others_may_write_is_not_used),
 		TEST(saved_record_loads_the_same),
+		TEST(each_save_keeps_room_for_one_more),
+		TEST(a_copy_of_parts_of_an_image_keeps_no_room),
 		TEST(absent_record_and_impossible_id_are_told_apart),
 		TEST(broken_record_is_refused_by_name_and_stops_no_other),
 		TEST(record_of_another_add_on_is_refused),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* tree_add_user() beside the real systemd-sysusers, on the same files. */
+/* user_addition_prepare() beside the real systemd-sysusers, on the same files. */
 
 #include "plan/tree.h"
 
@@ -90,7 +90,7 @@ static void files_are_those_of_systemd_sysusers(void **state)
 		struct sample_tree *ours = make_tree(&situations[s]);
 
 		run_sysusers(theirs);
-		assert_int_equal(tree_add_user(&ours->tree, "affix-foo", "affix add-on foo"), 0);
+		assert_int_equal(sample_add_user(ours, "affix-foo", "affix add-on foo"), 0);
 		for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 			cleanup_free char *expected = NULL;
 			cleanup_free char *text = NULL;

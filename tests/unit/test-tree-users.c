@@ -106,7 +106,7 @@ static void passwd_behind_a_link_is_read_inside_the_tree(void **state)
 	assert_int_equal(tree_user(&sample->tree, "a", &uid), 0);
 	assert_int_equal(uid, 999);
 	/* But it is not replaced: the link would be gone. */
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "x"), -ELOOP);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "x"), -ELOOP);
 }
 
 static void user_is_added_to_all_four_files(void **state)
@@ -114,7 +114,7 @@ static void user_is_added_to_all_four_files(void **state)
 	struct sample_tree *sample = *state;
 	struct stat st;
 
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "affix add-on foo"), 0);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "affix add-on foo"), 0);
 	/* 999 is a user's and 998 a group's. */
 	assert_text(sample, "etc/passwd",
 		    "root:x:0:0:root:/root:/bin/sh\na:x:999:1::/:/bin/sh\n"
@@ -134,11 +134,11 @@ static void adding_twice_changes_nothing(void **state)
 	struct stat before;
 	struct stat after;
 
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "x"), 0);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "x"), 0);
 	passwd = sample_read(sample, "etc/passwd");
 	group = sample_read(sample, "etc/group");
 	assert_int_equal(fstatat(sample->tree.rootfd, "etc/passwd", &before, 0), 0);
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "y"), 0);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "y"), 0);
 	assert_text(sample, "etc/passwd", passwd);
 	assert_text(sample, "etc/group", group);
 	assert_int_equal(fstatat(sample->tree.rootfd, "etc/passwd", &after, 0), 0);
@@ -150,7 +150,7 @@ static void interrupted_adding_is_completed_with_the_same_ids(void **state)
 	struct sample_tree *sample = *state;
 
 	sample_write(sample, "etc/group", "root:x:0:\naffix-foo:x:500:\n", 0644);
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "x"), 0);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "x"), 0);
 	assert_text(sample, "etc/group", "root:x:0:\naffix-foo:x:500:\n");
 	assert_text(sample, "etc/gshadow", "root:*::\naffix-foo:!*::\n");
 	assert_text(sample, "etc/passwd",
@@ -164,9 +164,31 @@ static void group_whose_number_is_a_users_leaves_the_user_another(void **state)
 	uid_t uid = 0;
 
 	sample_write(sample, "etc/group", "affix-foo:x:999:\n", 0644);
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "x"), 0);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "x"), 0);
 	assert_int_equal(tree_user(&sample->tree, "affix-foo", &uid), 0);
 	assert_int_equal(uid, 998);
+}
+
+static void addition_that_is_not_published_leaves_nothing(void **state)
+{
+	static const char *const names[] = {"etc/.group.affix-new", "etc/.gshadow.affix-new",
+					    "etc/.passwd.affix-new", "etc/.shadow.affix-new"};
+	struct sample_tree *sample = *state;
+	cleanup_free char *passwd = sample_read(sample, "etc/passwd");
+	cleanup_free char *group = sample_read(sample, "etc/group");
+	cleanup_user_addition struct user_addition *addition = NULL;
+	struct stat st;
+
+	assert_int_equal(user_addition_prepare(&sample->tree, "affix-foo", "x", "/", &addition), 0);
+	assert_text(sample, "etc/passwd", passwd);
+	assert_text(sample, "etc/group", group);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		assert_int_equal(fstatat(sample->tree.rootfd, names[i], &st, 0), 0);
+	addition = user_addition_free(addition);
+	assert_text(sample, "etc/passwd", passwd);
+	assert_text(sample, "etc/group", group);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		assert_int_equal(fstatat(sample->tree.rootfd, names[i], &st, 0), -1);
 }
 
 static void shadow_files_are_not_made_and_the_others_are(void **state)
@@ -175,7 +197,7 @@ static void shadow_files_are_not_made_and_the_others_are(void **state)
 	struct stat st;
 
 	assert_int_equal(tree_remove(sample->tree.rootfd, "etc"), 0);
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "x"), 0);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "x"), 0);
 	assert_text(sample, "etc/passwd", "affix-foo:x:999:999:x:/:/usr/sbin/nologin\n");
 	assert_text(sample, "etc/group", "affix-foo:x:999:\n");
 	assert_text(sample, "etc/shadow", NULL);
@@ -194,7 +216,7 @@ static void full_range_is_an_error_and_changes_nothing(void **state)
 	for (unsigned id = 100; id <= 999; id++)
 		at += (size_t)snprintf(text + at, 64U * 1024U - at, "g%u:x:%u:\n", id, id);
 	sample_write(sample, "etc/group", text, 0644);
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "x"), -EUSERS);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "x"), -EUSERS);
 	assert_text(sample, "etc/group", text);
 	assert_text(sample, "etc/gshadow", "root:*::\n");
 }
@@ -205,9 +227,9 @@ static void text_that_would_break_a_line_is_refused(void **state)
 	static const char *const names[] = {"", "a:b", "a b", "a/b", "+a", "-a", "a\nb", "a,b"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		assert_int_equal(tree_add_user(&sample->tree, names[i], "x"), -EINVAL);
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "a:b"), -EINVAL);
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "a\nb"), -EINVAL);
+		assert_int_equal(sample_add_user(sample, names[i], "x"), -EINVAL);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "a:b"), -EINVAL);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "a\nb"), -EINVAL);
 }
 
 static void files_that_are_none_are_refused(void **state)
@@ -218,10 +240,10 @@ static void files_that_are_none_are_refused(void **state)
 	fd = openat(sample->tree.rootfd, "etc/group", O_WRONLY | O_CLOEXEC);
 	assert_int_equal(ftruncate(fd, 4), 0);
 	assert_int_equal(ftruncate(fd, 40), 0);
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "x"), -EINVAL);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "x"), -EINVAL);
 	assert_int_equal(unlinkat(sample->tree.rootfd, "etc/group", 0), 0);
 	assert_int_equal(mkfifoat(sample->tree.rootfd, "etc/group", 0600), 0);
-	assert_int_equal(tree_add_user(&sample->tree, "affix-foo", "x"), -EINVAL);
+	assert_int_equal(sample_add_user(sample, "affix-foo", "x"), -EINVAL);
 }
 
 int main(void)
@@ -236,6 +258,7 @@ int main(void)
 		TEST(adding_twice_changes_nothing),
 		TEST(interrupted_adding_is_completed_with_the_same_ids),
 		TEST(group_whose_number_is_a_users_leaves_the_user_another),
+		TEST(addition_that_is_not_published_leaves_nothing),
 		TEST(shadow_files_are_not_made_and_the_others_are),
 		TEST(full_range_is_an_error_and_changes_nothing),
 		TEST(text_that_would_break_a_line_is_refused),
