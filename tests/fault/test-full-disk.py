@@ -155,6 +155,7 @@ class FullDisk(unittest.TestCase):
             disk.leave_bytes(0)
             self.assertFalse(self.assertRefusedOrDone(story, tree, ['no-space']))
             fixture.affix(['uninstall', scenario.ID, '--root', tree], check=True)
+            self.unmount()
 
     def test_each_full_file_system_is_noticed_before_anything_is_changed(self):
         for place in ('opt', 'etc', 'var/lib'):

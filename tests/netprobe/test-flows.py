@@ -1755,9 +1755,25 @@ class WaitingWithEndsOfCalls(Waiting):
             self.assertEqual([(event['event'], event['tgid']) for event in self.collector.of(number)],
                              [(what, os.getpid()) for what in ('connect', 'state', 'close')])
 
-    def sleeps(self, pid):
-        while pathlib.Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'S':
-            collect.time.sleep(0.01)
+    @contextlib.contextmanager
+    def waiting(self, client, first):
+        """A process that has sent *first*, if there is any, and waits for room to write more until it is killed."""
+        def write(channel):
+            if first:
+                client.send(first)
+            tell(channel, 'writes')
+            with contextlib.suppress(OSError):
+                client.sendall(bytes(1 << 22))
+
+        worker = Worker(write)
+        try:
+            self.assertEqual(worker.hear(), 'writes')
+            while pathlib.Path(f'/proc/{worker.pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'S':
+                collect.time.sleep(0.01)
+            yield worker.pid
+        finally:
+            os.kill(worker.pid, signal.SIGKILL)
+            worker.end()
 
     def take(self, sock):
         """What is there. True."""
@@ -1766,61 +1782,32 @@ class WaitingWithEndsOfCalls(Waiting):
         return True
 
     def test_who_waits_where_the_owner_waited_before_is_not_taken_for_it(self):
-        def write(channel):
-            with contextlib.suppress(OSError):
-                client.send(b'a')
-                tell(channel, 'writes')
-                client.sendall(bytes(1 << 22))
-
-        def write_only(channel):
-            with contextlib.suppress(OSError):
-                tell(channel, 'writes')
-                client.sendall(bytes(1 << 22))
-
         for _ in range(3):
             client, other = self.narrow()
             number = cookie(client)
-            first = Worker(write)
-            self.assertEqual(first.hear(), 'writes')
-            self.sleeps(first.pid)
-            # While it waits this leaves, and it stays the owner.
-            for _ in range(10):
-                other.recv(10000)
-            self.collector.wait(lambda n=number, pid=first.pid: self.owner(n) == pid, 'who writes is not the owner')
-            os.kill(first.pid, signal.SIGKILL)
-            first.end()
-            second = Worker(write_only)
-            self.assertEqual(second.hear(), 'writes')
-            self.sleeps(second.pid)
-            self.collector.wait(lambda n=number, end=other, pid=first.pid: self.take(end) and self.owner(n) != pid, 'it stays who it was')
-            self.assertEqual(self.owner(number), 0)
-            os.kill(second.pid, signal.SIGKILL)
-            second.end()
+            with self.waiting(client, b'a') as first:
+                # While it waits this leaves, and it stays the owner.
+                for _ in range(10):
+                    other.recv(10000)
+                self.collector.wait(lambda n=number, pid=first: self.owner(n) == pid, 'who writes is not the owner')
+            with self.waiting(client, b''):
+                self.collector.wait(lambda n=number, end=other, pid=first: self.take(end) and self.owner(n) != pid, 'it stays who it was')
+                self.assertEqual(self.owner(number), 0)
             client.close()
             other.close()
 
     def test_who_was_the_owner_when_it_began_to_wait_and_is_not_any_more_makes_it_nobody_s(self):
-        def write(channel):
-            with contextlib.suppress(OSError):
-                client.send(b'a')
-                tell(channel, 'writes')
-                client.sendall(bytes(1 << 22))
-
         client, other = self.narrow()
         number = cookie(client)
-        writer = Worker(write)
-        self.assertEqual(writer.hear(), 'writes')
-        self.sleeps(writer.pid)
-        for _ in range(10):
-            other.recv(10000)
-        self.collector.wait(lambda: self.owner(number) == writer.pid, 'who writes is not the owner')
-        other.send(b'b')
-        self.assertEqual(client.recv(1), b'b')
-        self.collector.wait(lambda: self.owner(number) == os.getpid(), 'who receives is not the owner')
-        self.collector.wait(lambda: self.take(other) and self.owner(number) != os.getpid(), 'it stays of who only received')
-        self.assertIn(self.owner(number), (0, writer.pid))
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.end()
+        with self.waiting(client, b'a') as writer:
+            for _ in range(10):
+                other.recv(10000)
+            self.collector.wait(lambda: self.owner(number) == writer, 'who writes is not the owner')
+            other.send(b'b')
+            self.assertEqual(client.recv(1), b'b')
+            self.collector.wait(lambda: self.owner(number) == os.getpid(), 'who receives is not the owner')
+            self.collector.wait(lambda: self.take(other) and self.owner(number) != os.getpid(), 'it stays of who only received')
+            self.assertIn(self.owner(number), (0, writer))
         client.close()
 
 
