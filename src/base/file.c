@@ -192,7 +192,7 @@ static int open_tree(int dirfd, const char *name, dev_t device, int *ret_fd)
 	struct stat st;
 	int r;
 
-	r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
+	r = path_open_unmounted(dirfd, name, O_RDONLY | O_DIRECTORY, &fd);
 	if (r < 0)
 		return r;
 	if (fstat(fd, &st) < 0 || st.st_dev != device)

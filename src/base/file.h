@@ -55,5 +55,5 @@ must_check int dir_sync(int dirfd);
 must_check int file_remove(int dirfd, const char *name, bool *ret_changed);
 
 /* Removes *name* and everything below it, without following links or crossing file systems; 0 if
- * absent. */
+ * absent, -EBUSY if it is a mount point or one is below it: what is mounted is kept. */
 must_check int tree_remove(int dirfd, const char *name);

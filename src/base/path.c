@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -177,6 +178,32 @@ int path_open_beneath(int dirfd, const char *path, int flags, mode_t mode, int *
 	int r = open_how(dirfd, path, &how, ret_fd);
 
 	return r == -ENOSYS ? open_by_steps(dirfd, path, flags, mode, ret_fd) : r;
+}
+
+int path_is_mount(int dirfd, const char *name, bool *ret)
+{
+	const int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+	struct statx stx;
+
+	if (statx(dirfd, name, flags, STATX_TYPE, &stx) < 0)
+		return -errno;
+	*ret = (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+	return 0;
+}
+
+int path_open_unmounted(int dirfd, const char *name, int flags, int *ret_fd)
+{
+	cleanup_fd int fd = -EBADF;
+	bool is_mount = false;
+	int r;
+
+	r = path_open_beneath(dirfd, name, flags, 0, &fd);
+	if (r == 0)
+		r = path_is_mount(fd, "", &is_mount);
+	if (r != 0 || is_mount)
+		return r != 0 ? r : -EBUSY;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
 }
 
 /* In the process's own root directory, ordinary resolution is resolution inside it. */

@@ -34,6 +34,13 @@ const char *path_last_name(const char *path);
  */
 must_check int path_open_beneath(int dirfd, const char *path, int flags, mode_t mode, int *ret_fd);
 
+/* The same for what stands below *dirfd* under one *name*; -EBUSY where that is a mount point, also
+ * of the same file system. */
+must_check int path_open_unmounted(int dirfd, const char *name, int flags, int *ret_fd);
+
+/* Whether *name* in *dirfd*, or *dirfd* itself where that is "", is a mount point. */
+must_check int path_is_mount(int dirfd, const char *name, bool *ret);
+
 /* Whether an open failed because there is nothing, or a file or link in the way, at *path*. */
 static inline bool path_leads_nowhere(int r)
 {

@@ -11,6 +11,7 @@
 #include "engine/stopped.h"
 #include "engine/transaction.h"
 #include "engine/units.h"
+#include "plan/apply.h"
 
 /* gcc 12's analyzer takes for lost what is kept behind the record. */
 #pragma GCC diagnostic push
@@ -100,6 +101,9 @@ int operation_prune(struct operation *operation)
 	int r;
 
 	r = operation_lock(operation, operation->call->request->id);
+	if (r == 0)
+		r = apply_check_old_mounts(&operation->tree, operation->record->older,
+					   operation->record->n_older, &operation->refusal);
 	if (r != 0)
 		return r;
 	record = operation->record;

@@ -183,6 +183,12 @@ int operation_uninstall(struct operation *operation)
 		r = apply_check_mounts(&operation->tree, operation->record->current,
 				       &operation->refusal);
 	if (r == 0)
+		r = apply_check_old_mounts(&operation->tree, &operation->record->previous, 1,
+					   &operation->refusal);
+	if (r == 0)
+		r = apply_check_old_mounts(&operation->tree, operation->record->older,
+					   operation->record->n_older, &operation->refusal);
+	if (r == 0)
 		r = operation_set_subject(operation, operation->record->current);
 	return r != 0 ? r : transaction_run(operation, &order);
 }

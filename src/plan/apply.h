@@ -27,6 +27,10 @@ must_check int apply_preflight(const struct tree *tree, const struct plan *plan,
 must_check int apply_check_mounts(const struct tree *tree, const struct plan *plan,
 				  struct refusal *reterr_refusal);
 
+/* The same of versions that are to be removed and are not in place; NULL is none. */
+must_check int apply_check_old_mounts(const struct tree *tree, struct plan *const *plans, size_t n,
+				      struct refusal *reterr_refusal);
+
 /* The first part of it, which goes for a repair as well: only what stands in the way. */
 must_check int apply_check_places(const struct tree *tree, const struct plan *plan,
 				  const struct plan *old, struct refusal *reterr_refusal);

@@ -108,8 +108,8 @@ static int fix_directory(const struct tree *tree, DIR *dir, const struct plan *p
 			break;
 		object = plan_find_entry(plan, entry->d_name);
 		if (object)
-			r = path_open_beneath(dirfd(dir), entry->d_name,
-					      O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, &fd);
+			r = path_open_unmounted(dirfd(dir), entry->d_name,
+						O_RDONLY | O_NONBLOCK | O_NOCTTY, &fd);
 		/* A link in a file's place is damage; it has no attributes of ours. */
 		if (r == -ELOOP) {
 			r = 0;
@@ -131,7 +131,7 @@ int version_fix(const struct tree *tree, int versions_fd, const struct plan *pla
 	int fd = -EBADF;
 	int r;
 
-	r = path_open_beneath(versions_fd, plan->identity.version, O_RDONLY | O_DIRECTORY, 0, &fd);
+	r = path_open_unmounted(versions_fd, plan->identity.version, O_RDONLY | O_DIRECTORY, &fd);
 	if (r == 0)
 		r = dir_take(fd, &dir);
 	if (r != 0)

@@ -241,15 +241,32 @@ static int check_exchange(const struct tree *tree, const struct plan *plan, cons
 	return try_exchange(versions, reterr_refusal);
 }
 
+static int refuse_mount(const char *path, struct refusal *reterr_refusal)
+{
+	return refuse(reterr_refusal, REFUSAL_FOREIGN_FILE,
+		      "'%s' is a mount point; unmount it, then try again", path);
+}
+
 int apply_check_mounts(const struct tree *tree, const struct plan *plan,
 		       struct refusal *reterr_refusal)
 {
 	cleanup_free char *path = NULL;
 	int r = mounts_find(tree, plan, &path);
 
-	return r < 0 || !path ? r
-			      : refuse(reterr_refusal, REFUSAL_FOREIGN_FILE,
-				       "'%s' is a mount point; unmount it, then try again", path);
+	return r < 0 || !path ? r : refuse_mount(path, reterr_refusal);
+}
+
+int apply_check_old_mounts(const struct tree *tree, struct plan *const *plans, size_t n,
+			   struct refusal *reterr_refusal)
+{
+	for (size_t i = 0; i < n; i++) {
+		cleanup_free char *path = NULL;
+		int r = plans[i] ? mounts_find_version(tree, plans[i], &path) : 0;
+
+		if (r < 0 || path)
+			return r < 0 ? r : refuse_mount(path, reterr_refusal);
+	}
+	return 0;
 }
 
 int apply_check_places(const struct tree *tree, const struct plan *plan, const struct plan *old,

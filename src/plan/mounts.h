@@ -10,3 +10,6 @@
  * be NULL. 0 or -errno.
  */
 must_check int mounts_find(const struct tree *tree, const struct plan *plan, char **ret);
+
+/* The same of its version's directory and what is in it alone: of a plan that is in history. */
+must_check int mounts_find_version(const struct tree *tree, const struct plan *plan, char **ret);

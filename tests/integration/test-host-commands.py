@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import struct
 import subprocess
 import sys
@@ -603,6 +604,54 @@ class Trees(unittest.TestCase):
         self.assertEqual(sorted(path.name for path in versions.iterdir()), sorted([parked.name, '1.0.0', '1.1.0']))
         self.assertEqual(self.affix('rollback', 'probe', '--to', '1.0.0').returncode, 0)
         self.assertEqual(self.affix('drift', 'probe').stdout, 'probe 1.0.0: as installed\n')
+
+    def mounted(self, source, inside, *words):
+        """The command among mounts of its own, with *source* on a path of the tree, of which it is the same file system."""
+        script = f'mount --bind {source} {self.tree}/{inside} && exec "$@"'
+        return fixture.run(['unshare', '--mount', 'sh', '-c', script, 'sh', fixture.AFFIX, *words, '--root', self.tree], check=False)
+
+    def test_what_is_mounted_in_an_add_ons_directories_is_not_the_add_ons_to_remove_or_change(self):
+        three = self.work.bundle(self.work.addon('probe', '1.2.0'))
+        source = self.work.fresh('source')
+        (source / 'deep').mkdir(parents=True)
+        (source / 'deep/file').write_text('kept')
+        file = self.work.fresh('file')
+        old, new = (f'opt/affix/probe/versions/{version}' for version in ('1.0.0', '1.1.0'))
+        for what, inside, words in (
+                (source, old, ['uninstall', 'probe']), (source, old, ['uninstall', 'probe', '--purge']), (source, old, ['rollback', 'probe']),
+                (source, f'{old}/data', ['rollback', 'probe']), (source, f'{old}/data', ['uninstall', 'probe']),
+                (source, f'{new}/data', ['uninstall', 'probe']), (file, f'{old}/probe', ['rollback', 'probe']), (source, old, ['prune', 'probe'])):
+            with self.subTest(inside=inside, words=words):
+                self.tree = self.work.tree()
+                for bundle in self.one, self.two, *([three] if words[0] == 'prune' else []):
+                    self.affix('install', bundle)
+                shutil.copyfile(self.tree / old / 'probe', file)
+                file.chmod(0o600)
+                if inside.endswith('/data'):
+                    (self.tree / inside).mkdir()
+                done = self.mounted(what, inside, *words)
+                # To a version whose files are covered there is no way back.
+                name, part = (('rollback-impossible', 'is lost') if what == source and inside == old and words[0] == 'rollback' else
+                              ('foreign-file', f"'/{inside}' is a mount point; unmount it, then try again"))
+                self.assertFails(done, 1, name, part)
+                self.assertEqual((source / 'deep/file').read_text(), 'kept')
+                self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
+                self.assertEqual(self.affix(*words).returncode, 0)
+
+    def test_what_is_mounted_in_state_that_is_purged_is_kept_and_the_rest_of_it_goes_later(self):
+        source = self.work.fresh('source')
+        source.mkdir()
+        for inside in 'var/lib/affix/probe/m', 'var/lib/affix/probe':
+            with self.subTest(inside):
+                (source / 'file').write_text('kept')
+                self.affix('install', self.one)
+                (self.tree / inside).mkdir(parents=True, exist_ok=True)
+                done = self.mounted(source, inside, 'uninstall', 'probe', '--purge')
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn('could not be removed', done.stdout)
+                self.assertEqual((source / 'file').read_text(), 'kept')
+                self.affix('clear-quarantine', 'probe')
+                self.assertFalse((self.tree / 'var/lib/affix/probe').exists())
 
     def test_every_file_system_that_is_written_to_is_synced(self):
         script = f'cd {self.tree} && cp -a etc/affix keys && mount -t tmpfs none etc/affix && cp -a keys/. etc/affix'

@@ -4,13 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -114,6 +117,46 @@ static void links_are_removed_and_not_followed(void **state)
 	assert_int_equal(tree_remove(place->fd, "kept"), 0);
 }
 
+/* In mounts of its own: removes *name* after `foreign` was mounted on *where*. */
+static int remove_mounted(const struct place *place, const char *where, const char *name)
+{
+	cleanup_fd int fd = -EBADF;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    chdir(place->path) < 0 || mount("foreign", where, "", MS_BIND, NULL) < 0)
+		return 1;
+	fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return tree_remove(fd, name) == -EBUSY ? 0 : 2;
+}
+
+static void what_is_mounted_from_the_same_file_system_is_kept(void **state)
+{
+	static const char *const places[] = {"gone", "gone/m", "gone/deep/m"};
+	const struct place *place = *state;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(mkdirat(place->fd, "foreign", 0700), 0);
+	make_file(place->fd, "foreign/file");
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		int status = 0;
+		pid_t child;
+
+		assert_int_equal(mkdirat(place->fd, "gone", 0700), 0);
+		assert_int_equal(mkdirat(place->fd, "gone/m", 0700), 0);
+		assert_int_equal(mkdirat(place->fd, "gone/deep", 0700), 0);
+		assert_int_equal(mkdirat(place->fd, "gone/deep/m", 0700), 0);
+		child = fork();
+		if (child == 0)
+			_exit(remove_mounted(place, places[i], "gone"));
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(status, 0);
+		assert_int_equal(faccessat(place->fd, "foreign/file", F_OK, 0), 0);
+		assert_int_equal(tree_remove(place->fd, "gone"), 0);
+	}
+	assert_int_equal(tree_remove(place->fd, "foreign"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +164,7 @@ int main(void)
 		TEST(tree_of_any_depth_is_removed_with_few_descriptors),
 		TEST(names_that_are_taken_are_passed_over),
 		TEST(links_are_removed_and_not_followed),
+		TEST(what_is_mounted_from_the_same_file_system_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
