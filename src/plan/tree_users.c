@@ -435,6 +435,9 @@ int tree_forget_user(const struct tree *tree)
 	cleanup_fd int lock = -EBADF;
 	int r = open_accounts(tree, &etc, &lock);
 
+	/* A tree that is begun may have no /etc yet. */
+	if (r == -ENOENT)
+		return 0;
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++)
 		r = file_forget(etc, names[i]);
 	return r;

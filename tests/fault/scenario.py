@@ -106,6 +106,9 @@ class Scenario(Trees):
     def __init__(self, operation):
         super().__init__()
         self.operation = operation
+        # Whose /etc is the add-on's, the first or the second install's, differs there.
+        self.precision = ['--brief'] if operation == 'install-empty' else []
+        self.also = []
 
     def prepare(self):
         super().prepare()
@@ -117,6 +120,18 @@ class Scenario(Trees):
 
     def prepare_install(self, _tree):
         return self.affix('install', self.bundle('1.0.0'), '--config', self.config)
+
+    def prepare_install_empty(self, tree):
+        """Into a tree that has no /etc yet. It may stay where the install does not: the lock of its accounts is in it."""
+        trust = self.work.fresh('trust')
+        shutil.copytree(tree / 'etc/affix/trust.d', trust)
+        shutil.rmtree(tree / 'etc')
+        (tree / 'etc').mkdir()
+        begun = self.work.path / 'begun.list'
+        begun.write_text(listing(tree, *self.precision))
+        self.also.append(f'old={begun}')
+        (tree / 'etc').rmdir()
+        return self.affix('install', self.bundle('1.0.0'), '--config', self.config, '--trust', trust)
 
     def prepare_upgrade(self, tree):
         self.install(tree, self.bundle('1.0.0'))
@@ -173,11 +188,11 @@ class Scenario(Trees):
 
     def make_golden(self):
         golden = {'old': self.work.path / 'old.list', 'new': self.work.path / 'new.list'}
-        golden['old'].write_text(listing(self.tree))
+        golden['old'].write_text(listing(self.tree, *self.precision))
         after = self.copy(self.tree)
         self.run(self.command, after)
         self.check_sense(after)
-        golden['new'].write_text(listing(after))
+        golden['new'].write_text(listing(after, *self.precision))
         shutil.rmtree(after)
         if golden['old'].read_text() == golden['new'].read_text():
             raise AssertionError(f'{self.operation} changes nothing')
@@ -202,7 +217,7 @@ class Scenario(Trees):
 
     def check(self, tree='{}'):
         pairs = [f'{name}={path}' for name, path in self.golden.items()]
-        return shlex.join([str(STATE), *pairs, tree])
+        return shlex.join([str(STATE), *self.precision, *pairs, *self.also, tree])
 
     def checker(self):
         """The same, for many trees."""

@@ -30,7 +30,7 @@ def main():
         return 77
     with scenario.Scenario(operation) as story:
         # The next request changes nothing in the tree, but where nothing is known of the add-on it can only be to install.
-        implicit = story.command if operation == 'install' else story.affix('clear-quarantine', scenario.ID)
+        implicit = story.command if operation.startswith('install') else story.affix('clear-quarantine', scenario.ID)
         command = [
             scenario.HERE.parent / 'lib' / 'strace-fault', '--name', operation, '--tree', story.tree,
             '--recover', story.recover(), '--recover', implicit, '--refused', 1, '--checker', story.checker(),
