@@ -123,6 +123,13 @@ static void print_status(const struct request *request, const json_t *addons)
 		print_details(json_array_get(addons, 0));
 }
 
+static const char *describe_drift(const json_t *drifted)
+{
+	if (json_is_null(drifted))
+		return "cannot be looked at";
+	return json_is_true(drifted) ? "not as installed" : "as installed";
+}
+
 static void print_drift(const json_t *addons)
 {
 	static const char *const keys[] = {"kind", "path", "wanted", "found"};
@@ -138,9 +145,7 @@ static void print_drift(const json_t *addons)
 
 		print_member("", addon, "id", " ");
 		print_member("", addon, "version", "");
-		(void)printf(": %s\n", json_is_true(json_object_get(addon, "drifted"))
-					       ? "not as installed"
-					       : "as installed");
+		(void)printf(": %s\n", describe_drift(json_object_get(addon, "drifted")));
 		if (json_array_size(items) > 0)
 			print_table("  ", items, keys, titles, ARRAY_SIZE(keys));
 	}

@@ -16,7 +16,15 @@
 #include "plan/diff.h"
 #include "plan/plan_paths.h"
 
-static int compare_record(struct operation *operation, const struct record *record, json_t *addons)
+/* What the machine lacks for a moment says nothing of an add-on. */
+static bool is_passing(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE;
+}
+
+/* *ret_is_seen: its files were looked at. What fails behind that is not the add-on's doing. */
+static int compare_record(struct operation *operation, const struct record *record, json_t *addons,
+			  bool *ret_is_seen)
 {
 	cleanup_diff struct diff diff = DIFF_INIT;
 	json_t *json = json_object();
@@ -38,6 +46,7 @@ static int compare_record(struct operation *operation, const struct record *reco
 		r = json_add(json, "held", json_boolean(record->is_held));
 	if (r == 0)
 		r = plan_diff(record->current, &operation->tree, &diff);
+	*ret_is_seen = r == 0;
 	for (size_t i = 0; r == 0 && i < diff.count; i++)
 		r = stopped_is_intended(record, &diff.items[i])
 			    ? 0
@@ -75,7 +84,7 @@ static int add_unseen(const char *id, const struct record *record, const char *w
 	if (r == 0)
 		r = json_add(json, "held", json_boolean(record && record->is_held));
 	if (r == 0)
-		r = json_add(json, "drifted", json_true());
+		r = json_add(json, "drifted", record ? json_null() : json_true());
 	return r < 0 ? r
 		     : running_add_item(items, record ? "unseen" : "bad-record", path, NULL, why);
 }
@@ -85,6 +94,7 @@ static int compare_id(struct operation *operation, const char *id, json_t *addon
 {
 	cleanup_record struct record *record = NULL;
 	size_t n = json_array_size(addons);
+	bool is_seen = false;
 	int r = store_load(&operation->store, id, &record, &operation->refusal);
 
 	if (r > 0)
@@ -92,8 +102,8 @@ static int compare_id(struct operation *operation, const char *id, json_t *addon
 	if (r == 0 && !record->current)
 		return 0;
 	if (r == 0)
-		r = compare_record(operation, record, addons);
-	if (r == 0 || r == -ENOMEM || operation->call->request->id[0])
+		r = compare_record(operation, record, addons, &is_seen);
+	if (r == 0 || is_seen || is_passing(r) || operation->call->request->id[0])
 		return r;
 	/* What was found of it is not all. */
 	while (json_array_size(addons) > n)

@@ -150,12 +150,21 @@ class Trees(unittest.TestCase):
         place.symlink_to('n' * 300)
         done = self.affix('drift')
         self.assertEqual((done.returncode, done.stderr), (0, ''))
-        self.assertIn('another 1.0.0: as installed\nprobe 1.0.0: not as installed\n', done.stdout)
+        self.assertIn('another 1.0.0: as installed\nprobe 1.0.0: cannot be looked at\n', done.stdout)
         self.assertTrue(done.stdout.endswith('zeta 1.0.0: as installed\n'), done.stdout)
         probe = self.result('drift')['data']['addons'][1]
         self.assertEqual((probe['drifted'], probe['items']),
-                         (True, [{'kind': 'unseen', 'path': '/opt/affix/probe', 'wanted': None, 'found': 'File name too long'}]))
+                         (None, [{'kind': 'unseen', 'path': '/opt/affix/probe', 'wanted': None, 'found': 'File name too long'}]))
         self.assertFails(self.affix('drift', 'probe'), 1, 'error', 'File name too long')
+
+    def test_what_the_machine_lacks_for_a_moment_is_the_end_of_a_comparison_and_not_drift(self):
+        self.affix('install', self.one)
+        if not shutil.which('strace'):
+            self.skipTest('strace is not installed')
+        read = self.tree / 'opt/affix/probe/versions/1.0.0/probe'
+        for error, text in ('EMFILE', 'Too many open files'), ('ENFILE', 'Too many open files in system'), ('ENOMEM', 'Cannot allocate memory'):
+            broken = ['strace', '-f', '-qq', '-o', '/dev/null', '-P', read, '-e', f'inject=read,pread64:error={error}', fixture.AFFIX]
+            self.assertFails(fixture.run([*broken, 'drift', '--root', self.tree], check=False), 1, 'error', text)
 
     def test_what_is_held_and_stopped_is_as_it_should_be_without_its_links(self):
         self.affix('install', self.one)

@@ -407,6 +407,25 @@ static void drift_is_repaired_when_the_policy_says_so(void **state)
 	assert_step(world, "probe", STEP_REPAIR);
 }
 
+static void what_could_not_be_looked_at_is_no_drift(void **state)
+{
+	struct world *world = *state;
+	json_t *status = world_json(
+		"{\"addons\":[{\"id\":\"probe\",\"version\":\"1.0.0\",\"installed\":true,\"state\":\"running\",\"origin\":\"fleet\",\"current\":{\"plan\":\"p1\"}}]}");
+	json_t *drift = world_json(
+		"{\"addons\":[{\"id\":\"probe\",\"drifted\":null,\"items\":[{\"kind\":\"unseen\"}]}]}");
+
+	world_offer(world, LIST("probe"));
+	world_applied(world, "probe", "p1");
+	world->policy.repair = true;
+	assert_int_equal(host_read(status, drift, &world->host), 0);
+	json_decref(status);
+	json_decref(drift);
+	assert_null(world->host.items[0].drift);
+	world_step(world, 0);
+	assert_step(world, "probe", STEP_NONE);
+}
+
 static void a_removal_that_fails_is_tried_again_later(void **state)
 {
 	struct world *world = *state;
@@ -493,6 +512,7 @@ int main(void)
 		TEST(a_clock_set_back_does_not_make_a_wait_long),
 		TEST(a_revoked_package_stays_and_is_not_installed_anew),
 		TEST(drift_is_repaired_when_the_policy_says_so),
+		TEST(what_could_not_be_looked_at_is_no_drift),
 		TEST(a_removal_that_fails_is_tried_again_later),
 		cmocka_unit_test(the_updaters_answers_are_sorted),
 		cmocka_unit_test(http_statuses_are_sorted),
