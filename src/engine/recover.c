@@ -90,15 +90,18 @@ int transaction_recover(struct operation *operation, bool start)
 	return revert_interrupted(operation, start);
 }
 
-/* What could not be ended, and what stands in the way if that is known; NULL without memory. */
+/* What could not be ended, and why: a mount in the way, if there is one; NULL without memory. */
 static char *describe_open(const struct operation *operation, const char *id, int error)
 {
 	cleanup_free char *mount = operation_find_mount(operation, error);
 	char *text = NULL;
 
-	ignore_result(str_format(&text, "the open transaction of '%s' could not be ended%s%s%s", id,
-				 mount ? ", unmount '" : "", mount ? mount : "",
-				 mount ? "', which is a mount point" : ""));
+	if (error > 0)
+		return strdup(operation->refusal.text);
+	ignore_result(str_format(&text, "the open transaction of '%s' could not be ended%s%s%s: %s",
+				 id, mount ? ", unmount '" : "", mount ? mount : "",
+				 mount ? "', which is a mount point" : "",
+				 strerrordesc_np(-error)));
 	return text;
 }
 
@@ -123,11 +126,11 @@ static int recover_one(const struct engine_call *call, const char *id, bool star
 	}
 	if (r == 0)
 		r = transaction_recover(&operation, start);
-	if (r > 0)
-		r = operation.refusal.code == REFUSAL_BUSY ? 0 : -EUCLEAN;
-	if (r < 0 && !*reterr_what)
+	if (r > 0 && operation.refusal.code == REFUSAL_BUSY)
+		return 0;
+	if (r != 0 && !*reterr_what)
 		*reterr_what = describe_open(&operation, id, r);
-	return r;
+	return r > 0 ? -EUCLEAN : r;
 }
 
 static int list_recoverable(const struct store *store, struct strv *ret)

@@ -59,8 +59,11 @@ static int run_recover(const char *root, bool start)
 	if (r < 0)
 		return complain(r, "the process could not be set up");
 	r = engine_recover(root, start, &what);
-	return r < 0 ? complain(r, what ? what : "an open transaction could not be ended")
-		     : EXIT_SUCCESS;
+	if (r < 0 && !what)
+		return complain(r, "an open transaction could not be ended");
+	if (r < 0)
+		(void)fprintf(stderr, "affix-updater: %s\n", what);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int print_help(void)

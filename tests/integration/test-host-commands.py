@@ -274,6 +274,13 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('repair', 'probe').returncode, 0)
         self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
 
+    def test_recovery_says_what_is_wrong_with_a_record(self):
+        self.affix('install', self.one)
+        (self.tree / 'var/lib/affix/updater/probe.json').write_text('{')
+        done = fixture.run([fixture.UPDATER, '--recover', '--root', self.tree], check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"\Aaffix-updater: the record '/var/lib/affix/updater/probe.json' cannot be used .*, and install 'probe' again\n\Z")
+
     def test_drift_lists_a_damaged_record_and_goes_on(self):
         self.affix('install', self.one)
         self.affix('install', self.work.bundle(self.work.addon('other', '1.0.0')))
