@@ -394,10 +394,8 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 	int r;
 
 	/* Whatever stands in the way there is said of the other place. */
-	if (memory && make(edit, ids, memory, MEMORY_MAX, ret, &is_made) == 0) {
-		workspace_clear(base);
+	if (memory && make(edit, ids, memory, MEMORY_MAX, ret, &is_made) == 0)
 		return 0;
-	}
 	r = make(edit, ids, base, edit->place.size, ret, &is_made);
 	if (r < 0 && !is_made)
 		return problem_refuse(reterr_problem, "no-workspace",

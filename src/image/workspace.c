@@ -28,7 +28,6 @@
 #include "ext4/lock.h"
 
 #define TRIES_MAX   100U
-#define NAME_FORMAT "affix-image-%u-"
 #define MEMORY_BASE "/dev/shm"
 /* More than a bundle may hold unpacked (bundle.h), for what of it does not go past the copy. */
 #define MEMORY_ROOM (2ULL << 30)
@@ -126,15 +125,6 @@ const char *workspace_memory(void)
 		       : NULL;
 }
 
-void workspace_clear(const char *base)
-{
-	cleanup_fd int basefd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_free char *prefix = NULL;
-
-	if (basefd >= 0 && str_format(&prefix, NAME_FORMAT, geteuid()) == 0 && prefix)
-		remove_all_left(basefd, prefix);
-}
-
 int workspace_make(const char *base, const char *suffix, char **ret_path, int *ret_fd)
 {
 	cleanup_fd int basefd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -145,7 +135,7 @@ int workspace_make(const char *base, const char *suffix, char **ret_path, int *r
 
 	if (basefd < 0)
 		return -errno;
-	r = str_format(&prefix, NAME_FORMAT, geteuid());
+	r = str_format(&prefix, "affix-image-%u-", geteuid());
 	if (r == 0)
 		r = str_format(&name, "%s%s", prefix, suffix);
 	if (r == 0)
