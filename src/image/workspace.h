@@ -10,9 +10,6 @@
 
 /* Where such directories are made: $TMPDIR or /tmp. */
 const char *workspace_base(void);
-/* A place in memory for one that is small, where files are made and removed in half the time: NULL
- * where $TMPDIR names another, or there is none with room enough. */
-const char *workspace_memory(void);
 
 /* Makes it, called affix-image-UID-*suffix*, in the directory *base*, in place of what was left
  * there under that name. Nobody else may use the suffix meanwhile. 0 or -errno. */
