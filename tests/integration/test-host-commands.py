@@ -621,10 +621,10 @@ class Trees(unittest.TestCase):
         self.assertEqual(self.affix('rollback', 'probe', '--to', '1.0.0').returncode, 0)
         self.assertEqual(self.affix('drift', 'probe').stdout, 'probe 1.0.0: as installed\n')
 
-    def mounted(self, source, inside, *words):
+    def mounted(self, source, inside, *words, program=fixture.AFFIX):
         """The command among mounts of its own, with *source* on a path of the tree, of which it is the same file system."""
         script = f'mount --bind {source} {self.tree}/{inside} && exec "$@"'
-        return fixture.run(['unshare', '--mount', 'sh', '-c', script, 'sh', fixture.AFFIX, *words, '--root', self.tree], check=False)
+        return fixture.run(['unshare', '--mount', 'sh', '-c', script, 'sh', program, *words, '--root', self.tree], check=False)
 
     def test_what_is_mounted_in_an_add_ons_directories_is_not_the_add_ons_to_remove_or_change(self):
         three = self.work.bundle(self.work.addon('probe', '1.2.0'))
@@ -653,6 +653,27 @@ class Trees(unittest.TestCase):
                 self.assertEqual((source / 'deep/file').read_text(), 'kept')
                 self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
                 self.assertEqual(self.affix(*words).returncode, 0)
+
+    def test_recovery_neither_removes_nor_changes_what_is_mounted_in_a_version(self):
+        if not shutil.which('strace'):
+            self.skipTest('strace is not installed')
+        self.affix('install', self.one)
+        version = 'opt/affix/probe/versions/1.0.0'
+        (self.tree / version / 'data').mkdir()
+        source = self.work.fresh('source')
+        source.mkdir()
+        file = source / 'file'
+        shutil.copyfile(self.tree / version / 'probe', file)
+        file.chmod(0o600)
+        fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=renameat', '-e', 'inject=renameat:signal=KILL:when=4',
+                     fixture.AFFIX, 'install', self.two, '--root', self.tree], check=False)
+        for what, inside in (source, f'{version}/data'), (file, f'{version}/probe'), (source, version):
+            done = self.mounted(what, inside, '--recover', program=fixture.UPDATER)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"'probe' could not be ended, unmount '/{inside}', which is a mount point: Device or resource busy\n", done.stderr)
+            self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
+        fixture.run([fixture.UPDATER, '--recover', '--root', self.tree])
+        self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
 
     def test_what_is_mounted_in_state_that_is_purged_is_kept_and_the_rest_of_it_goes_later(self):
         source = self.work.fresh('source')
