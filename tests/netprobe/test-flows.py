@@ -1331,6 +1331,7 @@ class Cgroup(Case):
     def test_who_sends_much_alone_keeps_it_while_another_thread_of_it_waits_to_receive(self):
         def read(channel):
             client.close()
+            tell(channel, 'closed')
             while other.recv(65536):
                 collect.time.sleep(0.0005)
             tell(channel, 'read')
@@ -1345,6 +1346,7 @@ class Cgroup(Case):
         server.close()
         number = cookie(client)
         worker = Worker(read)
+        self.assertEqual(worker.hear(), 'closed')
         other.close()
         thread = collect.threading.Thread(target=receive)
         thread.start()
