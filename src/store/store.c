@@ -263,20 +263,31 @@ static int fill_reserve(const struct store *store, off_t size)
 	return fallocate(fd, 0, 0, size) < 0 ? -errno : 0;
 }
 
-/* Room for one more record such as *name*, if there is any; those that are smaller fit as well. */
+/* What it has blocks for: a copy of it may have its size and none. */
+static off_t reserve_room(const struct store *store)
+{
+	struct stat reserve;
+
+	if (fstatat(store->dirfd, RESERVE_NAME, &reserve, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	return reserve.st_blocks * 512;
+}
+
+/* Room for one more record such as *name*, as much as there is; those that are smaller fit as well.
+ */
 static void keep_reserve(const struct store *store, const char *name)
 {
-	struct stat reserve = {0};
 	struct stat record;
+	off_t spare = (off_t)2 * RESERVE_SPARE;
 
 	if (store->is_copy || fstatat(store->dirfd, name, &record, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	/* A copy of it may have its size and no blocks. */
-	if (fstatat(store->dirfd, RESERVE_NAME, &reserve, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    reserve.st_blocks * 512 >= record.st_size + RESERVE_SPARE)
+	if (reserve_room(store) >= record.st_size + RESERVE_SPARE)
 		return;
+	while (spare >= 0 && fill_reserve(store, record.st_size + spare) < 0)
+		spare -= RESERVE_SPARE;
 	/* Half of one would be in the way. */
-	if (fill_reserve(store, record.st_size + (off_t)2 * RESERVE_SPARE) < 0)
+	if (reserve_room(store) < record.st_size)
 		ignore_result(store_spend_reserve(store));
 }
 

@@ -141,12 +141,11 @@ class FullDisk(unittest.TestCase):
                     disk, tree = self.on_disk(story, options)
                     getattr(disk, leave)(0)
                     self.assertTrue(self.assertRefusedOrDone(story, tree, ['no-space']))
-                    # The room is kept for the next one.
-                    disk.empty()
-                    story.run(story.recover(), tree)
-                    fixture.affix(['hold', 'neighbour', '--root', tree], check=True)
-                    getattr(disk, leave)(0)
-                    fixture.affix(['uninstall', 'neighbour', '--root', tree], check=True)
+                    # What they leave is taken by others as soon as they end: the room is kept for the next one.
+                    for verb in ('hold',), ('hold', '--release'), ('uninstall',):
+                        getattr(disk, leave)(0)
+                        story.run(story.recover(), tree)
+                        fixture.affix([*verb, 'neighbour', '--root', tree], check=True)
                     self.unmount()
 
     def test_what_is_new_leaves_that_room_alone(self):
