@@ -256,11 +256,10 @@ static int put_record(const struct store *store, const struct record *record,
 static int fill_reserve(const struct store *store, off_t size)
 {
 	cleanup_fd int fd = -EBADF;
-	int r = path_open_beneath(store->dirfd, RESERVE_NAME, O_WRONLY | O_CREAT, 0600, &fd);
+	int r = path_open_beneath(store->dirfd, RESERVE_NAME, O_RDWR | O_CREAT, 0600, &fd);
 
-	if (r < 0)
-		return r;
-	return fallocate(fd, 0, 0, size) < 0 ? -errno : 0;
+	/* Where nothing can be reserved it writes, as long as what it reads is a hole. */
+	return r < 0 ? r : -posix_fallocate(fd, 0, size);
 }
 
 /* What it has blocks for: a copy of it may have its size and none. */

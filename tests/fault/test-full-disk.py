@@ -148,6 +148,14 @@ class FullDisk(unittest.TestCase):
                         fixture.affix([*verb, 'neighbour', '--root', tree], check=True)
                     self.unmount()
 
+    def test_file_system_that_cannot_reserve_has_that_room_as_well(self):
+        with scenario.Scenario('hold') as story:
+            reserve = story.tree / 'var/lib/affix/updater/.reserve'
+            reserve.unlink()
+            strace = ['strace', '-o', '/dev/null', '-e', 'trace=fallocate', '-e', 'inject=fallocate:error=EOPNOTSUPP']
+            fixture.run([*strace, fixture.AFFIX, 'hold', 'neighbour', '--root', story.tree])
+            self.assertGreaterEqual(reserve.stat().st_blocks * 512, 64 * KIB)
+
     def test_what_is_new_leaves_that_room_alone(self):
         with scenario.Scenario('configure') as story:
             disk, tree = self.on_disk(story)
