@@ -156,6 +156,18 @@ class FullDisk(unittest.TestCase):
             fixture.run([*strace, fixture.AFFIX, 'hold', 'neighbour', '--root', story.tree])
             self.assertGreaterEqual(reserve.stat().st_blocks * 512, 64 * KIB)
 
+    def test_files_that_the_disk_lost_are_not_committed(self):
+        """It says so once: what is synced again has not been written again."""
+        with scenario.Scenario('upgrade') as story:
+            for ordinal, code in ((1, 1), (2, 3)):
+                with self.subTest(ordinal):
+                    tree = story.copy(story.tree)
+                    command = [word.replace('{}', str(tree)) for word in shlex.split(story.command)]
+                    strace = ['strace', '-o', '/dev/null', '-e', 'trace=syncfs', '-e', f'inject=syncfs:error=ENOSPC:when={ordinal}']
+                    done = fixture.run([*strace, *command], check=False)
+                    self.assertEqual(done.returncode, code, done.stderr)
+                    self.assertEqual(self.state(story, tree), 'old')
+
     def test_what_is_new_leaves_that_room_alone(self):
         with scenario.Scenario('configure') as story:
             disk, tree = self.on_disk(story)
