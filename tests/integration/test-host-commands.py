@@ -489,6 +489,20 @@ class Trees(unittest.TestCase):
         self.assertEqual((done[0].returncode, done[0].stderr), (0, ''))
         self.assertIn('affix-probe:', (self.tree / 'etc/passwd').read_text())
 
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_nothing_lies_beside_the_accounts_after_a_kill_once_the_tree_boots_or_recovers(self):
+        boot = ['systemd-tmpfiles', '--boot', '--remove', '--prefix=/etc', fixture.TOP / 'tmpfiles.d/affix.conf']
+        for command in boot, [fixture.UPDATER, '--recover']:
+            with self.subTest(command):
+                tree = self.work.tree()
+                for name in 'shadow', 'gshadow':
+                    (tree / 'etc' / name).touch()
+                fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=syncfs', '-e', 'inject=syncfs:signal=KILL:when=2',
+                             fixture.AFFIX, 'install', self.one, '--root', tree], check=False)
+                self.assertEqual(len(list((tree / 'etc').glob('.*.affix-new'))), 4)
+                fixture.run([*command, '--root', tree])
+                self.assertEqual(list((tree / 'etc').glob('.*.affix-new')), [])
+
     PLACES = ('etc/systemd/system/affix-probe.service', 'etc/systemd/system/multi-user.target.wants/affix-probe.service',
               'etc/affix/addons/probe.json', 'opt/affix/probe/current')
 
