@@ -13,10 +13,10 @@
 static __always_inline const void *only_waiter(struct sock *sk)
 {
 	struct socket_wq *queue = ((struct sock___waited *)sk)->sk_wq;
+	const void *first = queue ? queue->wait.head.next : NULL;
 
-	if (!queue || queue->wait.head.next != queue->wait.head.prev)
-		return NULL;
-	return queue->wait.head.next;
+	/* An empty one points at itself. */
+	return first && first == queue->wait.head.prev && first != &queue->wait.head ? first : NULL;
 }
 
 /* Whether nobody waits but who was looked at before. */
@@ -42,17 +42,20 @@ static __always_inline bool another_writes(struct tcp_sock *tcp, struct probe_so
 	const volatile __u32 *version = &socket->owner.version;
 	struct sock *sk = (struct sock *)tcp;
 	__u32 before = *version;
+	__u64 waiter;
 	bool has_other;
 
 	if (sk->sk_write_pending == 0 || socket->owner.tgid == 0 || is_of_kernel(sk))
 		return false;
 	if (!sends_are_traced)
 		return waiters_of(sk, &socket->owner).has_other;
-	/* Before the look: who leaves then is forgotten. */
+	/* Before the look: who leaves then is forgotten. A packet that something held up leaves
+	 * without the socket's lock: who left before it was kept is gone after the look. */
 	socket->waiter_version = before;
-	(void)__sync_lock_test_and_set(&socket->waiter, (__u64)only_waiter(sk));
+	waiter = (__u64)only_waiter(sk);
+	(void)__sync_lock_test_and_set(&socket->waiter, waiter);
 	has_other = waiters_of(sk, &socket->owner).has_other;
-	if (has_other || *version != before)
+	if (has_other || *version != before || (__u64)only_waiter(sk) != waiter)
 		forget_waiter(socket);
 	return has_other;
 }

@@ -30,7 +30,6 @@
 #define DEPTH_MAX   8U
 #define NAMED_MAX   (256ULL << 10) /* of a file that need not be ours: no text of ours is larger */
 #define SMALL_MAX   (256ULL << 20) /* of all files together but those of versions */
-#define MEMORY_MAX  (16ULL << 20)  /* of all files together in memory */
 
 /* What of a place is copied. */
 enum how {
@@ -172,7 +171,8 @@ static int count_bytes(struct excerpt *excerpt, uint64_t n, bool is_large)
 {
 	excerpt->size += n;
 	excerpt->small_size += is_large ? 0 : n;
-	return excerpt->size > excerpt->max_size || excerpt->small_size > SMALL_MAX ? -EFBIG : 0;
+	return excerpt->size > excerpt->edit->place.size || excerpt->small_size > SMALL_MAX ? -EFBIG
+											    : 0;
 }
 
 /* At most *max* bytes of it; 0: the name only. */
@@ -364,46 +364,21 @@ static int make_directory(struct excerpt *excerpt, const char *base)
 	return r < 0 ? r : workspace_make(base, suffix, &excerpt->path, &excerpt->fd);
 }
 
-/* Of *max_size* at most. *ret_made*: whether there was a directory for it. */
-static int make(struct edit *edit, const struct strv *ids, const char *base, uint64_t max_size,
-		struct excerpt *ret, bool *ret_made)
-{
-	cleanup_excerpt struct excerpt excerpt = EXCERPT_INIT;
-	int r;
-
-	excerpt.edit = edit;
-	excerpt.max_size = max_size;
-	r = make_directory(&excerpt, base);
-	*ret_made = r == 0;
-	if (r == 0)
-		r = copy_all(&excerpt, ids);
-	if (r < 0)
-		return r;
-	*ret = excerpt;
-	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): clang 14 does not see the cleanup */
-	excerpt = EXCERPT_INIT;
-	return 0;
-}
-
 int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 		 struct problem *reterr_problem)
 {
-	const char *memory = workspace_memory();
+	cleanup_excerpt struct excerpt excerpt = EXCERPT_INIT;
 	const char *base = workspace_base();
-	bool is_made = false;
 	int r;
 
-	/* Whatever stands in the way there is said of the other place. */
-	if (memory && make(edit, ids, memory, MEMORY_MAX, ret, &is_made) == 0) {
-		workspace_clear(base);
-		return 0;
-	}
-	r = make(edit, ids, base, edit->place.size, ret, &is_made);
-	if (r < 0 && !is_made)
+	excerpt.edit = edit;
+	r = make_directory(&excerpt, base);
+	if (r < 0)
 		return problem_refuse(reterr_problem, "no-workspace",
 				      "no directory for what is worked on can be made in '%s': %s; "
 				      "name another with TMPDIR",
 				      base, strerrordesc_np(-r));
+	r = copy_all(&excerpt, ids);
 	if (r == -EFBIG)
 		return problem_refuse(
 			reterr_problem, "bad-image",
@@ -422,7 +397,12 @@ int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 				      "the file system in '%s' cannot be read (%s); check it with "
 				      "'e2fsck -f'",
 				      edit->path, edit_describe(edit, r));
-	return r;
+	if (r < 0)
+		return r;
+	*ret = excerpt;
+	/* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): clang 14 does not see the cleanup */
+	excerpt = EXCERPT_INIT;
+	return 0;
 }
 
 void excerpt_remove(struct excerpt *excerpt)

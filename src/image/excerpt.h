@@ -37,7 +37,6 @@ struct excerpt {
 	struct excerpt_entry *entries; /* sorted by path once it is complete */
 	size_t count;
 	size_t allocated;
-	uint64_t max_size;   /* of the copy */
 	uint64_t size;       /* bytes copied */
 	uint64_t small_size; /* of them, those that are not in versions */
 };
@@ -50,8 +49,8 @@ struct excerpt {
 
 /*
  * Copies what the engine needs to work on the add-ons *ids*; all that are installed where it is
- * empty. Made in memory or below $TMPDIR or /tmp, one for each image (workspace.h). 0;
- * PROBLEM_E_REFUSED; -errno.
+ * empty. Made below $TMPDIR or /tmp, one for each image (workspace.h). 0; PROBLEM_E_REFUSED;
+ * -errno.
  */
 must_check int excerpt_make(struct edit *edit, const struct strv *ids, struct excerpt *ret,
 			    struct problem *reterr_problem);

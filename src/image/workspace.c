@@ -11,13 +11,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/dir.h"
@@ -27,11 +24,7 @@
 #include "base/str.h"
 #include "ext4/lock.h"
 
-#define TRIES_MAX   100U
-#define NAME_FORMAT "affix-image-%u-"
-#define MEMORY_BASE "/dev/shm"
-/* More than a bundle may hold unpacked (bundle.h), for what of it does not go past the copy. */
-#define MEMORY_ROOM (2ULL << 30)
+#define TRIES_MAX 100U
 
 static int open_own(int basefd, const char *name, int *ret)
 {
@@ -102,37 +95,11 @@ static int make(int basefd, const char *name, int *ret_fd)
 	return -EBUSY;
 }
 
-static const char *get_named(void)
+const char *workspace_base(void)
 {
 	const char *base = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): read only */
 
-	return str_is_empty(base) ? NULL : base;
-}
-
-const char *workspace_base(void)
-{
-	const char *base = get_named();
-
-	return base ? base : "/tmp";
-}
-
-const char *workspace_memory(void)
-{
-	struct statfs st;
-
-	return !get_named() && statfs(MEMORY_BASE, &st) == 0 && st.f_type == TMPFS_MAGIC &&
-			       st.f_bavail >= MEMORY_ROOM / (uint64_t)st.f_bsize
-		       ? MEMORY_BASE
-		       : NULL;
-}
-
-void workspace_clear(const char *base)
-{
-	cleanup_fd int basefd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	cleanup_free char *prefix = NULL;
-
-	if (basefd >= 0 && str_format(&prefix, NAME_FORMAT, geteuid()) == 0 && prefix)
-		remove_all_left(basefd, prefix);
+	return str_is_empty(base) ? "/tmp" : base;
 }
 
 int workspace_make(const char *base, const char *suffix, char **ret_path, int *ret_fd)
@@ -145,7 +112,7 @@ int workspace_make(const char *base, const char *suffix, char **ret_path, int *r
 
 	if (basefd < 0)
 		return -errno;
-	r = str_format(&prefix, NAME_FORMAT, geteuid());
+	r = str_format(&prefix, "affix-image-%u-", geteuid());
 	if (r == 0)
 		r = str_format(&name, "%s%s", prefix, suffix);
 	if (r == 0)

@@ -10,14 +10,9 @@
 
 /* Where such directories are made: $TMPDIR or /tmp. */
 const char *workspace_base(void);
-/* A place in memory for one that is small, where files are made and removed in half the time: NULL
- * where $TMPDIR names another, or there is none with room enough. */
-const char *workspace_memory(void);
 
 /* Makes it, called affix-image-UID-*suffix*, in the directory *base*, in place of what was left
  * there under that name. Nobody else may use the suffix meanwhile. 0 or -errno. */
 must_check int workspace_make(const char *base, const char *suffix, char **ret_path, int *ret_fd);
-/* Removes what was left in *base*, for who makes none there. */
-void workspace_clear(const char *base);
 /* Removes it, and closes *fd*. */
 void workspace_remove(const char *path, int fd);

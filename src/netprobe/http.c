@@ -242,6 +242,8 @@ static bool is_reached(const struct sockaddr_storage *address)
 	const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
 	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
 
+	if (address->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+		return v6->sin6_addr.s6_addr[12] != IN_LOOPBACKNET;
 	if (address->ss_family == AF_INET6)
 		return !IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 	return ntohl(v4->sin_addr.s_addr) >> IN_CLASSA_NSHIFT != IN_LOOPBACKNET;

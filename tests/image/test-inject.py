@@ -384,32 +384,6 @@ class SameTree(Case):
         self.affix('image', 'status', self.image(), env=environment)
         self.assertEqual(sorted(place.iterdir()), sorted([used, other]))
 
-    def places(self, *arguments):
-        """Where a command without $TMPDIR worked; nothing may be left there."""
-        trace = self.work.fresh('trace')
-        environment = {name: value for name, value in os.environ.items() if name != 'TMPDIR'}
-        fixture.run(['strace', '-f', '-y', '-o', trace, '-e', 'trace=mkdirat', fixture.AFFIX, *arguments], env=environment)
-        made = re.findall(r' mkdirat\(\d+<([^>]*)>, "(affix-image-[^"]*)"', trace.read_text())
-        for place, name in made:
-            self.assertFalse(os.path.lexists(f'{place}/{name}'))
-        return [place for place, _ in made]
-
-    def test_what_is_worked_on_is_in_memory_unless_it_is_much(self):
-        room = os.statvfs('/dev/shm')
-        memory = ['/dev/shm'] if room.f_bavail * room.f_frsize >= 2 << 30 else ['/tmp']
-        data = self.work.fresh('zeros')
-        data.write_bytes(bytes((16 << 20) + 1))
-        bundle, image = self.work.bundle(self.work.addon('zeros', '1.0.0'), entries=[data]), self.image(size='64M')
-        command = ('image', 'inject', '--trust', self.story.tree / 'etc/affix/trust.d', image, bundle)
-        left = pathlib.Path(f'/tmp/affix-image-{os.getuid()}-1-2')
-        left.mkdir(exist_ok=True)
-        # The content goes past it.
-        self.assertEqual(self.places(*command), memory)
-        self.assertFalse(left.exists())
-        self.assertEqual(self.places('image', 'status', image), [*memory, '/tmp'] if memory == ['/dev/shm'] else memory)
-        self.assertEqual(self.affix('image', 'cat', image, f'/opt/affix/zeros/current/{data.name}').stdout.count('\0'), 0x1000001)
-        images.check(image)
-
     def test_an_ordinary_user_can_do_it(self):
         directory = self.work.fresh('of-nobody')
         directory.mkdir(mode=0o755)

@@ -1595,7 +1595,7 @@ class Waiting(Case):
 
         # What other processes of the machine do wakes it, too: it has to sleep once, not each time.
         wakes = []
-        while not wakes or (min(wakes) > 40 and len(wakes) < 10):
+        while not wakes or (min(wakes) > 40 and len(wakes) < 30):
             client, other = self.narrow()
             number = cookie(client)
             worker = Worker(write)

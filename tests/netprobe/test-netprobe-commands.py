@@ -344,7 +344,7 @@ class Metrics(Case):
             self.assertIn(f' {status} ', self.request(data)[0].splitlines()[0], data[:40])
 
     def test_an_address_that_other_machines_reach_is_warned_of(self):
-        for address, reached in (('127.0.0.1', False), ('127.9.9.9', False), ('[::1]', False), ('0.0.0.0', True), ('[::]', True)):
+        for address, reached in (('127.0.0.1', False), ('127.9.9.9', False), ('[::1]', False), ('[::ffff:127.0.0.1]', False), ('0.0.0.0', True), ('[::]', True)):
             daemon = self.daemon('--metrics', f'{address}:{self.port}')
             self.assertEqual(f"'{address}:{self.port}' can be reached from other machines" in daemon.stderr.read_text(), reached, address)
             daemon.end()
