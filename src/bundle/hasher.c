@@ -227,6 +227,9 @@ static void start_reader(struct hasher *hasher)
 	(void)pthread_mutex_lock(&hasher->mutex);
 	hasher->n_read = hasher->n_posted;
 	hasher->has_reader = thread_start(&hasher->reader, NULL, read_ahead, hasher) == 0;
+	/* The reader waits for what it is not to read, which may be too little to be woken for.
+	 * From now on the thread is woken for each job. */
+	(void)pthread_cond_signal(&hasher->posted);
 	(void)pthread_mutex_unlock(&hasher->mutex);
 }
 

@@ -266,12 +266,34 @@ static bool drop_oldest_config(struct record *record)
 	return false;
 }
 
+/* What gets rid of something or comes to an end has the room that was kept; what is new finds some
+ * of its own. */
+static bool may_spend(const struct record *record)
+{
+	const struct record_transaction *transaction = record->transaction;
+
+	return !transaction || !transaction->to || transaction->phase == RECORD_REVERTING ||
+	       transaction->phase == RECORD_RESTORED;
+}
+
+/* Not for what a sync says of other files: they are not written again with the record. */
+static int write_record(struct operation *operation,
+			int (*write)(const struct store *store, const struct record *record))
+{
+	int r = write(&operation->store, operation->record);
+
+	if ((r == -ENOSPC || r == -EDQUOT) && may_spend(operation->record) &&
+	    store_spend_reserve(&operation->store) == 0)
+		r = write(&operation->store, operation->record);
+	return r;
+}
+
 /* One sync for the record's bytes and for the tree that it is about. */
 static int save_with_tree(struct operation *operation)
 {
 	const struct store *store = &operation->store;
 	const char *id = operation->record->id;
-	int r = store_prepare(store, operation->record);
+	int r = write_record(operation, store_prepare);
 
 	if (r == 0)
 		r = apply_sync(&operation->tree, store->dirfd);
@@ -284,34 +306,14 @@ static int save_with_tree(struct operation *operation)
 	return r;
 }
 
-static int save(struct operation *operation)
+int commit_save(struct operation *operation)
 {
 	int r;
 
 	do
 		r = operation->is_switched ? save_with_tree(operation)
-					   : store_save(&operation->store, operation->record);
+					   : write_record(operation, store_save);
 	while (r == -EFBIG && drop_oldest_config(operation->record));
-	return r;
-}
-
-/* What gets rid of something or comes to an end has the room that was kept; what is new finds some
- * of its own. */
-static bool may_spend(const struct record *record)
-{
-	const struct record_transaction *transaction = record->transaction;
-
-	return !transaction || !transaction->to || transaction->phase == RECORD_REVERTING ||
-	       transaction->phase == RECORD_RESTORED;
-}
-
-int commit_save(struct operation *operation)
-{
-	int r = save(operation);
-
-	if ((r == -ENOSPC || r == -EDQUOT) && may_spend(operation->record) &&
-	    store_spend_reserve(&operation->store) == 0)
-		r = save(operation);
 	return r;
 }
 

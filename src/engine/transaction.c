@@ -83,27 +83,39 @@ static bool has_files_of_user(const struct plan *plan)
 	return false;
 }
 
-/* In a tree that is not running. The accounts are published before something is to belong to them,
- * else behind the sync that all wait for. */
+/* In a tree that is not running. */
 static int prepare_user(struct operation *operation, const struct plan *to,
 			struct user_addition **ret)
 {
 	bool is_own = plan_is_own(to);
 	char gecos[128];
-	int r;
 
 	if (!plan_owns_user(to))
 		return 0;
 	(void)snprintf(gecos, sizeof(gecos), "affix add-on %s", to->identity.id);
-	r = user_addition_prepare(&operation->tree, to->user, is_own ? PLAN_OWN_USER_NAME : gecos,
-				  is_own ? PLAN_OWN_USER_HOME : "/", ret);
-	if (r < 0 || !has_files_of_user(to))
+	return user_addition_prepare(&operation->tree, to->user,
+				     is_own ? PLAN_OWN_USER_NAME : gecos,
+				     is_own ? PLAN_OWN_USER_HOME : "/", ret);
+}
+
+/* Before something is to belong to it. */
+static int make_user(struct operation *operation, const struct plan *to, struct user_addition **ret)
+{
+	int r;
+
+	if (operation->manager)
+		return units_make_user(operation->manager, to);
+	if (!has_files_of_user(to))
+		return 0;
+	r = prepare_user(operation, to, ret);
+	if (r < 0 || !*ret)
 		return r;
 	r = apply_sync(&operation->tree, -EBADF);
 	return r < 0 ? r : user_addition_publish(*ret);
 }
 
-/* Users once made stay. */
+/* Users once made stay. In a tree that is not running one that nothing belongs to is made with the
+ * sync that all wait for, and the accounts are not locked while a bundle is copied. */
 static int stage(struct operation *operation, struct bundle *bundle)
 {
 	cleanup_user_addition struct user_addition *user = NULL;
@@ -112,12 +124,13 @@ static int stage(struct operation *operation, struct bundle *bundle)
 
 	if (!to)
 		return 0;
-	r = operation->manager ? units_make_user(operation->manager, to)
-			       : prepare_user(operation, to, &user);
+	r = make_user(operation, to, &user);
 	if (r == 0 && bundle) {
 		r = apply_stage(&operation->tree, to, bundle);
 		bundle_close_spool(bundle);
 	}
+	if (r == 0 && !operation->manager && !user)
+		r = prepare_user(operation, to, &user);
 	if (r == 0)
 		r = apply_prepare(&operation->tree, to);
 	return r == 0 && user ? user_addition_publish(user) : r;

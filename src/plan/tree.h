@@ -60,5 +60,5 @@ struct user_addition *user_addition_free(struct user_addition *addition);
 DEFINE_CLEANUP(struct user_addition *, user_addition, user_addition_free)
 #define cleanup_user_addition CLEANUP(cleanup_user_addition)
 
-/* Removes what a killed addition left beside these files. */
+/* Removes what a killed addition left beside these files; at a boot tmpfiles.d/affix.conf does. */
 must_check int tree_forget_user(const struct tree *tree);

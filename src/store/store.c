@@ -256,27 +256,37 @@ static int put_record(const struct store *store, const struct record *record,
 static int fill_reserve(const struct store *store, off_t size)
 {
 	cleanup_fd int fd = -EBADF;
-	int r = path_open_beneath(store->dirfd, RESERVE_NAME, O_WRONLY | O_CREAT, 0600, &fd);
+	int r = path_open_beneath(store->dirfd, RESERVE_NAME, O_RDWR | O_CREAT, 0600, &fd);
 
-	if (r < 0)
-		return r;
-	return fallocate(fd, 0, 0, size) < 0 ? -errno : 0;
+	/* Where nothing can be reserved it writes, as long as what it reads is a hole. */
+	return r < 0 ? r : -posix_fallocate(fd, 0, size);
 }
 
-/* Room for one more record such as *name*, if there is any; those that are smaller fit as well. */
+/* What it has blocks for: a copy of it may have its size and none. */
+static off_t reserve_room(const struct store *store)
+{
+	struct stat reserve;
+
+	if (fstatat(store->dirfd, RESERVE_NAME, &reserve, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	return reserve.st_blocks * 512;
+}
+
+/* Room for one more record such as *name*, as much as there is; those that are smaller fit as well.
+ */
 static void keep_reserve(const struct store *store, const char *name)
 {
-	struct stat reserve = {0};
 	struct stat record;
+	off_t spare = (off_t)2 * RESERVE_SPARE;
 
 	if (store->is_copy || fstatat(store->dirfd, name, &record, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
-	/* A copy of it may have its size and no blocks. */
-	if (fstatat(store->dirfd, RESERVE_NAME, &reserve, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    reserve.st_blocks * 512 >= record.st_size + RESERVE_SPARE)
+	if (reserve_room(store) >= record.st_size + RESERVE_SPARE)
 		return;
+	while (spare >= 0 && fill_reserve(store, record.st_size + spare) < 0)
+		spare -= RESERVE_SPARE;
 	/* Half of one would be in the way. */
-	if (fill_reserve(store, record.st_size + (off_t)2 * RESERVE_SPARE) < 0)
+	if (reserve_room(store) < record.st_size)
 		ignore_result(store_spend_reserve(store));
 }
 

@@ -141,13 +141,32 @@ class FullDisk(unittest.TestCase):
                     disk, tree = self.on_disk(story, options)
                     getattr(disk, leave)(0)
                     self.assertTrue(self.assertRefusedOrDone(story, tree, ['no-space']))
-                    # The room is kept for the next one.
-                    disk.empty()
-                    story.run(story.recover(), tree)
-                    fixture.affix(['hold', 'neighbour', '--root', tree], check=True)
-                    getattr(disk, leave)(0)
-                    fixture.affix(['uninstall', 'neighbour', '--root', tree], check=True)
+                    # What they leave is taken by others as soon as they end: the room is kept for the next one.
+                    for verb in ('hold',), ('hold', '--release'), ('uninstall',):
+                        getattr(disk, leave)(0)
+                        story.run(story.recover(), tree)
+                        fixture.affix([*verb, 'neighbour', '--root', tree], check=True)
                     self.unmount()
+
+    def test_file_system_that_cannot_reserve_has_that_room_as_well(self):
+        with scenario.Scenario('hold') as story:
+            reserve = story.tree / 'var/lib/affix/updater/.reserve'
+            reserve.unlink()
+            strace = ['strace', '-o', '/dev/null', '-e', 'trace=fallocate', '-e', 'inject=fallocate:error=EOPNOTSUPP']
+            fixture.run([*strace, fixture.AFFIX, 'hold', 'neighbour', '--root', story.tree])
+            self.assertGreaterEqual(reserve.stat().st_blocks * 512, 64 * KIB)
+
+    def test_files_that_the_disk_lost_are_not_committed(self):
+        """It says so once: what is synced again has not been written again."""
+        with scenario.Scenario('upgrade') as story:
+            for ordinal, code in ((1, 1), (2, 3)):
+                with self.subTest(ordinal):
+                    tree = story.copy(story.tree)
+                    command = [word.replace('{}', str(tree)) for word in shlex.split(story.command)]
+                    strace = ['strace', '-o', '/dev/null', '-e', 'trace=syncfs', '-e', f'inject=syncfs:error=ENOSPC:when={ordinal}']
+                    done = fixture.run([*strace, *command], check=False)
+                    self.assertEqual(done.returncode, code, done.stderr)
+                    self.assertEqual(self.state(story, tree), 'old')
 
     def test_what_is_new_leaves_that_room_alone(self):
         with scenario.Scenario('configure') as story:

@@ -499,6 +499,27 @@ class Trees(unittest.TestCase):
                 self.assertEqual(self.affix('repair', 'probe').returncode, 0)
                 self.assertEqual(self.affix('drift').stdout, 'probe 1.0.0: as installed\n')
 
+    def test_the_accounts_of_a_tree_are_not_locked_while_the_bundle_is_copied(self):
+        with self.waiting('install', self.one, lock='etc/.pwd.lock') as done:
+            staged, = (self.tree / 'opt/affix/probe/versions').glob('.1.0.0~*')
+            self.assertIn('probe', os.listdir(staged))
+        self.assertEqual((done[0].returncode, done[0].stderr), (0, ''))
+        self.assertIn('affix-probe:', (self.tree / 'etc/passwd').read_text())
+
+    @unittest.skipUnless(shutil.which('strace'), 'strace is not installed')
+    def test_nothing_lies_beside_the_accounts_after_a_kill_once_the_tree_boots_or_recovers(self):
+        boot = ['systemd-tmpfiles', '--boot', '--remove', '--prefix=/etc', fixture.TOP / 'tmpfiles.d/affix.conf']
+        for command in boot, [fixture.UPDATER, '--recover']:
+            with self.subTest(command):
+                tree = self.work.tree()
+                for name in 'shadow', 'gshadow':
+                    (tree / 'etc' / name).touch()
+                fixture.run(['strace', '-f', '-o', '/dev/null', '-e', 'trace=syncfs', '-e', 'inject=syncfs:signal=KILL:when=2',
+                             fixture.AFFIX, 'install', self.one, '--root', tree], check=False)
+                self.assertEqual(len(list((tree / 'etc').glob('.*.affix-new'))), 4)
+                fixture.run([*command, '--root', tree])
+                self.assertEqual(list((tree / 'etc').glob('.*.affix-new')), [])
+
     PLACES = ('etc/systemd/system/affix-probe.service', 'etc/systemd/system/multi-user.target.wants/affix-probe.service',
               'etc/affix/addons/probe.json', 'opt/affix/probe/current')
 
@@ -510,10 +531,10 @@ class Trees(unittest.TestCase):
         return path
 
     @contextlib.contextmanager
-    def waiting(self, *words):
-        """A request that got as far as the lock around the switch, and goes on at the end; [its end]."""
+    def waiting(self, *words, lock='var/lib/affix/updater/locks/.switch'):
+        """A request that got as far as the lock (around the switch), and goes on at the end; [its end]."""
         done = []
-        with open(self.tree / 'var/lib/affix/updater/locks/.switch', 'r+b') as file:
+        with open(self.tree / lock, 'a+b') as file:
             fcntl.fcntl(file, 37, struct.pack('hhqqi4x', fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))  # F_OFD_SETLK
             running = subprocess.Popen([fixture.AFFIX, *words, '--root', self.tree], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             wait = pathlib.Path(f'/proc/{running.pid}/syscall')

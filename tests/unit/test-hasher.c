@@ -113,6 +113,43 @@ static void end_waits_for_what_was_posted(void **state)
 	assert_null(hasher_free(NULL));
 }
 
+/* Too little to be woken for, and more of it than is read ahead. */
+static void end_waits_for_little_before_the_first_read(void **state)
+{
+	static uint8_t buffer[BUFFER_SIZE];
+	cleanup_fd int fd = memfd_create("content", MFD_CLOEXEC);
+	const size_t size = BUFFER_SIZE / 16;
+
+	(void)state;
+	assert_int_equal(ftruncate(fd, BUFFER_SIZE), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		struct hasher *hasher = NULL;
+		struct digest_state digest_state;
+		struct digest digest;
+		struct digest wanted;
+		int result = 0;
+
+		n_threads = 2;
+		assert_int_equal(hasher_new(&hasher), 0);
+		digest_begin(&digest_state);
+		/* Else the thread may begin so late that it has not to be woken. */
+		assert_int_equal(usleep(1000), 0);
+		for (unsigned j = 0; j < HASHER_READS; j++)
+			hasher_post(hasher, &digest_state, buffer, size);
+		hasher_post_read(hasher, &digest_state,
+				 &(struct hasher_read){.fd = fd,
+						       .data = buffer + size,
+						       .size = size,
+						       .digested = size,
+						       .result = &result});
+		assert_null(hasher_free(hasher));
+		assert_int_equal(result, 0);
+		digest_end(&digest_state, &digest);
+		digest_of(buffer, (HASHER_READS + 1) * size, &wanted);
+		assert_true(digest_is_equal(&digest, &wanted));
+	}
+}
+
 #define READ_SIZE 512U
 #define READS     (HASHER_READS * 50U) /* more than the queue holds */
 
@@ -172,6 +209,7 @@ int main(void)
 		cmocka_unit_test(without_a_thread_the_digest_is_the_same),
 		cmocka_unit_test(signals_stay_with_the_first_thread),
 		cmocka_unit_test(end_waits_for_what_was_posted),
+		cmocka_unit_test(end_waits_for_little_before_the_first_read),
 		cmocka_unit_test(what_is_read_first_is_digested_or_said_to_be_missing),
 	};
 
