@@ -50,7 +50,7 @@ static int open_directory(int dirfd, const char *name, mode_t mode, struct openi
 			*ret_fd = TAKE_FD(fd);
 		return r;
 	}
-	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(dirfd, name, mode) < 0 && errno != EEXIST)
 		return -errno;
 	opening->made = true;
 	r = path_open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0, &fd);
